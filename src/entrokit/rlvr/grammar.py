@@ -1,0 +1,113 @@
+"""Recipe strings: ``base(knob=value)+intervention(knob=value)+...``, with errors that say what would be right."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .bases import BASES, Base
+from .intervention import Intervention
+from .interventions import INTERVENTIONS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One name of a recipe string and the knobs given to it."""
+
+    name: str
+    knobs: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self.knobs.items())
+        return f"{self.name}({inside})" if inside else self.name
+
+
+def parse(text: str) -> list[Part]:
+    """The parts of a recipe string.
+
+    Raises:
+        ValueError: an empty part, unbalanced brackets, or knobs that are not ``name=literal``.
+    """
+    return [_parse_part(part, text) for part in _split(text)]
+
+
+def build_base(part: Part) -> Base:
+    """The base that a part names; `ValueError` with the valid names and the nearest match otherwise."""
+    factory = _lookup(part.name.replace("-", "_"), BASES, "base", INTERVENTIONS)
+    _check_knobs(part, factory)
+    return factory(**part.knobs)
+
+
+def build_intervention(part: Part) -> Intervention:
+    """The intervention that a part names; `ValueError` with the valid names and the nearest match otherwise."""
+    cls = _lookup(part.name.replace("_", "-"), INTERVENTIONS, "intervention", BASES)
+    _check_knobs(part, cls)
+    return cls(**part.knobs)
+
+
+def _split(text: str) -> list[str]:
+    """At every ``+`` outside brackets: ``1e+3`` inside a knob stays whole."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            break
+        if character == "+" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth != 0:
+        raise ValueError(f"recipe {text!r}: brackets do not match")
+    return parts
+
+
+def _parse_part(part: str, text: str) -> Part:
+    name, bracket, rest = part.strip().partition("(")
+    name = name.strip()
+    if not name or (bracket and not rest.rstrip().endswith(")")):
+        raise ValueError(
+            f"recipe {text!r}: cannot read the part {part.strip()!r}; "
+            "write base+intervention(knob=value), e.g. grpo+steer(min_weight=0.7)"
+        )
+    if not bracket:
+        return Part(name, {})
+    try:
+        call = ast.parse(f"f({rest.rstrip()[:-1]})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("every knob needs its name")
+        knobs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"recipe {text!r}: cannot read the knobs of {name!r}: {rest.rstrip()[:-1]!r} ({error}); "
+            "write them as name=number, name=True or name='word'"
+        ) from None
+    return Part(name, knobs)
+
+
+def _lookup(name: str, known: Mapping[str, Callable[..., T]], kind: str, other: Mapping[str, Any]) -> Callable[..., T]:
+    if name in known:
+        return known[name]
+    swapped = {n.replace("-", "_"): n for n in other}
+    if name.replace("-", "_") in swapped:
+        rule = "comes first" if kind == "base" else "is followed by interventions"
+        raise ValueError(f"recipe: {name!r} cannot stand there; a recipe's base {rule}, e.g. grpo+steer")
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"recipe: unknown {kind} {name!r}{hint} Valid names: {', '.join(known)}")
+
+
+def _check_knobs(part: Part, target: Callable[..., Any]) -> None:
+    valid = list(inspect.signature(target).parameters)
+    for knob in part.knobs:
+        if knob not in valid:
+            near = difflib.get_close_matches(knob, valid, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"recipe: {part.name} has no knob {knob!r}{hint} Valid knobs: {', '.join(valid) or 'none'}"
+            )

@@ -1,0 +1,177 @@
+"""Clip-Cov and KL-Cov: hold still the few tokens whose covariance drives entropy down.
+
+The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models (arXiv 2505.22617). For a softmax policy
+the first-order change of entropy is minus the covariance of log-probability and advantage; a tiny set of tokens carries
+nearly all of it. Per token (Eq. 10), means over the batch's N trained tokens, detached:
+
+    Cov_i = (log π(y_i) - mean log π) (A_i - mean A)
+
+- Clip-Cov (Eq. 11-12): of the tokens with ``low < Cov < high`` that the ratio clip has not already silenced, a random
+  ``max(⌊ratio N⌋, 1)`` get loss 0.
+- KL-Cov (Eq. 13-14): the ``max(⌊ratio N⌋, 1)`` tokens with the largest Cov pay ``coef |log π - log π_old|``; the
+  surrogate of all tokens is ``-A r`` without a clip.
+
+Departures from the official code: fractions, not per cent; the log-ratio is clamped. The official code ranks within
+each micro-batch (``scope="micro"``); here the default ranks over the generation batch, by the behaviour policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..context import Context
+from ..intervention import SCOPES, Intervention, Weighting
+from ..knobs import check_choice, check_range
+from ..rollouts import Rollouts
+from ..surrogates import PolicyGradient, Surrogate
+from ..update import Update
+
+
+def token_covariance(log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """Centred product of log-probability and advantage (Eq. 10), detached.
+
+    Args:
+        log_prob, advantages: ``[B, T]``. mask: ``[B, T]`` bool.
+
+    Returns:
+        ``[B, T]``, zeros outside the mask. All advantages equal: zeros.
+    """
+    return _token_covariance(log_prob, advantages, mask, Context())
+
+
+def _token_covariance(log_prob: Tensor, advantages: Tensor, mask: Tensor, context: Context) -> Tensor:
+    log_prob, advantages = torch.where(mask, log_prob.detach(), 0.0), torch.where(mask, advantages, 0.0)
+    sums = torch.stack([mask.sum().to(log_prob.dtype), log_prob.sum(), advantages.sum()])
+    count, log_prob_sum, advantage_sum = context.reduce(sums)
+    count = count.clamp(min=1)
+    product = (log_prob - log_prob_sum / count) * (advantages - advantage_sum / count)
+    return torch.where(mask, product, 0.0)
+
+
+def draw_clip_cov(
+    covariance: Tensor,
+    mask: Tensor,
+    *,
+    ratio: float = 2e-4,
+    low: float = 1.0,
+    high: float = 5.0,
+    context: Context | None = None,
+) -> Tensor:
+    """Random choice of ``max(⌊ratio N⌋, 1)`` tokens with ``low < covariance < high`` (strict), as bool ``[B, T]``.
+
+    All of them when there are fewer; none when there is none. ``mask`` gives N and the candidates' pool; the context's
+    generator draws, alike on every rank.
+    """
+    context = context or Context()
+    return _draw(covariance, mask, mask, ratio, low, high, context)
+
+
+def _draw(
+    covariance: Tensor, mask: Tensor, pool: Tensor, ratio: float, low: float, high: float, context: Context
+) -> Tensor:
+    candidate = pool & (covariance > low) & (covariance < high)
+    where = candidate.nonzero()
+    count, own = context.everywhere(torch.zeros(len(where), device=mask.device))
+    total = int(context.reduce(mask.sum()))
+    device = "cpu" if context.generator is None else context.generator.device
+    order = torch.randperm(len(count), generator=context.generator, device=device).to(mask.device)
+    drawn = torch.zeros(len(count), dtype=torch.bool, device=mask.device)
+    drawn[order[: max(int(ratio * total), 1)]] = True
+    chosen = torch.zeros_like(mask)
+    chosen[tuple(where.T)] = drawn[own]
+    return chosen
+
+
+def top_covariance(covariance: Tensor, mask: Tensor, *, ratio: float = 2e-3, context: Context | None = None) -> Tensor:
+    """The ``max(⌊ratio N⌋, 1)`` masked tokens with the largest covariance, as bool ``[B, T]``."""
+    context = context or Context()
+    values, own = context.everywhere(covariance[mask])
+    top = torch.zeros(len(values), dtype=torch.bool, device=mask.device)
+    if len(values):
+        top[values.topk(max(int(ratio * len(values)), 1)).indices] = True
+    chosen = torch.zeros_like(mask)
+    chosen[mask] = top[own]
+    return chosen
+
+
+@dataclass
+class ClipCov(Intervention):
+    """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (generation, or micro as the official code)."""
+
+    name: ClassVar[str] = "clip-cov"
+    ratio: float = 2e-4
+    low: float = 1.0
+    high: float = 5.0
+    scope: str = "generation"
+
+    def __post_init__(self) -> None:
+        check_range(self, "ratio", 0.0, 1.0, open_low=True)
+        check_range(self, "high", self.low)
+        check_choice(self, "scope", SCOPES)
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        if self.scope == "micro":
+            # Independent draws of the micro-batches of one generation, from its own generator.
+            seed = torch.randint(2**31, (1,), generator=context.generator)
+            return {"seed": seed[0].to(rollouts.tokens.device)}
+        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
+        limits = {"ratio": self.ratio, "low": self.low, "high": self.high}
+        return {"chosen": draw_clip_cov(covariance, rollouts.train, context=context, **limits)}
+
+    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
+        if self.scope == "micro":
+            covariance = token_covariance(update.current.logp, update.advantages, update.train)
+            generator = torch.Generator().manual_seed(int(prepared["seed"]))
+            pool = update.train & ~clipped
+            context = Context(generator=generator)
+            chosen = _draw(covariance, update.train, pool, self.ratio, self.low, self.high, context)
+        else:
+            chosen = prepared["chosen"] & update.train & ~clipped
+        weight = (~chosen).to(update.advantages.dtype)
+        return Weighting(weight=weight, metrics={"chosen_fraction": update.mean(chosen.float())})
+
+
+@dataclass
+class KLCov(Intervention):
+    """KL-Cov. Knobs: `ratio` (k), `coef` (β), `scope` (generation, or micro as the official code)."""
+
+    name: ClassVar[str] = "kl-cov"
+    ratio: float = 2e-3
+    coef: float = 1.0
+    scope: str = "generation"
+
+    def __post_init__(self) -> None:
+        check_range(self, "ratio", 0.0, 1.0, open_low=True)
+        check_range(self, "coef", 0.0)
+        check_choice(self, "scope", SCOPES)
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        if self.scope == "micro":
+            return {}
+        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
+        return {"chosen": top_covariance(covariance, rollouts.train, ratio=self.ratio, context=context)}
+
+    def replace_surrogate(self) -> Surrogate:
+        return PolicyGradient()
+
+    def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:
+        if self.scope == "micro":
+            covariance = token_covariance(update.current.logp, update.advantages, update.train)
+            chosen = top_covariance(covariance, update.train, ratio=self.ratio)
+        else:
+            chosen = prepared["chosen"]
+        return torch.where(chosen, self.coef * update.log_ratio.abs(), 0.0)
+
+    def cannot_act(self, updates_per_rollout: int) -> str | None:
+        if updates_per_rollout > 1:
+            return None
+        return (
+            "kl-cov cannot act with one update per rollout: |log π - log π_old| is 0 there, and so is its subgradient; "
+            "take several updates per rollout (TRL: steps_per_generation or num_iterations above "
+            "gradient_accumulation_steps), or use clip-cov"
+        )

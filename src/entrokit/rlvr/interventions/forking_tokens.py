@@ -1,0 +1,146 @@
+"""Forking tokens: update the policy only where its entropy is high.
+
+Beyond the 80/20 Rule: High-Entropy Minority Tokens Drive Effective Reinforcement Learning for LLM Reasoning
+(arXiv 2506.01939). With H the entropy of the training policy at each token and τ the (1 - ρ) quantile over the batch,
+the objective (Eq. 6) is the mean of the surrogate over the tokens with ``H >= τ``: dropped tokens leave the denominator
+as well.
+
+Departures: τ is taken over the generation batch from the behaviour policy's entropies and the *current* entropies are
+tested against it (``scope="micro"``: over each micro-batch's current entropies, as the official code). ``rule="topk"``
+is the official code's exact count; the paper and TRL use the quantile. TRL keeps the denominator (``normalize="all"``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..context import Context
+from ..intervention import SCOPES, Intervention, Weighting
+from ..knobs import check_bool, check_choice, check_range
+from ..quantiles import masked_quantile
+from ..rollouts import Rollouts
+from ..update import Update
+
+RULES = ("quantile", "topk")
+NORMALIZERS = ("kept", "all")
+
+
+def entropy_threshold(entropy: Tensor, mask: Tensor, *, rho: float = 0.2, context: Context | None = None) -> Tensor:
+    """The (1 - rho) quantile of the entropies (nats) of masked tokens on all ranks; ``-inf`` where there are none."""
+    values, _ = (context or Context()).everywhere(entropy.detach()[mask])
+    if not values.numel():
+        return entropy.new_full((), -math.inf)
+    return masked_quantile(values, 1.0 - rho)
+
+
+def high_entropy_mask(
+    entropy: Tensor,
+    mask: Tensor,
+    *,
+    rho: float = 0.2,
+    rule: str = "quantile",
+    threshold: Tensor | float | None = None,
+    invert: bool = False,
+) -> Tensor:
+    """The masked tokens whose entropy is in the top fraction ``rho``, pooled over the whole tensor.
+
+    Args:
+        entropy: ``[B, T]`` nats; NaN is never kept. mask: ``[B, T]`` bool.
+        rho: fraction to keep, in (0, 1].
+        rule: ``quantile`` keeps ``H >= τ`` (ties all kept); ``topk`` keeps exactly ``max(1, ⌈rho n⌉)``, ties by position.
+        threshold: τ from elsewhere, instead of the tensor's own quantile.
+        invert: the masked tokens that are *not* in the top fraction.
+
+    Returns:
+        bool ``[B, T]``.
+    """
+    entropy = entropy.detach()
+    mask = mask & ~torch.isnan(entropy)
+    if threshold is None and rule == "topk":
+        keep = torch.zeros_like(mask)
+        count = int(mask.sum())
+        if count:
+            # The float product can land a hair above an integer; the official code rounds up by 0.9999.
+            order = entropy[mask].sort(descending=True, stable=True).indices
+            top = torch.zeros(count, dtype=torch.bool, device=mask.device)
+            top[order[: max(1, int(rho * count + 0.9999))]] = True
+            keep[mask] = top
+    else:
+        keep = mask & (entropy >= (entropy_threshold(entropy, mask, rho=rho) if threshold is None else threshold))
+    return mask & ~keep if invert else keep
+
+
+def fork_temperature(logits: Tensor, *, threshold: float = 0.672, high: float = 1.0, low: float = 1.0) -> Tensor:
+    """Decoding-time variant (Eq. 5): probabilities at temperature ``high`` where ``H > threshold``, else ``low``.
+
+    Args:
+        logits: ``[..., V]``; H is measured at temperature 1.
+
+    Returns:
+        Probabilities ``[..., V]``.
+    """
+    from entrokit.distributions import entropy
+
+    fork = entropy(logits, from_logits=True) > threshold
+    return torch.softmax(logits / torch.where(fork, high, low)[..., None], -1)
+
+
+def entropy_overlap(entropy_a: Tensor, entropy_b: Tensor, mask: Tensor, *, rho: float = 0.2) -> float:
+    """Share of model a's top-``rho`` tokens that are also model b's, on the same tokens; in [0, 1]."""
+    top_a = high_entropy_mask(entropy_a, mask, rho=rho, rule="topk")
+    top_b = high_entropy_mask(entropy_b, mask, rho=rho, rule="topk")
+    return float((top_a & top_b).sum() / top_a.sum().clamp(min=1))
+
+
+@dataclass
+class ForkingTokens(Intervention):
+    """Forking tokens. Knobs: `rho` (ρ), `rule`, `normalize` (kept or all), `invert` (the paper's lowest-80 % ablation),
+    `scope` (of τ: generation, or micro; `topk` counts within the micro-batch).
+    """
+
+    name: ClassVar[str] = "forking-tokens"
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
+    rho: float = 0.2
+    rule: str = "quantile"
+    normalize: str = "kept"
+    invert: bool = False
+    scope: str = "generation"
+
+    def __post_init__(self) -> None:
+        check_range(self, "rho", 0.0, 1.0, open_low=True)
+        check_choice(self, "rule", RULES)
+        check_choice(self, "normalize", NORMALIZERS)
+        check_choice(self, "scope", SCOPES)
+        check_bool(self, "invert")
+        if self.rule == "topk" and self.scope == "generation":
+            raise ValueError(
+                "forking-tokens: rule='topk' counts tokens within a micro-batch and has no batch-wide threshold; "
+                "add scope='micro', or use rule='quantile'"
+            )
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        if self.scope == "micro":
+            return {}
+        entropy = rollouts.behaviour.require("entropy", self.name)
+        return {"threshold": entropy_threshold(entropy, rollouts.train, rho=self.rho, context=context)}
+
+    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
+        entropy = update.current.require("entropy", self.name)
+        keep = high_entropy_mask(
+            entropy,
+            update.train,
+            rho=self.rho,
+            rule=self.rule,
+            threshold=prepared.get("threshold"),
+            invert=self.invert,
+        )
+        metrics = {"kept_fraction": update.mean(keep.float())}
+        if self.normalize == "all":
+            return Weighting(weight=keep.to(entropy.dtype), metrics=metrics)
+        return Weighting(keep=keep, metrics=metrics)

@@ -1,0 +1,61 @@
+"""KL penalty to a reference policy, as GRPO adds it.
+
+Estimators of KL(π ‖ π_ref) from the sampled token (Schulman, "Approximating KL divergence"), with
+``d = log π_ref - log π``:
+
+    k1 = -d        k2 = d²/2        k3 = exp(d) - d - 1
+
+With ``bias_correction`` the estimate is multiplied by the ratio π/π_old, which makes it unbiased after the first update
+(DeepSeek-V3.2; TRL's ``use_bias_correction_kl``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..intervention import Intervention
+from ..knobs import check_bool, check_choice, check_range
+from ..update import LOG_RATIO_LIMIT, Update
+
+ESTIMATORS = ("k1", "k2", "k3")
+
+
+def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: str = "k3") -> Tensor:
+    """Per-token estimate of KL(π ‖ π_ref) in nats, ``[B, T]``, differentiable in ``log_prob``.
+
+    Raises:
+        ValueError: unknown estimator.
+    """
+    d = (reference_log_prob - log_prob).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    if estimator == "k1":
+        return -d
+    if estimator == "k2":
+        return 0.5 * d.square()
+    if estimator == "k3":
+        return d.exp() - d - 1.0
+    raise ValueError(f"reference-kl: unknown estimator {estimator!r}; valid names are {list(ESTIMATORS)}")
+
+
+@dataclass
+class ReferenceKL(Intervention):
+    """KL to the reference policy. Knobs: `beta` (coefficient), `estimator`, `bias_correction`."""
+
+    name: ClassVar[str] = "reference-kl"
+    beta: float = 0.04
+    estimator: str = "k3"
+    bias_correction: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(self, "beta", 0.0, open_low=True)
+        check_choice(self, "estimator", ESTIMATORS)
+        check_bool(self, "bias_correction")
+
+    def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:
+        if update.reference_logp is None:
+            raise ValueError("reference-kl: the engine handed over no reference log-probabilities (reference_logp)")
+        kl = kl_estimate(update.current.logp, update.reference_logp, self.estimator)
+        return self.beta * (kl * update.ratio if self.bias_correction else kl)

@@ -1,0 +1,43 @@
+"""Range checks for the knobs of recipes, with one form of error."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def check_range(
+    owner: object,
+    name: str,
+    low: float,
+    high: float = float("inf"),
+    *,
+    open_low: bool = False,
+    optional: bool = False,
+) -> None:
+    """Raises `ValueError` unless knob ``name`` of ``owner`` is a number in [low, high] ((low, high] if open_low)."""
+    value = getattr(owner, name)
+    if value is None and optional:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (low < value if open_low else low <= value) or not value <= high:
+        bracket = "(" if open_low else "["
+        also = " or None" if optional else ""
+        raise ValueError(f"{_name(owner)}: {name} must be a number in {bracket}{low:g}, {high:g}]{also}, got {value!r}")
+
+
+def check_choice(owner: object, name: str, choices: Collection[str]) -> None:
+    """Raises `ValueError` unless knob ``name`` of ``owner`` is one of ``choices``."""
+    value = getattr(owner, name)
+    if value not in choices:
+        raise ValueError(f"{_name(owner)}: {name} must be one of {sorted(choices)}, got {value!r}")
+
+
+def check_bool(owner: object, name: str) -> None:
+    """Raises `ValueError` unless knob ``name`` of ``owner`` is True or False."""
+    value = getattr(owner, name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{_name(owner)}: {name} must be True or False, got {value!r}")
+
+
+def _name(owner: object) -> str:
+    return str(getattr(owner, "name", type(owner).__name__))

@@ -1,0 +1,208 @@
+"""A recipe: one base (advantage estimator, surrogate, aggregation) and an ordered list of interventions.
+
+It composes like a chain of gradient transformations and knows no engine:
+
+    recipe("grpo+steer(min_weight=0.7)+forking-tokens(rho=0.2)")
+    recipe("grpo", Steer(min_weight=0.7), ForkingTokens(rho=0.2))
+
+An engine calls, in this order: `Recipe.advantages` and `Recipe.prepare` once per generation batch, `Recipe.loss` for
+every micro-batch, `Recipe.observe` after every optimiser step of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .aggregation import Totals, aggregate
+from .bases import Base
+from .context import Context
+from .grammar import Part, build_base, build_intervention, parse
+from .intervention import Intervention
+from .rollouts import Rollouts
+from .stats import PolicyStats
+from .surrogates import Surrogate
+from .update import Update
+
+_KEPT_SHARE = "kept_share"
+
+
+@dataclass(frozen=True)
+class RecipeLoss:
+    """What `Recipe.loss` returns: the scalar to minimise, and metrics as 0-dim tensors (means over trained tokens)."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """See the module. Build it with `recipe`."""
+
+    base_part: Part
+    base: Base
+    interventions: tuple[Intervention, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [i.name for i in self.interventions]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"recipe {self}: {twice[0]} stands in it twice")
+        own = [i.name for i in self.interventions if i.replace_surrogate() is not None]
+        if len(own) > 1:
+            raise ValueError(f"recipe {self}: {own[0]} and {own[1]} each bring a surrogate of their own; take one")
+
+    def __str__(self) -> str:
+        return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Statistics that an engine must compute for current and behaviour policy."""
+        return frozenset({"logp"}).union(*(i.needs for i in self.interventions))
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The base's surrogate, or that of the intervention that is defined with one of its own."""
+        own = (i.replace_surrogate() for i in self.interventions)
+        return next((s for s in own if s is not None), self.base.surrogate)
+
+    def advantages(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
+        """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.train``."""
+        return self.base.advantage(rollouts, context or Context())
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+        """Batch-wide scalars (0-dim or short) and ``[B, ...]`` columns, keyed ``intervention/name``."""
+        context = context or Context()
+        prepared = {
+            f"{i.name}/{key}": value
+            for i in self.interventions
+            for key, value in i.prepare(rollouts, advantages, context).items()
+        }
+        keep = self._kept(_update(rollouts.behaviour, rollouts, advantages), prepared)
+        if keep is not None and all(i.scope == "generation" for i in self.interventions):
+            kept, trained = context.reduce(torch.stack([keep.sum(), rollouts.train.sum()]))
+            prepared[_KEPT_SHARE] = kept / trained.clamp(min=1)
+        return prepared
+
+    def loss(
+        self,
+        current: PolicyStats,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        prepared: Mapping[str, Tensor] | None = None,
+        totals: Totals | None = None,
+    ) -> RecipeLoss:
+        """Loss of one micro-batch under the current policy.
+
+        Args:
+            current: statistics of the policy being updated ``[B, T]``, with gradient; holds what `needs` lists.
+            rollouts, advantages, prepared: these rows of the generation batch.
+            totals: what the optimiser step as a whole is divided by; this micro-batch alone by default.
+
+        Where interventions keep only some tokens, the number kept in the optimiser step is the behaviour policy's
+        share of kept tokens times the step's tokens: it is known before the step, so micro-batches add up.
+        """
+        prepared = prepared or {}
+        totals = totals or Totals()
+        update = _update(current, rollouts, advantages)
+        surrogate = self.surrogate
+        clipped = surrogate.clipped(update) & update.train
+        loss, keep = surrogate.loss(update), update.train
+        metrics = {"clipped_fraction": update.mean(clipped.float())}
+        for intervention in self.interventions:
+            weighting = intervention.weigh(update, clipped, _own(intervention, prepared))
+            if weighting.weight is not None:
+                loss = loss * weighting.weight
+            if weighting.keep is not None:
+                keep = keep & weighting.keep
+            metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
+        total = aggregate(loss, keep, self.base.aggregation, self._kept_totals(totals, prepared, keep, update.train))
+        for intervention in self.interventions:
+            penalty = intervention.penalty(update, _own(intervention, prepared))
+            if penalty is not None:
+                total = total + aggregate(penalty, update.train, self.base.aggregation, totals)
+                metrics[f"{intervention.name}/penalty"] = update.mean(penalty)
+        return RecipeLoss(total, metrics)
+
+    def observe(self, metrics: Mapping[str, float], context: Context) -> None:
+        """Hands the metrics of an optimiser step to every intervention."""
+        for intervention in self.interventions:
+            intervention.observe(metrics, context)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {i.name: i.state_dict() for i in self.interventions}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores every intervention; a state of other interventions than the recipe's is a `ValueError`."""
+        mine = {i.name for i in self.interventions}
+        if set(state) != mine:
+            raise ValueError(f"recipe {self}: the saved state is that of {sorted(state)}, not of {sorted(mine)}")
+        for intervention in self.interventions:
+            intervention.load_state_dict(state[intervention.name])
+
+    def cannot_act(self, updates_per_rollout: int) -> list[str]:
+        """Why parts of the recipe can do nothing in a set-up; empty if all can act."""
+        reasons = (i.cannot_act(updates_per_rollout) for i in self.interventions)
+        return [reason for reason in reasons if reason is not None]
+
+    def _kept(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor | None:
+        clipped = self.surrogate.clipped(update)
+        keeps = [i.weigh(update, clipped, _own(i, prepared)).keep for i in self.interventions]
+        present = [k for k in keeps if k is not None]
+        return torch.stack(present).all(0) & update.train if present else None
+
+    @staticmethod
+    def _kept_totals(totals: Totals, prepared: Mapping[str, Tensor], keep: Tensor, train: Tensor) -> Totals:
+        if totals.tokens is None or keep is train:
+            return totals
+        share = prepared.get(_KEPT_SHARE, keep.sum() / train.sum().clamp(min=1))
+        return Totals(totals.tokens * share, totals.rows, totals.length)
+
+
+def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
+    """A recipe from a string, from a base's name and intervention objects, or both; a `Recipe` stays as it is.
+
+    Raises:
+        ValueError: an unknown name (with the valid ones and the nearest match) or a knob out of its range.
+        TypeError: an argument that is no intervention.
+    """
+    if isinstance(spec, Recipe):
+        return Recipe(spec.base_part, spec.base, spec.interventions + interventions) if interventions else spec
+    for extra in interventions:
+        if not isinstance(extra, Intervention):
+            raise TypeError(f"recipe: expected an Intervention, got {type(extra).__name__}")
+    first, *rest = parse(spec)
+    named = tuple(build_intervention(part) for part in rest)
+    return Recipe(Part(first.name.replace("-", "_"), first.knobs), build_base(first), named + interventions)
+
+
+def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor) -> Update:
+    train = rollouts.train
+    reference = rollouts.reference_logp
+    return Update(
+        current=stats.masked(train),
+        behaviour=rollouts.behaviour.masked(train),
+        advantages=torch.where(train, advantages, 0.0),
+        train=train,
+        reference_logp=None if reference is None else torch.where(train, reference, 0.0),
+    )
+
+
+def _own(intervention: Intervention, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{intervention.name}/"
+    return {k.removeprefix(prefix): v for k, v in prepared.items() if k.startswith(prefix)}
+
+
+def _part_of(intervention: Intervention) -> Part:
+    """The intervention's name and the knobs that differ from their defaults, so that the string builds it again."""
+    knobs: tuple[Field[Any], ...] = fields(intervention)  # type: ignore[arg-type]
+    given = {
+        f.name: getattr(intervention, f.name)
+        for f in knobs
+        if f.init and (f.default is MISSING or getattr(intervention, f.name) != f.default)
+    }
+    return Part(intervention.name, given)

@@ -1,0 +1,107 @@
+"""One batch of completions, validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from .stats import PolicyStats
+
+_BEHAVIOUR = "behaviour_"
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Completions of a generation batch (or a slice of one), right-padded.
+
+    Attributes:
+        tokens: ``[B, T]`` int64, the completions' token ids.
+        attention: ``[B, T]`` bool, real tokens (a prefix of each row).
+        train: ``[B, T]`` bool, the tokens that the policy chose; tool and environment tokens are attended to, never
+            trained on.
+        group: ``[B]`` int64, which prompt a completion answers.
+        reward: ``[B]`` float, NaN where no reward function could score the completion.
+        behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``attention``.
+        truncated: ``[B]`` bool, completions cut off by the length limit.
+        reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
+
+    Raises:
+        ValueError: at construction; names the field, its shape or dtype and the first bad index.
+    """
+
+    tokens: Tensor
+    attention: Tensor
+    train: Tensor
+    group: Tensor
+    reward: Tensor
+    behaviour: PolicyStats
+    truncated: Tensor | None = None
+    reference_logp: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens.dim() != 2:
+            raise ValueError(f"Rollouts.tokens: expected shape [B, T], got {tuple(self.tokens.shape)}")
+        per_token, per_row = tuple(self.tokens.shape), tuple(self.tokens.shape[:1])
+        _check("tokens", self.tokens, per_token, "integer")
+        _check("attention", self.attention, per_token, "bool")
+        _check("train", self.train, per_token, "bool")
+        _check("group", self.group, per_row, "integer")
+        _check("reward", self.reward, per_row, "float")
+        for name, value in self.behaviour.columns().items():
+            _check(f"behaviour.{name}", value, per_token, "float")
+            _refuse(
+                f"behaviour.{name}",
+                ~torch.isfinite(value) & self.attention,
+                "is NaN or infinite at a real token",
+            )
+        if self.truncated is not None:
+            _check("truncated", self.truncated, per_row, "bool")
+        if self.reference_logp is not None:
+            _check("reference_logp", self.reference_logp, per_token, "float")
+            bad = ~torch.isfinite(self.reference_logp) & self.train
+            _refuse("reference_logp", bad, "is NaN or infinite at a trained token")
+        _refuse("reward", torch.isinf(self.reward), "is infinite")
+        _refuse(
+            "train",
+            self.train & ~self.attention,
+            "marks padding as trained; train must be a subset of attention",
+        )
+        gap = torch.zeros_like(self.attention)
+        gap[:, 1:] = self.attention[:, 1:] & ~self.attention[:, :-1]
+        _refuse("attention", gap, "follows padding; completions must be right-padded")
+
+    def __len__(self) -> int:
+        return int(self.tokens.shape[0])
+
+    def columns(self) -> dict[str, Tensor]:
+        """Flat dict of tensors whose first dimension is B, as engines shuffle, split and gather them."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "behaviour"}
+        flat = {name: value for name, value in plain.items() if value is not None}
+        return flat | {_BEHAVIOUR + name: value for name, value in self.behaviour.columns().items()}
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Tensor]) -> Rollouts:
+        """Inverse of `columns`, for any selection or order of rows. Unknown names are a `TypeError`."""
+        behaviour = {k.removeprefix(_BEHAVIOUR): v for k, v in columns.items() if k.startswith(_BEHAVIOUR)}
+        plain = {k: v for k, v in columns.items() if not k.startswith(_BEHAVIOUR)}
+        return cls(behaviour=PolicyStats(**behaviour), **plain)
+
+
+def _check(name: str, value: Tensor, shape: tuple[int, ...], kind: str) -> None:
+    if tuple(value.shape) != shape:
+        raise ValueError(f"Rollouts.{name}: expected shape {list(shape)}, got {list(value.shape)}")
+    right = {
+        "bool": value.dtype == torch.bool,
+        "float": value.dtype.is_floating_point,
+        "integer": not value.dtype.is_floating_point and value.dtype != torch.bool,
+    }[kind]
+    if not right:
+        raise ValueError(f"Rollouts.{name}: expected a {kind} tensor, got {value.dtype}")
+
+
+def _refuse(name: str, bad: Tensor, what: str) -> None:
+    if bool(bad.any()):
+        raise ValueError(f"Rollouts.{name}: {what}, first at index {bad.nonzero()[0].tolist()}")

@@ -1,0 +1,193 @@
+"""Surrogate losses per token, to be minimised. Inputs and names follow verl's and TRL's policy losses.
+
+Every function takes ``log_prob``, ``old_log_prob`` and ``advantages`` of shape ``[B, T]`` and returns ``[B, T]``; the
+ratio is ``r = exp(log_prob - old_log_prob)``. The log-ratio is clamped to ±20 so that one stray token cannot overflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from .knobs import check_range
+from .update import LOG_RATIO_LIMIT, Update
+
+
+def policy_gradient_loss(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor) -> Tensor:
+    """The unclipped importance-weighted policy gradient: ``-A r``."""
+    return -advantages * _ratio(log_prob, old_log_prob)
+
+
+def ppo_clip_loss(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual_clip: float | None = 3.0,
+) -> Tensor:
+    """PPO: ``max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))``, and for ``A < 0`` no more than ``-A dual_clip``.
+
+    Sources: PPO (arXiv 1707.06347), dual clip (1912.09729), clip-higher (DAPO, 2503.14476).
+    """
+    return _clipped_loss(_ratio(log_prob, old_log_prob), advantages, clip_low, clip_high, dual_clip)
+
+
+def cispo_loss(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float | None = None,
+    clip_high: float = 4.0,
+) -> Tensor:
+    """CISPO (arXiv 2506.13585): ``-sg(clip(r, 1 - clip_low, 1 + clip_high)) A log_prob``.
+
+    Every token keeps a gradient, of bounded weight. ``clip_low=None`` leaves the lower side open.
+    """
+    lower = 0.0 if clip_low is None else 1.0 - clip_low
+    weight = _ratio(log_prob, old_log_prob).clamp(lower, 1.0 + clip_high).detach()
+    return -weight * advantages * log_prob
+
+
+def gspo_loss(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    clip_low: float = 3e-4,
+    clip_high: float = 4e-4,
+) -> Tensor:
+    """GSPO (arXiv 2507.18071): PPO's clip on the length-normalised ratio of the whole completion.
+
+    ``s = exp(mean_t (log_prob - old_log_prob))``; in token form ``s_t = sg(s) exp(log_prob_t - sg(log_prob_t))``, whose
+    gradient reaches each token. ``mask``: ``[B, T]`` bool.
+    """
+    s = _sequence_ratio(log_prob, old_log_prob, mask).detach()
+    return _clipped_loss(s * (log_prob - log_prob.detach()).exp(), advantages, clip_low, clip_high, None)
+
+
+def _ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
+    return (log_prob - old_log_prob).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
+
+
+def _sequence_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
+    """``[B, 1]``; 1 for a row without tokens."""
+    log_ratio = torch.where(mask, log_prob - old_log_prob, 0.0)
+    mean = log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
+    return mean.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
+
+
+def _clipped_loss(
+    ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float, dual_clip: float | None
+) -> Tensor:
+    loss = torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip_low, 1.0 + clip_high))
+    if dual_clip is None:
+        return loss
+    return torch.where(advantages < 0, torch.min(-advantages * dual_clip, loss), loss)
+
+
+def _outside(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """Where the clip has taken the gradient away: the update already went further than it may."""
+    return ((advantages > 0) & (ratio > 1.0 + clip_high)) | ((advantages < 0) & (ratio < 1.0 - clip_low))
+
+
+class Surrogate(Protocol):
+    """Stage `surrogate`: the loss of each token, and which tokens its clip holds still."""
+
+    name: ClassVar[str]
+
+    def loss(self, update: Update) -> Tensor: ...
+
+    def clipped(self, update: Update) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """`policy_gradient_loss` as a stage."""
+
+    name: ClassVar[str] = "policy gradient, no clip"
+
+    def loss(self, update: Update) -> Tensor:
+        return -update.advantages * update.ratio
+
+    def clipped(self, update: Update) -> Tensor:
+        return torch.zeros_like(update.train)
+
+
+@dataclass(frozen=True)
+class PPOClip:
+    """`ppo_clip_loss` as a stage."""
+
+    name: ClassVar[str] = "PPO clip"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float | None = 3.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "clip_low", 0.0, 1.0)
+        check_range(self, "clip_high", 0.0)
+        check_range(self, "dual_clip", 1.0, open_low=True, optional=True)
+
+    def loss(self, update: Update) -> Tensor:
+        return _clipped_loss(update.ratio, update.advantages, self.clip_low, self.clip_high, self.dual_clip)
+
+    def clipped(self, update: Update) -> Tensor:
+        return _outside(update.ratio, update.advantages, self.clip_low, self.clip_high)
+
+
+@dataclass(frozen=True)
+class CISPO:
+    """`cispo_loss` as a stage. Its clip bounds weights and silences no token."""
+
+    name: ClassVar[str] = "CISPO"
+    clip_low: float | None = None
+    clip_high: float = 4.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "clip_low", 0.0, 1.0, optional=True)
+        check_range(self, "clip_high", 0.0)
+
+    def loss(self, update: Update) -> Tensor:
+        return cispo_loss(
+            update.current.logp,
+            update.behaviour.logp,
+            update.advantages,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+        )
+
+    def clipped(self, update: Update) -> Tensor:
+        return torch.zeros_like(update.train)
+
+
+@dataclass(frozen=True)
+class GSPO:
+    """`gspo_loss` as a stage."""
+
+    name: ClassVar[str] = "GSPO"
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
+
+    def __post_init__(self) -> None:
+        check_range(self, "clip_low", 0.0, 1.0)
+        check_range(self, "clip_high", 0.0)
+
+    def loss(self, update: Update) -> Tensor:
+        return gspo_loss(
+            update.current.logp,
+            update.behaviour.logp,
+            update.advantages,
+            update.train,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+        )
+
+    def clipped(self, update: Update) -> Tensor:
+        s = _sequence_ratio(update.current.logp, update.behaviour.logp, update.train)
+        return _outside(s, update.advantages, self.clip_low, self.clip_high)

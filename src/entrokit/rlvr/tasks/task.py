@@ -1,0 +1,41 @@
+"""What a task is: prompts in the form TRL expects, and a reward function with TRL's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Task:
+    """A verifiable task.
+
+    Attributes:
+        name: how the task is called on the command line.
+        train, evaluation: datasets with a ``prompt`` column (text or chat messages); every other column reaches the
+            reward function as a keyword argument, one value per completion.
+        reward: ``reward(prompts=..., completions=..., **columns) -> list[float | None]``, as TRL calls it.
+        max_completion_length: tokens that a right completion needs at most, in this task's own notation.
+    """
+
+    name: str
+    train: Dataset
+    evaluation: Dataset
+    reward: Callable[..., list[float | None]] | Callable[..., list[float]]
+    max_completion_length: int
+
+
+def completion_text(completion: Any) -> str:
+    """Text of a completion as TRL hands it over: a string, or a list of chat messages (the last one counts)."""
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, list) and completion and isinstance(completion[-1], dict):
+        return str(completion[-1].get("content") or "")
+    raise TypeError(
+        f"completion: expected text or a list of chat messages, got {type(completion).__name__}; "
+        "a reward function receives completions as TRL passes them"
+    )

@@ -1,0 +1,46 @@
+"""One micro-batch of an update, as the weight, surrogate and penalty stages see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .stats import PolicyStats
+
+# exp(20) = 5e8: beyond any ratio that means something, and far from overflow.
+LOG_RATIO_LIMIT = 20.0
+
+
+@dataclass(frozen=True)
+class Update:
+    """Current and behaviour statistics of the same completions, all ``[B, T]`` and zero outside ``train``.
+
+    Attributes:
+        current: statistics of the policy being updated, with gradient.
+        behaviour: statistics of the policy that sampled, without.
+        advantages: ``[B, T]``.
+        train: ``[B, T]`` bool, the tokens that count.
+        reference_logp: ``[B, T]`` or None.
+    """
+
+    current: PolicyStats
+    behaviour: PolicyStats
+    advantages: Tensor
+    train: Tensor
+    reference_logp: Tensor | None = None
+
+    @cached_property
+    def log_ratio(self) -> Tensor:
+        """``log π/π_behaviour``, clamped to ±20."""
+        return (self.current.logp - self.behaviour.logp).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+
+    @cached_property
+    def ratio(self) -> Tensor:
+        return self.log_ratio.exp()
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean of ``x [B, T]`` over trained tokens, detached; 0 where there are none. For metrics."""
+        return torch.where(self.train, x.detach(), 0.0).sum() / self.train.sum().clamp(min=1)

@@ -1,0 +1,20 @@
+"""Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own."""
+
+import os
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("entrokit", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("entrokit")
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)

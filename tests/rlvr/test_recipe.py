@@ -1,0 +1,238 @@
+"""Composition, parsing, and what every recipe owes: independence of micro-batches, padding and order."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from entrokit.rlvr import (
+    BASES,
+    INTERVENTIONS,
+    Context,
+    ForkingTokens,
+    Intervention,
+    PolicyStats,
+    Rollouts,
+    Steer,
+    Totals,
+    Weighting,
+    recipe,
+    stages_of,
+)
+
+EVERY = [
+    *BASES,
+    "grpo+kl-cov(ratio=0.2)",
+    "dapo+clip-cov(ratio=0.3, low=0.0, high=9.0)",
+    "grpo+steer(min_weight=0.3)",
+    "dapo+steer(min_weight=0.3, form='exact')",
+    "dapo+steer(min_weight=0.3, form='released', mapping='linear', scale_quantile=0.9)",
+    "dapo+forking-tokens(rho=0.4)",
+    "dapo+forking-tokens(rho=0.4, normalize='all')",
+    "dr_grpo+reference-kl(beta=0.1)",
+    "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
+]
+
+
+def batch(rows=8, length=6, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def rand():
+        return torch.rand(rows, length, generator=g, dtype=torch.float64)
+
+    lengths = torch.randint(1, length + 1, (rows,), generator=g)
+    attention = torch.arange(length) < lengths[:, None]
+    stats = PolicyStats(
+        logp=-2 * rand() - 0.05,
+        entropy=2 * rand(),
+        collision=rand(),
+        weighted_surprise=-rand() / 3,
+        varentropy=rand(),
+    )
+    return Rollouts(
+        tokens=torch.zeros(rows, length, dtype=torch.long),
+        attention=attention,
+        train=attention & (rand() < 0.9),
+        group=torch.arange(rows) // 4,
+        reward=torch.randn(rows, generator=g, dtype=torch.float64),
+        behaviour=stats.masked(attention),
+        reference_logp=-rand(),
+    )
+
+
+def perturbed(b, seed=1):
+    """Current statistics with ratios in [0.5, 2]."""
+    g = torch.Generator().manual_seed(seed)
+    shift = (torch.rand(b.tokens.shape, generator=g, dtype=torch.float64) * 2 - 1) * 0.69
+    values = {k: v.clone() for k, v in b.behaviour.columns().items()}
+    values["logp"] = (values["logp"] + shift).clamp(max=-1e-3)
+    values["entropy"] = values["entropy"] * (1 + 0.1 * shift)
+    return values
+
+
+def run(r, b, values, parts):
+    """Loss and gradient in logp of one optimiser step, cut into ``parts`` micro-batches."""
+    logp = values["logp"].clone().requires_grad_()
+    advantages = r.advantages(b)
+    prepared = r.prepare(b, advantages, Context(generator=torch.Generator().manual_seed(5)))
+    totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
+    total = torch.zeros((), dtype=torch.float64)
+    for rows in torch.arange(len(b)).chunk(parts):
+        current = PolicyStats(**{k: (logp if k == "logp" else v)[rows] for k, v in values.items()})
+        part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
+        own = {k: v[rows] if v.dim() and len(v) == len(b) else v for k, v in prepared.items()}
+        total = total + r.loss(current, part, advantages[rows], own, totals).loss
+    return total.detach(), torch.autograd.grad(total, logp)[0]
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_cutting_the_batch_changes_nothing(spec):
+    r, b = recipe(spec), batch()
+    whole = run(r, b, perturbed(b), 1)
+    for parts in (2, 4, 8):
+        torch.testing.assert_close(run(r, b, perturbed(b), parts), whole, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_padding_never_matters(spec):
+    r, b = recipe(spec), batch()
+    values = perturbed(b)
+    loss, gradient = run(r, b, values, 1)
+    assert gradient[~b.train].abs().max() == 0
+    poisoned = {k: torch.where(b.train, v, torch.nan) for k, v in values.items()}
+    other_loss, other_gradient = run(r, b, poisoned, 1)
+    torch.testing.assert_close(other_loss, loss)
+    torch.testing.assert_close(other_gradient.nan_to_num(), gradient)
+
+
+@pytest.mark.parametrize("spec", [s for s in EVERY if "clip-cov" not in s])
+def test_order_of_rows_never_matters(spec):
+    r, b = recipe(spec), batch()
+    order = torch.tensor([3, 0, 7, 5, 1, 6, 2, 4])
+    moved = Rollouts.from_columns({k: v[order] for k, v in b.columns().items()})
+    loss, gradient = run(r, b, perturbed(b), 1)
+    moved_loss, moved_gradient = run(r, moved, {k: v[order] for k, v in perturbed(b).items()}, 1)
+    torch.testing.assert_close(moved_loss, loss)
+    torch.testing.assert_close(moved_gradient, gradient[order])
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_interventions_do_alter_the_loss(spec):
+    b = batch()
+    base = spec.split("+")[0]
+    if base == spec:
+        return
+    _, gradient = run(recipe(spec), b, perturbed(b), 1)
+    _, plain = run(recipe(base), b, perturbed(b), 1)
+    assert (gradient - plain).abs().max() > 1e-4
+
+
+def test_an_empty_mask_gives_zero_with_a_graph():
+    for spec in EVERY:
+        b = batch()
+        b = Rollouts.from_columns({**b.columns(), "train": torch.zeros_like(b.train)})
+        loss, gradient = run(recipe(spec), b, perturbed(b), 1)
+        assert loss == 0, spec
+        assert gradient.abs().max() == 0, spec
+
+
+def test_equal_rewards_give_a_zero_gradient():
+    b = batch()
+    b = Rollouts.from_columns({**b.columns(), "reward": torch.full((8,), 0.5, dtype=torch.float64)})
+    for spec in [*BASES, "grpo+steer", "dapo+forking-tokens", "dapo+clip-cov"]:
+        _, gradient = run(recipe(spec), b, perturbed(b), 1)
+        assert gradient.abs().max() < 1e-9, spec
+
+
+def test_strings_and_objects_build_the_same_recipe():
+    by_name = recipe("grpo+steer(min_weight=0.5)+forking-tokens(rho=0.3)")
+    by_object = recipe("grpo", Steer(min_weight=0.5), ForkingTokens(rho=0.3))
+    assert str(by_name) == str(by_object) == "grpo+steer(min_weight=0.5)+forking-tokens(rho=0.3)"
+    assert recipe(by_name) is by_name
+    assert str(recipe(recipe("grpo"), Steer())) == "grpo+steer"
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_the_string_of_a_recipe_builds_it_again(spec):
+    r = recipe(spec)
+    assert str(recipe(str(r))) == str(r)
+    assert recipe(str(r)) == r
+
+
+def test_underscores_hyphens_and_numbers_are_read():
+    r = recipe(" dr-grpo( clip_high = 1e+0 ) + forking_tokens(rho=2e-1) ")
+    assert str(r) == "dr_grpo(clip_high=1.0)+forking-tokens"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: grpo, dr_grpo, dapo, cispo, gspo"),
+        ("grpo+ster", "unknown intervention 'ster'; did you mean 'steer'.*Valid names: clip-cov, kl-cov"),
+        ("grpo+nothing-like-it", "unknown intervention 'nothing-like-it' Valid|unknown intervention"),
+        ("steer", "a recipe's base comes first"),
+        ("grpo+dapo", "followed by interventions"),
+        ("grpo+steer+steer", "steer stands in it twice"),
+        ("grpo+steer(min_wait=1)", "has no knob 'min_wait'; did you mean 'min_weight'"),
+        ("grpo(clip=0.1)", "grpo has no knob 'clip'"),
+        ("grpo(clip_low=-0.1)", r"clip_low must be a number in \[0, 1\], got -0.1"),
+        ("grpo(clip_low=True)", r"clip_low must be a number in \[0, 1\], got True"),
+        ("grpo+steer(min_weight='much')", "min_weight must be a number"),
+        ("grpo+steer(0.3)", "every knob needs its name"),
+        ("grpo+steer(min_weight=__import__('os'))", "cannot read the knobs"),
+        ("grpo+steer(min_weight=0.3", "brackets do not match"),
+        ("grpo++steer", "cannot read the part ''"),
+        ("", "cannot read the part ''"),
+    ],
+)
+def test_a_wrong_recipe_says_what_would_be_right(spec, message):
+    with pytest.raises(ValueError, match=message):
+        recipe(spec)
+
+
+def test_arguments_of_the_wrong_kind():
+    with pytest.raises(TypeError, match="expected an Intervention, got str"):
+        recipe("grpo", "steer")
+
+
+def test_two_surrogates_in_one_recipe_are_refused():
+    class Other(INTERVENTIONS["kl-cov"]):
+        name: ClassVar[str] = "other"
+
+    with pytest.raises(ValueError, match="kl-cov and other each bring a surrogate"):
+        recipe("grpo+kl-cov", Other())
+
+
+@dataclass
+class Doubling(Intervention):
+    """A user's own intervention with a memory, as CONTRIBUTING shows it."""
+
+    name: ClassVar[str] = "doubling"
+    factor: float = 2.0
+    seen: int = 0
+
+    def weigh(self, update, clipped, prepared):
+        return Weighting(weight=torch.full_like(update.advantages, self.factor))
+
+    def observe(self, metrics, context):
+        self.seen += 1
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+
+def test_an_intervention_of_ones_own_composes_and_keeps_its_state():
+    b = batch()
+    r = recipe("grpo", Doubling())
+    torch.testing.assert_close(run(r, b, perturbed(b), 1)[1], 2 * run(recipe("grpo"), b, perturbed(b), 1)[1])
+    assert stages_of(r.interventions[0]) == ["weight", "observe"]
+    r.observe({}, None)
+    fresh = recipe("grpo", Doubling())
+    fresh.load_state_dict(r.state_dict())
+    assert fresh.interventions[0].seen == 1
+    with pytest.raises(ValueError, match=r"saved state is that of \['doubling'\], not of \['steer'\]"):
+        recipe("grpo+steer").load_state_dict(r.state_dict())

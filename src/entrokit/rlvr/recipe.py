@@ -75,13 +75,19 @@ class Recipe:
         return self.base.advantage(rollouts, context or Context())
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context | None = None) -> dict[str, Tensor]:
-        """Batch-wide scalars (0-dim or short) and ``[B, ...]`` columns, keyed ``intervention/name``."""
+        """Batch-wide scalars (0-dim) and ``[B, ...]`` columns, keyed ``intervention/name``."""
         context = context or Context()
         prepared = {
             f"{i.name}/{key}": value
             for i in self.interventions
             for key, value in i.prepare(rollouts, advantages, context).items()
         }
+        for key, value in prepared.items():
+            if value.dim() and len(value) != len(rollouts):
+                raise ValueError(
+                    f"{key}: prepare must give 0-dim tensors or one entry per row ({len(rollouts)}), "
+                    f"got shape {list(value.shape)}; an engine shuffles and splits these with the rows"
+                )
         keep = self._kept(_update(rollouts.behaviour, rollouts, advantages), prepared)
         if keep is not None and all(i.scope == "generation" for i in self.interventions):
             kept, trained = context.reduce(torch.stack([keep.sum(), rollouts.train.sum()]))
@@ -112,6 +118,8 @@ class Recipe:
         surrogate = self.surrogate
         clipped = surrogate.clipped(update) & update.train
         loss, keep = surrogate.loss(update), update.train
+        if rollouts.sampler_weight is not None:
+            loss = loss * rollouts.sampler_weight
         metrics = {"clipped_fraction": update.mean(clipped.float())}
         for intervention in self.interventions:
             weighting = intervention.weigh(update, clipped, _own(intervention, prepared))

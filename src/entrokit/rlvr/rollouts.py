@@ -27,6 +27,8 @@ class Rollouts:
         behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``attention``.
         truncated: ``[B]`` bool, completions cut off by the length limit.
         reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
+        sampler_weight: ``[B, T]`` float, importance weight of the trainer's policy against the engine that really
+            sampled (vLLM's numerics differ); multiplies the policy loss.
 
     Raises:
         ValueError: at construction; names the field, its shape or dtype and the first bad index.
@@ -40,6 +42,7 @@ class Rollouts:
     behaviour: PolicyStats
     truncated: Tensor | None = None
     reference_logp: Tensor | None = None
+    sampler_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.dim() != 2:
@@ -63,6 +66,8 @@ class Rollouts:
             _check("reference_logp", self.reference_logp, per_token, "float")
             bad = ~torch.isfinite(self.reference_logp) & self.train
             _refuse("reference_logp", bad, "is NaN or infinite at a trained token")
+        if self.sampler_weight is not None:
+            _check("sampler_weight", self.sampler_weight, per_token, "float")
         _refuse("reward", torch.isinf(self.reward), "is infinite")
         _refuse(
             "train",

@@ -7,7 +7,7 @@ sampled token, H the entropy at its position, r the ratio and A the advantage, t
     released:  |Ω| = |A/π_old| π (1 - π) |log π + H|               (the official code; it is theorem / π)
     exact:     Ω = -A r (S_a - Σ_j π_j S_j),  S_j = π_j (log π_j + H)   (all logits move)
 
-and a token's loss is multiplied by a detached weight
+a token's loss is multiplied by a detached weight
 
     exp:       λ = exp(-k |Ω|),  k = -ln(min_weight) / max(scale, floor),  clamped to [min_weight, 1]
     linear:    λ falls from max_weight at the smallest |Ω| to min_weight at the largest
@@ -91,7 +91,7 @@ def steer_weights(
     max_weight: float = 1.2,
     mapping: str = "exp",
     floor: float = 0.02,
-    extent: Tensor | None = None,
+    extent: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Detached weight of every token from its predicted entropy change.
 
@@ -99,7 +99,7 @@ def steer_weights(
         omega: ``[B, T]``. mask: ``[B, T]`` bool.
         min_weight: weight of the largest |Ω|, in (0, 1]. max_weight: of the smallest, in the linear mapping only.
         floor: lower bound of the exponential mapping's scale: it turns the method off when every |Ω| is tiny.
-        extent: ``[2]``, smallest and largest |Ω| of a wider batch; the tensors' own by default.
+        extent: smallest and largest |Ω| of a wider batch, 0-dim; the tensors' own by default.
 
     Returns:
         ``[B, T]``: in [min_weight, 1] (exp) or [min_weight, max_weight] (linear); zeros outside the mask.
@@ -118,13 +118,15 @@ def steer_weights(
     return torch.where(mask, weight, 0.0)
 
 
-def size_extent(size: Tensor, mask: Tensor, *, quantile: float = 1.0, context: Context | None = None) -> Tensor:
-    """Smallest |Ω| and its ``quantile`` (1: the largest) over the masked tokens of all ranks, ``[2]``; zeros if none."""
+def size_extent(
+    size: Tensor, mask: Tensor, *, quantile: float = 1.0, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    """Smallest |Ω| and its ``quantile`` (1: the largest) over masked tokens of all ranks, 0-dim; zeros if none."""
     values, _ = (context or Context()).everywhere(size[mask])
     if not values.numel():
-        return size.new_zeros(2)
+        return size.new_zeros(()), size.new_zeros(())
     top = values.max() if quantile == 1.0 else masked_quantile(values, quantile)
-    return torch.stack([values.min(), top])
+    return values.min(), top
 
 
 @dataclass
@@ -163,7 +165,8 @@ class Steer(Intervention):
             return {}
         behaviour = rollouts.behaviour
         omega = entropy_change(behaviour, behaviour.logp, advantages, rollouts.train, form=self.form)
-        return {"extent": self._extent(omega, rollouts.train, context)}
+        low, high = self._extent(omega, rollouts.train, context)
+        return {"low": low, "high": high}
 
     def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
         omega = entropy_change(
@@ -174,7 +177,10 @@ class Steer(Intervention):
             form=self.form,
             clipped=clipped if self.iclip else None,
         )
-        extent = prepared["extent"] if "extent" in prepared else self._extent(omega, update.train, Context())
+        if self.scope == "micro":
+            extent = self._extent(omega, update.train, Context())
+        else:
+            extent = prepared["low"], prepared["high"]
         weight = steer_weights(
             omega,
             update.train,
@@ -188,5 +194,5 @@ class Steer(Intervention):
             weight=weight, metrics={"weight_mean": update.mean(weight), "entropy_change": update.mean(omega)}
         )
 
-    def _extent(self, omega: Tensor, mask: Tensor, context: Context) -> Tensor:
+    def _extent(self, omega: Tensor, mask: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         return size_extent(omega.abs(), mask, quantile=self.scale_quantile, context=context)

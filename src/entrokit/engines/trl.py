@@ -1,0 +1,440 @@
+"""TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``.
+
+TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoints, logging); five seams are overridden:
+
+- per-token statistics: the model's own logits through one pass of `token_statistics`;
+- rewards: the gathered table is kept for the recipe's advantages;
+- generation: behaviour statistics, advantages and prepared columns join the batch, shuffled and split with its rows;
+- the loss: the recipe's, normalised as TRL normalises;
+- the optimiser step: controllers observe it, in training only.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOConfig, GRPOTrainer
+
+from entrokit.diagnose import pass_at_k
+from entrokit.distributions import TokenStatistics, token_statistics
+from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
+
+from .trl_options import resolve
+
+_COLUMN = "entrokit_rollouts/"
+_PREPARED = "entrokit_prepared/"
+_STATE_FILE = "entrokit_recipe.pt"
+_REWARD_OF_A_RIGHT_ANSWER = 1.0
+
+
+@dataclass(frozen=True)
+class GenerationBatch:
+    """What `EntropyGRPOTrainer` tells its listener after each generation batch of training (this process's rows)."""
+
+    step: int
+    rollouts: Rollouts
+    advantages: Tensor
+    prompts: list[Any]
+    completions: list[str]
+
+
+class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """`GRPOTrainer` whose advantages and loss come from a recipe.
+
+    Args:
+        recipe: a recipe or its string, e.g. ``"grpo+steer(min_weight=0.7)"``.
+        on_generation: called with a `GenerationBatch` after each generation batch of training, on every process.
+
+    All other arguments are `GRPOTrainer`'s; `docs/trl-options.md` says of every `GRPOConfig` option whether it is
+    honoured, mapped or refused.
+
+    Raises:
+        ValueError: an option that conflicts with the recipe; a model whose logits and statistics disagree; a prompt
+            that leaves no room for a completion; NaN or infinite logits.
+        RewardError: a reward function that raises or returns no list.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        recipe: str | Recipe = "grpo",
+        on_generation: Callable[[GenerationBatch], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        bound = inspect.signature(GRPOTrainer.__init__).bind(self, *args, **kwargs).arguments
+        bound.pop("self")
+        bound["args"], self.recipe = resolve(bound.get("args") or GRPOConfig("entrokit-grpo"), recipe)
+        functions = bound.get("reward_funcs")
+        if functions is not None:
+            several = functions if isinstance(functions, list) else [functions]
+            bound["reward_funcs"] = [_explained(f) for f in several]
+        reference, beta = _frozen_copy_for_reference(bound)
+        self._on_generation = on_generation
+        self._reward_table: Tensor | None = None
+        self._kept_stats: list[PolicyStats] | None = None
+        self._step_metrics: dict[str, list[float]] = defaultdict(list)
+        super().__init__(**bound)
+        if reference is not None:
+            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+            self.beta = self.args.beta = beta
+        updates = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
+        for reason in self.recipe.cannot_act(max(1, int(updates))):
+            self._say(reason)
+        check_statistics(self)
+
+    def _say(self, message: str) -> None:
+        from transformers.utils import logging
+
+        if self.accelerator.is_main_process:
+            logging.get_logger(__name__).warning(message)
+
+    # Statistics -----------------------------------------------------------------------------------------------------
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        present = [name for name, value in multimodal.items() if value is not None]
+        if present or compute_aux_loss:
+            what = f"multimodal inputs ({present[0]})" if present else "the load-balancing loss of experts"
+            raise NotImplementedError(f"EntropyGRPOTrainer does not carry {what} yet; use GRPOTrainer for this model")
+        keep = self._kept_stats is not None and not self._kept_stats
+        need = self._needs if keep or compute_entropy else frozenset({"logp"})
+        stats = self._policy_stats(model, input_ids, attention_mask, logits_to_keep, need, batch_size)
+        if keep and self._kept_stats is not None:
+            self._kept_stats.append(stats)
+        return stats.logp, stats.entropy, None
+
+    @property
+    def _needs(self) -> frozenset[str]:
+        return self.recipe.needs | {"entropy"}
+
+    def _policy_stats(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        length: int,
+        need: frozenset[str],
+        batch_size: int | None = None,
+    ) -> PolicyStats:
+        """Statistics of the last ``length`` tokens of ``input_ids``, ``batch_size`` rows at a time."""
+        parts = []
+        size = batch_size or max(1, len(input_ids))
+        for start in range(0, len(input_ids), size):
+            rows = slice(start, start + size)
+            with self.accelerator.autocast():
+                logits = _logits(model, input_ids[rows], attention_mask[rows], length + 1)[:, :-1]
+            tokens = input_ids[rows, input_ids.shape[1] - length :]
+            parts.append(token_statistics(logits, tokens, temperature=self.temperature, need=need))
+        names = [n for n in TokenStatistics.__dataclass_fields__ if getattr(parts[0], n) is not None]
+        return PolicyStats(**{n: torch.cat([getattr(p, n) for p in parts]) for n in names})
+
+    # Generation -----------------------------------------------------------------------------------------------------
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        result = super()._tokenize_prompts(prompts)
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for prompt, ids in zip(prompts, result[0], strict=True):
+            if limit is not None and len(ids) + self.max_completion_length > limit:
+                raise ValueError(
+                    f"prompt of {len(ids)} tokens ({str(prompt)[:60]!r}...) and max_completion_length="
+                    f"{self.max_completion_length} exceed the model's context of {limit} tokens; drop long prompts "
+                    "from the dataset, or lower max_completion_length"
+                )
+        return result
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        try:
+            return super()._generate(prompts)
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):
+                raise
+            raise ValueError(
+                f"step {self.state.global_step}: the policy's logits are NaN or infinite while sampling; the last update "
+                "broke the model (lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
+            ) from error
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        table: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._reward_table = table
+        return table
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        training = self.model.training
+        every = self.args.steps_per_generation * self.num_iterations
+        trl_runs_it = self.args.gradient_accumulation_steps % every != 0 or (
+            self.use_vllm and self.vllm_importance_sampling_correction
+        )
+        self._kept_stats = [] if trl_runs_it else None
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        kept, self._kept_stats = self._kept_stats, None
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
+        attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
+        length = output["completion_ids"].shape[1]
+        if kept:
+            behaviour = kept[0]
+        else:
+            size = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
+            with torch.no_grad():
+                behaviour = self._policy_stats(self.model, ids, attention, length, self._needs, size)
+        rollouts = self._rollouts(output, behaviour)
+        context = self._context()
+        advantages = self.recipe.advantages(rollouts, context)
+        prepared = self.recipe.prepare(rollouts, advantages, context)
+        output["advantages"] = advantages
+        output |= {_COLUMN + name: value for name, value in rollouts.columns().items()}
+        output |= {_PREPARED + name: value for name, value in prepared.items()}
+        self._correct_logged_advantages(advantages, rollouts.train)
+        self._log_coverage(rollouts)
+        if training and self._on_generation is not None:
+            texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
+            prompts = [row.get("prompt") for row in inputs]
+            self._on_generation(GenerationBatch(self.state.global_step, rollouts, advantages, prompts, texts))
+        return output
+
+    def _rollouts(self, output: Mapping[str, Any], behaviour: PolicyStats) -> Rollouts:
+        tokens, attention = output["completion_ids"], output["completion_mask"].bool()
+        rows, rank = len(tokens), self.accelerator.process_index
+        assert self._reward_table is not None
+        weighted = self._reward_table * self.reward_weights.to(self._reward_table.device)
+        unscored = torch.isnan(self._reward_table).all(1)
+        reward = weighted.nansum(1).masked_fill(unscored, math.nan)[rank * rows : (rank + 1) * rows]
+        train = attention & output["tool_mask"].bool() if "tool_mask" in output else attention
+        per_prompt = self.num_generations if self.model.training else self.num_generations_eval
+        ends = torch.isin(tokens, torch.tensor(self.eos_token_ids, device=tokens.device)) & attention
+        weight = output.get("importance_sampling_ratio")
+        return Rollouts(
+            tokens=tokens,
+            attention=attention,
+            train=train,
+            group=(rank * rows + torch.arange(rows, device=tokens.device)) // per_prompt,
+            reward=reward,
+            behaviour=behaviour.masked(attention),
+            truncated=~ends.any(1),
+            reference_logp=output.get("ref_per_token_logps"),
+            sampler_weight=None if weight is None else weight.expand(tokens.shape),
+        )
+
+    def _correct_logged_advantages(self, advantages: Tensor, train: Tensor) -> None:
+        """TRL has logged advantages of its own; whoever reads the completions table must find the ones trained on."""
+        mean = (advantages * train).sum(1) / train.sum(1).clamp(min=1)
+        table = self._logs["advantages"]
+        everywhere = self.accelerator.gather(mean).tolist()
+        for _ in range(min(len(table), len(everywhere))):
+            table.pop()
+        table.extend(everywhere)
+
+    def _log_coverage(self, rollouts: Rollouts) -> None:
+        """pass@k of this batch: a completion is right if its reward is at least 1."""
+        mode = "train" if self.model.training else "eval"
+        attempts = self.num_generations if self.model.training else self.num_generations_eval
+        right = self.accelerator.gather((rollouts.reward >= _REWARD_OF_A_RIGHT_ANSWER - 1e-6).int())
+        counts = right.view(-1, attempts).sum(1).tolist()
+        for k in sorted({1, 4, 16, attempts}):
+            if k <= attempts:
+                self._metrics[mode][f"pass@{k}"].append(pass_at_k(counts, attempts, k))
+        truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
+        self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
+
+    def _context(self) -> Context:
+        seed = (self.args.seed * 1_000_003 + self._step) % 2**63
+        alone = self.accelerator.num_processes == 1
+        return Context(
+            step=self.state.global_step,
+            total_steps=self.state.max_steps,
+            generator=torch.Generator().manual_seed(seed),
+            rank=self.accelerator.process_index,
+            **({} if alone else {"reduce": self._reduce, "gather": self._gather}),
+        )
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.reduce(x, reduction="sum")
+        return total
+
+    def _gather(self, x: Tensor) -> Tensor:
+        sizes = self.accelerator.gather(torch.tensor([len(x)], device=x.device)).tolist()
+        padded = self.accelerator.gather(self.accelerator.pad_across_processes(x, dim=0))
+        return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)])
+
+    # Loss -----------------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        length = inputs["completion_ids"].shape[1]
+        current = self._policy_stats(model, ids, attention, length, self._needs)
+        rollouts = Rollouts.from_columns(_strip(inputs, _COLUMN))
+        result = self.recipe.loss(
+            current, rollouts, inputs["advantages"], _strip(inputs, _PREPARED), self._totals(inputs, len(rollouts))
+        )
+        self._log_update(current, rollouts, result.metrics)
+        return result.loss
+
+    def _totals(self, inputs: Mapping[str, Any], rows: int) -> Totals:
+        """TRL's normalisers: token means by the step's share of the generation batch's tokens, over all processes."""
+        tokens = inputs["num_items_in_batch"] / self.accelerator.num_processes
+        if not self.model.training:
+            return Totals(tokens=tokens, length=self.max_completion_length)
+        accumulation = self.current_gradient_accumulation_steps
+        return Totals(
+            tokens=tokens * accumulation / self.args.steps_per_generation,
+            rows=rows * accumulation,
+            length=self.max_completion_length,
+        )
+
+    def _log_update(self, current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor]) -> None:
+        """Means over the trained tokens of all processes, under TRL's names where TRL has one."""
+        mode = "train" if self.model.training else "eval"
+        count = rollouts.train.sum().float()
+        entropy = current.require("entropy", "logging").detach()
+        named = {"entropy": (entropy * rollouts.train).sum() / count.clamp(min=1), **metrics}
+        named["clip_ratio/region_mean"] = named.pop("clipped_fraction")
+        if rollouts.reference_logp is not None:
+            d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
+            named["kl"] = (d.exp() - d - 1.0).sum() / count.clamp(min=1)
+        sums = torch.stack([*(value.float() * count for value in named.values()), count])
+        *totals, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
+        for name, total in zip(named, totals, strict=True):
+            value = total / max(tokens, 1.0)
+            self._metrics[mode][name].append(value)
+            if mode == "train":
+                self._step_metrics[name].append(value)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            means = {name: sum(values) / len(values) for name, values in self._step_metrics.items()}
+            self._step_metrics.clear()
+            self.recipe.observe(means, self._context())
+        return loss
+
+    # Checkpoints ----------------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = os.path.join(
+                self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            )
+            torch.save(self.recipe.state_dict(), os.path.join(folder, _STATE_FILE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        path = None if checkpoint is None else os.path.join(checkpoint, _STATE_FILE)
+        if path is not None and os.path.exists(path):
+            self.recipe.load_state_dict(torch.load(path, weights_only=True))
+
+
+class RewardError(RuntimeError):
+    """A reward function failed; the message names it."""
+
+
+def check_statistics(trainer: EntropyGRPOTrainer, tolerance: float = 1e-2) -> None:
+    """Compares the trainer's log-probabilities with a plain log-softmax of the model's whole logits on a few tokens.
+
+    Raises:
+        ValueError: they differ by more than ``tolerance`` nats; the model then ignores ``logits_to_keep`` or shifts its
+            output, and training on it would be silently wrong.
+    """
+    model = trainer.model
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocabulary, (2, 8), generator=generator).to(trainer.accelerator.device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), trainer.accelerator.autocast():
+            native = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+            ours = trainer._policy_stats(model, ids, torch.ones_like(ids), 5, frozenset({"logp"})).logp
+    finally:
+        model.train(was_training)
+    expected = torch.log_softmax(native.double() / trainer.temperature, -1)[:, 2:-1]
+    expected = expected.gather(-1, ids[:, 3:, None]).squeeze(-1)
+    gap = float((ours.double() - expected).abs().max())
+    if not gap <= tolerance:
+        raise ValueError(
+            f"{type(model).__name__}: log-probabilities from its last logits differ from those of its whole output by "
+            f"{gap:.3g} nats; this architecture is not supported by EntropyGRPOTrainer"
+        )
+
+
+def _logits(model: Any, input_ids: Tensor, attention_mask: Tensor, last: int) -> Tensor:
+    """The model's own logits at the last ``last`` positions."""
+    bare = model.module if hasattr(model, "module") else model
+    base = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
+    keep = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
+    logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **keep).logits
+    return logits[:, -last:]
+
+
+def _strip(inputs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in inputs.items() if k.startswith(prefix)}
+
+
+def _frozen_copy_for_reference(bound: dict[str, Any]) -> tuple[Any, float]:
+    """The reference of a model handed over in memory is a frozen copy of that very model.
+
+    TRL would load the reference anew from ``config.name_or_path``, which for a model that was made or changed in memory
+    is another model, or none. A model given by its name, or with PEFT (whose adapter is switched off), is left to TRL.
+    """
+    args, model = bound["args"], bound["model"]
+    with_peft = bound.get("peft_config") is not None or hasattr(model, "peft_config")
+    if not args.beta or isinstance(model, str) or with_peft:
+        return None, 0.0
+    if args.sync_ref_model or args.deepspeed_plugin is not None:
+        raise ValueError(
+            f"reference-kl(beta={args.beta}) with a model in memory supports neither sync_ref_model nor DeepSpeed; "
+            "pass the model's path instead of the model"
+        )
+    beta, args.beta = args.beta, 0.0
+    return copy.deepcopy(model).requires_grad_(False).eval(), beta
+
+
+def _explained(function: Any) -> Any:
+    """A reward function whose failures say which function failed; models, names and coroutines stay as they are."""
+    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> list[float | None]:
+        name = getattr(function, "__name__", type(function).__name__)
+        try:
+            rewards = function(*args, **kwargs)
+        except Exception as error:
+            raise RewardError(
+                f"reward function {name!r} raised {type(error).__name__}: {error} (on a batch of "
+                f"{len(kwargs.get('completions', ()))} completions, the first being "
+                f"{str(next(iter(kwargs.get('completions', ())), None))[:80]!r})"
+            ) from error
+        if not isinstance(rewards, list | tuple | Tensor):
+            raise RewardError(
+                f"reward function {name!r} returned {type(rewards).__name__}; expected a list with one number (or None "
+                "for a completion that it cannot score) per completion"
+            )
+        for i, value in enumerate(rewards):
+            if value is not None and not math.isfinite(float(value)) and not math.isnan(float(value)):
+                raise RewardError(
+                    f"reward function {name!r} returned {value} for completion {i}; rewards must be finite"
+                )
+        return list(rewards)
+
+    return wrapper

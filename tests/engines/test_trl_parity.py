@@ -1,0 +1,121 @@
+"""`grpo`, `dr_grpo`, `dapo` and `cispo` equal TRL's own trainer under the mapping of `trl_options.trl_recipe`."""
+
+import copy
+
+import pytest
+import torch
+from transformers import set_seed
+from trl import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
+
+from entrokit.engines.trl import EntropyGRPOTrainer
+from entrokit.engines.trl_options import trl_recipe
+
+from .conftest import length_reward
+
+BASES = {
+    "grpo": {"loss_type": "grpo"},
+    "dr_grpo": {"loss_type": "dr_grpo", "scale_rewards": "none"},
+    "dapo": {"loss_type": "dapo", "epsilon_high": 0.28},
+    "cispo": {"loss_type": "cispo", "epsilon_high": 1.3},
+}
+SHAPES = [
+    {"gradient_accumulation_steps": 1, "steps_per_generation": 1},
+    {"gradient_accumulation_steps": 2},
+    {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2, "beta": 0.05},
+]
+
+
+def pair(checkpoint, config, task, options, spec=None):
+    """TRL's trainer and ours on the same weights."""
+    args = config(**options)
+    common = {"reward_funcs": length_reward, "train_dataset": task.train}
+    theirs = GRPOTrainer(checkpoint, args=copy.copy(args), **common)
+    ours = EntropyGRPOTrainer(checkpoint, args=copy.copy(args), recipe=spec or trl_recipe(args), **common)
+    return theirs, ours
+
+
+def scored(trainer, task):
+    """One generation batch, the same completions for every trainer."""
+    torch.manual_seed(11)
+    trainer.model.train()
+    rows = trainer.args.per_device_train_batch_size * trainer.args.steps_per_generation
+    prompts = [task.train[i // 4] for i in range(rows)]
+    return trainer._generate_and_score_completions(prompts)
+
+
+def step(trainer, inputs, parts, row):
+    """Loss and gradients of one micro-batch, after the same perturbation of the weights: ratios differ from 1."""
+    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    loss = trainer._compute_loss(trainer.model, split_tensor_dict(inputs, parts)[row])
+    trainer.model.zero_grad()
+    loss.backward()
+    return loss.detach(), {n: p.grad.clone() for n, p in trainer.model.named_parameters()}
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("shape", SHAPES, ids=["1", "2", "2x4x2+kl"])
+def test_loss_and_gradient_on_the_same_batch(checkpoint, config, task, base, shape):
+    theirs, ours = pair(checkpoint, config, task, BASES[base] | shape)
+    their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
+    assert torch.equal(their_inputs["completion_ids"], our_inputs["completion_ids"])
+    mask = our_inputs["completion_mask"].bool()
+    expected = (their_inputs["advantages"][:, None] * mask).float()
+    torch.testing.assert_close(our_inputs["advantages"], expected, atol=1e-6, rtol=1e-5)
+    assert expected.abs().max() > 0.1
+    their_inputs.setdefault("old_per_token_logps", our_inputs["entrokit_rollouts/behaviour_logp"])
+    for trainer in (theirs, ours):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for p in trainer.model.parameters():
+                p.add_(0.05 * torch.randn_like(p))
+    parts = ours.args.steps_per_generation
+    for row in range(parts):
+        their_loss, their_gradients = step(theirs, their_inputs, parts, row)
+        our_loss, our_gradients = step(ours, our_inputs, parts, row)
+        torch.testing.assert_close(our_loss, their_loss, atol=1e-6, rtol=1e-6)
+        for name, gradient in their_gradients.items():
+            torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+    assert ours._metrics["train"]["clip_ratio/region_mean"][-1] > 0 or base == "cispo"
+    assert ours._metrics["train"]["entropy"][-1] == pytest.approx(theirs._metrics["train"]["entropy"][-1], abs=1e-5)
+    if "beta" in shape:
+        assert ours._metrics["train"]["kl"][-1] > 1e-4
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_whole_runs_end_at_the_same_weights(checkpoint, config, task, base):
+    options = BASES[base] | SHAPES[2] | {"max_steps": 6}
+    theirs, ours = pair(checkpoint, config, task, options)
+    start = {n: p.detach().clone() for n, p in theirs.model.named_parameters()}
+    for trainer in (theirs, ours):
+        set_seed(7)
+        trainer.train()
+    moved = 0.0
+    for (name, p), q in zip(theirs.model.named_parameters(), ours.model.parameters(), strict=True):
+        torch.testing.assert_close(q, p, atol=2e-5, rtol=0, msg=name)
+        moved = max(moved, (p.detach() - start[name]).abs().max().item())
+    assert moved > 1e-3
+
+
+def test_forking_tokens_equal_top_entropy_quantile(checkpoint, config, task):
+    options = BASES["dapo"] | {"top_entropy_quantile": 0.3}
+    args = config(**options)
+    spec = f"{trl_recipe(args)}+forking-tokens(rho=0.3, normalize='all', scope='micro')"
+    theirs, ours = pair(checkpoint, config, task, options, spec)
+    their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
+    their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
+    our_loss, our_gradients = step(ours, our_inputs, 1, 0)
+    torch.testing.assert_close(our_loss, their_loss, atol=1e-6, rtol=1e-6)
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_the_correction_for_another_sampler_multiplies_the_loss_as_in_trl(checkpoint, config, task):
+    theirs, ours = pair(checkpoint, config, task, BASES["dapo"])
+    their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
+    weight = torch.rand(our_inputs["completion_ids"].shape)
+    their_inputs["importance_sampling_ratio"] = our_inputs["entrokit_rollouts/sampler_weight"] = weight
+    theirs.use_vllm = True
+    torch.testing.assert_close(
+        step(ours, our_inputs, 1, 0)[0], step(theirs, their_inputs, 1, 0)[0], atol=1e-6, rtol=1e-6
+    )

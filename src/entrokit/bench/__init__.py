@@ -1,0 +1,5 @@
+"""Floor 7: recipes side by side on the pocket policy (or any other), over seeds."""
+
+from .compare import compare
+
+__all__ = ["compare"]

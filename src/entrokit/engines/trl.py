@@ -40,9 +40,15 @@ _REWARD_OF_A_RIGHT_ANSWER = 1.0
 
 @dataclass(frozen=True)
 class GenerationBatch:
-    """What `EntropyGRPOTrainer` tells its listener after each generation batch of training (this process's rows)."""
+    """What `EntropyGRPOTrainer` tells its listener after each generation batch (this process's rows).
+
+    Attributes:
+        step: optimiser steps taken so far. evaluation: whether it was generated to evaluate.
+        prompts: one a row, as they stand in the dataset. completions: their texts.
+    """
 
     step: int
+    evaluation: bool
     rollouts: Rollouts
     advantages: Tensor
     prompts: list[Any]
@@ -54,7 +60,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     Args:
         recipe: a recipe or its string, e.g. ``"grpo+steer(min_weight=0.7)"``.
-        on_generation: called with a `GenerationBatch` after each generation batch of training, on every process.
+        on_generation: called with a `GenerationBatch` after each generation batch, on every process.
 
     All other arguments are `GRPOTrainer`'s; `docs/trl-options.md` says of every `GRPOConfig` option whether it is
     honoured, mapped or refused.
@@ -169,8 +175,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             if "probability tensor contains" not in str(error):
                 raise
             raise ValueError(
-                f"step {self.state.global_step}: the policy's logits are NaN or infinite while sampling; the last update "
-                "broke the model (lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
+                f"step {self.state.global_step}: the policy's logits are NaN or infinite while sampling; the last "
+                "update broke the model (lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
             ) from error
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
@@ -205,10 +211,11 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         output |= {_PREPARED + name: value for name, value in prepared.items()}
         self._correct_logged_advantages(advantages, rollouts.train)
         self._log_coverage(rollouts)
-        if training and self._on_generation is not None:
+        if self._on_generation is not None:
             texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
             prompts = [row.get("prompt") for row in inputs]
-            self._on_generation(GenerationBatch(self.state.global_step, rollouts, advantages, prompts, texts))
+            batch = GenerationBatch(self.state.global_step, not training, rollouts, advantages, prompts, texts)
+            self._on_generation(batch)
         return output
 
     def _rollouts(self, output: Mapping[str, Any], behaviour: PolicyStats) -> Rollouts:

@@ -53,8 +53,8 @@ def dapo(
 ) -> Base:
     """DAPO's loss (2503.14476): group mean and std, clip-higher, mean over tokens.
 
-    Its dynamic sampling and overlong penalty act before the loss and are not part of this base; a group of equal rewards
-    has advantage 0.
+    Its dynamic sampling and overlong penalty act before the loss and are not part of this base; a group of equal
+    rewards has advantage 0.
     """
     return Base(GRPOAdvantage(std_eps), PPOClip(clip_low, clip_high, dual_clip), "token-mean")
 

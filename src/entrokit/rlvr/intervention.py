@@ -34,8 +34,8 @@ class Weighting:
 class Intervention:
     """Base of all interventions: every stage is neutral until a subclass implements it.
 
-    A subclass is a dataclass whose fields are its knobs, with the paper's defaults, and whose functions live in the same
-    file. Stages run in this order; DESIGN.md says what each one sees:
+    A subclass is a dataclass whose fields are its knobs, with the paper's defaults, and whose functions live in the
+    same file. Stages run in this order; DESIGN.md says what each one sees:
 
     - `prepare` once per generation batch: scalars and ``[B, ...]`` columns that travel with the rows;
     - `replace_surrogate` once: a surrogate of its own instead of the base's;

@@ -53,7 +53,8 @@ def high_entropy_mask(
     Args:
         entropy: ``[B, T]`` nats; NaN is never kept. mask: ``[B, T]`` bool.
         rho: fraction to keep, in (0, 1].
-        rule: ``quantile`` keeps ``H >= τ`` (ties all kept); ``topk`` keeps exactly ``max(1, ⌈rho n⌉)``, ties by position.
+        rule: ``quantile`` keeps ``H >= τ`` (ties all kept); ``topk`` keeps exactly ``max(1, ⌈rho n⌉)``, ties by
+            position.
         threshold: τ from elsewhere, instead of the tensor's own quantile.
         invert: the masked tokens that are *not* in the top fraction.
 

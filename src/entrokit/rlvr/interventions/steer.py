@@ -1,7 +1,7 @@
 """STEER: damp the tokens whose update is predicted to change entropy the most.
 
-Rethinking Entropy Interventions in RLVR: An Entropy Change Perspective (arXiv 2510.10150). With π the probability of the
-sampled token, H the entropy at its position, r the ratio and A the advantage, the predicted change of H is
+Rethinking Entropy Interventions in RLVR: An Entropy Change Perspective (arXiv 2510.10150). With π the probability of
+the sampled token, H the entropy at its position, r the ratio and A the advantage, the predicted change of H is
 
     theorem:   Ω = -I_clip A r π (1 - π) (log π + H)               (only the sampled logit moves)
     released:  |Ω| = |A/π_old| π (1 - π) |log π + H|               (the official code; it is theorem / π)

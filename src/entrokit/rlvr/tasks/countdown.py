@@ -124,8 +124,9 @@ def countdown(
         puzzles[solved_puzzle(rng, count, largest, max_target)[0]] = None
     else:
         raise ValueError(
-            f"countdown: found only {len(puzzles)} distinct puzzles of the {wanted} asked for (train_size + eval_size); "
-            f"ask for fewer, or widen count={count}, largest={largest} or max_target={max_target}"
+            f"countdown: found only {len(puzzles)} distinct puzzles of the {wanted} asked for "
+            f"(train_size + eval_size); ask for fewer, or widen count={count}, largest={largest} or "
+            f"max_target={max_target}"
         )
     rows = [{"prompt": p.prompt, "numbers": list(p.numbers), "target": p.target} for p in puzzles]
     return Task(

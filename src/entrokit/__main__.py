@@ -1,0 +1,3 @@
+from entrokit.cli import main
+
+main()

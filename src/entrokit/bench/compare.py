@@ -1,0 +1,105 @@
+"""Trains several recipes over several seeds, each run in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+
+from entrokit.engines.session import Outcome, TrainSettings, train
+from entrokit.rlvr import recipe
+from entrokit.runs import Run, RunReadError
+
+
+def compare(
+    recipes: Sequence[str],
+    seeds: int,
+    settings: TrainSettings,
+    jobs: int | None = None,
+    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None = None,
+) -> list[Run]:
+    """Runs every recipe with seeds ``settings.seed, settings.seed + 1, …``; seeds are paired over recipes.
+
+    Args:
+        recipes: recipe strings, at least one. seeds: number of seeds, at least 1.
+        settings: what all runs share; ``out`` is the folder that receives one folder a run.
+        jobs: runs at a time; as many as there are cores by default, each with its share of the threads.
+        on_progress: called about twice a second with the metrics so far, by run.
+
+    Returns:
+        The finished runs, in the order of recipes and seeds.
+
+    Raises:
+        ValueError: no recipe, the same recipe twice, or fewer than one seed.
+        FileExistsError: the folder already holds runs.
+        Exception: the first error of a run; the other runs finish and stay on disk.
+        KeyboardInterrupt: after every run under way has been left readable.
+    """
+    names = [str(recipe(r)) for r in recipes]
+    if not names or seeds < 1 or (jobs is not None and jobs < 1):
+        raise ValueError(f"compare: needs at least one recipe, one seed and one job, got {names}, {seeds} and {jobs}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"compare: a recipe stands twice in {names}")
+    planned = {
+        f"{folder_name(name)}-seed{settings.seed + i}": replace(
+            settings,
+            recipe=name,
+            seed=settings.seed + i,
+            out=str(Path(settings.out) / f"{folder_name(name)}-seed{settings.seed + i}"),
+        )
+        for i in range(seeds)
+        for name in names
+    }
+    taken = [s.out for s in planned.values() if Path(s.out).exists()]
+    if taken:
+        raise FileExistsError(f"{taken[0]} already exists; choose another folder for this comparison")
+    workers = min(jobs or os.cpu_count() or 1, len(planned))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_threads, initargs=(threads,)) as pool:
+        futures: list[Future[Outcome]] = [pool.submit(train, s) for s in planned.values()]
+        try:
+            _watch(futures, planned, on_progress)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    outcomes = [f.result() for f in futures]
+    if any(o.interrupted for o in outcomes):
+        raise KeyboardInterrupt
+    order = [f"{folder_name(name)}-seed{settings.seed + i}" for name in names for i in range(seeds)]
+    return [Run.load(planned[key].out) for key in order]
+
+
+def folder_name(recipe_string: str) -> str:
+    """A recipe string as a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.+=_-]+", "_", recipe_string).strip("_")
+
+
+def _set_threads(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _watch(
+    futures: Sequence[Future[Outcome]],
+    planned: dict[str, TrainSettings],
+    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None,
+) -> None:
+    pending = set(futures)
+    while pending:
+        _, pending = wait(pending, timeout=0.5)
+        if on_progress is not None:
+            on_progress({name: _metrics(s.out) for name, s in planned.items()})
+
+
+def _metrics(folder: str) -> list[dict[str, float]]:
+    try:
+        return Run.load(folder).metrics
+    except (RunReadError, OSError):
+        return []

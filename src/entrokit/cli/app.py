@@ -1,0 +1,175 @@
+"""`entrokit train | compare | explain | report`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from . import show
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
+console = Console()
+
+RecipeName = Annotated[str, typer.Argument(help="e.g. 'grpo+steer(min_weight=0.7)'")]
+Task = Annotated[str, typer.Option(help="countdown, reasoning-gym:<task> or math:<file>")]
+Model = Annotated[str, typer.Option(help="pocket, or a local path or hub id of a causal language model")]
+Steps = Annotated[int, typer.Option(help="optimiser steps")]
+Seed = Annotated[int, typer.Option(help="the first seed")]
+Updates = Annotated[int, typer.Option(help="optimiser steps per generation batch")]
+Prompts = Annotated[int, typer.Option(help="prompts per generation batch")]
+Completions = Annotated[int, typer.Option(help="completions per prompt")]
+LearningRate = Annotated[float, typer.Option(help="constant learning rate")]
+Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
+
+
+@app.command()
+def train(
+    recipe: RecipeName = "grpo",
+    out: Annotated[str, typer.Option(help="the run's folder")] = "runs/run",
+    task: Task = "countdown",
+    model: Model = "pocket",
+    steps: Steps = 600,
+    seed: Seed = 0,
+    updates: Updates = 4,
+    prompts: Prompts = 16,
+    completions: Completions = 16,
+    learning_rate: LearningRate = 1e-4,
+    max_completion_length: Length = None,
+) -> None:
+    """Trains one recipe and writes a run's folder with a report."""
+    from entrokit.engines import session
+
+    settings = session.TrainSettings(
+        recipe=recipe,
+        out=out,
+        task=task,
+        model=model,
+        steps=steps,
+        seed=seed,
+        updates=updates,
+        prompts=prompts,
+        completions=completions,
+        learning_rate=learning_rate,
+        max_completion_length=max_completion_length,
+    )
+    show.warnings(console, recipe, updates)
+    _warm_pocket(model)
+    with show.TrainProgress(console, recipe, steps) as progress:
+        outcome = session.train(settings, progress.update)
+    page = write_report([outcome.folder], outcome.folder)
+    if outcome.interrupted:
+        console.print(f"Stopped after {outcome.steps} steps; the run in {outcome.folder} is whole as far as it went.")
+    console.print(f"Report: {page}")
+    if outcome.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def compare(
+    recipes: Annotated[list[str], typer.Argument(help="two or more recipes")],
+    seeds: Annotated[int, typer.Option(help="seeds per recipe, paired over recipes")] = 3,
+    out: Annotated[
+        str, typer.Option(help="folder that receives one run's folder each, and the report")
+    ] = "runs/compare",
+    jobs: Annotated[int | None, typer.Option(help="runs at a time; one per core by default")] = None,
+    task: Task = "countdown",
+    model: Model = "pocket",
+    steps: Steps = 600,
+    seed: Seed = 0,
+    updates: Updates = 4,
+    prompts: Prompts = 16,
+    completions: Completions = 16,
+    learning_rate: LearningRate = 1e-4,
+    max_completion_length: Length = None,
+) -> None:
+    """Trains several recipes over several seeds, prints a table and writes one report."""
+    from entrokit import bench
+    from entrokit.engines.session import TrainSettings
+    from entrokit.report import summarise
+
+    shared = TrainSettings(
+        recipe=recipes[0],
+        out=out,
+        task=task,
+        model=model,
+        steps=steps,
+        seed=seed,
+        updates=updates,
+        prompts=prompts,
+        completions=completions,
+        learning_rate=learning_rate,
+        max_completion_length=max_completion_length,
+    )
+    for name in recipes:
+        show.warnings(console, name, updates)
+    _warm_pocket(model)
+    with show.CompareProgress(console, steps) as progress:
+        runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
+    console.print(show.summary_table(summarise(runs)))
+    if seeds == 1:
+        console.print("One seed: an illustration. It shows how a run looks, not which recipe is better.")
+    console.print(f"Report: {write_report([r.folder for r in runs], Path(out))}")
+
+
+@app.command()
+def explain(
+    recipe: RecipeName,
+    updates: Updates = 4,
+) -> None:
+    """Prints what a recipe does, stage by stage, what it needs, and what cannot act."""
+    console.print(show.explanation(recipe))
+    show.warnings(console, recipe, updates)
+
+
+@app.command()
+def report(
+    folder: Annotated[str, typer.Argument(help="a run's folder, or a folder of runs")],
+) -> None:
+    """Writes the report of runs that are already on disk, finished or not."""
+    from entrokit.runs import find_runs
+
+    console.print(f"Report: {write_report([r.folder for r in find_runs(folder)], Path(folder))}")
+
+
+def write_report(folders: list[Path], where: Path) -> Path:
+    from entrokit.report import write_page
+    from entrokit.runs import Run
+
+    return write_page([Run.load(f) for f in folders], where)
+
+
+def _warm_pocket(model: str) -> None:
+    """Makes the pocket policy before anything waits for it."""
+    if model != "pocket":
+        return
+    from entrokit.engines.pocket import pocket_policy
+
+    with show.WarmUpProgress(console) as progress:
+        pocket_policy(progress=progress.update)
+
+
+def main() -> None:
+    """The entry point: errors that a user can mend are one line, not a traceback."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Deprecations inside transformers are not the user's; workers of `compare` inherit the environment.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        console.print("Stopped; what was written so far is whole. `entrokit report FOLDER` shows it.")
+        sys.exit(130)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("ENTROKIT_TRACEBACK"):
+            raise
+        Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
+        Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
+        sys.exit(1)

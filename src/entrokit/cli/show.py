@@ -1,0 +1,162 @@
+"""How the command line shows things: progress, tables, explanations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from entrokit.report import Summary
+from entrokit.rlvr import recipe, stages_of
+
+
+class WarmUpProgress:
+    """A bar that appears only if the pocket policy has to be made."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("warming up the pocket policy (once)"),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> WarmUpProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def update(self, step: int, steps: int, loss: float) -> None:
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("warm-up", total=steps, loss=loss)
+        self._progress.update(self._task, completed=step, loss=loss)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+    )
+
+
+def _numbers(row: Mapping[str, float], tokens_per_second: float | None = None) -> str:
+    passes = sorted((int(n.removeprefix("pass@")), n) for n in row if n.startswith("pass@"))
+    shown = [("reward", "reward"), ("entropy", "entropy"), *((n, n) for _, n in passes[1:][-1:])]
+    text = "  ".join(f"{label} {row[name]:.3f}" for name, label in shown if name in row)
+    return text + (f"  {tokens_per_second:,.0f} tok/s" if tokens_per_second else "")
+
+
+class TrainProgress:
+    """One bar with the numbers that matter; lines alone where the output is no terminal."""
+
+    def __init__(self, console: Console, name: str, steps: int) -> None:
+        self._console, self._progress = console, _bars(console)
+        self._task = self._progress.add_task(name, total=steps, numbers="")
+        self._last: tuple[float, float] | None = None
+        self._rate: float | None = None
+
+    def __enter__(self) -> TrainProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, row: Mapping[str, float]) -> None:
+        if "entropy" not in row:
+            return
+        if "num_tokens" in row:
+            now = (time.monotonic(), row["num_tokens"])
+            if self._last is not None and now[0] > self._last[0]:
+                self._rate = (now[1] - self._last[1]) / (now[0] - self._last[0])
+            self._last = now
+        self._progress.update(self._task, completed=step, numbers=_numbers(row, self._rate))
+
+
+class CompareProgress:
+    """One bar for every run that has started."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self._progress, self._steps = _bars(console), steps
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> CompareProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+        for name, rows in metrics.items():
+            training = [row for row in rows if "entropy" in row]
+            if not training:
+                continue
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=self._steps, numbers="")
+            row = training[-1]
+            rate = row["num_tokens"] / row["seconds"] if row.get("num_tokens") and row["seconds"] else None
+            self._progress.update(self._tasks[name], completed=row["step"], numbers=_numbers(row, rate))
+
+
+def summary_table(summaries: Sequence[Summary]) -> Table:
+    """The comparison as a table; means and standard deviations over seeds."""
+    first = summaries[0]
+    table = Table(title=f"Held-out prompts, start → end ({first.seeds} seed{'s' if first.seeds > 1 else ''})")
+    for column in ("recipe", "entropy (nats)", "accuracy", f"pass@{first.k}"):
+        table.add_column(column)
+    table.add_column(f"entropy at accuracy {first.matched_accuracy:.2f}")
+    for s in summaries:
+        table.add_row(
+            Text(s.recipe),
+            f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
+            f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
+            f"{s.pass_start:.2f} → {s.pass_end:.2f}",
+            f"{s.entropy_at_match:.2f}",
+        )
+    return table
+
+
+def explanation(name: str) -> Group:
+    """A recipe's stages, needs, extra passes and state."""
+    chosen = recipe(name)
+    base = chosen.base
+    table = Table("part", "stage", "what", title=str(chosen))
+    table.add_row(Text(str(chosen.base_part)), "advantage", base.advantage.name)
+    owner = next((i.name for i in chosen.interventions if i.replace_surrogate() is not None), None)
+    replaced = f" (replaced by {owner}: {chosen.surrogate.name})" if owner else ""
+    table.add_row("", "surrogate", base.surrogate.name + replaced)
+    table.add_row("", "aggregation", base.aggregation)
+    for intervention in chosen.interventions:
+        summary = (type(intervention).__doc__ or "").strip().split("\n\n")[0]
+        for i, stage in enumerate(stages_of(intervention)):
+            table.add_row(
+                Text(intervention.name) if i == 0 else "", stage, Text(" ".join(summary.split())) if i == 0 else ""
+            )
+    state = {k: v for k, v in chosen.state_dict().items() if v}
+    facts = [
+        f"Statistics per token: {', '.join(sorted(chosen.needs))} (one pass over the vocabulary)",
+        "Extra passes: one without gradient per generation batch, for the behaviour policy's statistics"
+        + ("; one of the reference policy" if any(i.name == "reference-kl" for i in chosen.interventions) else ""),
+        f"State that a checkpoint keeps: {', '.join(state) if state else 'none'}",
+    ]
+    return Group(table, *map(Text, facts))
+
+
+def warnings(console: Console, name: str, updates: int) -> None:
+    """Says what in a recipe cannot act with so many updates per rollout."""
+    for reason in recipe(name).cannot_act(updates):
+        console.print(Text(f"warning: {reason}", style="yellow"))

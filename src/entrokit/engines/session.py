@@ -1,0 +1,279 @@
+"""One training run from settings to a folder on disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from entrokit.rlvr import recipe
+from entrokit.rlvr.tasks import Task, load_task
+from entrokit.runs import RunWriter
+
+from .pocket import pocket_policy
+
+POCKET = "pocket"
+_EVALUATION_PROMPTS = 64
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What `entrokit train` can be asked for.
+
+    Attributes:
+        recipe: recipe string. task: as `load_task` names it.
+        model: ``pocket``, or a local path or hub id of a causal language model.
+        out: the run's folder. seed: of model sampling, data order and draws.
+        steps: optimiser steps. updates: optimiser steps per generation batch.
+        prompts, completions: prompts of a generation batch, and completions of each.
+        learning_rate: constant, AdamW. temperature: of sampling, > 0.
+        max_completion_length: tokens; the task's own by default.
+        rollouts_every: generation batches from one written batch of completions to the next.
+    """
+
+    recipe: str
+    out: str
+    task: str = "countdown"
+    model: str = POCKET
+    steps: int = 600
+    seed: int = 0
+    prompts: int = 16
+    completions: int = 16
+    updates: int = 4
+    learning_rate: float = 1e-4
+    temperature: float = 1.0
+    max_completion_length: int | None = None
+    rollouts_every: int = 25
+
+    def __post_init__(self) -> None:
+        recipe(self.recipe)
+        for name in ("steps", "prompts", "updates", "rollouts_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.completions < 2:
+            raise ValueError(f"completions: a group needs at least 2 to compare, got {self.completions}")
+        if self.prompts * self.completions % self.updates:
+            raise ValueError(
+                f"updates={self.updates} must divide the generation batch of prompts x completions = "
+                f"{self.prompts * self.completions} rows"
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. ``interrupted``: by Ctrl-C, after ``steps`` optimiser steps."""
+
+    folder: Path
+    steps: int
+    interrupted: bool
+
+
+def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float]], None] | None = None) -> Outcome:
+    """Trains, writing as it goes; held-out prompts are evaluated at the start and at the end.
+
+    Args:
+        on_metrics: called with the step and the metrics after each generation batch.
+
+    A KeyboardInterrupt ends the run early and leaves it readable, with the checkpoint of the last finished step.
+
+    Raises:
+        FileExistsError: the folder already holds a run.
+        ValueError, RewardError, RunWriteError: see `EntropyGRPOTrainer` and `RunWriter`.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers import PrinterCallback, ProgressCallback
+
+    from .trl import EntropyGRPOTrainer
+
+    writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
+    task = load_task(settings.task, train_size=_training_prompts(settings), seed=settings.seed)
+    model, tokenizer = _model(settings)
+    datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
+    held_out = datasets[1].select(range(min(_EVALUATION_PROMPTS, len(datasets[1]))))
+    recorder = _Recorder(settings, writer, tokenizer, on_metrics)
+    trainer = EntropyGRPOTrainer(
+        model,
+        reward_funcs=task.reward,
+        args=_config(settings, task),
+        train_dataset=datasets[0],
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        callbacks=[recorder.callback()],
+        recipe=settings.recipe,
+        on_generation=recorder.on_generation,
+    )
+    for printer in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(printer)
+    interrupted = False
+    try:
+        _evaluate(trainer)
+        trainer.train()
+    except KeyboardInterrupt:
+        interrupted = True
+    writer.checkpoint(lambda folder: _save(trainer, folder))
+    if not interrupted:
+        _evaluate(trainer)
+    return Outcome(writer.folder, trainer.state.global_step, interrupted)
+
+
+def _evaluate(trainer: Any) -> None:
+    """On a random state of its own: how often a run is evaluated does not change what it samples in training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(trainer.args.seed)
+        trainer.evaluate()
+
+
+def _save(trainer: Any, folder: Path) -> None:
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
+    trainer.processing_class.save_pretrained(folder)
+
+
+def _config(settings: TrainSettings, task: Task) -> Any:
+    from trl import GRPOConfig
+
+    rows = settings.prompts * settings.completions
+    return GRPOConfig(
+        output_dir=settings.out,
+        per_device_train_batch_size=rows // settings.updates,
+        per_device_eval_batch_size=settings.completions * 16,
+        steps_per_generation=settings.updates,
+        num_generations=settings.completions,
+        max_completion_length=settings.max_completion_length or task.max_completion_length,
+        temperature=settings.temperature,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        max_steps=settings.steps,
+        logging_steps=settings.updates,
+        logging_first_step=False,
+        save_strategy="no",
+        report_to=[],
+        seed=settings.seed,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_available(),
+        gradient_checkpointing=torch.cuda.is_available(),
+        disable_tqdm=True,
+    )
+
+
+def _model(settings: TrainSettings) -> tuple[Any, Any]:
+    if settings.model == POCKET:
+        return pocket_policy()
+    from transformers import AutoTokenizer
+
+    return settings.model, AutoTokenizer.from_pretrained(settings.model, padding_side="left")
+
+
+def _training_prompts(settings: TrainSettings) -> int:
+    """As many as the run uses, so that every batch measures prompts that the policy was not trained on."""
+    batches = -(-settings.steps // settings.updates)
+    return max(batches * settings.prompts, settings.prompts)
+
+
+def _chat_prompts(task: Task, tokenizer: Any) -> tuple[Any, Any]:
+    """A tokenizer with a chat template gets text prompts as a user's message."""
+
+    def convert(row: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(row["prompt"], str):
+            return row
+        return row | {"prompt": [{"role": "user", "content": row["prompt"]}]}
+
+    def converted(data: Any) -> Any:
+        from datasets import Dataset
+
+        return Dataset.from_list([convert(row) for row in data])
+
+    return converted(task.train), converted(task.evaluation)
+
+
+def _versions() -> dict[str, str]:
+    names = ("entrokit", "torch", "transformers", "trl")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+class _Recorder:
+    """Listens to a trainer and writes what it hears."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        writer: RunWriter,
+        tokenizer: Any,
+        on_metrics: Callable[[int, Mapping[str, float]], None] | None,
+    ) -> None:
+        self._settings, self._writer, self._tokenizer, self._on_metrics = settings, writer, tokenizer, on_metrics
+        self._evaluation: tuple[int, dict[str, list[Any]]] | None = None
+
+    def on_generation(self, batch: Any) -> None:
+        batch_number = batch.step // self._settings.updates
+        if batch.evaluation:
+            # Evaluations arrive in parts, one a device batch; their groups are numbered on.
+            step, whole = self._evaluation or (batch.step, {})
+            columns = _columns(batch, self._tokenizer, first_group=1 + max(whole.get("group", [-1])))
+            self._evaluation = (step, {k: whole.get(k, []) + v for k, v in columns.items()})
+        elif batch_number % self._settings.rollouts_every == 0:
+            self._writer.rollouts(batch.step, _columns(batch, self._tokenizer))
+
+    def callback(self) -> Any:
+        from transformers import TrainerCallback
+
+        recorder = self
+
+        class Record(TrainerCallback):  # type: ignore[misc]
+            def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+                recorder._on_log(state.global_step, logs)
+
+            def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                recorder._on_evaluate()
+
+        return Record()
+
+    def _on_log(self, step: int, logs: Mapping[str, Any]) -> None:
+        numbers = {}
+        for name, value in logs.items():
+            try:
+                numbers[name] = float(value)
+            except (TypeError, ValueError):
+                continue
+        if "train_runtime" in numbers:
+            return
+        self._writer.metrics(step, numbers)
+        if self._on_metrics is not None:
+            self._on_metrics(step, numbers)
+
+    def _on_evaluate(self) -> None:
+        if self._evaluation is not None:
+            step, columns = self._evaluation
+            self._writer.rollouts(step, columns, evaluation=True)
+            self._evaluation = None
+
+
+def _columns(batch: Any, tokenizer: Any, first_group: int = 0) -> dict[str, list[Any]]:
+    """A generation batch as `runs.layout.ROLLOUT_COLUMNS`."""
+    r = batch.rollouts
+    lengths = r.attention.sum(1).tolist()
+    rows = range(len(r))
+    trained = r.train.sum(1).clamp(min=1)
+    entropy = r.behaviour.require("entropy", "recording rollouts")
+
+    def per_token(x: Any) -> list[list[float]]:
+        return [x[i, : lengths[i]].float().tolist() for i in rows]
+
+    def text(prompt: Any) -> str:
+        return prompt if isinstance(prompt, str) else "\n".join(str(m.get("content", "")) for m in prompt)
+
+    return {
+        "group": (r.group + first_group).tolist(),
+        "prompt": [text(p) for p in batch.prompts],
+        "completion": list(batch.completions),
+        "reward": [None if x != x else x for x in r.reward.tolist()],
+        "advantage": ((batch.advantages * r.train).sum(1) / trained).tolist(),
+        "truncated": (r.attention.new_zeros(len(r)) if r.truncated is None else r.truncated).tolist(),
+        "tokens": [[tokenizer.decode([t]) for t in r.tokens[i, : lengths[i]].tolist()] for i in rows],
+        "entropy": per_token(entropy),
+        "logp": per_token(r.behaviour.logp),
+    }

@@ -1,0 +1,180 @@
+"""One self-contained HTML page about one or several runs; it opens offline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from entrokit.diagnose import EntropyRewardLaw
+from entrokit.runs import Run
+from entrokit.runs.layout import REPORT
+
+from .completions import FULL_SHADE, early_and_late
+from .curves import SMOOTHING, by_recipe, colours, course, law
+from .summary import Summary, passes, summarise
+
+_PLOTLY = {"displayModeBar": False, "responsive": True}
+_STYLE = Path(__file__).with_name("page.css")
+
+
+def write_page(runs: Sequence[Run], folder: str | Path) -> Path:
+    """Writes ``report.html`` about ``runs`` into ``folder``, whole or not at all; returns its path.
+
+    Raises:
+        ImportError: the extra `report` is not installed.
+        ValueError: no runs.
+    """
+    page = render(runs)
+    file = Path(folder) / REPORT
+    partial = file.with_name(f".{REPORT}.partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page's HTML."""
+    if not runs:
+        raise ValueError("report: no runs")
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise ImportError("reports need the extra: pip install 'entrokit[report]'") from error
+
+    groups = by_recipe(runs)
+    figures = [course(groups, metric, title, unit) for metric, title, unit in _courses(runs)]
+    law_figure, laws = law(groups)
+    charts = "".join(
+        f"<figure>{f.to_html(full_html=False, include_plotlyjs=False, config=_PLOTLY)}</figure>"
+        for f in [*figures, law_figure]
+        if f is not None
+    )
+    seeds = max(len(own) for own in groups.values())
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>entrokit: {escape(", ".join(groups))}</title>
+<style>{_STYLE.read_text(encoding="utf-8")}</style>
+<script>{get_plotlyjs()}</script>
+</head>
+<body>
+<header>
+<h1>Where the entropy went</h1>
+<p>{_subtitle(runs, seeds)}</p>
+{_caution(seeds)}
+</header>
+{_legend(groups)}
+{_table(runs)}
+<section class="charts">{charts}</section>
+<p class="note">Lines are running means over {SMOOTHING} generation batches{_band(seeds)}. Training prompts
+are new to the policy when they are measured. Stars mark the ceiling of the fitted law
+R = −a·e<sup>H</sup> + b, the reward that it predicts at entropy 0.</p>
+{_laws(laws)}
+<section>
+<h2>Completions, early and late</h2>
+<p class="note">The same held-out prompts before and after training. The darker a token, the higher the entropy of the
+policy that chose it <span class="scale"></span> 0 to {FULL_SHADE} nats and above; the number in front is the reward.</p>
+{_completions(groups)}
+</section>
+</body>
+</html>
+"""
+
+
+def _courses(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+    fixed = [("entropy", "Entropy", "nats per token"), ("reward", "Reward", "mean reward")]
+    return fixed + [(f"pass@{k}", f"pass@{k}", "share of prompts") for k in passes(runs)]
+
+
+def _subtitle(runs: Sequence[Run], seeds: int) -> str:
+    config = runs[0].config
+    last = max((row["step"] for r in runs for row in r.metrics), default=0)
+    parts = [
+        f"task {config.get('task', '?')}",
+        f"model {config.get('model', '?')}",
+        f"{int(last)} optimiser steps",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+    ]
+    return escape(" · ".join(parts))
+
+
+def _caution(seeds: int) -> str:
+    if seeds > 1:
+        return ""
+    return '<p class="caution">One seed: an illustration. It shows how a run looks, not which recipe is better.</p>'
+
+
+def _band(seeds: int) -> str:
+    return "; bands are one standard deviation over seeds" if seeds > 1 else ""
+
+
+def _legend(groups: dict[str, list[Run]]) -> str:
+    palette = colours(list(groups))
+    chips = "".join(f'<li><i style="background:{palette[n]}"></i>{escape(n)}</li>' for n in groups)
+    return f'<ul class="legend">{chips}</ul>'
+
+
+def _table(runs: Sequence[Run]) -> str:
+    try:
+        summaries = summarise(runs)
+    except ValueError as error:
+        return f'<p class="note">No table yet: {escape(str(error))}</p>'
+    first = summaries[0]
+    head = "".join(
+        f"<th>{escape(h)}</th>"
+        for h in (
+            "recipe",
+            "entropy (nats)",
+            "accuracy",
+            f"pass@{first.k}",
+            f"entropy at accuracy {first.matched_accuracy:.2f}",
+        )
+    )
+    rows = "".join(_row(s) for s in summaries)
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        '<p class="note">Start → end on the same held-out prompts'
+        f"{'; mean ± standard deviation over seeds' if first.seeds > 1 else ''}. The last column compares entropy "
+        "where accuracy on the training batches (running mean) first reaches a level that all runs reach.</p>"
+    )
+
+
+def _row(s: Summary) -> str:
+    cells = (
+        escape(s.recipe),
+        f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
+        f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
+        f"{s.pass_start:.2f} → {s.pass_end:.2f}",
+        f"{s.entropy_at_match:.2f}",
+    )
+    return "<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+
+
+def _laws(laws: dict[str, EntropyRewardLaw]) -> str:
+    if not laws:
+        return ""
+    items = "".join(
+        f"<li>{escape(n)}: R = −{x.a:.3f}·e<sup>H</sup> + {x.b:.3f}, R² = {x.r2:.2f}, ceiling {x.ceiling:.2f}</li>"
+        if x.a >= 0
+        else f"<li>{escape(n)}: R = {-x.a:.3f}·e<sup>H</sup> + {x.b:.3f}, R² = {x.r2:.2f}: reward does not fall with "
+        "entropy here, so its ceiling means nothing</li>"
+        for n, x in laws.items()
+    )
+    return f'<ul class="laws">{items}</ul>'
+
+
+def _completions(groups: dict[str, list[Run]]) -> str:
+    parts = []
+    for i, (name, runs) in enumerate(groups.items()):
+        shown = early_and_late(runs[0])
+        if shown:
+            opened = " open" if i == 0 else ""
+            parts.append(f"<details{opened}><summary>{escape(name)}</summary>{shown}</details>")
+    return "".join(parts) or '<p class="note">No evaluation was written.</p>'

@@ -1,0 +1,43 @@
+"""What a run's folder holds.
+
+    config.yaml                      what was asked for: recipe, task, model, seed, every setting, versions
+    metrics.jsonl                    one JSON object a line: "step", "seconds" since the start, and named numbers
+    rollouts/step-000040.parquet     one row a completion (columns: `ROLLOUT_COLUMNS`); written whole, then renamed
+    evaluations/step-000600.parquet  the same for held-out prompts, at the start and at the end
+    checkpoint/                      the policy: safetensors and tokenizer
+    report.html                      one self-contained page
+
+Reading never needs more than ``config.yaml`` and the complete lines of ``metrics.jsonl``, so a run that was
+interrupted, or is still going, reads like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+ROLLOUTS = "rollouts"
+EVALUATIONS = "evaluations"
+CHECKPOINT = "checkpoint"
+REPORT = "report.html"
+
+ROLLOUT_COLUMNS = {
+    "group": "which prompt of the batch",
+    "prompt": "text",
+    "completion": "text, without special tokens",
+    "reward": "number, null where no reward function could score it",
+    "advantage": "mean over trained tokens",
+    "truncated": "cut off by the length limit",
+    "tokens": "list of the tokens' texts",
+    "entropy": "list, nats, of the sampling policy at each token",
+    "logp": "list, log-probability of each token under the sampling policy",
+}
+
+
+def rollouts_file(folder: Path, step: int, kind: str = ROLLOUTS) -> Path:
+    return folder / kind / f"step-{step:06d}.parquet"
+
+
+def step_of(file: Path) -> int:
+    return int(file.stem.removeprefix("step-"))

@@ -1,0 +1,125 @@
+"""Writes a run so that nothing already written is ever lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .layout import CHECKPOINT, CONFIG, EVALUATIONS, METRICS, ROLLOUT_COLUMNS, ROLLOUTS, rollouts_file
+
+
+class RunWriteError(OSError):
+    """A file of a run could not be written; what was written before it is whole."""
+
+
+class RunWriter:
+    """Creates a run's folder and fills it. Every method leaves whole files behind, or raises `RunWriteError`.
+
+    Args:
+        folder: where; created with its parents.
+        config: what was asked for, as plain Python values.
+
+    Raises:
+        FileExistsError: the folder already holds a run.
+        RunWriteError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, config: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        if (self.folder / CONFIG).exists():
+            raise FileExistsError(
+                f"{self.folder} already holds a run, which is never overwritten; choose another folder"
+            )
+        self._start = time.monotonic()
+        self._guarded(self.folder, self._make_folders)
+        text = yaml.safe_dump(dict(config), sort_keys=False)
+        self._replace(self.folder / CONFIG, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    def _make_folders(self) -> None:
+        for name in (ROLLOUTS, EVALUATIONS):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Appends one line. A line that could not be finished is taken back, so that the file stays readable."""
+        finite = {k: float(v) for k, v in values.items() if math.isfinite(v)}
+        line = json.dumps({"step": step, "seconds": round(time.monotonic() - self._start, 3), **finite})
+        file = self.folder / METRICS
+        size = file.stat().st_size if file.exists() else 0
+        try:
+            with file.open("ab", buffering=0) as out:
+                data = (line + "\n").encode()
+                if out.write(data) != len(data):
+                    raise OSError("the line was cut short")
+        except OSError as error:
+            if file.exists():
+                os.truncate(file, size)
+            raise _explained(file, error) from error
+
+    def rollouts(self, step: int, columns: Mapping[str, Sequence[Any]], *, evaluation: bool = False) -> None:
+        """Writes the completions of one generation batch, or of an evaluation on held-out prompts.
+
+        Columns as in `layout.ROLLOUT_COLUMNS`; others, or missing ones, are a `ValueError`.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if set(columns) != set(ROLLOUT_COLUMNS):
+            raise ValueError(f"rollouts: expected the columns {list(ROLLOUT_COLUMNS)}, got {list(columns)}")
+        table = pa.table({name: list(columns[name]) for name in ROLLOUT_COLUMNS})
+        file = rollouts_file(self.folder, step, EVALUATIONS if evaluation else ROLLOUTS)
+        self._replace(file, lambda partial: pq.write_table(table, partial))
+
+    def checkpoint(self, save: Callable[[Path], object]) -> Path:
+        """Replaces the checkpoint by what ``save(folder)`` writes into an empty folder; returns where it lies."""
+        final = self.folder / CHECKPOINT
+        partial, before = (final.with_name(f".{CHECKPOINT}.{end}") for end in ("partial", "before"))
+
+        def act() -> None:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                save(partial)
+                if final.exists():
+                    os.replace(final, before)
+                os.replace(partial, final)
+            finally:
+                for folder in (partial, before):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+        self._guarded(final, act)
+        return final
+
+    def _replace(self, file: Path, write: Callable[[Path], object]) -> None:
+        """Writes beside the file, then renames: a reader sees the whole file or none."""
+        partial = file.with_name(f".{file.name}.partial")
+
+        def act() -> None:
+            try:
+                write(partial)
+                os.replace(partial, file)
+            finally:
+                partial.unlink(missing_ok=True)
+
+        self._guarded(file, act)
+
+    @staticmethod
+    def _guarded(file: Path, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            raise _explained(file, error) from error
+
+
+def _explained(file: Path, error: OSError) -> RunWriteError:
+    return RunWriteError(
+        f"could not write {file}: {error.strerror or error}; everything written before is intact. "
+        "Free space or choose another folder, and start again"
+    )

@@ -18,7 +18,7 @@ from entrokit.runs import RunWriter
 from .pocket import pocket_policy
 
 POCKET = "pocket"
-_EVALUATION_PROMPTS = 64
+_EVALUATION_PROMPTS = 128
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ R = −a·e<sup>H</sup> + b, the reward that it predicts at entropy 0.</p>
 policy that chose it <span class="scale"></span> 0 to {FULL_SHADE} nats and above; the number in front is the reward.</p>
 {_completions(groups)}
 </section>
+<script>addEventListener("load", () => document.querySelectorAll(".plotly-graph-div").forEach(Plotly.Plots.resize))</script>
 </body>
 </html>
 """

@@ -90,7 +90,7 @@ class Run:
 
 
 def find_runs(folder: str | Path) -> list[Run]:
-    """The run in a folder, or the runs in its subfolders, sorted by path.
+    """The run in a folder, or the runs in its subfolders, in the order in which they began.
 
     Raises:
         RunReadError: there is none.
@@ -98,7 +98,8 @@ def find_runs(folder: str | Path) -> list[Run]:
     folder = Path(folder)
     if (folder / CONFIG).exists():
         return [Run.load(folder)]
-    found = [Run.load(file.parent) for file in sorted(folder.rglob(CONFIG))]
+    began = sorted(folder.rglob(CONFIG), key=lambda file: (file.stat().st_mtime, file))
+    found = [Run.load(file.parent) for file in began]
     if not found:
         raise RunReadError(f"{folder} holds no runs: neither it nor a folder below it has a {CONFIG}")
     return found

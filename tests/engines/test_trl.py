@@ -1,0 +1,272 @@
+"""`EntropyGRPOTrainer` beyond parity: PEFT, evaluation, columns, restarts, and what it refuses."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
+
+from entrokit.engines.trl import EntropyGRPOTrainer, RewardError, check_statistics
+from entrokit.engines.trl_options import OPTIONS, markdown, resolve
+from entrokit.rlvr import Intervention, recipe
+
+from .conftest import length_reward
+
+
+def trainer(checkpoint, config, task, spec="grpo", reward=length_reward, model=None, options=None, **kwargs):
+    return EntropyGRPOTrainer(
+        model if model is not None else checkpoint,
+        reward_funcs=reward,
+        args=config(**(options or {})),
+        train_dataset=task.train,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
+        recipe=spec,
+        **kwargs,
+    )
+
+
+def weights(t):
+    return {n: p.detach().clone() for n, p in t.model.named_parameters()}
+
+
+@dataclass
+class Counter(Intervention):
+    """A controller that remembers how often it was shown a step."""
+
+    name: ClassVar[str] = "counter"
+    seen: int = 0
+
+    def observe(self, metrics, context):
+        assert math.isfinite(metrics["entropy"])
+        self.seen += 1
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+
+EVERY = [
+    "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)",
+    "dapo+kl-cov(ratio=0.2)",
+    "grpo+steer(min_weight=0.2, form='exact')",
+    "cispo+forking-tokens(rho=0.3)",
+    "gspo",
+    "rloo+steer",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline+reference-kl(beta=0.1)",
+]
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_every_recipe_trains_and_logs_its_numbers(checkpoint, config, task, spec):
+    t = trainer(checkpoint, config, task, spec, options={"steps_per_generation": 2, "num_iterations": 2})
+    before = weights(t)
+    t.train()
+    assert any((p - before[n]).abs().max() > 0 for n, p in weights(t).items())
+    logged = {k: v for row in t.state.log_history for k, v in row.items()}
+    assert 0 < logged["entropy"] < math.log(21)
+    for part in recipe(spec).interventions:
+        own = [v for k, v in logged.items() if k.startswith(f"{part.name}/")]
+        assert own, logged
+        assert all(math.isfinite(v) for v in own)
+
+
+def test_evaluation_never_moves_a_controller_and_reports_its_own_metrics(checkpoint, config, task):
+    t = trainer(checkpoint, config, task, recipe("grpo", Counter()), eval_dataset=task.evaluation)
+    counter = t.recipe.interventions[0]
+    before = weights(t)
+    metrics = t.evaluate()
+    assert counter.seen == 0
+    assert all(torch.equal(p, before[n]) for n, p in weights(t).items())
+    assert "eval_entropy" in t.state.log_history[-1]
+    assert metrics is not None
+    t.train()
+    assert counter.seen == t.args.max_steps
+
+
+def test_a_controllers_state_survives_a_restart(checkpoint, config, task, tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 2}
+    trainer(checkpoint, config, task, recipe("grpo", Counter()), options=options).train()
+    again = trainer(checkpoint, config, task, recipe("grpo", Counter()), options=options | {"max_steps": 6})
+    again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
+    assert again.recipe.interventions[0].seen == 6
+
+
+def test_peft_trains_the_adapter_and_nothing_else(checkpoint, config, task):
+    from peft import LoraConfig
+
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    t = trainer(checkpoint, config, task, "grpo+steer+reference-kl(beta=0.1)", peft_config=lora)
+    before = weights(t)
+    t.train()
+    moved = {n for n, p in weights(t).items() if not torch.equal(p, before[n])}
+    assert moved
+    assert all("lora" in n for n in moved)
+    assert t.state.log_history[0]["kl"] > 0  # the reference is the policy without its random adapter
+
+
+def test_the_reference_of_a_model_in_memory_is_that_very_model(checkpoint, config, task):
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    t = trainer(checkpoint, config, task, "grpo+reference-kl(beta=0.1)", model=model)
+    t.train()
+    assert t.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert t.state.log_history[-2]["kl"] > 0
+    assert not any(p.requires_grad for p in t.ref_model.parameters())
+
+
+def test_logged_advantages_are_those_trained_on(checkpoint, config, task):
+    t = trainer(checkpoint, config, task, "dr_grpo", options={"max_steps": 1})
+    seen = []
+    t._on_generation = seen.append
+    t.train()
+    expected = (seen[0].advantages * seen[0].rollouts.train).sum(1) / seen[0].rollouts.train.sum(1)
+    torch.testing.assert_close(torch.tensor(list(t._logs["advantages"])), expected, atol=1e-6, rtol=1e-6)
+    assert not seen[0].evaluation
+    assert len(seen[0].completions) == len(seen[0].prompts) == len(seen[0].rollouts)
+
+
+def test_equal_rewards_change_nothing(checkpoint, config, task):
+    t = trainer(checkpoint, config, task, reward=lambda completions, **_: [0.5] * len(completions))
+    before = weights(t)
+    t.train()
+    assert all(torch.equal(p, before[n]) for n, p in weights(t).items())
+    assert t.state.log_history[0]["frac_reward_zero_std"] == 1.0
+
+
+def test_completions_that_nobody_could_score_are_neutral(checkpoint, config, task):
+    def sometimes(completions, **_):
+        return [None if i % 4 == 0 else i / 8 for i in range(len(completions))]
+
+    t = trainer(checkpoint, config, task, reward=sometimes, options={"max_steps": 1})
+    seen = []
+    t._on_generation = seen.append
+    t.train()
+    assert torch.isnan(seen[0].rollouts.reward[[0, 4]]).all()
+    assert seen[0].advantages[[0, 4]].abs().max() == 0
+    assert seen[0].advantages.abs().max() > 0
+
+
+def breaks(completions, **_):
+    return [1 / 0 for _ in completions]
+
+
+def returns_nothing(completions, **_):
+    pass
+
+
+def returns_infinity(completions, **_):
+    return [math.inf] * len(completions)
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        (breaks, "reward function 'breaks' raised ZeroDivisionError: division by zero .*8 completions"),
+        (returns_nothing, "reward function 'returns_nothing' returned NoneType; expected a list"),
+        (returns_infinity, "reward function 'returns_infinity' returned inf for completion 0"),
+    ],
+)
+def test_a_failing_reward_function_is_named(checkpoint, config, task, reward, message):
+    with pytest.raises(RewardError, match=message):
+        trainer(checkpoint, config, task, reward=reward).train()
+
+
+def test_a_prompt_longer_than_the_context_is_named(checkpoint, config, task):
+    from datasets import Dataset
+
+    long = Dataset.from_dict({"prompt": ["1 2 3=6:" * 10] * 8})
+    with pytest.raises(ValueError, match=r"prompt of 80 tokens .'1 2 3=6:.*exceed the model's context of 64 tokens"):
+        trainer(checkpoint, config, type(task)("long", long, long, length_reward, 8)).train()
+
+
+def test_nan_logits_are_named_while_sampling_and_while_learning(checkpoint, config, task):
+    t = trainer(checkpoint, config, task)
+    with torch.no_grad():
+        t.model.lm_head.weight[3] = math.nan
+    with pytest.raises(ValueError, match="step 0: the policy's logits are NaN or infinite while sampling"):
+        t.train()
+    ids = torch.ones(1, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match="logits: NaN"):
+        t._policy_stats(t.model, ids, ids, 2, frozenset({"logp"}))
+
+
+def test_a_group_of_one_is_refused_by_name(config):
+    with pytest.raises(ValueError, match="at least 2 generations per prompt"):
+        config(num_generations=1)
+
+
+def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(checkpoint, config, task):
+    t = trainer(checkpoint, config, task)
+    check_statistics(t)
+    original = t.model.forward
+
+    def shifted(*args, logits_to_keep=0, **kwargs):
+        out = original(*args, **kwargs)
+        if logits_to_keep:
+            out.logits = out.logits.roll(1, 1)[:, -logits_to_keep:]
+        return out
+
+    t.model.forward = shifted
+    with pytest.raises(ValueError, match=r"Qwen3ForCausalLM: log-probabilities .* differ .* by .* nats"):
+        check_statistics(t)
+
+
+def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypatch):
+    said = []
+    monkeypatch.setattr(EntropyGRPOTrainer, "_say", lambda self, message: said.append(message))
+    trainer(checkpoint, config, task, "grpo+kl-cov", options={"steps_per_generation": 2})
+    assert said == []
+    trainer(checkpoint, config, task, "grpo+kl-cov")
+    assert len(said) == 1
+    assert "kl-cov cannot act with one update per rollout" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "spec", "message"),
+    [
+        ({"loss_type": "dr_grpo"}, "grpo", r"GRPOConfig\(loss_type='dr_grpo'\) conflicts with recipe 'grpo'.*'grpo'"),
+        ({"epsilon": 0.1}, "grpo", r"epsilon=0.1\) conflicts .*means epsilon=0.2.*knob `clip_low`"),
+        ({"epsilon_high": 0.5}, "dapo", r"epsilon_high=0.5.*means epsilon_high=0.28"),
+        ({"delta": 4.0}, "grpo", "delta=4.0.*dual_clip"),
+        ({"scale_rewards": "none"}, "grpo", "scale_rewards='none'"),
+        ({"importance_sampling_level": "sequence"}, "grpo", "`sequence` is the base `gspo`"),
+        ({"beta": 0.1}, "grpo+reference-kl(beta=0.2)", r"beta=0.1\) conflicts .*means beta=0.2"),
+        ({"top_entropy_quantile": 0.2}, "grpo", r"forking-tokens\(rho="),
+        ({"entropy_coef": 0.01}, "grpo", "entropy_coef=0.01.*no entropy-bonus"),
+        ({"off_policy_mask_threshold": 0.1}, "grpo", "off_policy_mask_threshold"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, "grpo", "multi_objective_aggregation"),
+    ],
+)
+def test_an_option_that_conflicts_with_the_recipe_names_both(config, options, spec, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(config(**options), spec)
+
+
+def test_options_that_agree_are_accepted_and_the_config_says_what_is_done(config):
+    args, chosen = resolve(config(loss_type="grpo", epsilon=0.3, epsilon_high=0.3), "grpo(clip_low=0.3, clip_high=0.3)")
+    assert (args.loss_type, args.epsilon, args.beta) == ("grpo", 0.3, 0.0)
+    args, chosen = resolve(config(beta=0.1, use_bias_correction_kl=False), "dapo")
+    assert str(chosen) == "dapo+reference-kl(beta=0.1, bias_correction=False)"
+    assert (args.loss_type, args.epsilon_high) == ("dapo", 0.28)
+    original = config()
+    resolve(original, "dr_grpo")
+    assert original.loss_type == "dapo"  # TRL's default: the user's config is left alone
+
+
+def test_every_option_of_grpo_config_has_its_place_in_the_table():
+    own = set(GRPOConfig.__annotations__) - {"_VALID_DICT_FIELDS"}
+    assert {n for n in own if not n.startswith("_")} == set(OPTIONS) & own
+    assert set(OPTIONS) - own <= {"logging_steps", "learning_rate"}
+
+
+def test_the_document_is_the_table(request):
+    document = (request.config.rootpath / "docs" / "trl-options.md").read_text(encoding="utf-8")
+    assert markdown() in document

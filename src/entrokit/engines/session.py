@@ -19,6 +19,7 @@ from .pocket import pocket_policy
 
 POCKET = "pocket"
 _EVALUATION_PROMPTS = 128
+_MOST_TRAINING_PROMPTS = 8192
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,9 @@ def _model(settings: TrainSettings) -> tuple[Any, Any]:
 
 
 def _training_prompts(settings: TrainSettings) -> int:
-    """As many as the run uses, so that every batch measures prompts that the policy was not trained on."""
+    """As many as the run uses, up to a limit: a batch then measures prompts that the policy was not trained on."""
     batches = -(-settings.steps // settings.updates)
-    return max(batches * settings.prompts, settings.prompts)
+    return min(batches * settings.prompts, _MOST_TRAINING_PROMPTS)
 
 
 def _chat_prompts(task: Task, tokenizer: Any) -> tuple[Any, Any]:

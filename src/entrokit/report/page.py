@@ -16,6 +16,8 @@ from .curves import SMOOTHING, by_recipe, colours, course, law
 from .summary import Summary, passes, summarise
 
 _PLOTLY = {"displayModeBar": False, "responsive": True}
+# Plotly measures a chart as it is parsed, before the grid has its final columns.
+_RESIZE = "addEventListener('load', () => document.querySelectorAll('.plotly-graph-div').forEach(Plotly.Plots.resize))"
 _STYLE = Path(__file__).with_name("page.css")
 
 
@@ -73,9 +75,9 @@ def render(runs: Sequence[Run]) -> str:
 {_legend(groups)}
 {_table(runs)}
 <section class="charts">{charts}</section>
-<p class="note">Lines are running means over {SMOOTHING} generation batches{_band(seeds)}. Training prompts
-are new to the policy when they are measured. Stars mark the ceiling of the fitted law
-R = −a·e<sup>H</sup> + b, the reward that it predicts at entropy 0.</p>
+<p class="note">Lines are running means over {SMOOTHING} generation batches{_band(seeds)}; a batch is measured
+before the policy is trained on it. Stars mark the ceiling of the fitted law R = −a·e<sup>H</sup> + b, the reward
+that it predicts at entropy 0.</p>
 {_laws(laws)}
 <section>
 <h2>Completions, early and late</h2>
@@ -83,7 +85,7 @@ R = −a·e<sup>H</sup> + b, the reward that it predicts at entropy 0.</p>
 policy that chose it <span class="scale"></span> 0 to {FULL_SHADE} nats and above; the number in front is the reward.</p>
 {_completions(groups)}
 </section>
-<script>addEventListener("load", () => document.querySelectorAll(".plotly-graph-div").forEach(Plotly.Plots.resize))</script>
+<script>{_RESIZE}</script>
 </body>
 </html>
 """

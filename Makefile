@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# What a pocket policy needs to show an effect; the papers' fractions are for millions of tokens a batch.
+DEMO_RECIPES = "grpo" "grpo+kl-cov(ratio=0.1)" "grpo+steer(min_weight=0.1, scale_quantile=0.9)"
+DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: demo test lint format bench clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
+	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --out $(DEMO_OUT)
+
+test: $(VENV)/dev.stamp  ## the whole test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp  ## every benchmark, as ratios to a named peer
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py $(VENV) trl,report
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py $(VENV) all,dev
+	@touch $@ $(VENV)/demo.stamp

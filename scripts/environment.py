@@ -1,0 +1,81 @@
+"""Makes the virtual environment that `make` uses. Needs nothing but Python 3.11 or newer.
+
+    python scripts/environment.py VENV EXTRAS
+
+Torch comes first, by its pinned version. On Linux without an NVIDIA GPU only a CPU build may be installed: if what pip
+would take is a CUDA build of several gigabytes, PyTorch's own CPU index is used where it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / "constraints.txt"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def main(folder: str, extras: str) -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(f"entrokit needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.11")
+    start = time.monotonic()
+    where = Path(folder)
+    if not (where / "bin" / "python").exists():
+        print(f"making {where}", flush=True)
+        venv.create(where, with_pip=True, clear=True)
+    pip = [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    torch = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
+    if not installed(where):
+        print(f"installing {torch}", flush=True)
+        run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
+    print(f"installing entrokit[{extras}]", flush=True)
+    run([*pip, "install", "--quiet", "--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{extras}]"])
+    print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def installed(where: Path) -> bool:
+    return any((where / "lib").glob("python*/site-packages/torch/__init__.py"))
+
+
+def torch_source(pip: list[str], torch: str) -> list[str]:
+    """Extra arguments of pip, so that a machine without a GPU gets a CPU build."""
+    if not sys.platform.startswith("linux") or shutil.which("nvidia-smi") or not pip_takes_cuda(pip, torch):
+        return []
+    try:
+        with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=10):
+            return ["--index-url", CPU_INDEX]
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.exit(
+            f"{torch} from the package index is a CUDA build of several gigabytes, this machine has no GPU, and "
+            f"PyTorch's CPU index does not answer ({error}). Install a CPU build of torch into the environment "
+            "yourself, then call make again."
+        )
+
+
+def pip_takes_cuda(pip: list[str], torch: str) -> bool:
+    """Whether the build that pip would choose depends on NVIDIA's packages; asked without installing anything."""
+    asked = [*pip, "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed", "--report", "-", torch]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"pip cannot find {torch}:\n{done.stderr.strip()}")
+    metadata = json.loads(done.stdout)["install"][0]["metadata"]
+    return any(need.startswith(("nvidia-", "cuda-")) for need in metadata.get("requires_dist", []))
+
+
+def run(command: list[str]) -> None:
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(sys.argv[1], sys.argv[2])

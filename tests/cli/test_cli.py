@@ -1,0 +1,167 @@
+"""The command line as a user runs it: in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from entrokit.runs import Run
+
+pytest.importorskip("trl", reason="training needs the extra 'trl'")
+pytest.importorskip("plotly", reason="reports need the extra 'report'")
+
+SMALL = ["--steps", "4", "--updates", "2", "--prompts", "4", "--completions", "4"]
+
+
+def entrokit(*args, cwd, check=True, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "entrokit", *args],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture(scope="module")
+def character_checkpoint(tmp_path_factory):
+    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
+
+    folder = tmp_path_factory.mktemp("character")
+    fresh_model(PocketConfig(width=32, layers=1, heads=2)).save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def bpe_checkpoint(tmp_path_factory):
+    """A checkpoint folder as anybody's: a Llama model and a byte-level BPE tokenizer with a chat template."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bpe")
+    bpe = ByteLevelBPETokenizer()
+    text = [
+        "State the final answer to the following arithmetic problem: 1663 - 5242 + 93 =",
+        "user assistant 0123456789",
+    ]
+    bpe.train_from_iterator(text * 20, vocab_size=400, special_tokens=["<s>", "</s>", "<pad>"])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant {% endif %}"
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_train_on_a_local_bpe_checkpoint_and_a_reasoning_gym_task(bpe_checkpoint, tmp_path):
+    pytest.importorskip("reasoning_gym")
+    done = entrokit(
+        "train", "dapo+steer", "--model", bpe_checkpoint, "--task", "reasoning-gym:chain_sum", "--out", "run",
+        "--max-completion-length", "8", *SMALL, cwd=tmp_path,
+    )  # fmt: skip
+    assert "Report: run/report.html" in done.stdout
+    run = Run.load(tmp_path / "run")
+    assert run.config["recipe"] == "dapo+steer"
+    assert run.series("entropy")[0] == [2, 4]
+    assert run.series("steer/weight_mean")[1]
+    assert run.rollout_steps() == [0]
+    assert run.rollout_steps(evaluation=True) == [0, 4]
+    assert "arithmetic problem" in run.rollouts(0)[0]["prompt"]
+    assert (tmp_path / "run" / "report.html").exists()
+    files = {f.name for f in (tmp_path / "run" / "checkpoint").iterdir()}
+    assert "model.safetensors" in files
+    assert not any(f.endswith((".bin", ".pt")) for f in files)
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint")
+
+
+def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_path):
+    recipes = ["grpo", "grpo+forking-tokens(rho=0.3)"]
+    done = entrokit(
+        "compare", *recipes, "--seeds", "1", "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path
+    )
+    assert "entropy at accuracy" in done.stdout
+    assert "One seed: an illustration" in done.stdout
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
+        "grpo+forking-tokens_rho=0.3-seed0",
+        "grpo-seed0",
+        "report.html",
+    ]
+    again = entrokit(
+        "compare", *recipes, "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path, check=False
+    )
+    assert again.returncode == 1
+    assert "already exists; choose another folder" in again.stderr
+    # Paired seeds: before any update, both recipes have sampled the same completions.
+    first, second = (Run.load(tmp_path / "c" / n) for n in ("grpo-seed0", "grpo+forking-tokens_rho=0.3-seed0"))
+    assert [r["completion"] for r in first.rollouts(0)] == [r["completion"] for r in second.rollouts(0)]
+
+
+def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
+    command = [sys.executable, "-m", "entrokit", "train", "grpo", "--out", "run", "--model", character_checkpoint]
+    options = ["--steps", "100000", "--prompts", "4", "--completions", "4"]
+    process = subprocess.Popen(
+        command + options, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Stopped after" in out
+    run = Run.load(tmp_path / "run")
+    assert len(run.series("entropy")[1]) >= 2
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").exists()
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_explain(tmp_path):
+    done = entrokit("explain", "grpo+kl-cov(ratio=0.1)+steer(form='exact')", "--updates", "1", cwd=tmp_path)
+    for text in ("replaced by kl-cov", "prepare", "penalty", "collision", "cannot act with one update per rollout"):
+        assert text in done.stdout
+    assert "cannot act" not in entrokit("explain", "grpo+kl-cov", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["train", "grpo+ster"], "unknown intervention 'ster'; did you mean 'steer'"),
+        (["explain", "grpo+steer(min_weight=2)"], "min_weight must be a number in (0, 1], got 2"),
+        (["train", "grpo", "--completions", "1"], "a group needs at least 2"),
+        (["train", "grpo", "--updates", "7"], "updates=7 must divide"),
+        (["train", "grpo", "--task", "sudoku"], "unknown task 'sudoku'"),
+        (["report", "nowhere"], "holds no runs"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(args, message, tmp_path):
+    done = entrokit(*args, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,112 @@
+import math
+import re
+
+import pytest
+
+from entrokit.report import Spread, summarise, write_page
+from entrokit.report.completions import completion
+from entrokit.report.page import render
+from entrokit.runs import Run, RunWriter
+from entrokit.runs.layout import ROLLOUT_COLUMNS
+
+pytest.importorskip("plotly", reason="reports need the extra 'report'")
+
+
+def fake_run(folder, recipe, seed=0, slope=0.01, batches=40, text="1+2"):
+    """A run whose entropy falls and whose accuracy rises along straight lines."""
+    w = RunWriter(folder, {"recipe": recipe, "seed": seed, "task": "countdown", "model": "pocket"})
+    row = {
+        "group": 0,
+        "prompt": "1 2=3:",
+        "completion": text,
+        "reward": 1.0,
+        "advantage": 0.0,
+        "truncated": False,
+        "tokens": [text, "<eos>"],
+        "entropy": [0.7, 0.0],
+        "logp": [-0.5, 0.0],
+    }
+    columns = {n: [row[n]] for n in ROLLOUT_COLUMNS}
+    for step in (0, 4 * batches):
+        e = 0.6 - slope * step / 4
+        w.metrics(step, {"eval_entropy": e, "eval_pass@1": 0.1 + step / 800, "eval_pass@4": 0.5})
+        w.rollouts(step, columns, evaluation=True)
+    for i in range(1, batches + 1):
+        accuracy = 0.1 + 0.2 * i / batches
+        w.metrics(
+            4 * i,
+            {"entropy": 0.6 - slope * i, "reward": accuracy, "pass@1": accuracy, "pass@4": 0.5 + seed * 0.01},
+        )
+    return Run.load(folder)
+
+
+def test_summary_numbers(tmp_path):
+    runs = [
+        fake_run(tmp_path / f"{name}{seed}", name, seed, slope)
+        for name, slope in (("grpo", 0.010), ("grpo+steer", 0.005))
+        for seed in (0, 1)
+    ]
+    plain, steer = summarise(runs)
+    assert (plain.recipe, plain.seeds, plain.k) == ("grpo", 2, 4)
+    assert plain.entropy_start.mean == pytest.approx(0.6)
+    assert plain.entropy_end.mean == pytest.approx(0.2)
+    assert steer.entropy_end.mean == pytest.approx(0.4)
+    assert plain.accuracy_end.mean == pytest.approx(0.3)
+    # Accuracies are equal, so all runs reach the last smoothed level (batches 26 to 40, middle 33) at the same place.
+    assert plain.matched_accuracy == pytest.approx(0.1 + 0.2 * 33 / 40)
+    assert plain.entropy_at_match.mean == pytest.approx(0.6 - 0.010 * 33)
+    assert steer.entropy_at_match.mean == pytest.approx(0.6 - 0.005 * 33)
+
+
+def test_spread():
+    assert f"{Spread((1.0, 2.0))}" == "1.50 ± 0.71"
+    assert f"{Spread((1.0,)):.1f}" == "1.0"
+    assert f"{Spread(())}" == "not reached"
+    assert math.isnan(Spread(()).mean)
+
+
+def test_the_page_is_one_file_that_needs_no_network(tmp_path):
+    runs = [fake_run(tmp_path / "a", "grpo"), fake_run(tmp_path / "b", "grpo+steer", slope=0.005)]
+    page = write_page(runs, tmp_path).read_text(encoding="utf-8")
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.S)  # plotly's bundle mentions addresses that it never asks
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", own)
+    assert page.count('class="plotly-graph-div"') == 5
+    for text in ("Where the entropy went", "Entropy", "pass@4", "Reward against entropy", "ceiling", "One seed"):
+        assert text in page
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_several_seeds_lose_the_caution_and_gain_bands(tmp_path):
+    page = render([fake_run(tmp_path / str(s), "grpo", s) for s in range(3)])
+    assert "One seed" not in page
+    assert "bands are one standard deviation over seeds" in page
+    assert "3 seeds" in page
+
+
+def test_model_text_and_names_are_escaped(tmp_path):
+    evil = "<script>alert(1)</script>"
+    page = render([fake_run(tmp_path / "a", f"grpo{evil}", text=evil)])
+    assert evil not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_tokens_are_shaded_by_entropy():
+    row = {"tokens": ["a", "b"], "entropy": [0.0, 3.0], "reward": None}
+    html = completion(row)
+    assert '--h:0.00" title="0.00 nats">a' in html
+    assert '--h:1.00" title="3.00 nats">b' in html
+
+
+def test_a_run_that_has_only_begun_still_makes_a_page(tmp_path):
+    RunWriter(tmp_path, {"recipe": "grpo"})
+    page = render([Run.load(tmp_path)])
+    assert "No table yet" in page
+    with pytest.raises(ValueError, match="no runs"):
+        render([])
+
+
+def test_an_interrupted_run_makes_a_page(tmp_path):
+    w = RunWriter(tmp_path, {"recipe": "grpo"})
+    w.metrics(0, {"eval_entropy": 0.5, "eval_pass@1": 0.1, "eval_pass@4": 0.2})
+    w.metrics(4, {"entropy": 0.5, "reward": 0.1, "pass@1": 0.1, "pass@4": 0.2})
+    assert "0.50 → 0.50" in render([Run.load(tmp_path)])

@@ -1,7 +1,7 @@
 """Time of one training step of `EntropyGRPOTrainer` as a ratio to TRL's `GRPOTrainer`, on the same pocket policy.
 
-Interleaved: the trainers take turns, one generation batch (its updates included) each. Prints medians, quartiles and the
-ratio of medians, and writes them to ``runs/bench/trainer_overhead.json``. Takes about two minutes.
+Interleaved: the trainers take turns, one generation batch (its updates included) each. Prints medians, quartiles and
+the ratio of medians, and writes them to ``runs/bench/trainer_overhead.json``. Takes about two minutes.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ class PocketConfig:
     numbers: int = 3
     largest: int = 9
     max_target: int = 99
-    steps: int = 700
-    batch: int = 128
-    learning_rate: float = 5e-3
+    steps: int = 2200
+    batch: int = 32
+    learning_rate: float = 3e-3
     right: float = 0.5
     seed: int = 0
 

@@ -81,8 +81,9 @@ that it predicts at entropy 0.</p>
 {_laws(laws)}
 <section>
 <h2>Completions, early and late</h2>
-<p class="note">The same held-out prompts before and after training. The darker a token, the higher the entropy of the
-policy that chose it <span class="scale"></span> 0 to {FULL_SHADE} nats and above; the number in front is the reward.</p>
+<p class="note">The same held-out prompts before and after training. The darker a token, the higher the entropy of
+the policy that chose it: <span class="scale"></span> 0 to {FULL_SHADE} nats and above. The number in front is the
+reward.</p>
 {_completions(groups)}
 </section>
 <script>{_RESIZE}</script>

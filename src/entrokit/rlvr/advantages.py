@@ -72,9 +72,14 @@ def reinforce_plus_plus_advantages(
 def reinforce_plus_plus_baseline_advantages(
     reward: Tensor, group: Tensor, train: Tensor, *, context: Context | None = None
 ) -> Tensor:
-    """REINFORCE++-baseline: ``R - mean`` within the group, whitened over all trained tokens. Returns ``[B, T]``."""
-    mean, _, _ = _group_moments(reward, group)
-    return reinforce_plus_plus_advantages(reward - mean, train, context=context)
+    """REINFORCE++-baseline: ``R - mean`` within the group, whitened over all trained tokens. Returns ``[B, T]``.
+
+    Groups may be split over ranks: the context's collectives bring them together.
+    """
+    context = context or Context()
+    rewards, own = context.everywhere(reward)
+    mean, _, _ = _group_moments(rewards, context.gather(group))
+    return reinforce_plus_plus_advantages(reward - mean[own], train, context=context)
 
 
 def _group_moments(reward: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,18 +115,20 @@ class AdvantageEstimator(Protocol):
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor: ...
 
 
-def _over_ranks(rollouts: Rollouts, context: Context) -> tuple[Tensor, Tensor, slice]:
-    """Rewards and groups of the whole generation batch, and where this rank's rows lie."""
-    reward, own = context.everywhere(rollouts.reward)
-    return reward, context.gather(rollouts.group), own
+class _GroupEstimator:
+    """An estimator whose advantages follow from the rewards of a group alone, over all ranks."""
 
+    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
+        reward, own = context.everywhere(rollouts.reward)
+        values = self._values(reward, context.gather(rollouts.group))[own]
+        return torch.where(rollouts.train, values[:, None], 0.0)
 
-def _broadcast(advantages: Tensor, train: Tensor) -> Tensor:
-    return torch.where(train, advantages[:, None], 0.0)
+    def _values(self, reward: Tensor, group: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class GRPOAdvantage:
+class GRPOAdvantage(_GroupEstimator):
     """`grpo_advantages` as a stage."""
 
     name: ClassVar[str] = "group mean and std"
@@ -130,31 +137,28 @@ class GRPOAdvantage:
     def __post_init__(self) -> None:
         check_range(self, "std_eps", 0.0, open_low=True)
 
-    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        reward, group, own = _over_ranks(rollouts, context)
-        return _broadcast(grpo_advantages(reward, group, std_eps=self.std_eps)[own], rollouts.train)
+    def _values(self, reward: Tensor, group: Tensor) -> Tensor:
+        return grpo_advantages(reward, group, std_eps=self.std_eps)
 
 
 @dataclass(frozen=True)
-class DrGRPOAdvantage:
+class DrGRPOAdvantage(_GroupEstimator):
     """`dr_grpo_advantages` as a stage."""
 
     name: ClassVar[str] = "group mean"
 
-    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        reward, group, own = _over_ranks(rollouts, context)
-        return _broadcast(dr_grpo_advantages(reward, group)[own], rollouts.train)
+    def _values(self, reward: Tensor, group: Tensor) -> Tensor:
+        return dr_grpo_advantages(reward, group)
 
 
 @dataclass(frozen=True)
-class RLOOAdvantage:
+class RLOOAdvantage(_GroupEstimator):
     """`rloo_advantages` as a stage."""
 
     name: ClassVar[str] = "leave one out"
 
-    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        reward, group, own = _over_ranks(rollouts, context)
-        return _broadcast(rloo_advantages(reward, group)[own], rollouts.train)
+    def _values(self, reward: Tensor, group: Tensor) -> Tensor:
+        return rloo_advantages(reward, group)
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,4 @@ class ReinforcePlusPlusBaselineAdvantage:
     name: ClassVar[str] = "group mean, whitened"
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        reward, group, own = _over_ranks(rollouts, context)
-        mean, _, _ = _group_moments(reward, group)
-        return reinforce_plus_plus_advantages(rollouts.reward - mean[own], rollouts.train, context=context)
+        return reinforce_plus_plus_baseline_advantages(rollouts.reward, rollouts.group, rollouts.train, context=context)

@@ -103,7 +103,7 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
     done = entrokit(
         "compare", *recipes, "--seeds", "1", "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path
     )
-    assert "entropy at accuracy" in done.stdout
+    assert "pass@4" in done.stdout
     assert "One seed: an illustration" in done.stdout
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
         "grpo+forking-tokens_rho=0.3-seed0",

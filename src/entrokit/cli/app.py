@@ -31,7 +31,7 @@ Length = Annotated[int | None, typer.Option(help="tokens per completion; the tas
 @app.command()
 def train(
     recipe: RecipeName = "grpo",
-    out: Annotated[str, typer.Option(help="the run's folder")] = "runs/run",
+    out: Annotated[str | None, typer.Option(help="the run's folder; runs/<recipe>-seed<seed> by default")] = None,
     task: Task = "countdown",
     model: Model = "pocket",
     steps: Steps = 600,
@@ -43,11 +43,12 @@ def train(
     max_completion_length: Length = None,
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
+    from entrokit.bench import folder_name
     from entrokit.engines import session
 
     settings = session.TrainSettings(
         recipe=recipe,
-        out=out,
+        out=out or f"runs/{folder_name(recipe)}-seed{seed}",
         task=task,
         model=model,
         steps=steps,

@@ -116,9 +116,14 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     """The comparison as a table; means and standard deviations over seeds."""
     first = summaries[0]
     table = Table(title=f"Held-out prompts, start → end ({first.seeds} seed{'s' if first.seeds > 1 else ''})")
-    for column in ("recipe", "entropy (nats)", "accuracy", f"pass@{first.k}"):
-        table.add_column(column)
-    table.add_column(f"entropy at accuracy {first.matched_accuracy:.2f}")
+    table.add_column("recipe", overflow="fold")
+    for column in (
+        "entropy (nats)",
+        "accuracy",
+        f"pass@{first.k}",
+        f"entropy at\naccuracy {first.matched_accuracy:.2f}",
+    ):
+        table.add_column(column, overflow="fold")
     for s in summaries:
         table.add_row(
             Text(s.recipe),

@@ -1,0 +1,70 @@
+import pytest
+
+from entrokit.engines.session import TrainSettings, train
+from entrokit.runs import Run, RunWriteError, RunWriter
+
+
+def settings(checkpoint, out, **options):
+    return TrainSettings("grpo", out=str(out), model=checkpoint, prompts=4, completions=4, **({"steps": 8} | options))
+
+
+def test_a_disk_that_fills_up_ends_the_run_by_name_and_loses_nothing(checkpoint, tmp_path, monkeypatch):
+    write = RunWriter.metrics
+    calls = []
+
+    def sometimes_full(self, step, values):
+        calls.append(step)
+        if len(calls) > 2:
+            raise RunWriteError("could not write metrics.jsonl: No space left on device")
+        write(self, step, values)
+
+    monkeypatch.setattr(RunWriter, "metrics", sometimes_full)
+    with pytest.raises(RunWriteError, match="No space left"):
+        train(settings(checkpoint, tmp_path / "run"))
+    run = Run.load(tmp_path / "run")
+    assert run.series("entropy")[0] == [4]
+    assert run.rollout_steps() == [0]
+
+
+def test_a_folder_with_a_run_is_refused_before_anything_is_loaded(checkpoint, tmp_path):
+    RunWriter(tmp_path, {"recipe": "dapo"})
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        train(settings("no/such/model", tmp_path))
+
+
+def test_the_same_seed_is_the_same_run(checkpoint, tmp_path):
+    for name in ("a", "b"):
+        train(settings(checkpoint, tmp_path / name))
+    a, b = (Run.load(tmp_path / name) for name in ("a", "b"))
+    for metric in ("entropy", "reward", "eval_entropy", "grad_norm"):
+        assert a.series(metric) == b.series(metric), metric
+        assert a.series(metric)[1]
+    assert a.rollouts(0) == b.rollouts(0)
+    train(settings(checkpoint, tmp_path / "c", seed=1))
+    assert Run.load(tmp_path / "c").series("entropy") != a.series("entropy")
+
+
+def test_recorded_completions_are_those_that_were_sampled(checkpoint, tmp_path):
+    train(settings(checkpoint, tmp_path / "run"))
+    rows = Run.load(tmp_path / "run").rollouts(0)
+    assert len(rows) == 16
+    assert [r["group"] for r in rows] == [i // 4 for i in range(16)]
+    for row in rows:
+        text = "".join(row["tokens"])
+        assert text.replace("<pad>", "").replace("<eos>", "") == row["completion"]  # a random policy samples pads
+        assert row["truncated"] == (not text.endswith("<eos>"))
+        assert len(row["tokens"]) == len(row["entropy"]) == len(row["logp"])
+        assert all(h > 0 for h in row["entropy"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps: must be at least 1"),
+        ({"completions": 1}, "a group needs at least 2"),
+        ({"updates": 7}, "must divide the generation batch"),
+    ],
+)
+def test_settings_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings("grpo", out="x", **options)

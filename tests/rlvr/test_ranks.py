@@ -1,0 +1,58 @@
+"""Batch-wide numbers span ranks: two ranks with unequal shares of tokens against one process."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from entrokit.rlvr import Context, Rollouts, recipe
+
+from .test_recipe import EVERY, batch
+
+
+class Group:
+    """The collectives of a process group, for threads: every rank must make the same calls in the same order."""
+
+    def __init__(self, size):
+        self.size, self.barrier, self.slots = size, threading.Barrier(size, timeout=20), [None] * size
+
+    def context(self, rank):
+        return Context(
+            generator=torch.Generator().manual_seed(5),
+            rank=rank,
+            reduce=lambda x: sum(self._exchange(rank, x)),
+            gather=lambda x: torch.cat(self._exchange(rank, x)),
+        )
+
+    def _exchange(self, rank, x):
+        self.slots[rank] = x
+        self.barrier.wait()
+        everybodys = list(self.slots)
+        self.barrier.wait()
+        return everybodys
+
+
+def plan(r, b, context):
+    advantages = r.advantages(b, context)
+    return advantages, r.prepare(b, advantages, context)
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_two_ranks_prepare_what_one_process_prepares(spec):
+    r, b = recipe(spec), batch()
+    # Groups of four rows split over the ranks: rows 0 to 5 and 6 to 7.
+    shares = [torch.arange(6), torch.arange(6, 8)]
+    parts = [Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()}) for rows in shares]
+    group = Group(2)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(plan, r, part, group.context(rank)) for rank, part in enumerate(parts)]
+        results = [f.result() for f in futures]
+    advantages, prepared = plan(r, b, Context(generator=torch.Generator().manual_seed(5)))
+    torch.testing.assert_close(torch.cat([a for a, _ in results]), advantages)
+    for name, value in prepared.items():
+        if value.dim():
+            torch.testing.assert_close(torch.cat([p[name] for _, p in results]), value)
+        else:
+            for _, p in results:
+                torch.testing.assert_close(p[name], value)

@@ -1,6 +1,7 @@
 """`EntropyGRPOTrainer` beyond parity: PEFT, evaluation, columns, restarts, and what it refuses."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,8 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
-from entrokit.engines.trl import EntropyGRPOTrainer, RewardError, check_statistics
-from entrokit.engines.trl_options import OPTIONS, markdown, resolve
+from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
+from entrokit.engines.trl.forward import check_statistics
+from entrokit.engines.trl.options import markdown, resolve
 from entrokit.rlvr import Intervention, recipe
 
 from .conftest import length_reward
@@ -203,10 +205,10 @@ def test_a_group_of_one_is_refused_by_name(config):
         config(num_generations=1)
 
 
-def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(checkpoint, config, task):
-    t = trainer(checkpoint, config, task)
-    check_statistics(t)
-    original = t.model.forward
+def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(checkpoint):
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    check_statistics(model, temperature=0.7, autocast=nullcontext)
+    original = model.forward
 
     def shifted(*args, logits_to_keep=0, **kwargs):
         out = original(*args, **kwargs)
@@ -214,9 +216,9 @@ def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(check
             out.logits = out.logits.roll(1, 1)[:, -logits_to_keep:]
         return out
 
-    t.model.forward = shifted
+    model.forward = shifted
     with pytest.raises(ValueError, match=r"Qwen3ForCausalLM: log-probabilities .* differ .* by .* nats"):
-        check_statistics(t)
+        check_statistics(model, temperature=1.0, autocast=nullcontext)
 
 
 def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypatch):

@@ -1,4 +1,4 @@
-"""`grpo`, `dr_grpo`, `dapo` and `cispo` equal TRL's own trainer under the mapping of `trl_options.trl_recipe`."""
+"""`grpo`, `dr_grpo`, `dapo` and `cispo` equal TRL's own trainer under the mapping of `trl_recipe`."""
 
 import copy
 
@@ -8,8 +8,7 @@ from transformers import set_seed
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from entrokit.engines.trl import EntropyGRPOTrainer
-from entrokit.engines.trl_options import trl_recipe
+from entrokit.engines.trl import EntropyGRPOTrainer, trl_recipe
 
 from .conftest import length_reward
 

@@ -12,7 +12,6 @@ TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoin
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import math
 import os
@@ -27,10 +26,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig, GRPOTrainer
 
 from entrokit.diagnose import pass_at_k
-from entrokit.distributions import TokenStatistics, token_statistics
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
 
-from .trl_options import resolve
+from .forward import check_statistics, policy_stats
+from .options import resolve
+from .rewards import explained
 
 _COLUMN = "entrokit_rollouts/"
 _PREPARED = "entrokit_prepared/"
@@ -84,7 +84,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         functions = bound.get("reward_funcs")
         if functions is not None:
             several = functions if isinstance(functions, list) else [functions]
-            bound["reward_funcs"] = [_explained(f) for f in several]
+            bound["reward_funcs"] = [explained(f) for f in several]
         reference, beta = _frozen_copy_for_reference(bound)
         self._on_generation = on_generation
         self._reward_table: Tensor | None = None
@@ -97,15 +97,13 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         updates = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
         for reason in self.recipe.cannot_act(max(1, int(updates))):
             self._say(reason)
-        check_statistics(self)
+        check_statistics(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)
 
     def _say(self, message: str) -> None:
         from transformers.utils import logging
 
         if self.accelerator.is_main_process:
             logging.get_logger(__name__).warning(message)
-
-    # Statistics -----------------------------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -142,19 +140,16 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         need: frozenset[str],
         batch_size: int | None = None,
     ) -> PolicyStats:
-        """Statistics of the last ``length`` tokens of ``input_ids``, ``batch_size`` rows at a time."""
-        parts = []
-        size = batch_size or max(1, len(input_ids))
-        for start in range(0, len(input_ids), size):
-            rows = slice(start, start + size)
-            with self.accelerator.autocast():
-                logits = _logits(model, input_ids[rows], attention_mask[rows], length + 1)[:, :-1]
-            tokens = input_ids[rows, input_ids.shape[1] - length :]
-            parts.append(token_statistics(logits, tokens, temperature=self.temperature, need=need))
-        names = [n for n in TokenStatistics.__dataclass_fields__ if getattr(parts[0], n) is not None]
-        return PolicyStats(**{n: torch.cat([getattr(p, n) for p in parts]) for n in names})
-
-    # Generation -----------------------------------------------------------------------------------------------------
+        return policy_stats(
+            model,
+            input_ids,
+            attention_mask,
+            length,
+            temperature=self.temperature,
+            need=need,
+            autocast=self.accelerator.autocast,
+            batch_size=batch_size,
+        )
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         result = super()._tokenize_prompts(prompts)
@@ -282,8 +277,6 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         padded = self.accelerator.gather(self.accelerator.pad_across_processes(x, dim=0))
         return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)])
 
-    # Loss -----------------------------------------------------------------------------------------------------------
-
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
@@ -334,8 +327,6 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.recipe.observe(means, self._context())
         return loss
 
-    # Checkpoints ----------------------------------------------------------------------------------------------------
-
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
@@ -349,48 +340,6 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         path = None if checkpoint is None else os.path.join(checkpoint, _STATE_FILE)
         if path is not None and os.path.exists(path):
             self.recipe.load_state_dict(torch.load(path, weights_only=True))
-
-
-class RewardError(RuntimeError):
-    """A reward function failed; the message names it."""
-
-
-def check_statistics(trainer: EntropyGRPOTrainer, tolerance: float = 1e-2) -> None:
-    """Compares the trainer's log-probabilities with a plain log-softmax of the model's whole logits on a few tokens.
-
-    Raises:
-        ValueError: they differ by more than ``tolerance`` nats; the model then ignores ``logits_to_keep`` or shifts its
-            output, and training on it would be silently wrong.
-    """
-    model = trainer.model
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary, (2, 8), generator=generator).to(trainer.accelerator.device)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), trainer.accelerator.autocast():
-            native = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-            ours = trainer._policy_stats(model, ids, torch.ones_like(ids), 5, frozenset({"logp"})).logp
-    finally:
-        model.train(was_training)
-    expected = torch.log_softmax(native.double() / trainer.temperature, -1)[:, 2:-1]
-    expected = expected.gather(-1, ids[:, 3:, None]).squeeze(-1)
-    gap = float((ours.double() - expected).abs().max())
-    if not gap <= tolerance:
-        raise ValueError(
-            f"{type(model).__name__}: log-probabilities from its last logits differ from those of its whole output by "
-            f"{gap:.3g} nats; this architecture is not supported by EntropyGRPOTrainer"
-        )
-
-
-def _logits(model: Any, input_ids: Tensor, attention_mask: Tensor, last: int) -> Tensor:
-    """The model's own logits at the last ``last`` positions."""
-    bare = model.module if hasattr(model, "module") else model
-    base = bare.get_base_model() if hasattr(bare, "get_base_model") else bare
-    keep = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
-    logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **keep).logits
-    return logits[:, -last:]
 
 
 def _strip(inputs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
@@ -414,34 +363,3 @@ def _frozen_copy_for_reference(bound: dict[str, Any]) -> tuple[Any, float]:
         )
     beta, args.beta = args.beta, 0.0
     return copy.deepcopy(model).requires_grad_(False).eval(), beta
-
-
-def _explained(function: Any) -> Any:
-    """A reward function whose failures say which function failed; models, names and coroutines stay as they are."""
-    if not inspect.isroutine(function) or inspect.iscoroutinefunction(function):
-        return function
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> list[float | None]:
-        name = getattr(function, "__name__", type(function).__name__)
-        try:
-            rewards = function(*args, **kwargs)
-        except Exception as error:
-            raise RewardError(
-                f"reward function {name!r} raised {type(error).__name__}: {error} (on a batch of "
-                f"{len(kwargs.get('completions', ()))} completions, the first being "
-                f"{str(next(iter(kwargs.get('completions', ())), None))[:80]!r})"
-            ) from error
-        if not isinstance(rewards, list | tuple | Tensor):
-            raise RewardError(
-                f"reward function {name!r} returned {type(rewards).__name__}; expected a list with one number (or None "
-                "for a completion that it cannot score) per completion"
-            )
-        for i, value in enumerate(rewards):
-            if value is not None and not math.isfinite(float(value)) and not math.isnan(float(value)):
-                raise RewardError(
-                    f"reward function {name!r} returned {value} for completion {i}; rewards must be finite"
-                )
-        return list(rewards)
-
-    return wrapper

@@ -1,0 +1,7 @@
+"""TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``."""
+
+from .options import OPTIONS, trl_recipe
+from .rewards import RewardError
+from .trainer import EntropyGRPOTrainer, GenerationBatch
+
+__all__ = ["OPTIONS", "EntropyGRPOTrainer", "GenerationBatch", "RewardError", "trl_recipe"]

@@ -11,13 +11,11 @@ TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoin
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,31 +26,16 @@ from trl import GRPOConfig, GRPOTrainer
 from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
 
+from .batch import GenerationBatch, rollouts_of
 from .forward import check_statistics, policy_stats
 from .options import resolve
+from .reference import frozen_copy_for_reference
 from .rewards import explained
 
 _COLUMN = "entrokit_rollouts/"
 _PREPARED = "entrokit_prepared/"
 _STATE_FILE = "entrokit_recipe.pt"
 _REWARD_OF_A_RIGHT_ANSWER = 1.0
-
-
-@dataclass(frozen=True)
-class GenerationBatch:
-    """What `EntropyGRPOTrainer` tells its listener after each generation batch (this process's rows).
-
-    Attributes:
-        step: optimiser steps taken so far. evaluation: whether it was generated to evaluate.
-        prompts: one a row, as they stand in the dataset. completions: their texts.
-    """
-
-    step: int
-    evaluation: bool
-    rollouts: Rollouts
-    advantages: Tensor
-    prompts: list[Any]
-    completions: list[str]
 
 
 class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -85,7 +68,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if functions is not None:
             several = functions if isinstance(functions, list) else [functions]
             bound["reward_funcs"] = [explained(f) for f in several]
-        reference, beta = _frozen_copy_for_reference(bound)
+        reference, beta = frozen_copy_for_reference(bound)
         self._on_generation = on_generation
         self._reward_table: Tensor | None = None
         self._kept_stats: list[PolicyStats] | None = None
@@ -197,7 +180,15 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             size = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
             with torch.no_grad():
                 behaviour = self._policy_stats(self.model, ids, attention, length, self._needs, size)
-        rollouts = self._rollouts(output, behaviour)
+        rows = len(output["completion_ids"])
+        rollouts = rollouts_of(
+            output,
+            behaviour,
+            self._own_rewards(rows),
+            first_row=self.accelerator.process_index * rows,
+            per_prompt=self.num_generations if training else self.num_generations_eval,
+            eos_token_ids=self.eos_token_ids,
+        )
         context = self._context()
         advantages = self.recipe.advantages(rollouts, context)
         prepared = self.recipe.prepare(rollouts, advantages, context)
@@ -213,28 +204,13 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._on_generation(batch)
         return output
 
-    def _rollouts(self, output: Mapping[str, Any], behaviour: PolicyStats) -> Rollouts:
-        tokens, attention = output["completion_ids"], output["completion_mask"].bool()
-        rows, rank = len(tokens), self.accelerator.process_index
+    def _own_rewards(self, rows: int) -> Tensor:
+        """Weighted sum of the reward functions for this process's rows; NaN where none of them could score."""
         assert self._reward_table is not None
         weighted = self._reward_table * self.reward_weights.to(self._reward_table.device)
-        unscored = torch.isnan(self._reward_table).all(1)
-        reward = weighted.nansum(1).masked_fill(unscored, math.nan)[rank * rows : (rank + 1) * rows]
-        train = attention & output["tool_mask"].bool() if "tool_mask" in output else attention
-        per_prompt = self.num_generations if self.model.training else self.num_generations_eval
-        ends = torch.isin(tokens, torch.tensor(self.eos_token_ids, device=tokens.device)) & attention
-        weight = output.get("importance_sampling_ratio")
-        return Rollouts(
-            tokens=tokens,
-            attention=attention,
-            train=train,
-            group=(rank * rows + torch.arange(rows, device=tokens.device)) // per_prompt,
-            reward=reward,
-            behaviour=behaviour.masked(attention),
-            truncated=~ends.any(1),
-            reference_logp=output.get("ref_per_token_logps"),
-            sampler_weight=None if weight is None else weight.expand(tokens.shape),
-        )
+        reward: Tensor = weighted.nansum(1).masked_fill(torch.isnan(self._reward_table).all(1), math.nan)
+        start = self.accelerator.process_index * rows
+        return reward[start : start + rows]
 
     def _correct_logged_advantages(self, advantages: Tensor, train: Tensor) -> None:
         """TRL has logged advantages of its own; whoever reads the completions table must find the ones trained on."""
@@ -344,22 +320,3 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
 def _strip(inputs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in inputs.items() if k.startswith(prefix)}
-
-
-def _frozen_copy_for_reference(bound: dict[str, Any]) -> tuple[Any, float]:
-    """The reference of a model handed over in memory is a frozen copy of that very model.
-
-    TRL would load the reference anew from ``config.name_or_path``, which for a model that was made or changed in memory
-    is another model, or none. A model given by its name, or with PEFT (whose adapter is switched off), is left to TRL.
-    """
-    args, model = bound["args"], bound["model"]
-    with_peft = bound.get("peft_config") is not None or hasattr(model, "peft_config")
-    if not args.beta or isinstance(model, str) or with_peft:
-        return None, 0.0
-    if args.sync_ref_model or args.deepspeed_plugin is not None:
-        raise ValueError(
-            f"reference-kl(beta={args.beta}) with a model in memory supports neither sync_ref_model nor DeepSpeed; "
-            "pass the model's path instead of the model"
-        )
-    beta, args.beta = args.beta, 0.0
-    return copy.deepcopy(model).requires_grad_(False).eval(), beta

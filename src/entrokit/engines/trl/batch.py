@@ -1,0 +1,62 @@
+"""TRL's generation batch as `Rollouts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entrokit.rlvr import PolicyStats, Rollouts
+
+
+@dataclass(frozen=True)
+class GenerationBatch:
+    """What `EntropyGRPOTrainer` tells its listener after each generation batch (this process's rows).
+
+    Attributes:
+        step: optimiser steps taken so far. evaluation: whether it was generated to evaluate.
+        prompts: one a row, as they stand in the dataset. completions: their texts.
+    """
+
+    step: int
+    evaluation: bool
+    rollouts: Rollouts
+    advantages: Tensor
+    prompts: list[Any]
+    completions: list[str]
+
+
+def rollouts_of(
+    output: Mapping[str, Any],
+    behaviour: PolicyStats,
+    reward: Tensor,
+    *,
+    first_row: int,
+    per_prompt: int,
+    eos_token_ids: Sequence[int],
+) -> Rollouts:
+    """The rows of one process.
+
+    Args:
+        output: what TRL's `_generate_and_score_completions` returns.
+        behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``.
+        first_row: index of this process's first row among those of all processes.
+        per_prompt: completions of each prompt, which stand next to one another.
+    """
+    tokens, attention = output["completion_ids"], output["completion_mask"].bool()
+    ends = torch.isin(tokens, torch.tensor(list(eos_token_ids), device=tokens.device)) & attention
+    weight = output.get("importance_sampling_ratio")
+    return Rollouts(
+        tokens=tokens,
+        attention=attention,
+        train=attention & output["tool_mask"].bool() if "tool_mask" in output else attention,
+        group=(first_row + torch.arange(len(tokens), device=tokens.device)) // per_prompt,
+        reward=reward,
+        behaviour=behaviour.masked(attention),
+        truncated=~ends.any(1),
+        reference_logp=output.get("ref_per_token_logps"),
+        sampler_weight=None if weight is None else weight.expand(tokens.shape),
+    )

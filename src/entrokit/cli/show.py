@@ -112,27 +112,25 @@ class CompareProgress:
             self._progress.update(self._tasks[name], completed=row["step"], numbers=_numbers(row, rate))
 
 
-def summary_table(summaries: Sequence[Summary]) -> Table:
-    """The comparison as a table; means and standard deviations over seeds."""
+def summary_table(summaries: Sequence[Summary]) -> Group:
+    """The comparison in lines of 80 characters: recipe names are too long for a column."""
     first = summaries[0]
-    table = Table(title=f"Held-out prompts, start → end ({first.seeds} seed{'s' if first.seeds > 1 else ''})")
-    table.add_column("recipe", overflow="fold")
-    for column in (
-        "entropy (nats)",
-        "accuracy",
-        f"pass@{first.k}",
-        f"entropy at\naccuracy {first.matched_accuracy:.2f}",
-    ):
-        table.add_column(column, overflow="fold")
+    spread = "; ± standard deviation over seeds" if first.seeds > 1 else ""
+    heads = ("entropy (nats)", "accuracy", f"pass@{first.k}", f"entropy at {first.matched_accuracy:.2f}")
+    lines = [
+        Text(f"Held-out prompts, start → end ({first.seeds} seed{'s' if first.seeds > 1 else ''}{spread})"),
+        Text("  " + "".join(f"{h:<20}" for h in heads), style="dim"),
+    ]
     for s in summaries:
-        table.add_row(
-            Text(s.recipe),
-            f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
-            f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
-            f"{s.pass_start:.2f} → {s.pass_end:.2f}",
+        cells = (
+            f"{s.entropy_start.mean:.2f} → {s.entropy_end:.2f}",
+            f"{s.accuracy_start.mean:.2f} → {s.accuracy_end:.2f}",
+            f"{s.pass_start.mean:.2f} → {s.pass_end:.2f}",
             f"{s.entropy_at_match:.2f}",
         )
-    return table
+        lines += [Text(s.recipe, style="bold"), Text("  " + "".join(f"{c:<20}" for c in cells))]
+    note = f"The last column: entropy when accuracy on training batches first reaches {first.matched_accuracy:.2f}."
+    return Group(*lines, Text(note, style="dim"))
 
 
 def explanation(name: str) -> Group:

@@ -94,6 +94,7 @@ def law(groups: Mapping[str, Sequence[Run]]) -> tuple[go.Figure | None, dict[str
             name=f"ceiling of {name}",
             mode="markers",
             marker={"color": palette[name], "symbol": "star", "size": 11},
+            cliponaxis=False,
         )
     styled = _styled(figure, "Reward against entropy", "entropy (nats per token)", "reward") if figure.data else None
     return styled, laws

@@ -131,17 +131,9 @@ def _table(runs: Sequence[Run]) -> str:
     except ValueError as error:
         return f'<p class="note">No table yet: {escape(str(error))}</p>'
     first = summaries[0]
-    head = "".join(
-        f"<th>{escape(h)}</th>"
-        for h in (
-            "recipe",
-            "entropy (nats)",
-            "accuracy",
-            f"pass@{first.k}",
-            f"entropy at accuracy {first.matched_accuracy:.2f}",
-        )
-    )
-    rows = "".join(_row(s) for s in summaries)
+    labels = ("entropy (nats)", "accuracy", f"pass@{first.k}", f"entropy at accuracy {first.matched_accuracy:.2f}")
+    head = "".join(f"<th>{escape(h)}</th>" for h in ("recipe", *labels))
+    rows = "".join(_row(s, labels) for s in summaries)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         '<p class="note">Start → end on the same held-out prompts'
@@ -150,15 +142,17 @@ def _table(runs: Sequence[Run]) -> str:
     )
 
 
-def _row(s: Summary) -> str:
+def _row(s: Summary, labels: Sequence[str]) -> str:
     cells = (
-        escape(s.recipe),
         f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
         f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
         f"{s.pass_start:.2f} → {s.pass_end:.2f}",
         f"{s.entropy_at_match:.2f}",
     )
-    return "<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+    numbers = "".join(
+        f'<td data-label="{escape(label)}">{cell}</td>' for label, cell in zip(labels, cells, strict=True)
+    )
+    return f"<tr><td>{escape(s.recipe)}</td>{numbers}</tr>"
 
 
 def _laws(laws: dict[str, EntropyRewardLaw]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from entrokit.report import Summary
@@ -43,10 +43,9 @@ class WarmUpProgress:
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True, max_width=24)),
+        BarColumn(bar_width=8),
+        TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, min_width=44)),
         TimeRemainingColumn(compact=True),
         console=console,
     )
@@ -54,9 +53,9 @@ def _bars(console: Console) -> Progress:
 
 def _numbers(row: Mapping[str, float], tokens_per_second: float | None = None) -> str:
     passes = sorted((int(n.removeprefix("pass@")), n) for n in row if n.startswith("pass@"))
-    shown = [("reward", "reward"), ("entropy", "entropy"), *((n, n) for _, n in passes[1:][-1:])]
-    text = "  ".join(f"{label} {row[name]:.3f}" for name, label in shown if name in row)
-    return text + (f"  {tokens_per_second:,.0f} tok/s" if tokens_per_second else "")
+    shown = [("reward", "reward"), ("entropy", "H"), *((n, n) for _, n in passes[1:][-1:])]
+    text = " ".join(f"{label} {row[name]:.2f}" for name, label in shown if name in row)
+    return text + (f" {tokens_per_second:,.0f} tok/s" if tokens_per_second else "")
 
 
 class TrainProgress:

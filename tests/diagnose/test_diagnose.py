@@ -9,7 +9,7 @@ from entrokit.distributions import entropy
 
 H = [1.2, 0.8, 0.5, 0.3, 0.15, 0.05]
 R = [-0.210029, 0.063615, 0.207820, 0.282535, 0.329541, 0.357182]
-NOISY = ([*np.array(R), 0.004, -0.003, 0.002, -0.001, 0.003, -0.002]).tolist()
+NOISY = np.add(R, [0.004, -0.003, 0.002, -0.001, 0.003, -0.002]).tolist()
 
 
 def test_law_sheet_check_7():

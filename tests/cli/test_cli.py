@@ -120,18 +120,21 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
     assert [r["completion"] for r in first.rollouts(0)] == [r["completion"] for r in second.rollouts(0)]
 
 
+def wait_for_lines(metrics, process, lines=4):
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") >= lines):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+
+
 def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
     command = [sys.executable, "-m", "entrokit", "train", "grpo", "--out", "run", "--model", character_checkpoint]
     options = ["--steps", "100000", "--prompts", "4", "--completions", "4"]
     process = subprocess.Popen(
         command + options, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.2)
+    wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -140,6 +143,38 @@ def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
     assert len(run.series("entropy")[1]) >= 2
     assert (tmp_path / "run" / "checkpoint" / "model.safetensors").exists()
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint, tmp_path):
+    command = [sys.executable, "-m", "entrokit", "compare", "grpo", "dapo", "cispo", "--seeds", "1", "--jobs", "1"]
+    options = [
+        "--out",
+        "c",
+        "--model",
+        character_checkpoint,
+        "--steps",
+        "100000",
+        "--prompts",
+        "4",
+        "--completions",
+        "4",
+    ]
+    process = subprocess.Popen(
+        command + options,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for_lines(tmp_path / "c" / "grpo-seed0" / "metrics.jsonl", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Stopped; the runs begun in c are whole" in out
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["grpo-seed0"]
+    assert (tmp_path / "c" / "grpo-seed0" / "checkpoint" / "model.safetensors").exists()
+    assert entrokit("report", "c", cwd=tmp_path).returncode == 0
 
 
 def test_explain(tmp_path):

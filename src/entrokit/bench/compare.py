@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,13 +61,7 @@ def compare(
     threads = max(1, (os.cpu_count() or 1) // workers)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_threads, initargs=(threads,)) as pool:
-        futures: list[Future[Outcome]] = [pool.submit(train, s) for s in planned.values()]
-        try:
-            _watch(futures, planned, on_progress)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    outcomes = [f.result() for f in futures]
+        outcomes = _run(pool, workers, planned, on_progress)
     if any(o.interrupted for o in outcomes):
         raise KeyboardInterrupt
     order = [f"{folder_name(name)}-seed{settings.seed + i}" for name in names for i in range(seeds)]
@@ -86,16 +80,29 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _watch(
-    futures: Sequence[Future[Outcome]],
+def _run(
+    pool: ProcessPoolExecutor,
+    workers: int,
     planned: dict[str, TrainSettings],
     on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None,
-) -> None:
-    pending = set(futures)
-    while pending:
-        _, pending = wait(pending, timeout=0.5)
-        if on_progress is not None:
-            on_progress({name: _metrics(s.out) for name, s in planned.items()})
+) -> list[Outcome]:
+    """Hands out a run only when a worker is free: what a pool has queued can no longer be called back by Ctrl-C."""
+    waiting = list(planned.values())
+    futures: list[Future[Outcome]] = []
+    pending: set[Future[Outcome]] = set()
+    try:
+        while waiting or pending:
+            while waiting and len(pending) < workers:
+                future = pool.submit(train, waiting.pop(0))
+                futures.append(future)
+                pending.add(future)
+            _, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            if on_progress is not None:
+                on_progress({name: _metrics(s.out) for name, s in planned.items()})
+    except KeyboardInterrupt:
+        wait(pending)
+        raise
+    return [f.result() for f in futures]
 
 
 def _metrics(folder: str) -> list[dict[str, float]]:

@@ -110,8 +110,12 @@ def compare(
     for name in recipes:
         show.warnings(console, name, updates)
     _warm_pocket(model)
-    with show.CompareProgress(console, steps) as progress:
-        runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
+    try:
+        with show.CompareProgress(console, steps) as progress:
+            runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
+    except KeyboardInterrupt:
+        console.print(f"Stopped; the runs begun in {out} are whole as far as they went: entrokit report {out}")
+        raise typer.Exit(130) from None
     console.print(show.summary_table(summarise(runs)))
     if seeds == 1:
         console.print("One seed: an illustration. It shows how a run looks, not which recipe is better.")
@@ -165,9 +169,6 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        console.print("Stopped; what was written so far is whole. `entrokit report FOLDER` shows it.")
-        sys.exit(130)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("ENTROKIT_TRACEBACK"):
             raise

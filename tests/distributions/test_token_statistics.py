@@ -25,7 +25,7 @@ def reference(logits, tokens, temperature=1.0):
     }
 
 
-def check(logits, tokens, temperature=1.0):
+def check_against_reference(logits, tokens, temperature=1.0):
     got = token_statistics(logits, tokens, temperature=temperature)
     for name, value in reference(logits, tokens, temperature).items():
         torch.testing.assert_close(getattr(got, name).double(), value, rtol=1e-5, atol=1e-6, msg=name)
@@ -35,14 +35,14 @@ def check(logits, tokens, temperature=1.0):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_values_against_definitions(vocabulary, dtype):
     logits = (torch.randn(3, 5, vocabulary) * 4).to(dtype)
-    check(logits, torch.randint(vocabulary, (3, 5)), temperature=0.7)
+    check_against_reference(logits, torch.randint(vocabulary, (3, 5)), temperature=0.7)
 
 
 @given(st.integers(1, 7), st.integers(2, 40), st.floats(0.1, 30), st.integers(0, 2**31))
 def test_values_for_any_shape_scale_and_chunk(rows, vocabulary, scale, seed):
     g = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, vocabulary, generator=g) * scale
-    check(logits, torch.randint(vocabulary, (rows,), generator=g))
+    check_against_reference(logits, torch.randint(vocabulary, (rows,), generator=g))
 
 
 def test_extreme_rows_are_exact():

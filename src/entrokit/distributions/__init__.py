@@ -1,5 +1,6 @@
 """Floor 1: entropies, divergences and per-token statistics of categorical distributions. Depends on torch alone."""
 
+from .backends import Backend, backend
 from .divergences import (
     cross_entropy,
     entropy,
@@ -9,16 +10,21 @@ from .divergences import (
     renyi_divergence,
     renyi_entropy,
 )
-from .token_statistics import STATISTICS, TokenStatistics, token_statistics
+from .linear import linear_token_statistics
+from .statistics import STATISTICS, TokenStatistics
+from .token_statistics import token_statistics
 
 __all__ = [
     "STATISTICS",
+    "Backend",
     "TokenStatistics",
+    "backend",
     "cross_entropy",
     "entropy",
     "jeffreys_divergence",
     "jensen_shannon_divergence",
     "kl_divergence",
+    "linear_token_statistics",
     "renyi_divergence",
     "renyi_entropy",
     "token_statistics",

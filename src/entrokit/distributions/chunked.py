@@ -1,0 +1,160 @@
+"""The torch back end: chunks and tiles of logits in the working dtype, in buffers that stay in a CPU's caches.
+
+Accumulators are float64: what a tile sums in float32 is rounded once, however many tiles there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .moments import Coefficients, Moments
+
+ACCUMULATOR = torch.float64
+SCRATCH = 2
+# Elements of a chunk: with its two scratch buffers it stays in a CPU's caches.
+CHUNK_ELEMENTS = 1 << 19
+# A tile of the linear form: wide enough for matrix products near their peak, small enough for the last cache.
+TILE_ROWS, TILE_COLUMNS = 1024, 512
+
+# exp of anything below is 0 in float32 and float64 alike; -inf itself would give 0 * inf.
+_NEVER = -1e4
+
+
+def reduce_rows(
+    logits: Tensor, tokens: Tensor, index: Tensor | None, temperature: float, dtype: torch.dtype, wanted: frozenset[str]
+) -> Moments:
+    """Moments of ``logits [N, V] / temperature``, of the rows ``index`` where given."""
+    count = len(logits) if index is None else len(index)
+    moments = Moments.empty(count, ACCUMULATOR, logits.device, wanted)
+    for part, z, scratch in _chunks(logits, index, temperature, dtype):
+        add_tile(moments, z, scratch, _select(tokens, part, index), part, 0)
+    return moments
+
+
+def gradient_rows(
+    logits: Tensor,
+    tokens: Tensor,
+    index: Tensor | None,
+    temperature: float,
+    log_norm: Tensor,
+    coefficients: Coefficients,
+) -> Tensor:
+    """Gradient ``[N, V]`` in the logits' dtype; rows outside ``index`` are 0."""
+    fill = torch.empty_like if index is None else torch.zeros_like
+    result = fill(logits, memory_format=torch.contiguous_format)
+    for part, z, scratch in _chunks(logits, index, temperature, log_norm.dtype):
+        taken = _select(tokens, part, index)
+        chunk = gradient_tile(coefficients.rows(part), z, log_norm[part], scratch, taken, 0, z.dtype)
+        if temperature != 1.0:
+            chunk.div_(temperature)
+        if index is None:
+            result[part] = chunk
+        else:
+            result[index[part]] = chunk.to(result.dtype)
+    return result
+
+
+def add_tile(moments: Moments, z: Tensor, scratch: Tensor, tokens: Tensor, rows: slice, offset: int) -> None:
+    """Adds logits ``z [n, v]`` of ``rows`` for the vocabulary from ``offset``. Overwrites ``z`` and ``scratch``.
+
+    ``scratch`` is ``[2, n, v]``; ``tokens [n]`` are the tokens taken, wherever in the vocabulary they lie.
+    """
+    local = tokens - offset
+    inside = (local >= 0) & (local < z.shape[1])
+    picked = z.gather(1, local.clamp(0, z.shape[1] - 1)[:, None]).squeeze(1).to(ACCUMULATOR)
+    moments.taken[rows] = torch.where(inside, picked, moments.taken[rows])
+    maximum = _raise_maximum(moments, z, rows, offset)
+    # A row of which nothing but -inf was seen yet has no maximum to subtract.
+    x = z.sub_(maximum.masked_fill(maximum == -torch.inf, 0.0).to(z.dtype)[:, None]).clamp_(min=_NEVER)
+    e = torch.exp(x, out=scratch[0])
+    moments.s0[rows] += e.sum(1)
+    if moments.wants_squares:
+        moments.q0[rows] += torch.linalg.vecdot(e, e)
+    if moments.wants_first or moments.wants_weighted:
+        y = torch.mul(x, e, out=scratch[1])
+        moments.s1[rows] += y.sum(1)
+        if moments.wants_second:
+            moments.s2[rows] += torch.linalg.vecdot(x, y)
+        if moments.wants_weighted:
+            moments.q1[rows] += torch.linalg.vecdot(e, y)
+
+
+def gradient_tile(
+    coefficients: Coefficients,
+    z: Tensor,
+    log_norm: Tensor,
+    scratch: Tensor,
+    tokens: Tensor,
+    offset: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Gradient in the logits ``z [n, v]`` of a tile. Overwrites ``z`` and ``scratch [2, n, v]``, where it may lie."""
+    c = coefficients
+    columns = (None if k is None else k[:, None] for k in (c.alpha, c.beta, c.gamma, c.delta, c.epsilon))
+    alpha, beta, gamma, delta, epsilon = columns
+    assert alpha is not None
+    s = z.sub_(log_norm[:, None]).clamp_(min=_NEVER)
+    p, f = torch.exp(s, out=scratch[0]), scratch[1]
+    if gamma is not None:
+        assert beta is not None
+        torch.addcmul(beta, s, gamma, out=f)
+        f.mul_(s).add_(alpha)
+    elif beta is not None:
+        torch.addcmul(alpha, s, beta, out=f)
+    else:
+        f.copy_(alpha.expand_as(f))
+    if delta is not None:
+        inner = s.copy_(delta.expand_as(s)) if epsilon is None else s.mul_(epsilon).add_(delta)
+        f.addcmul_(p, inner)
+    p.mul_(f)
+    if c.logp is not None:
+        local = tokens - offset
+        row = ((local >= 0) & (local < p.shape[1])).nonzero().squeeze(1)
+        p[row, local[row]] += c.logp[row]
+    return p.to(dtype)
+
+
+def _raise_maximum(moments: Moments, z: Tensor, rows: slice, offset: int) -> Tensor:
+    m = moments
+    old = m.maximum[rows]
+    if m.wants_top:
+        value, position = z.max(1)
+        here = value.to(ACCUMULATOR)
+        m.top[rows] = torch.where(here > old, position + offset, m.top[rows])
+    else:
+        here = z.amax(1).to(ACCUMULATOR)
+    new = torch.maximum(old, here)
+    delta = torch.where(old == -torch.inf, 0.0, old - new)
+    scale = delta.exp()
+    s0, s1, q0 = m.s0[rows], m.s1[rows], m.q0[rows]
+    m.s2[rows] = scale * (m.s2[rows] + 2 * delta * s1 + delta.square() * s0)
+    m.s1[rows] = scale * (s1 + delta * s0)
+    m.s0[rows] = scale * s0
+    m.q1[rows] = scale.square() * (m.q1[rows] + delta * q0)
+    m.q0[rows] = scale.square() * q0
+    m.maximum[rows] = new
+    return new
+
+
+def _select(x: Tensor, part: slice, index: Tensor | None) -> Tensor:
+    return x[part] if index is None else x[index[part]]
+
+
+def _chunks(
+    rows: Tensor, index: Tensor | None, temperature: float, dtype: torch.dtype
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Chunks of rows in the working dtype, divided by the temperature, in buffers that every chunk overwrites."""
+    vocabulary = rows.shape[1]
+    count = len(rows) if index is None else len(index)
+    size = min(max(1, CHUNK_ELEMENTS // max(1, vocabulary)), max(1, count))
+    buffer = torch.empty(3, size, vocabulary, dtype=dtype, device=rows.device)
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        n = part.stop - part.start
+        z = buffer[0, :n].copy_(_select(rows, part, index))
+        if temperature != 1.0:
+            z.div_(temperature)
+        yield part, z, buffer[1:, :n]

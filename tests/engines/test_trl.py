@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
 from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
-from entrokit.engines.trl.forward import check_statistics
+from entrokit.engines.trl.forward import policy_forward
 from entrokit.engines.trl.options import markdown, resolve
 from entrokit.rlvr import Intervention, recipe
 
@@ -197,7 +197,7 @@ def test_nan_logits_are_named_while_sampling_and_while_learning(checkpoint, conf
         t.train()
     ids = torch.ones(1, 4, dtype=torch.long)
     with pytest.raises(ValueError, match="logits: NaN"):
-        t._policy_stats(t.model, ids, ids, 2, frozenset({"logp"}))
+        t._forward.stats(t.model, ids, ids, 2, frozenset({"logp"}))
 
 
 def test_a_group_of_one_is_refused_by_name(config):
@@ -207,7 +207,8 @@ def test_a_group_of_one_is_refused_by_name(config):
 
 def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(checkpoint):
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
-    check_statistics(model, temperature=0.7, autocast=nullcontext)
+    model.config.logit_scale = 0.3  # a name that this architecture does not act on: its head is not what it seems
+    assert "differs from its logits" in policy_forward(model, temperature=0.7, autocast=nullcontext).head_unknown
     original = model.forward
 
     def shifted(*args, logits_to_keep=0, **kwargs):
@@ -218,7 +219,7 @@ def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(check
 
     model.forward = shifted
     with pytest.raises(ValueError, match=r"Qwen3ForCausalLM: log-probabilities .* differ .* by .* nats"):
-        check_statistics(model, temperature=1.0, autocast=nullcontext)
+        policy_forward(model, temperature=1.0, autocast=nullcontext)
 
 
 def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypatch):

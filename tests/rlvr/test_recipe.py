@@ -236,3 +236,56 @@ def test_an_intervention_of_ones_own_composes_and_keeps_its_state():
     assert fresh.interventions[0].seen == 1
     with pytest.raises(ValueError, match=r"saved state is that of \['doubling'\], not of \['steer'\]"):
         recipe("grpo+steer").load_state_dict(r.state_dict())
+
+
+def gradient_at_a_token(r, b, values, row, column):
+    leaves = {name: value.clone().requires_grad_() for name, value in values.items()}
+    advantages = r.advantages(b)
+    prepared = r.prepare(b, advantages, Context(generator=torch.Generator().manual_seed(5)))
+    totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
+    loss = r.loss(PolicyStats(**leaves), b, advantages, prepared, totals).loss
+    grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    return torch.stack([g[row, column] for g in grads if g is not None])
+
+
+def largest_influence_of_other_tokens(spec):
+    r, b = recipe(spec), batch()
+    ours, others = perturbed(b), perturbed(b, seed=2)
+    others["entropy"] = 2 * torch.rand(b.tokens.shape, dtype=torch.float64)
+    gaps = []
+    for row, column in b.train.nonzero().tolist():
+        mixed = {name: value.clone() for name, value in others.items()}
+        for name, value in ours.items():
+            mixed[name][row, column] = value[row, column]
+        one, other = (gradient_at_a_token(r, b, v, row, column) for v in (ours, mixed))
+        gaps.append((one - other).abs().max())
+    return max(gaps)
+
+
+@pytest.mark.parametrize("spec", [s for s in EVERY if recipe(s).separable])
+def test_a_separable_recipe_gives_a_token_what_depends_on_it_alone(spec):
+    assert largest_influence_of_other_tokens(spec) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "gspo",
+        "grpo+forking-tokens(rho=0.4)",
+        "dapo+steer(min_weight=0.3, scope='micro')",
+        "grpo+kl-cov(ratio=0.2, scope='micro')",
+    ],
+)
+def test_where_a_token_depends_on_others_the_recipe_says_so(spec):
+    assert not recipe(spec).separable
+    assert largest_influence_of_other_tokens(spec) > 1e-6
+
+
+def test_most_recipes_are_separable_and_an_unknown_intervention_is_not():
+    assert recipe("grpo+steer+kl-cov+reference-kl").separable
+
+    @dataclass
+    class Mine(Intervention):
+        name: ClassVar[str] = "mine"
+
+    assert not recipe("grpo", Mine()).separable

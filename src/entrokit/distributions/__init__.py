@@ -11,6 +11,7 @@ from .divergences import (
     renyi_entropy,
 )
 from .linear import linear_token_statistics
+from .linear_loss import linear_token_loss
 from .statistics import STATISTICS, TokenStatistics
 from .token_statistics import token_statistics
 
@@ -24,6 +25,7 @@ __all__ = [
     "jeffreys_divergence",
     "jensen_shannon_divergence",
     "kl_divergence",
+    "linear_token_loss",
     "linear_token_statistics",
     "renyi_divergence",
     "renyi_entropy",

@@ -53,16 +53,7 @@ def linear_token_statistics(
         ValueError: as `token_statistics`; shapes of hidden, weight and bias that do not fit; a softcap that is not
             positive.
     """
-    check_request(tokens, hidden.shape[:-1], temperature, need)
-    if weight.dim() != 2 or weight.shape[1] != hidden.shape[-1]:
-        raise ValueError(
-            f"weight: expected shape [V, {hidden.shape[-1]}] to fit hidden {tuple(hidden.shape)}, "
-            f"got {tuple(weight.shape)}"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias: expected shape ({weight.shape[0]},), got {tuple(bias.shape)}")
-    if softcap is not None and not softcap > 0:
-        raise ValueError(f"softcap: must be > 0, got {softcap}")
+    check_head(hidden, weight, bias, tokens, temperature, softcap, need)
     index = positions(mask, tokens)
     check_tokens(tokens if mask is None else tokens.masked_fill(~mask, 0), weight.shape[0])
     wanted = frozenset(need) | {"logp"}
@@ -74,6 +65,28 @@ def linear_token_statistics(
         hidden, weight, bias, tokens, index, float(temperature), softcap, wanted, name
     )
     return collect(values, wanted)
+
+
+def check_head(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    tokens: Tensor,
+    temperature: float,
+    softcap: float | None,
+    need: Collection[str],
+) -> None:
+    """Raises `ValueError` for arguments of the linear form that do not fit one another."""
+    check_request(tokens, hidden.shape[:-1], temperature, need)
+    if weight.dim() != 2 or weight.shape[1] != hidden.shape[-1]:
+        raise ValueError(
+            f"weight: expected shape [V, {hidden.shape[-1]}] to fit hidden {tuple(hidden.shape)}, "
+            f"got {tuple(weight.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias: expected shape ({weight.shape[0]},), got {tuple(bias.shape)}")
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"softcap: must be > 0, got {softcap}")
 
 
 class _LinearOnePass(torch.autograd.Function):
@@ -124,7 +137,8 @@ class _LinearOnePass(torch.autograd.Function):
         for columns, part in tiles.columns():
             part_gradient = torch.zeros(part.shape, dtype=tiles.dtype, device=part.device) if for_weight else None
             bias_gradient = torch.zeros(len(part), dtype=tiles.dtype, device=part.device) if for_bias else None
-            for rows, z, scratch in tiles.logits(columns, keep_slope=True):
+            for rows, z, scratch in tiles.logits(columns):
+                tiles.remember_slope(z)
                 taken = tiles.tokens[rows]
                 g = code.gradient_tile(found.rows(rows), z, log_norm[rows], scratch, taken, columns.start, made)
                 tiles.through_cap(g)

@@ -63,28 +63,38 @@ class Tiles:
             self._part = (weight, bias)
             yield part, weight
 
-    def logits(self, columns: slice, keep_slope: bool = False) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Tiles ``[n, v]`` of the slice handed out last, each with scratch; the next overwrites them."""
+    def logits(self, columns: slice, within: slice | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Tiles ``[n, v]`` of the slice handed out last, each with scratch; the next overwrites them.
+
+        ``within``: some of the rows, by default all.
+        """
         assert self._part is not None
         weight, bias = self._part
-        v = columns.stop - columns.start
-        for start in range(0, self.count, self._rows):
-            rows = slice(start, min(start + self._rows, self.count))
-            n = rows.stop - rows.start
-            z = self._buffer[0, : n * v].view(n, v)
+        for rows, z, scratch in self.buffers(columns, within):
             _product(self.hidden[rows], weight.T, bias, self.inner_scale, z)
             if self._outer_scale is not None:
-                z.tanh_()
-                if keep_slope and self._slope is not None:
-                    torch.mul(z, z, out=self._slope[: n * v].view(n, v))
-                z.mul_(self._outer_scale)
-            yield rows, z, self._buffer[1:, : n * v].view(-1, n, v)
+                z.tanh_().mul_(self._outer_scale)
+            yield rows, z, scratch
+
+    def buffers(self, columns: slice, within: slice | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """The tiles of `logits`, not filled."""
+        v = columns.stop - columns.start
+        within = within or slice(0, self.count)
+        for start in range(within.start, within.stop, self._rows):
+            rows = slice(start, min(start + self._rows, within.stop))
+            n = rows.stop - rows.start
+            yield rows, self._buffer[0, : n * v].view(n, v), self._buffer[1:, : n * v].view(-1, n, v)
+
+    def remember_slope(self, z: Tensor) -> None:
+        """Keeps what `through_cap` needs of a tile before its logits are overwritten."""
+        if self._slope is not None and self._outer_scale is not None:
+            torch.mul(z, z, out=self._slope[: z.numel()].view_as(z))
 
     def through_cap(self, g: Tensor) -> None:
-        """Gradient before the softcap, in place, of the tile made last: ``1 - tanh²``, times what came after it."""
+        """Gradient before the softcap, in place, of the tile remembered last: ``1 - tanh²``, times what came after."""
         if self._slope is not None and self._outer_scale is not None:
             slope = self._slope[: g.numel()].view_as(g)
-            g.addcmul_(g, slope, value=-1.0).mul_(self._outer_scale)
+            g.addcmul_(g, slope, value=-1.0 / self._outer_scale**2).mul_(self._outer_scale)
 
     def hidden_gradient(self, gradient: Tensor | None, hidden: Tensor) -> Tensor | None:
         """The rows' gradient in the shape and dtype of the hidden states."""

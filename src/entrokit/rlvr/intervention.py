@@ -48,6 +48,15 @@ class Intervention:
     # Over which rows batch-wide numbers are taken: one of SCOPES.
     scope: str = "generation"
 
+    @property
+    def separable(self) -> bool:
+        """What `weigh` and `penalty` give a token depends on the *current* statistics of no other token.
+
+        Then an engine may form gradients while a token's logits are in memory (`linear_token_loss`). Say True only
+        where it holds: nothing can check it at run time.
+        """
+        return False
+
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         """Batch-wide thresholds, maxima and draws, from the behaviour policy's statistics."""
         return {}

@@ -65,6 +65,11 @@ class Recipe:
         return frozenset({"logp"}).union(*(i.needs for i in self.interventions))
 
     @property
+    def separable(self) -> bool:
+        """The gradient of `loss` in a token's current statistics depends on the current statistics of no other."""
+        return self.surrogate.separable and all(i.separable for i in self.interventions)
+
+    @property
     def surrogate(self) -> Surrogate:
         """The base's surrogate, or that of the intervention that is defined with one of its own."""
         own = (i.replace_surrogate() for i in self.interventions)

@@ -98,9 +98,13 @@ def _outside(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: floa
 
 
 class Surrogate(Protocol):
-    """Stage `surrogate`: the loss of each token, and which tokens its clip holds still."""
+    """Stage `surrogate`: the loss of each token, and which tokens its clip holds still.
+
+    ``separable``: both depend on the current statistics of no other token.
+    """
 
     name: ClassVar[str]
+    separable: ClassVar[bool]
 
     def loss(self, update: Update) -> Tensor: ...
 
@@ -112,6 +116,7 @@ class PolicyGradient:
     """`policy_gradient_loss` as a stage."""
 
     name: ClassVar[str] = "policy gradient, no clip"
+    separable: ClassVar[bool] = True
 
     def loss(self, update: Update) -> Tensor:
         return -update.advantages * update.ratio
@@ -125,6 +130,7 @@ class PPOClip:
     """`ppo_clip_loss` as a stage."""
 
     name: ClassVar[str] = "PPO clip"
+    separable: ClassVar[bool] = True
     clip_low: float = 0.2
     clip_high: float = 0.2
     dual_clip: float | None = 3.0
@@ -146,6 +152,7 @@ class CISPO:
     """`cispo_loss` as a stage. Its clip bounds weights and silences no token."""
 
     name: ClassVar[str] = "CISPO"
+    separable: ClassVar[bool] = True
     clip_low: float | None = None
     clip_high: float = 4.0
 
@@ -171,6 +178,7 @@ class GSPO:
     """`gspo_loss` as a stage."""
 
     name: ClassVar[str] = "GSPO"
+    separable: ClassVar[bool] = False
     clip_low: float = 3e-4
     clip_high: float = 4e-4
 

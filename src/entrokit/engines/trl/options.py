@@ -72,7 +72,7 @@ _REFUSED = {
     "entropy_coef_delta": "no entropy-bonus intervention yet",
     "entropy_target": "no entropy-bonus intervention yet",
     "router_aux_loss_coef": "the load-balancing loss of mixture-of-experts models is not carried yet",
-    "cast_lm_head_to_fp32": "the statistics are accumulated in float32 from the model's own logits",
+    "cast_lm_head_to_fp32": "statistics are summed in float32 whatever the head multiplies in",
 }
 
 OPTIONS: dict[str, Option] = {

@@ -2,7 +2,7 @@
 
 TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoints, logging); five seams are overridden:
 
-- per-token statistics: the model's own logits through one pass of `token_statistics`;
+- per-token statistics: through the LM head without logits, all that the recipe needs from one forward;
 - rewards: the gathered table is kept for the recipe's advantages;
 - generation: behaviour statistics, advantages and prepared columns join the batch, shuffled and split with its rows;
 - the loss: the recipe's, normalised as TRL normalises;
@@ -24,10 +24,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig, GRPOTrainer
 
 from entrokit.diagnose import pass_at_k
-from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
+from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 
 from .batch import GenerationBatch, rollouts_of
-from .forward import check_statistics, policy_stats
+from .forward import policy_forward
+from .head import attach_head, bare
 from .options import resolve
 from .reference import frozen_copy_for_reference
 from .rewards import explained
@@ -80,7 +81,14 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         updates = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
         for reason in self.recipe.cannot_act(max(1, int(updates))):
             self._say(reason)
-        check_statistics(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)
+        if self.ref_model is not None:
+            attach_head(self.ref_model)
+        self._forward = policy_forward(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)
+        if self._forward.head_unknown is not None:
+            self._say(
+                f"{type(bare(self.model)).__name__}: {self._forward.head_unknown}; its whole logits are held in memory "
+                "instead, [rows, completion length, vocabulary] at a time"
+            )
 
     def _say(self, message: str) -> None:
         from transformers.utils import logging
@@ -105,7 +113,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise NotImplementedError(f"EntropyGRPOTrainer does not carry {what} yet; use GRPOTrainer for this model")
         keep = self._kept_stats is not None and not self._kept_stats
         need = self._needs if keep or compute_entropy else frozenset({"logp"})
-        stats = self._policy_stats(model, input_ids, attention_mask, logits_to_keep, need, batch_size)
+        stats = self._forward.stats(model, input_ids, attention_mask, logits_to_keep, need, batch_size)
         if keep and self._kept_stats is not None:
             self._kept_stats.append(stats)
         return stats.logp, stats.entropy, None
@@ -113,26 +121,6 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     @property
     def _needs(self) -> frozenset[str]:
         return self.recipe.needs | {"entropy"}
-
-    def _policy_stats(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        length: int,
-        need: frozenset[str],
-        batch_size: int | None = None,
-    ) -> PolicyStats:
-        return policy_stats(
-            model,
-            input_ids,
-            attention_mask,
-            length,
-            temperature=self.temperature,
-            need=need,
-            autocast=self.accelerator.autocast,
-            batch_size=batch_size,
-        )
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         result = super()._tokenize_prompts(prompts)
@@ -179,7 +167,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         else:
             size = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
             with torch.no_grad():
-                behaviour = self._policy_stats(self.model, ids, attention, length, self._needs, size)
+                behaviour = self._forward.stats(self.model, ids, attention, length, self._needs, size)
         rows = len(output["completion_ids"])
         rollouts = rollouts_of(
             output,
@@ -257,13 +245,25 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         length = inputs["completion_ids"].shape[1]
-        current = self._policy_stats(model, ids, attention, length, self._needs)
         rollouts = Rollouts.from_columns(_strip(inputs, _COLUMN))
-        result = self.recipe.loss(
-            current, rollouts, inputs["advantages"], _strip(inputs, _PREPARED), self._totals(inputs, len(rollouts))
-        )
-        self._log_update(current, rollouts, result.metrics)
-        return result.loss
+        advantages, prepared = inputs["advantages"], _strip(inputs, _PREPARED)
+        totals = self._totals(inputs, len(rollouts))
+
+        def result_of(current: PolicyStats) -> RecipeLoss:
+            return self.recipe.loss(current, rollouts, advantages, prepared, totals)
+
+        if self.recipe.separable and self._forward.head_unknown is None:
+            loss, current = self._forward.loss(
+                model, ids, attention, length, self._needs, lambda stats: result_of(stats).loss
+            )
+            with torch.no_grad():
+                metrics = result_of(current).metrics
+        else:
+            current = self._forward.stats(model, ids, attention, length, self._needs)
+            result = result_of(current)
+            loss, metrics = result.loss, result.metrics
+        self._log_update(current, rollouts, metrics)
+        return loss
 
     def _totals(self, inputs: Mapping[str, Any], rows: int) -> Totals:
         """TRL's normalisers: token means by the step's share of the generation batch's tokens, over all processes."""

@@ -114,6 +114,10 @@ class ClipCov(Intervention):
         check_range(self, "high", self.low)
         check_choice(self, "scope", SCOPES)
 
+    @property
+    def separable(self) -> bool:
+        return self.scope == "generation"
+
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             # Independent draws of the micro-batches of one generation, from its own generator.
@@ -149,6 +153,10 @@ class KLCov(Intervention):
         check_range(self, "ratio", 0.0, 1.0, open_low=True)
         check_range(self, "coef", 0.0)
         check_choice(self, "scope", SCOPES)
+
+    @property
+    def separable(self) -> bool:
+        return self.scope == "generation"
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":

@@ -125,6 +125,11 @@ class ForkingTokens(Intervention):
                 "add scope='micro', or use rule='quantile'"
             )
 
+    @property
+    def separable(self) -> bool:
+        # Tokens that leave the denominator change what the others of their row are divided by.
+        return self.scope == "generation" and self.normalize == "all"
+
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             return {}

@@ -54,6 +54,10 @@ class ReferenceKL(Intervention):
         check_choice(self, "estimator", ESTIMATORS)
         check_bool(self, "bias_correction")
 
+    @property
+    def separable(self) -> bool:
+        return True
+
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:
         if update.reference_logp is None:
             raise ValueError("reference-kl: the engine handed over no reference log-probabilities (reference_logp)")

@@ -160,6 +160,10 @@ class Steer(Intervention):
         exact = {"collision", "weighted_surprise"} if self.form == "exact" else set()
         return frozenset({"entropy"} | exact)
 
+    @property
+    def separable(self) -> bool:
+        return self.scope == "generation"
+
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             return {}

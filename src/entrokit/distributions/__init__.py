@@ -12,6 +12,7 @@ from .divergences import (
 )
 from .linear import linear_token_statistics
 from .linear_loss import linear_token_loss
+from .nucleus import nucleus_entropy
 from .statistics import STATISTICS, TokenStatistics
 from .token_statistics import token_statistics
 
@@ -27,6 +28,7 @@ __all__ = [
     "kl_divergence",
     "linear_token_loss",
     "linear_token_statistics",
+    "nucleus_entropy",
     "renyi_divergence",
     "renyi_entropy",
     "token_statistics",

@@ -16,6 +16,7 @@ ACCUMULATOR = torch.float64
 SCRATCH = 2
 # Elements of a chunk: with its two scratch buffers it stays in a CPU's caches.
 CHUNK_ELEMENTS = 1 << 19
+CUDA_CHUNK_ELEMENTS = 1 << 26
 # A tile of the linear form: wide enough for matrix products near their peak, small enough for the last cache.
 TILE_ROWS, TILE_COLUMNS = 1024, 512
 
@@ -29,8 +30,8 @@ def reduce_rows(
     """Moments of ``logits [N, V] / temperature``, of the rows ``index`` where given."""
     count = len(logits) if index is None else len(index)
     moments = Moments.empty(count, ACCUMULATOR, logits.device, wanted)
-    for part, z, scratch in _chunks(logits, index, temperature, dtype):
-        add_tile(moments, z, scratch, _select(tokens, part, index), part, 0)
+    for part, z, scratch in chunks(logits, index, temperature, dtype):
+        add_tile(moments, z, scratch, select(tokens, part, index), part, 0)
     return moments
 
 
@@ -45,8 +46,8 @@ def gradient_rows(
     """Gradient ``[N, V]`` in the logits' dtype; rows outside ``index`` are 0."""
     fill = torch.empty_like if index is None else torch.zeros_like
     result = fill(logits, memory_format=torch.contiguous_format)
-    for part, z, scratch in _chunks(logits, index, temperature, log_norm.dtype):
-        taken = _select(tokens, part, index)
+    for part, z, scratch in chunks(logits, index, temperature, log_norm.dtype):
+        taken = select(tokens, part, index)
         chunk = gradient_tile(coefficients.rows(part), z, log_norm[part], scratch, taken, 0, z.dtype)
         if temperature != 1.0:
             chunk.div_(temperature)
@@ -139,22 +140,26 @@ def _raise_maximum(moments: Moments, z: Tensor, rows: slice, offset: int) -> Ten
     return new
 
 
-def _select(x: Tensor, part: slice, index: Tensor | None) -> Tensor:
+def select(x: Tensor, part: slice, index: Tensor | None) -> Tensor:
     return x[part] if index is None else x[index[part]]
 
 
-def _chunks(
+def chunks(
     rows: Tensor, index: Tensor | None, temperature: float, dtype: torch.dtype
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Chunks of rows in the working dtype, divided by the temperature, in buffers that every chunk overwrites."""
+    """Chunks of rows (those in ``index``, where given) in the working dtype, divided by the temperature.
+
+    Each is a slice of what is computed, ``[n, V]`` logits and scratch ``[2, n, V]``; the next overwrites both.
+    """
     vocabulary = rows.shape[1]
     count = len(rows) if index is None else len(index)
-    size = min(max(1, CHUNK_ELEMENTS // max(1, vocabulary)), max(1, count))
+    elements = CUDA_CHUNK_ELEMENTS if rows.is_cuda else CHUNK_ELEMENTS
+    size = min(max(1, elements // max(1, vocabulary)), max(1, count))
     buffer = torch.empty(3, size, vocabulary, dtype=dtype, device=rows.device)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         n = part.stop - part.start
-        z = buffer[0, :n].copy_(_select(rows, part, index))
+        z = buffer[0, :n].copy_(select(rows, part, index))
         if temperature != 1.0:
             z.div_(temperature)
         yield part, z, buffer[1:, :n]

@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrokit.distributions import entropy, nucleus, nucleus_entropy
+
+WORKED = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0], dtype=torch.float64)
+
+
+def by_sorting(logits, top_p, inclusive=True):
+    """The definition: sort, sum, cut, renormalise."""
+    p, order = torch.softmax(logits.double(), -1).sort(-1, descending=True)
+    size = (p.cumsum(-1) < top_p - 1e-12).sum(-1, keepdim=True) + (1 if inclusive else 0)
+    inside = torch.arange(p.shape[-1]) < size
+    kept = torch.where(inside, logits.double().gather(-1, order), -math.inf)
+    q = torch.nan_to_num(torch.softmax(kept, -1))
+    return -torch.where(q > 0, q * q.log(), 0.0).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("top_p", "inclusive", "expected"),
+    [
+        (0.5, True, 0.0),
+        (0.8, True, 0.905959),
+        (0.9, True, 1.109767),
+        (1.0, True, 1.206489),
+        (0.5, False, 0.0),
+        (0.8, False, 0.582203),
+        (0.9, False, 0.905959),
+        (1.0, False, 1.109767),
+    ],
+)
+def test_worked_numbers(top_p, inclusive, expected):
+    assert nucleus_entropy(WORKED, top_p, inclusive=inclusive).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_worked_gradient():
+    z = WORKED.clone().requires_grad_()
+    nucleus_entropy(z, 0.8).backward()
+    assert z.grad.tolist() == pytest.approx([-0.2776, 0.1291, 0.1484, 0.0, 0.0], abs=1e-4)
+    assert z.grad[3:].tolist() == [0.0, 0.0]
+    assert z.grad.sum().item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_gradcheck(inclusive):
+    z = (torch.randn(3, 2, 12, dtype=torch.float64) * 2).requires_grad_()
+    mask = torch.tensor([[True, True], [False, True], [True, False]])
+    assert torch.autograd.gradcheck(
+        lambda x: nucleus_entropy(x, 0.7, temperature=0.8, inclusive=inclusive, mask=mask), (z,)
+    )
+
+
+@given(
+    st.integers(1, 4), st.integers(2, 300), st.floats(0.02, 1.0), st.floats(0.05, 8), st.booleans(), st.booleans(),
+    st.integers(0, 2**31),
+)  # fmt: skip
+def test_selection_and_bisection_are_sorting(rows, vocabulary, top_p, scale, inclusive, bisect, seed):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, vocabulary, generator=g, dtype=torch.float64) * scale
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nucleus, "_CANDIDATES", (1, 2) if bisect else (8, 64))
+        got = nucleus_entropy(logits, top_p, inclusive=inclusive)
+    torch.testing.assert_close(got, by_sorting(logits, top_p, inclusive), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("candidates", [(1, 2), (8, 64), (128, 2048)])
+def test_rounded_logits_tie_and_ties_are_counted(dtype, candidates, monkeypatch):
+    monkeypatch.setattr(nucleus, "_CANDIDATES", candidates)
+    logits = torch.randn(6, 3000).to(dtype)
+    for top_p in (0.3, 0.8, 0.97):
+        ours, exact = nucleus_entropy(logits, top_p), by_sorting(logits, top_p)
+        torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("vocabulary", [2, 17, 1000, 151_936])
+def test_uniform_rows_take_the_fraction_of_tokens(vocabulary):
+    got = nucleus_entropy(torch.full((2, vocabulary), 1.5), 0.8)
+    assert got[0].item() == pytest.approx(math.log(math.ceil(0.8 * vocabulary - 1e-6)), rel=1e-4)
+
+
+@given(st.floats(0, 50), st.integers(0, 2**31))
+def test_logits_outside_the_nucleus_do_not_matter(drop, seed):
+    z = torch.randn(20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    z[10:] -= 6.0
+    lower = z.clone()
+    lower[10:] -= drop
+    torch.testing.assert_close(nucleus_entropy(lower, 0.5), nucleus_entropy(z, 0.5), atol=1e-12, rtol=0)
+
+
+def test_the_whole_distribution_has_its_entropy():
+    logits = torch.randn(4, 5000)
+    torch.testing.assert_close(nucleus_entropy(logits, 1.0), entropy(logits, from_logits=True), rtol=1e-5, atol=1e-5)
+
+
+def test_forbidden_and_extreme_logits():
+    logits = torch.tensor([[0.0, -math.inf, -math.inf], [1e4, -1e4, 0.0], [1.0, 1.0, -math.inf]])
+    for top_p in (0.5, 0.8, 1.0):
+        got = nucleus_entropy(logits.clone().requires_grad_(), top_p)
+        assert got[:2].tolist() == [0.0, 0.0]
+        assert not torch.signbit(got.detach()).any()
+        (g,) = torch.autograd.grad(got.sum(), [x := logits.clone().requires_grad_()], allow_unused=True)
+        assert g is None
+        nucleus_entropy(x, top_p).sum().backward()
+        assert torch.isfinite(x.grad).all()
+    assert nucleus_entropy(logits, 0.8)[2].item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_masked_rows_are_not_read_and_empty_batches_are_empty():
+    logits = torch.randn(3, 10)
+    logits[1] = math.nan
+    logits.requires_grad_()
+    got = nucleus_entropy(logits, mask=torch.tensor([True, False, True]))
+    got.sum().backward()
+    assert got[1] == 0.0
+    assert logits.grad[1].tolist() == [0.0] * 10
+    assert nucleus_entropy(torch.zeros(0, 10)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("logits", "options", "message"),
+    [
+        (torch.zeros(2, 3), {"top_p": 0.0}, r"top_p: must lie in \(0, 1\], got 0.0"),
+        (torch.zeros(2, 3), {"temperature": 0.0}, "temperature: must be > 0"),
+        (torch.zeros(2, 3), {"mask": torch.ones(3, dtype=torch.bool)}, r"mask: expected bool of shape \(2,\)"),
+        (torch.tensor([[0.0, 1.0], [0.0, math.nan]]), {}, r"logits: NaN.*first at \[1\]"),
+        (torch.tensor([[-math.inf, -math.inf]]), {}, "nothing but -inf"),
+    ],
+)
+def test_bad_input_names_what_and_where(logits, options, message):
+    with pytest.raises(ValueError, match=message):
+        nucleus_entropy(logits, **options)

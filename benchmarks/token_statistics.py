@@ -4,7 +4,7 @@
 
 Contenders take turns in one process (their order drawn anew every round), forward alone and forward with backward;
 the table gives medians, quartiles and ratios. Peak memory beyond the inputs is measured in a process of its own for
-each contender. On two CPU cores float32, about half an hour (``--quick``: two minutes); on a GPU bfloat16, and two
+each contender. On two CPU cores float32, about a quarter of an hour (``--quick``: two minutes); on a GPU bfloat16, and two
 shares more: of the card's copy bandwidth (logits form) and of its matmul peak (linear form).
 """
 
@@ -28,20 +28,30 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import torch
 from torch import Tensor
 
-from entrokit.distributions import STATISTICS, backend, linear_token_statistics, token_statistics
+from entrokit.distributions import (
+    STATISTICS,
+    backend,
+    linear_token_loss,
+    linear_token_statistics,
+    nucleus_entropy,
+    token_statistics,
+)
 
 CUDA = torch.cuda.is_available()
 DEVICE, DTYPE = ("cuda", torch.bfloat16) if CUDA else ("cpu", torch.float32)
 TWO = ("logp", "entropy")
 
 # (tokens, vocabulary) and (tokens, width, vocabulary)
-LOGITS = [(8192, 32_000), (8192, 151_936)] if CUDA else [(512, 32_000), (4096, 32_000), (512, 151_936), (1024, 151_936)]
+LOGITS = [(8192, 32_000), (8192, 151_936)] if CUDA else [(512, 32_000), (4096, 32_000), (512, 151_936)]
 LINEAR = (
     [(8192, 2048, 151_936), (8192, 4096, 151_936)]
     if CUDA
-    else [(1024, 512, 32_000), (4096, 512, 32_000), (512, 512, 151_936), (512, 1536, 151_936), (4096, 1536, 32_000)]
+    else [(1024, 512, 32_000), (4096, 512, 32_000), (512, 1536, 151_936)]
 )
-QUICK = {"logits": LOGITS[:1], "linear": LINEAR[:1]}
+NUCLEUS = [(64, 151_936, spread) for spread in (10, 3, 1)]
+QUICK = {"logits": LOGITS[:1], "linear": LINEAR[:1], "nucleus": NUCLEUS[:1]}
+YARDSTICKS = {"logits": "naive, five", "linear": "bare products", "nucleus": "sort"}
+SIZES = {"logits": "TV", "linear": "TdV", "nucleus": "TVσ"}
 
 Loss = Callable[[], Tensor]
 
@@ -90,10 +100,11 @@ def linear_contenders(tokens: int, width: int, vocabulary: int) -> dict[str, tup
         return total_of(linear_token_statistics(hidden, weight, taken))
 
     found: dict[str, tuple[Loss, list[Tensor]]] = {
-        YARDSTICK: (lambda: _Products.apply(hidden, weight), both),
+        YARDSTICKS["linear"]: (lambda: _Products.apply(hidden, weight), both),
         "naive, two": (naive, both),
         "entrokit, five": (five, both),
         "entrokit, two": (lambda: total_of(linear_token_statistics(hidden, weight, taken, need=TWO)), both),
+        "entrokit, five, separable loss": (lambda: linear_token_loss(hidden, weight, taken, total_of)[0], both),
         "entrokit, five, head frozen": (lambda: total_of(linear_token_statistics(hidden, frozen, taken)), [hidden]),
     }
     if has("trl"):
@@ -119,7 +130,23 @@ def linear_contenders(tokens: int, width: int, vocabulary: int) -> dict[str, tup
     return found
 
 
-YARDSTICK = "bare products"
+def nucleus_contenders(tokens: int, vocabulary: int, spread: float) -> dict[str, tuple[Loss, list[Tensor]]]:
+    """Logits of normal distribution: a spread of 1 gives nuclei of half the vocabulary, of 10 a few tokens."""
+    z = (torch.randn(tokens, vocabulary, device=DEVICE) * spread).to(DTYPE).requires_grad_()
+
+    def by(select: Callable[[Tensor], Any]) -> Tensor:
+        values = select(torch.log_softmax(z.float(), -1)).values
+        p = values.exp()
+        inside = p.cumsum(-1) - p < 0.8
+        q = torch.where(inside, values, -torch.inf).log_softmax(-1)
+        return -torch.where(inside, q.exp() * q, 0.0).sum(-1).mean()
+
+    found: dict[str, Loss] = {
+        "sort": lambda: by(lambda x: x.sort(-1, descending=True)),
+        "top 10 000 (official code)": lambda: by(lambda x: x.topk(10_000, -1)),
+        "entrokit": lambda: nucleus_entropy(z, 0.8).mean(),
+    }
+    return {name: (loss, [z]) for name, loss in found.items()}
 
 
 class _Products(torch.autograd.Function):
@@ -153,6 +180,7 @@ def has(package: str) -> bool:
 FORMS: dict[str, Callable[..., dict[str, tuple[Loss, list[Tensor]]]]] = {
     "logits": logits_contenders,
     "linear": linear_contenders,
+    "nucleus": nucleus_contenders,
 }
 
 
@@ -196,7 +224,7 @@ def peak_memory(form: str, shape: tuple[int, ...], name: str) -> float:
 
 
 def measure_memory(form: str, shape: tuple[int, ...], name: str) -> float:
-    small = (8, *shape[1:-1], 64)
+    small = {"linear": (8, 16, 64), "logits": (8, 64), "nucleus": (8, 20_000, 1)}[form]
     run(*FORMS[form](*small)[name], backward=True)  # libraries load what they need
     loss, leaves = FORMS[form](*shape)[name]
     if CUDA:
@@ -225,11 +253,10 @@ def peaks_of_this_card() -> dict[str, float]:
 
 
 def report(form: str, shape: tuple[int, ...], rounds: int, peaks: dict[str, float]) -> list[dict[str, Any]]:
-    sizes = ("T", "V") if form == "logits" else ("T", "d", "V")
-    described = ", ".join(f"{s} {n:,}".replace(",", " ") for s, n in zip(sizes, shape, strict=True))
-    yardstick = "naive, five" if form == "logits" else YARDSTICK
-    name_of = backend(DEVICE, DTYPE, form=form).name
-    print(f"\n{form} form, {described}; entrokit's back end for five: {name_of}; ratios to {yardstick}")
+    described = ", ".join(f"{s} {n:,}".replace(",", " ") for s, n in zip(SIZES[form], shape, strict=True))
+    yardstick = YARDSTICKS[form]
+    code = "" if form == "nucleus" else f"; back end {backend(DEVICE, DTYPE, form=form).name}"
+    print(f"\n{form}, {described}{code}; ratios to {yardstick}")
     print(f"{'':30}{'forward':>10}{'fwd+bwd':>10}  {'[quartiles]':16}{'ratio':>7}{'peak MiB':>10}{'ratio':>7}")
     seconds = timings(form, shape, rounds)
     memory = {name: peak_memory(form, shape, name) for name in seconds}
@@ -254,7 +281,7 @@ def report(form: str, shape: tuple[int, ...], rounds: int, peaks: dict[str, floa
             moved = 3 * shape[0] * shape[1] * DTYPE.itemsize  # read, read again, written
             row["copy_share"] = moved / middle / peaks["copy"]
             share = f"  {row['copy_share']:.0%} of copy bandwidth"
-        elif CUDA:
+        elif CUDA and form == "linear":
             row["matmul_share"] = 4 * 2 * shape[0] * shape[1] * shape[2] / middle / peaks["matmul"]
             share = f"  {row['matmul_share']:.0%} of matmul peak, as four products"
         spread = f"[{low * 1e3:.0f}, {high * 1e3:.0f}]"
@@ -270,7 +297,7 @@ def report(form: str, shape: tuple[int, ...], rounds: int, peaks: dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape a form")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/bench/token_statistics.json"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -284,7 +311,7 @@ def main() -> None:
     absent = [p for p in ("trl", "verl", "liger_kernel", "cut_cross_entropy") if not has(p)]
     if absent:
         print(f"not installed, so not measured: {', '.join(absent)}")
-    cases = QUICK if options.quick else {"logits": LOGITS, "linear": LINEAR}
+    cases: dict[str, Any] = QUICK if options.quick else {"logits": LOGITS, "linear": LINEAR, "nucleus": NUCLEUS}
     rows = [
         row for form, shapes in cases.items() for shape in shapes for row in report(form, shape, options.rounds, peaks)
     ]

@@ -1,11 +1,11 @@
 """Per-token statistics: time and peak memory of both forms as ratios to named peers.
 
-    python benchmarks/token_statistics.py [--quick] [--rounds N] [--out FILE]
+    python benchmarks/token_statistics.py [--quick] [--form logits|linear|nucleus] [--rounds N] [--out FILE]
 
 Contenders take turns in one process (their order drawn anew every round), forward alone and forward with backward;
 the table gives medians, quartiles and ratios. Peak memory beyond the inputs is measured in a process of its own for
-each contender. On two CPU cores float32, about a quarter of an hour (``--quick``: two minutes); on a GPU bfloat16, and two
-shares more: of the card's copy bandwidth (logits form) and of its matmul peak (linear form).
+each contender. On two CPU cores float32, about a quarter of an hour (``--quick``: two minutes); on a GPU bfloat16, and
+two shares more: of the card's copy bandwidth (logits form) and of its matmul peak (linear form).
 """
 
 from __future__ import annotations
@@ -297,6 +297,7 @@ def report(form: str, shape: tuple[int, ...], rounds: int, peaks: dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape a form")
+    parser.add_argument("--form", choices=FORMS, help="this form alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/bench/token_statistics.json"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -312,6 +313,8 @@ def main() -> None:
     if absent:
         print(f"not installed, so not measured: {', '.join(absent)}")
     cases: dict[str, Any] = QUICK if options.quick else {"logits": LOGITS, "linear": LINEAR, "nucleus": NUCLEUS}
+    if options.form:
+        cases = {options.form: cases[options.form]}
     rows = [
         row for form, shapes in cases.items() for shape in shapes for row in report(form, shape, options.rounds, peaks)
     ]

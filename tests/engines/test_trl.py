@@ -222,6 +222,35 @@ def test_a_model_whose_last_logits_differ_from_its_whole_output_is_refused(check
         policy_forward(model, temperature=1.0, autocast=nullcontext)
 
 
+def test_an_unknown_head_trains_from_whole_logits_and_says_so(checkpoint, config, task, monkeypatch):
+    said = []
+    monkeypatch.setattr(EntropyGRPOTrainer, "_say", lambda self, message: said.append(message))
+    known = trainer(checkpoint, config, task, "grpo+steer")
+    assert said == []
+    known.train()
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    model.config.logit_scale = 0.3
+    t = trainer(checkpoint, config, task, "grpo+steer", model=model)
+    assert len(said) == 1
+    assert "Qwen3ForCausalLM: its head, read directly, differs from its logits by" in said[0]
+    assert "whole logits are held in memory" in said[0]
+    t.train()
+    for name, value in weights(t).items():
+        torch.testing.assert_close(value, weights(known)[name], rtol=1e-4, atol=1e-5)
+
+
+def test_lora_on_the_head_trains(checkpoint, config, task):
+    from peft import LoraConfig
+
+    t = trainer(checkpoint, config, task, "grpo+kl-cov(ratio=0.2)", peft_config=LoraConfig(target_modules=["lm_head"]))
+    assert t._forward.head_unknown is None
+    before = weights(t)
+    t.train()
+    moved = {n for n, p in weights(t).items() if (p - before[n]).abs().max() > 0}
+    assert moved
+    assert all("lora" in n for n in moved)
+
+
 def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypatch):
     said = []
     monkeypatch.setattr(EntropyGRPOTrainer, "_say", lambda self, message: said.append(message))

@@ -132,10 +132,11 @@ class _LinearOnePass(torch.autograd.Function):
         made = tiles.dtype if tiles.capped else tiles.product_dtype
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
         d_hidden = torch.zeros(tiles.hidden.shape, dtype=tiles.dtype, device=hidden.device) if for_hidden else None
-        d_weight = torch.empty_like(weight) if for_weight else None
+        fill = torch.empty if tiles.count else torch.zeros  # every tile of rows writes or adds to all of it
+        d_weight = fill(weight.shape, dtype=weight.dtype, device=weight.device) if for_weight else None
         d_bias = torch.empty_like(bias) if for_bias else None
         for columns, part in tiles.columns():
-            part_gradient = torch.zeros(part.shape, dtype=tiles.dtype, device=part.device) if for_weight else None
+            part_gradient = None if d_weight is None else d_weight[columns].to(tiles.dtype)
             bias_gradient = torch.zeros(len(part), dtype=tiles.dtype, device=part.device) if for_bias else None
             for rows, z, scratch in tiles.logits(columns):
                 tiles.remember_slope(z)
@@ -148,9 +149,12 @@ class _LinearOnePass(torch.autograd.Function):
                 if d_hidden is not None:
                     accumulate(d_hidden[rows], g, part)
                 if part_gradient is not None:
-                    accumulate(part_gradient, g.T, tiles.hidden[rows])
+                    accumulate(part_gradient, g.T, tiles.hidden[rows], first=rows.start == 0)
             if d_weight is not None and part_gradient is not None:
-                d_weight[columns] = part_gradient.mul_(tiles.inner_scale)
+                if tiles.inner_scale != 1.0:
+                    part_gradient.mul_(tiles.inner_scale)
+                if part_gradient.dtype != d_weight.dtype:
+                    d_weight[columns] = part_gradient
             if d_bias is not None and bias_gradient is not None:
                 d_bias[columns] = bias_gradient.mul_(tiles.inner_scale)
         return tiles.hidden_gradient(d_hidden, hidden), d_weight, d_bias, *((None,) * 6)

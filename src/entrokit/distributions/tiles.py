@@ -107,9 +107,11 @@ class Tiles:
         return flat.index_copy_(0, self.index, gradient).view(hidden.shape)
 
 
-def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """``total += a @ b`` without rounding the product to the operands' dtype first."""
-    if a.dtype == total.dtype:
+def accumulate(total: Tensor, a: Tensor, b: Tensor, *, first: bool = False) -> None:
+    """``total += a @ b`` without rounding the product to the operands' dtype first; ``first`` overwrites instead."""
+    if first:
+        _product(a, b, None, 1.0, total)
+    elif a.dtype == total.dtype:
         total.addmm_(a, b)
     else:
         torch.addmm(total, a, b, out_dtype=total.dtype, out=total)

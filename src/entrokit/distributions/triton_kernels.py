@@ -7,8 +7,6 @@ rescaled only when the maximum moves; they are reduced, and merged with the mome
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -143,22 +141,22 @@ def _launch_gradient(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _reduce(
-    z_ptr: Any,
-    stride: Any,
-    tokens_ptr: Any,
-    index_ptr: Any,
-    maximum_ptr: Any,
-    taken_ptr: Any,
-    s0_ptr: Any,
-    s1_ptr: Any,
-    s2_ptr: Any,
-    q0_ptr: Any,
-    q1_ptr: Any,
-    top_ptr: Any,
-    columns: Any,
-    offset: Any,
-    scale: Any,
+def _reduce(  # type: ignore[no-untyped-def]
+    z_ptr,
+    stride,
+    tokens_ptr,
+    index_ptr,
+    maximum_ptr,
+    taken_ptr,
+    s0_ptr,
+    s1_ptr,
+    s2_ptr,
+    q0_ptr,
+    q1_ptr,
+    top_ptr,
+    columns,
+    offset,
+    scale,
     HAS_INDEX: tl.constexpr,
     FIRST: tl.constexpr,
     SECOND: tl.constexpr,
@@ -166,7 +164,7 @@ def _reduce(
     WEIGHTED: tl.constexpr,
     TOP: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     i = tl.program_id(0)
     row = tl.load(index_ptr + i) if HAS_INDEX else i.to(tl.int64)
     z_ptr += row * stride
@@ -233,23 +231,23 @@ def _reduce(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _gradient(
-    z_ptr: Any,
-    stride: Any,
-    out_ptr: Any,
-    out_stride: Any,
-    tokens_ptr: Any,
-    index_ptr: Any,
-    log_norm_ptr: Any,
-    alpha_ptr: Any,
-    logp_ptr: Any,
-    beta_ptr: Any,
-    gamma_ptr: Any,
-    delta_ptr: Any,
-    epsilon_ptr: Any,
-    columns: Any,
-    offset: Any,
-    scale: Any,
+def _gradient(  # type: ignore[no-untyped-def]
+    z_ptr,
+    stride,
+    out_ptr,
+    out_stride,
+    tokens_ptr,
+    index_ptr,
+    log_norm_ptr,
+    alpha_ptr,
+    logp_ptr,
+    beta_ptr,
+    gamma_ptr,
+    delta_ptr,
+    epsilon_ptr,
+    columns,
+    offset,
+    scale,
     HAS_INDEX: tl.constexpr,
     HAS_LOGP: tl.constexpr,
     HAS_BETA: tl.constexpr,
@@ -257,7 +255,7 @@ def _gradient(
     HAS_DELTA: tl.constexpr,
     HAS_EPSILON: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     i = tl.program_id(0)
     row = tl.load(index_ptr + i) if HAS_INDEX else i.to(tl.int64)
     lanes = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from trl.trainer import grpo_trainer
 
 from entrokit.distributions import TokenStatistics, linear_token_loss, linear_token_statistics
 
@@ -81,6 +83,23 @@ def attach_head(model: Any) -> None:
         return entrokit_head.answer(self, args, kwargs)
 
     base.forward = types.MethodType(forward, base)
+
+
+@contextmanager
+def adapters_on_head_allowed() -> Iterator[None]:
+    """While `GRPOTrainer` is built: it refuses a PEFT adapter on the LM head, which its own head would ignore.
+
+    The only place where TRL asks is an ``isinstance`` of this name in its module; `head_parameters` adds the adapter.
+    """
+    if not hasattr(grpo_trainer, "BaseTunerLayer"):  # peft is not installed, or TRL has stopped asking
+        yield
+        return
+    asked = grpo_trainer.BaseTunerLayer
+    grpo_trainer.BaseTunerLayer = ()
+    try:
+        yield
+    finally:
+        grpo_trainer.BaseTunerLayer = asked
 
 
 def bare(model: Any) -> Any:

@@ -28,7 +28,7 @@ from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, To
 
 from .batch import GenerationBatch, rollouts_of
 from .forward import policy_forward
-from .head import attach_head, bare
+from .head import adapters_on_head_allowed, attach_head, bare
 from .options import resolve
 from .reference import frozen_copy_for_reference
 from .rewards import explained
@@ -74,7 +74,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._reward_table: Tensor | None = None
         self._kept_stats: list[PolicyStats] | None = None
         self._step_metrics: dict[str, list[float]] = defaultdict(list)
-        super().__init__(**bound)
+        with adapters_on_head_allowed():
+            super().__init__(**bound)
         if reference is not None:
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
             self.beta = self.args.beta = beta

@@ -1,9 +1,9 @@
 """Entropy of the nucleus (top-p set) of a distribution, without sorting the vocabulary.
 
 The nucleus of a row is given by its smallest logit and by how many tokens tie there. A language model's nucleus nearly
-always lies within the few largest logits, so these are selected first; rows for which they are not enough are bisected
-on the threshold, bit by bit. SIREN (arXiv 2509.25133) regularises this entropy; its official code sorts the 10 000
-largest logits and cuts the nucleus there.
+always lies within the few largest logits, so these are selected first; in rows for which they are not enough the
+threshold is found digit by digit, from histograms of mass. SIREN (arXiv 2509.25133) regularises this entropy; its
+official code sorts the 10 000 largest logits and cuts the nucleus there.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .chunked import chunks
 from .statistics import refuse_broken_rows
 from .token_statistics import positions, working_dtype
 
-# How many of the largest logits are looked at before a row is bisected.
-_CANDIDATES = (128, 2048)
+# How many of the largest logits are looked at before a row's mass is counted.
+_CANDIDATES = 128
 
 
 def nucleus_entropy(
@@ -127,45 +127,38 @@ def _members(y: Tensor, depth: Tensor, ties: Tensor) -> Tensor:
 
 def _threshold(y: Tensor, weight: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """Depth of the last token of each row's nucleus, and how many tokens at that depth belong to it."""
-    n, vocabulary = y.shape
+    k = min(_CANDIDATES, y.shape[1])
     target = top_p * weight.sum(1, dtype=torch.float64)
-    depth, ties = torch.zeros_like(y[:, 0]), torch.ones(n, dtype=torch.int64, device=y.device)
-    pending = torch.arange(n, device=y.device)
-    for k in _CANDIDATES:
-        # With every token in sight a sum that rounding left short of the target is the whole.
-        k = min(k, vocabulary)
-        top = y[pending].topk(k, 1, largest=False).values
-        mass = torch.exp(-top).cumsum(1, dtype=torch.float64)
-        short = mass < target[pending, None]
-        found = ~short[:, -1] if k < vocabulary else torch.ones_like(short[:, 0])
-        last = short.sum(1).clamp(max=k - 1)
-        if k == vocabulary:
-            last = torch.minimum(last, (torch.isfinite(top).sum(1) - 1).clamp(min=0))
-        at = top.gather(1, last[:, None])
-        among = (top == at) & (torch.arange(k, device=y.device) <= last[:, None])
-        depth[pending[found]], ties[pending[found]] = at[found, 0], among.sum(1)[found]
-        pending = pending[~found]
-        if not len(pending):
-            return depth, ties
-    depth[pending], ties[pending] = _bisect(y[pending], weight[pending], target[pending])
+    top = y.topk(k, 1, largest=False).values
+    short = torch.exp(-top).cumsum(1, dtype=torch.float64) < target[:, None]
+    last = short.sum(1, keepdim=True).clamp(max=k - 1)
+    depth = top.gather(1, last).squeeze(1)
+    ties = ((top == depth[:, None]) & (torch.arange(k, device=y.device) <= last)).sum(1)
+    deeper = short[:, -1].nonzero().squeeze(1)
+    if len(deeper):
+        depth[deeper], ties[deeper] = _radix_threshold(y[deeper], weight[deeper], target[deeper])
     return depth, ties
 
 
-def _bisect(y: Tensor, weight: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_threshold`, by halving the range of bit patterns: those of non-negative floats are in order."""
-    bits = torch.int64 if y.dtype == torch.float64 else torch.int32
-    finite = y.masked_fill(torch.isinf(y), 0.0).amax(1)
-    low = torch.full_like(target, -1, dtype=torch.int64)  # mass up to here falls short
-    high = finite.view(bits).to(torch.int64)  # mass up to here reaches the target, or is the whole
-    while bool((high - low > 1).any()):
-        middle = (low + torch.div(high - low, 2, rounding_mode="floor")).clamp(min=0)
-        at = middle.to(bits).view(y.dtype)
-        mass = torch.where(y <= at[:, None], weight, 0.0).sum(1, dtype=torch.float64)
-        reached = mass >= target
-        high, low = torch.where(reached, middle, high), torch.where(reached, low, middle)
-    depth = high.to(bits).view(y.dtype)
-    above = torch.where(y < depth[:, None], weight, 0.0).sum(1, dtype=torch.float64)
-    each = torch.exp(-depth).double()
-    count = (y == depth[:, None]).sum(1)
-    ties = ((target - above) / each).ceil().to(torch.int64)
-    return depth, torch.minimum(ties.clamp(min=1), count)
+def _radix_threshold(y: Tensor, weight: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_threshold`, digit by digit of the depth's bit pattern: those of non-negative floats are in order.
+
+    Each digit's histogram of mass tells in which of 2¹⁶ buckets the target is reached.
+    """
+    integers, shifts = (torch.int64, (48, 32, 16, 0)) if y.dtype == torch.float64 else (torch.int32, (16, 0))
+    bits = y.view(integers)
+    inside = weight.double()
+    above, pattern = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.int64)
+    for shift in shifts:
+        digit = ((bits >> shift) & 0xFFFF).to(torch.int64)
+        histogram = inside.new_zeros(len(y), 1 << 16).scatter_add_(1, digit, inside)
+        reached = above[:, None] + histogram.cumsum(1)
+        # Where rounding left the sum short of the target, the nucleus is everything.
+        deepest = torch.where(inside > 0, digit, 0).amax(1)
+        chosen = torch.minimum((reached < target[:, None]).sum(1), deepest)[:, None]
+        above = (reached - histogram).gather(1, chosen).squeeze(1)
+        inside = torch.where(digit == chosen, inside, 0.0)
+        pattern |= chosen.squeeze(1) << shift
+    depth = pattern.to(integers).view(y.dtype)
+    ties = ((target - above) / torch.exp(-depth).double()).ceil().to(torch.int64)
+    return depth, torch.minimum(ties.clamp(min=1), (y == depth[:, None]).sum(1))

@@ -74,7 +74,7 @@ def gradients(model, stats):
     return torch.autograd.grad(loss, leaves, allow_unused=True)
 
 
-def check(model, tolerance=2e-4):
+def assert_same_as_from_logits(model, tolerance=2e-4):
     direct, native = both(model)
     assert direct.head_unknown is None
     ids, attention = batch()
@@ -90,7 +90,7 @@ def check(model, tolerance=2e-4):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_heads_of_transformers(family):
-    check(build(*FAMILIES[family]))
+    assert_same_as_from_logits(build(*FAMILIES[family]))
 
 
 def test_the_options_of_each_family_do_act():
@@ -121,7 +121,7 @@ def adapted(**options):
 )
 def test_heads_of_peft(options):
     model = adapted(**options)
-    check(model)
+    assert_same_as_from_logits(model)
     direct, native = both(model)
     ids, attention = batch()
     with model.disable_adapter(), torch.no_grad():

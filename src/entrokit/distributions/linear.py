@@ -18,7 +18,7 @@ from .backends import backend, engine
 from .liger import linear_logp_and_entropy
 from .moments import Moments, closure
 from .statistics import STATISTICS, TokenStatistics, check_request, check_tokens, refuse_broken_rows
-from .tiles import Tiles, accumulate
+from .tiles import Tiles
 from .token_statistics import coefficients, collect, outputs, positions
 
 
@@ -129,7 +129,6 @@ class _LinearOnePass(torch.autograd.Function):
             return (None,) * 9
         code = engine(ctx.name)
         tiles = Tiles(hidden, weight, bias, tokens, index, ctx.temperature, ctx.softcap, code, ctx.product_dtype)
-        made = tiles.dtype if tiles.capped else tiles.product_dtype
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
         d_hidden = torch.zeros(tiles.hidden.shape, dtype=tiles.dtype, device=hidden.device) if for_hidden else None
         fill = torch.empty if tiles.count else torch.zeros  # every tile of rows writes or adds to all of it
@@ -140,16 +139,9 @@ class _LinearOnePass(torch.autograd.Function):
             bias_gradient = torch.zeros(len(part), dtype=tiles.dtype, device=part.device) if for_bias else None
             for rows, z, scratch in tiles.logits(columns):
                 tiles.remember_slope(z)
-                taken = tiles.tokens[rows]
+                taken, made = tiles.tokens[rows], tiles.gradient_dtype
                 g = code.gradient_tile(found.rows(rows), z, log_norm[rows], scratch, taken, columns.start, made)
-                tiles.through_cap(g)
-                if bias_gradient is not None:
-                    bias_gradient += g.sum(0, dtype=tiles.dtype)
-                g = g.to(tiles.product_dtype)
-                if d_hidden is not None:
-                    accumulate(d_hidden[rows], g, part)
-                if part_gradient is not None:
-                    accumulate(part_gradient, g.T, tiles.hidden[rows], first=rows.start == 0)
+                tiles.add_gradient(g, rows, part, d_hidden, part_gradient, bias_gradient, first=rows.start == 0)
             if d_weight is not None and part_gradient is not None:
                 if tiles.inner_scale != 1.0:
                     part_gradient.mul_(tiles.inner_scale)

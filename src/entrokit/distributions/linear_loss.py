@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .backends import backend, engine
+from .backends import Engine, backend, engine
 from .linear import check_head, linear_token_statistics
 from .moments import Coefficients, Moments, closure
 from .statistics import STATISTICS, TokenStatistics, check_tokens, refuse_broken_rows
-from .tiles import Tiles, accumulate
+from .tiles import Tiles
 from .token_statistics import positions
 
 # Logits held at once: 128 MiB in float32; on CUDA more, to keep the matrix products busy.
@@ -169,12 +169,11 @@ class _Gradients:
             return torch.zeros(like.shape, dtype=tiles.dtype, device=like.device)
 
         self._tiles = tiles
-        self._made = tiles.dtype if tiles.capped else tiles.product_dtype
         self.hidden = zeros(tiles.hidden) if wanted[0] else None
         self.weight = zeros(weight) if wanted[1] else None
         self.bias = zeros(bias) if wanted[2] and bias is not None else None
 
-    def add(self, found: Coefficients, kept: Tensor, log_norm: Tensor, chunk: slice, code: Any) -> None:
+    def add(self, found: Coefficients, kept: Tensor, log_norm: Tensor, chunk: slice, code: Engine) -> None:
         """Adds the part of a chunk of rows whose logits are ``kept``."""
         tiles = self._tiles
         for columns, part in tiles.columns():
@@ -182,16 +181,11 @@ class _Gradients:
                 local = slice(rows.start - chunk.start, rows.stop - chunk.start)
                 z = _tile(kept, chunk, local, columns)
                 tiles.remember_slope(z)
-                taken = tiles.tokens[rows]
-                g = code.gradient_tile(found.rows(local), z, log_norm[local], scratch, taken, columns.start, self._made)
-                tiles.through_cap(g)
-                if self.bias is not None:
-                    self.bias[columns] += g.sum(0, dtype=tiles.dtype)
-                g = g.to(tiles.product_dtype)
-                if self.hidden is not None:
-                    accumulate(self.hidden[rows], g, part)
-                if self.weight is not None:
-                    accumulate(self.weight[columns], g.T, tiles.hidden[rows])
+                taken, made = tiles.tokens[rows], tiles.gradient_dtype
+                g = code.gradient_tile(found.rows(local), z, log_norm[local], scratch, taken, columns.start, made)
+                tiles.add_gradient(
+                    g, rows, part, self.hidden, _columns(self.weight, columns), _columns(self.bias, columns)
+                )
 
     def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients in the shapes and dtypes of what they belong to."""
@@ -206,6 +200,10 @@ def _tile(kept: Tensor, chunk: slice, local: slice, columns: slice) -> Tensor:
     n, v = local.stop - local.start, columns.stop - columns.start
     start = columns.start * (chunk.stop - chunk.start) + local.start * v
     return kept[start : start + n * v].view(n, v)
+
+
+def _columns(total: Tensor | None, columns: slice) -> Tensor | None:
+    return None if total is None else total[columns]
 
 
 def _scalar(value: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ class Tiles:
         dtype: of the tiles and of sums.
         product_dtype: of the operands of matrix products: half precision on CUDA only.
         hidden, tokens: the rows, compressed to those inside the mask.
-        capped: there is a softcap.
         inner_scale: what the product is multiplied by before the cap.
     """
 
@@ -44,7 +43,6 @@ class Tiles:
         self.tokens = tokens.reshape(-1) if index is None else tokens.reshape(-1)[index]
         self.count = len(self.hidden)
         self.inner_scale = 1.0 / temperature if softcap is None else 1.0 / softcap
-        self.capped = softcap is not None
         self._outer_scale = None if softcap is None else softcap / temperature
         self._weight, self._bias = weight, bias
         self._rows, self._columns = min(engine.TILE_ROWS, max(1, self.count)), min(engine.TILE_COLUMNS, len(weight))
@@ -86,11 +84,41 @@ class Tiles:
             yield rows, self._buffer[0, : n * v].view(n, v), self._buffer[1:, : n * v].view(-1, n, v)
 
     def remember_slope(self, z: Tensor) -> None:
-        """Keeps what `through_cap` needs of a tile before its logits are overwritten."""
+        """Keeps what `add_gradient` needs of a tile before its logits are overwritten."""
         if self._slope is not None and self._outer_scale is not None:
             torch.mul(z, z, out=self._slope[: z.numel()].view_as(z))
 
-    def through_cap(self, g: Tensor) -> None:
+    @property
+    def gradient_dtype(self) -> torch.dtype:
+        """What a tile's gradient is made in: an operand of the next products, unless the softcap comes in between."""
+        return self.product_dtype if self._slope is None else self.dtype
+
+    def add_gradient(
+        self,
+        g: Tensor,
+        rows: slice,
+        part: Tensor,
+        hidden: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Adds what the gradient ``g [n, v]`` in a tile's logits gives the sums that are wanted. Overwrites ``g``.
+
+        ``part`` is the head's slice as `columns` handed it out; ``weight`` and ``bias`` are the sums of that slice,
+        ``hidden`` that of all rows, all in `dtype` and still without `inner_scale`. ``first`` overwrites ``weight``.
+        """
+        self._through_cap(g)
+        if bias is not None:
+            bias += g.sum(0, dtype=self.dtype)
+        g = g.to(self.product_dtype)
+        if hidden is not None:
+            _accumulate(hidden[rows], g, part)
+        if weight is not None:
+            _accumulate(weight, g.T, self.hidden[rows], first=first)
+
+    def _through_cap(self, g: Tensor) -> None:
         """Gradient before the softcap, in place, of the tile remembered last: ``1 - tanh²``, times what came after."""
         if self._slope is not None and self._outer_scale is not None:
             slope = self._slope[: g.numel()].view_as(g)
@@ -107,7 +135,7 @@ class Tiles:
         return flat.index_copy_(0, self.index, gradient).view(hidden.shape)
 
 
-def accumulate(total: Tensor, a: Tensor, b: Tensor, *, first: bool = False) -> None:
+def _accumulate(total: Tensor, a: Tensor, b: Tensor, *, first: bool = False) -> None:
     """``total += a @ b`` without rounding the product to the operands' dtype first; ``first`` overwrites instead."""
     if first:
         _product(a, b, None, 1.0, total)

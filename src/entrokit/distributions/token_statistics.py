@@ -97,12 +97,10 @@ def coefficients(
         return x.reshape(-1) if index is None else x.reshape(-1)[index]
 
     given = {n: rows(g) for n, g in zip(STATISTICS, grads, strict=False) if g is not None and n in wanted}
-    have = closure(wanted)
-    return (
-        Coefficients.of(given, {n: rows(v) for n, v in zip(STATISTICS, saved, strict=True) if n in have})
-        if given
-        else None
-    )
+    if not given:
+        return None
+    known = closure(wanted)
+    return Coefficients.of(given, {n: rows(v) for n, v in zip(STATISTICS, saved, strict=True) if n in known})
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

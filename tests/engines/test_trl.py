@@ -10,10 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
+from entrokit.decoding import EntropyTemperature
 from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
 from entrokit.engines.trl.forward import policy_forward
 from entrokit.engines.trl.options import markdown, resolve
-from entrokit.rlvr import Intervention, recipe
+from entrokit.rlvr import Intervention, recipe, stages_of
 
 from .conftest import length_reward
 
@@ -61,6 +62,11 @@ EVERY = [
     "rloo+steer",
     "reinforce_plus_plus",
     "reinforce_plus_plus_baseline+reference-kl(beta=0.1)",
+    "dispo(correct='reward')",
+    "dapo+clip-b(mu=0.2)",
+    "grpo+clip-v(mu=0.2, max_frac=0.3, scope='step')",
+    "hapo",
+    "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0, scope='step')+forking-tokens(rho=0.3, scope='step')",
 ]
 
 
@@ -73,6 +79,8 @@ def test_every_recipe_trains_and_logs_its_numbers(checkpoint, config, task, spec
     logged = {k: v for row in t.state.log_history for k, v in row.items()}
     assert 0 < logged["entropy"] < math.log(21)
     for part in recipe(spec).interventions:
+        if not {"weight", "penalty"} & set(stages_of(part)):
+            continue
         own = [v for k, v in logged.items() if k.startswith(f"{part.name}/")]
         assert own, logged
         assert all(math.isfinite(v) for v in own)
@@ -302,3 +310,47 @@ def test_every_option_of_grpo_config_has_its_place_in_the_table():
 def test_the_document_is_the_table(request):
     document = (request.config.rootpath / "docs" / "trl-options.md").read_text(encoding="utf-8")
     assert markdown() in document
+
+
+def test_a_threshold_of_scope_step_is_that_of_the_step_s_rows(checkpoint, config, task):
+    shape = {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
+    t = trainer(checkpoint, config, task, "dapo+forking-tokens(rho=0.3, scope='step')", options=shape)
+    t.model.train()
+    t._prepare_inputs([task.train[i // 4] for i in range(16)])
+    parts = t._buffered_inputs
+    found = [float(p["entrokit_prepared/forking-tokens/threshold"]) for p in parts]
+    assert found[0] == found[1] != found[2] == found[3]
+    for step in (parts[:2], parts[2:]):
+        trained = [p["entrokit_rollouts/behaviour_entropy"][p["entrokit_rollouts/train"]] for p in step]
+        expected = torch.cat(trained).quantile(0.7).item()
+        assert float(step[0]["entrokit_prepared/forking-tokens/threshold"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_adaptive_temperature_acts_on_training_batches_after_the_first_alone(checkpoint, config, task, monkeypatch):
+    t = trainer(checkpoint, config, task, "grpo+adaptive-temperature(tau=0.5)", eval_dataset=task.evaluation)
+    calls, original = [], EntropyTemperature.__call__
+
+    def counted(self, ids, scores):
+        calls.append(t.state.global_step if t.model.training else "evaluation")
+        return original(self, ids, scores)
+
+    monkeypatch.setattr(EntropyTemperature, "__call__", counted)
+    t.train()
+    assert set(calls) == {1, 2, 3}
+    t.evaluate()
+    assert set(calls) == {1, 2, 3}
+    assert "generate" not in vars(t.model)
+    pivot, above, below = t.recipe.interventions[0].last
+    assert above > 0
+    assert below > 0
+    fresh = recipe("grpo+adaptive-temperature")
+    fresh.load_state_dict(t.recipe.state_dict())
+    assert fresh.interventions[0].last == (pivot, above, below)
+
+
+@pytest.mark.parametrize("option", ["use_vllm", "use_transformers_continuous_batching"])
+def test_a_sampler_that_cannot_be_reached_is_refused(config, option):
+    args = config()
+    setattr(args, option, True)
+    with pytest.raises(ValueError, match="adaptive-temperature acts on the logits while sampling"):
+        resolve(args, "grpo+adaptive-temperature")

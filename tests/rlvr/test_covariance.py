@@ -109,7 +109,7 @@ def test_kl_cov_without_a_step_since_sampling_is_the_policy_gradient():
         ("grpo+clip-cov(ratio=0)", r"clip-cov: ratio must be a number in \(0, 1\], got 0"),
         ("grpo+clip-cov(low=2, high=1)", r"clip-cov: high must be a number in \[2, inf\]"),
         ("grpo+kl-cov(coef=-1)", "kl-cov: coef"),
-        ("grpo+kl-cov(scope='batch')", r"kl-cov: scope must be one of \['generation', 'micro'\]"),
+        ("grpo+kl-cov(scope='batch')", r"kl-cov: scope must be one of \['generation', 'micro', 'step'\]"),
     ],
 )
 def test_knobs_out_of_range(spec, message):

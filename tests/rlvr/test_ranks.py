@@ -1,4 +1,4 @@
-"""Batch-wide numbers span ranks: two ranks with unequal shares of tokens against one process."""
+"""Batch-wide numbers and losses span ranks: two ranks with unequal shares of tokens against one process."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from entrokit.rlvr import Context, Rollouts, recipe
+from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
 
-from .test_recipe import EVERY, batch
+from .test_recipe import EVERY, batch, perturbed, run
 
 
 class Group:
@@ -56,3 +56,31 @@ def test_two_ranks_prepare_what_one_process_prepares(spec):
         else:
             for _, p in results:
                 torch.testing.assert_close(p[name], value)
+
+
+def share_of(r, b, values, rows, ranks, context):
+    """A rank's loss and gradient, with the normalisers that an engine hands to each of ``ranks`` processes."""
+    part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
+    advantages, prepared = plan(r, part, context)
+    logp = values["logp"][rows].clone().requires_grad_()
+    current = PolicyStats(**{k: (logp if k == "logp" else v[rows]) for k, v in values.items()})
+    totals = Totals(tokens=b.train.sum() / ranks, rows=len(b) // ranks, length=b.tokens.shape[1])
+    loss = r.loss(current, part, advantages, prepared, totals).loss
+    return loss.detach(), torch.autograd.grad(loss, logp)[0]
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_the_mean_over_two_ranks_is_the_loss_of_one_process(spec):
+    r, b = recipe(spec), batch()
+    values, group = perturbed(b), Group(2)
+    # Each rank holds half of every group.
+    shares = [torch.arange(0, 8, 2), torch.arange(1, 8, 2)]
+    if "clip-cov" in spec:  # its draw follows the order of rows
+        shares = [torch.arange(4), torch.arange(4, 8)]
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(share_of, r, b, values, rows, 2, group.context(i)) for i, rows in enumerate(shares)]
+        results = [f.result() for f in futures]
+    loss, gradient = run(r, b, values, 1)
+    torch.testing.assert_close(sum(one for one, _ in results) / 2, loss, atol=1e-9, rtol=1e-9)
+    for rows, (_, own) in zip(shares, results, strict=True):
+        torch.testing.assert_close(own / 2, gradient[rows], atol=1e-9, rtol=1e-9)

@@ -31,6 +31,15 @@ EVERY = [
     "dapo+forking-tokens(rho=0.4)",
     "dapo+forking-tokens(rho=0.4, normalize='all')",
     "dr_grpo+reference-kl(beta=0.1)",
+    "dispo(pos_high=0.1, neg_low=0.1)+steer(min_weight=0.3)",
+    "grpo+clip-b(mu=0.2, side='both')",
+    "dapo+clip-v(mu=0.2, max_frac=0.2)",
+    "dapo+clip-v(mu=0.1, max_frac=1.0, side='both', legacy=True)",
+    "grpo+adaptive-clip(pivot=0.5)",
+    "dapo+redistribute-advantage(pivot=0.5)",
+    "grpo+token-group-average",
+    "dapo+adaptive-clip(legacy_sign=True)+redistribute-advantage(pivot=0.5)+token-group-average+adaptive-temperature",
+    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
     "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
 ]
 
@@ -168,7 +177,7 @@ def test_underscores_hyphens_and_numbers_are_read():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: grpo, dr_grpo, dapo, cispo, gspo"),
+        ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: grpo, dr_grpo, dapo, cispo, dispo, gspo"),
         ("grpo+ster", "unknown intervention 'ster'; did you mean 'steer'.*Valid names: clip-cov, kl-cov"),
         ("grpo+nothing-like-it", "unknown intervention 'nothing-like-it' Valid|unknown intervention"),
         ("steer", "a recipe's base comes first"),
@@ -179,7 +188,14 @@ def test_underscores_hyphens_and_numbers_are_read():
         ("grpo(clip_low=-0.1)", r"clip_low must be a number in \[0, 1\], got -0.1"),
         ("grpo(clip_low=True)", r"clip_low must be a number in \[0, 1\], got True"),
         ("grpo+steer(min_weight='much')", "min_weight must be a number"),
-        ("grpo+steer(0.3)", "every knob needs its name"),
+        ("grpo(0.3)", "grpo takes no knob by position; write name=value .clip_low"),
+        ("grpo+steer(0.3, min_weight=0.2)", "steer is given min_weight twice"),
+        ("grpo+forking-tokens(*[0.2])", "cannot read the knobs"),
+        ("hapo(tau=0.1)", "hapo takes no knobs; it stands for"),
+        ("cispo+adaptive-clip", "adaptive-clip moves the bounds of a PPO clip, and the base's surrogate is CISPO"),
+        ("gspo+redistribute-advantage", "redistribute-advantage needs the bounds of a PPO clip"),
+        ("grpo(clip_low=0.6)+adaptive-clip", "would widen clip_low=0.6 to 1.2"),
+        ("grpo+kl-cov+adaptive-clip", "kl-cov and adaptive-clip each bring a surrogate"),
         ("grpo+steer(min_weight=__import__('os'))", "cannot read the knobs"),
         ("grpo+steer(min_weight=0.3", "brackets do not match"),
         ("grpo++steer", "cannot read the part ''"),
@@ -212,7 +228,7 @@ class Doubling(Intervention):
     factor: float = 2.0
     seen: int = 0
 
-    def weigh(self, update, clipped, prepared):
+    def weigh(self, update, clip, prepared):
         return Weighting(weight=torch.full_like(update.advantages, self.factor))
 
     def observe(self, metrics, context):
@@ -273,6 +289,7 @@ def test_a_separable_recipe_gives_a_token_what_depends_on_it_alone(spec):
         "gspo",
         "grpo+forking-tokens(rho=0.4)",
         "dapo+steer(min_weight=0.3, scope='micro')",
+        "grpo+adaptive-clip(pivot=0.5, scope='micro')",
         "grpo+kl-cov(ratio=0.2, scope='micro')",
     ],
 )

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from entrokit.report import Summary
 from entrokit.rlvr import recipe, stages_of
+from entrokit.rlvr.intervention import implements
 
 
 class WarmUpProgress:
@@ -138,7 +139,7 @@ def explanation(name: str) -> Group:
     base = chosen.base
     table = Table("part", "stage", "what", title=str(chosen))
     table.add_row(Text(str(chosen.base_part)), "advantage", base.advantage.name)
-    owner = next((i.name for i in chosen.interventions if i.replace_surrogate() is not None), None)
+    owner = next((i.name for i in chosen.interventions if implements(i, "replace_surrogate")), None)
     replaced = f" (replaced by {owner}: {chosen.surrogate.name})" if owner else ""
     table.add_row("", "surrogate", base.surrogate.name + replaced)
     table.add_row("", "aggregation", base.aggregation)

@@ -16,6 +16,7 @@ from .advantages import (
     ReinforcePlusPlusBaselineAdvantage,
     RLOOAdvantage,
 )
+from .interventions.dispo import DISPO
 from .surrogates import CISPO, GSPO, PPOClip, Surrogate
 
 
@@ -64,6 +65,19 @@ def cispo(*, clip_low: float | None = None, clip_high: float = 4.0, std_eps: flo
     return Base(GRPOAdvantage(std_eps), CISPO(clip_low, clip_high), "token-mean")
 
 
+def dispo(
+    *,
+    pos_low: float = 0.2,
+    pos_high: float = 10.0,
+    neg_low: float = 1.0,
+    neg_high: float = 100.0,
+    correct: str = "advantage",
+    std_eps: float = 1e-6,
+) -> Base:
+    """DISPO (2602.00983): group mean and std, detached ratio with bounds for right and wrong, mean over tokens."""
+    return Base(GRPOAdvantage(std_eps), DISPO(pos_low, pos_high, neg_low, neg_high, correct), "token-mean")
+
+
 def gspo(*, clip_low: float = 3e-4, clip_high: float = 4e-4, std_eps: float = 1e-6) -> Base:
     """GSPO (2507.18071): group mean and std, clip on the sequence ratio, mean over rows of each row's mean."""
     return Base(GRPOAdvantage(std_eps), GSPO(clip_low, clip_high), "seq-mean-token-mean")
@@ -95,6 +109,7 @@ BASES: dict[str, Callable[..., Base]] = {
         dr_grpo,
         dapo,
         cispo,
+        dispo,
         gspo,
         rloo,
         reinforce_plus_plus,

@@ -1,4 +1,7 @@
-"""Recipe strings: ``base(knob=value)+intervention(knob=value)+...``, with errors that say what would be right."""
+"""Recipe strings: ``base(knob=value)+intervention(knob=value)+...``, with errors that say what would be right.
+
+Interventions also take their knobs by position, as their classes do: ``forking-tokens(0.2)``.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,18 @@ from typing import Any, TypeVar
 
 from .bases import BASES, Base
 from .intervention import Intervention
-from .interventions import INTERVENTIONS
+from .interventions import INTERVENTIONS, PRESETS
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One name of a recipe string and the knobs given to it."""
+    """One name of a recipe string and the knobs given to it, by name and by position."""
 
     name: str
     knobs: Mapping[str, Any]
+    values: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.knobs.items())
@@ -34,21 +38,27 @@ def parse(text: str) -> list[Part]:
     Raises:
         ValueError: an empty part, unbalanced brackets, or knobs that are not ``name=literal``.
     """
-    return [_parse_part(part, text) for part in _split(text)]
+    first, *rest = [_parse_part(part, text) for part in _split(text)]
+    preset = PRESETS.get(first.name.replace("_", "-"))
+    if preset is None:
+        return [first, *rest]
+    if first.knobs or first.values:
+        raise ValueError(
+            f"recipe {text!r}: {first.name} takes no knobs; it stands for {preset!r}, which you can change"
+        )
+    return [*parse(preset), *rest]
 
 
 def build_base(part: Part) -> Base:
     """The base that a part names; `ValueError` with the valid names and the nearest match otherwise."""
     factory = _lookup(part.name.replace("-", "_"), BASES, "base", INTERVENTIONS)
-    _check_knobs(part, factory)
-    return factory(**part.knobs)
+    return factory(**_knobs_of(part, factory))
 
 
 def build_intervention(part: Part) -> Intervention:
     """The intervention that a part names; `ValueError` with the valid names and the nearest match otherwise."""
     cls = _lookup(part.name.replace("_", "-"), INTERVENTIONS, "intervention", BASES)
-    _check_knobs(part, cls)
-    return cls(**part.knobs)
+    return cls(**_knobs_of(part, cls))
 
 
 def _split(text: str) -> list[str]:
@@ -79,15 +89,16 @@ def _parse_part(part: str, text: str) -> Part:
         return Part(name, {})
     try:
         call = ast.parse(f"f({rest.rstrip()[:-1]})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
-            raise ValueError("every knob needs its name")
+        if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
+            raise ValueError("not a list of knobs")
         knobs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        values = tuple(ast.literal_eval(value) for value in call.args)
     except (SyntaxError, ValueError) as error:
         raise ValueError(
             f"recipe {text!r}: cannot read the knobs of {name!r}: {rest.rstrip()[:-1]!r} ({error}); "
             "write them as name=number, name=True or name='word'"
         ) from None
-    return Part(name, knobs)
+    return Part(name, knobs, values)
 
 
 def _lookup(name: str, known: Mapping[str, Callable[..., T]], kind: str, other: Mapping[str, Any]) -> Callable[..., T]:
@@ -102,12 +113,20 @@ def _lookup(name: str, known: Mapping[str, Callable[..., T]], kind: str, other: 
     raise ValueError(f"recipe: unknown {kind} {name!r}{hint} Valid names: {', '.join(known)}")
 
 
-def _check_knobs(part: Part, target: Callable[..., Any]) -> None:
-    valid = list(inspect.signature(target).parameters)
+def _knobs_of(part: Part, target: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(target).parameters
+    by_position = [n for n, p in parameters.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    if len(part.values) > len(by_position):
+        allowed = f"at most {len(by_position)} knobs" if by_position else "no knob"
+        raise ValueError(f"recipe: {part.name} takes {allowed} by position; write name=value ({', '.join(parameters)})")
+    placed = dict(zip(by_position, part.values, strict=False))
     for knob in part.knobs:
-        if knob not in valid:
-            near = difflib.get_close_matches(knob, valid, n=1, cutoff=0.5)
+        if knob in placed:
+            raise ValueError(f"recipe: {part.name} is given {knob} twice, by position and by name")
+        if knob not in parameters:
+            near = difflib.get_close_matches(knob, parameters, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"recipe: {part.name} has no knob {knob!r}{hint} Valid knobs: {', '.join(valid) or 'none'}"
+                f"recipe: {part.name} has no knob {knob!r}{hint} Valid knobs: {', '.join(parameters) or 'none'}"
             )
+    return placed | dict(part.knobs)

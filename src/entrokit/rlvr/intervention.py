@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,10 +10,14 @@ from torch import Tensor
 
 from .context import Context
 from .rollouts import Rollouts
-from .surrogates import Surrogate
+from .surrogates import Clip, Surrogate
 from .update import Update
 
-SCOPES = ("generation", "micro")
+# Rows over which a batch-wide number is taken: the generation batch, one optimiser step, or one micro-batch.
+SCOPES = ("generation", "step", "micro")
+
+# Token ids ``[B, L]`` and next-token logits ``[B, V]`` to logits, as `transformers` calls a `LogitsProcessor`.
+LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class Intervention:
     A subclass is a dataclass whose fields are its knobs, with the paper's defaults, and whose functions live in the
     same file. Stages run in this order; DESIGN.md says what each one sees:
 
-    - `prepare` once per generation batch: scalars and ``[B, ...]`` columns that travel with the rows;
+    - `decode` before sampling, never in evaluation: a logits processor;
+    - `advantage` once per generation batch: advantages instead of, or made from, those so far;
+    - `prepare` once per generation batch (``scope="step"``: once per optimiser step, over its rows): scalars and
+      ``[B, ...]`` columns that travel with the rows;
     - `replace_surrogate` once: a surrogate of its own instead of the base's;
     - `weigh` and `penalty` for every micro-batch of every update;
     - `observe` after every optimiser step of training, never in evaluation.
@@ -45,7 +52,7 @@ class Intervention:
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
-    # Over which rows batch-wide numbers are taken: one of SCOPES.
+    # One of SCOPES.
     scope: str = "generation"
 
     @property
@@ -57,16 +64,28 @@ class Intervention:
         """
         return False
 
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        """Batch-wide thresholds, maxima and draws, from the behaviour policy's statistics."""
-        return {}
-
-    def replace_surrogate(self) -> Surrogate | None:
-        """The surrogate that this method's loss is defined with, where it is not free."""
+    def decode(self) -> LogitsProcessor | None:
+        """What acts on the logits of the next generation batch before the engine applies its temperature."""
         return None
 
-    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
-        """Weights and keeps of the policy loss; ``clipped [B, T]``: tokens that the surrogate's clip holds still."""
+    def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
+        """Advantages ``[B, T]`` from those of the base and the interventions before this one."""
+        return advantages
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        """Batch-wide thresholds, maxima and draws, from the behaviour policy's statistics of the scope's rows."""
+        return {}
+
+    def replace_surrogate(self, surrogate: Surrogate) -> Surrogate:
+        """The surrogate that this method's loss is defined with, made from the base's, where it is not free."""
+        return surrogate
+
+    def refuse(self, surrogate: Surrogate) -> str | None:
+        """Why this method makes no sense over a surrogate, or ``None``. Said when the recipe is built."""
+        return None
+
+    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+        """Weights and keeps of the policy loss. ``clip``: what the surrogate's clip does to these tokens."""
         return Weighting()
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor | None:
@@ -92,11 +111,17 @@ class Intervention:
 def stages_of(intervention: Intervention) -> list[str]:
     """Names of the stages that an intervention implements, in the order they run."""
     hooks = {
+        "decode": "decode",
+        "advantage": "advantage",
         "prepare": "prepare",
         "weight": "weigh",
         "surrogate": "replace_surrogate",
         "penalty": "penalty",
         "observe": "observe",
     }
-    own = type(intervention)
-    return [stage for stage, hook in hooks.items() if getattr(own, hook) is not getattr(Intervention, hook)]
+    return [stage for stage, hook in hooks.items() if implements(intervention, hook)]
+
+
+def implements(intervention: Intervention, hook: str) -> bool:
+    """Whether an intervention has a hook of its own."""
+    return getattr(type(intervention), hook) is not getattr(Intervention, hook)

@@ -5,14 +5,15 @@ It composes like a chain of gradient transformations and knows no engine:
     recipe("grpo+steer(min_weight=0.7)+forking-tokens(rho=0.2)")
     recipe("grpo", Steer(min_weight=0.7), ForkingTokens(rho=0.2))
 
-An engine calls, in this order: `Recipe.advantages` and `Recipe.prepare` once per generation batch, `Recipe.loss` for
+An engine calls, in this order: `Recipe.decode` before it samples to train, `Recipe.advantages` and `Recipe.prepare`
+once per generation batch, `Recipe.prepare_step` once it knows which rows an optimiser step takes, `Recipe.loss` for
 every micro-batch, `Recipe.observe` after every optimiser step of training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -22,10 +23,10 @@ from .aggregation import Totals, aggregate
 from .bases import Base
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
-from .intervention import Intervention
+from .intervention import Intervention, LogitsProcessor, implements
 from .rollouts import Rollouts
 from .stats import PolicyStats
-from .surrogates import Surrogate
+from .surrogates import Clip, Surrogate
 from .update import Update
 
 _KEPT_SHARE = "kept_share"
@@ -52,9 +53,13 @@ class Recipe:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"recipe {self}: {twice[0]} stands in it twice")
-        own = [i.name for i in self.interventions if i.replace_surrogate() is not None]
+        own = self._surrogate_owners
         if len(own) > 1:
-            raise ValueError(f"recipe {self}: {own[0]} and {own[1]} each bring a surrogate of their own; take one")
+            raise ValueError(f"recipe {self}: {own[0].name} and {own[1].name} each bring a surrogate; take one")
+        for i in self.interventions:
+            reason = i.refuse(self.base.surrogate if i in own else self.surrogate)
+            if reason is not None:
+                raise ValueError(f"recipe {self}: {reason}")
 
     def __str__(self) -> str:
         return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])
@@ -72,19 +77,62 @@ class Recipe:
     @property
     def surrogate(self) -> Surrogate:
         """The base's surrogate, or that of the intervention that is defined with one of its own."""
-        own = (i.replace_surrogate() for i in self.interventions)
-        return next((s for s in own if s is not None), self.base.surrogate)
+        return next((i.replace_surrogate(self.base.surrogate) for i in self._surrogate_owners), self.base.surrogate)
+
+    @property
+    def _surrogate_owners(self) -> list[Intervention]:
+        return [i for i in self.interventions if implements(i, "replace_surrogate")]
+
+    def decode(self) -> list[LogitsProcessor]:
+        """Logits processors for the next generation batch of training, in order; none in evaluation."""
+        return [processor for i in self.interventions if (processor := i.decode()) is not None]
+
+    @property
+    def decodes(self) -> list[str]:
+        """Names of the interventions that act while sampling."""
+        return [i.name for i in self.interventions if implements(i, "decode")]
 
     def advantages(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
         """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.train``."""
-        return self.base.advantage(rollouts, context or Context())
+        context = context or Context()
+        advantages = self.base.advantage(rollouts, context)
+        for intervention in self.interventions:
+            advantages = intervention.advantage(rollouts, advantages, context)
+        return torch.where(rollouts.train, advantages, 0.0)
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context | None = None) -> dict[str, Tensor]:
-        """Batch-wide scalars (0-dim) and ``[B, ...]`` columns, keyed ``intervention/name``."""
-        context = context or Context()
-        prepared = {
+        """Batch-wide scalars (0-dim) and ``[B, ...]`` columns of a generation batch, keyed ``intervention/name``."""
+        return self._prepare({"generation", "micro"}, rollouts, advantages, {}, context or Context())
+
+    def prepare_step(
+        self,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        prepared: Mapping[str, Tensor],
+        context: Context | None = None,
+    ) -> dict[str, Tensor]:
+        """What `prepare` gave for the rows of one optimiser step, and what interventions of ``scope="step"`` add."""
+        if not self.prepares_steps:
+            return dict(prepared)
+        return self._prepare({"step"}, rollouts, advantages, prepared, context or Context())
+
+    @property
+    def prepares_steps(self) -> bool:
+        """Whether `prepare_step` has anything to do."""
+        return any(i.scope == "step" for i in self.interventions)
+
+    def _prepare(
+        self,
+        scopes: set[str],
+        rollouts: Rollouts,
+        advantages: Tensor,
+        before: Mapping[str, Tensor],
+        context: Context,
+    ) -> dict[str, Tensor]:
+        prepared = dict(before) | {
             f"{i.name}/{key}": value
             for i in self.interventions
+            if i.scope in scopes
             for key, value in i.prepare(rollouts, advantages, context).items()
         }
         for key, value in prepared.items():
@@ -93,8 +141,11 @@ class Recipe:
                     f"{key}: prepare must give 0-dim tensors or one entry per row ({len(rollouts)}), "
                     f"got shape {list(value.shape)}; an engine shuffles and splits these with the rows"
                 )
-        keep = self._kept(_update(rollouts.behaviour, rollouts, advantages), prepared)
-        if keep is not None and all(i.scope == "generation" for i in self.interventions):
+        ready = {i.scope for i in self.interventions} <= (
+            {"generation", "step"} if "step" in scopes else {"generation"}
+        )
+        keep = self._kept(_update(rollouts.behaviour, rollouts, advantages, prepared)) if ready else None
+        if keep is not None:
             kept, trained = context.reduce(torch.stack([keep.sum(), rollouts.train.sum()]))
             prepared[_KEPT_SHARE] = kept / trained.clamp(min=1)
         return prepared
@@ -119,15 +170,16 @@ class Recipe:
         """
         prepared = prepared or {}
         totals = totals or Totals()
-        update = _update(current, rollouts, advantages)
+        update = _update(current, rollouts, advantages, prepared)
         surrogate = self.surrogate
-        clipped = surrogate.clipped(update) & update.train
+        clip = _clip(surrogate, update)
         loss, keep = surrogate.loss(update), update.train
         if rollouts.sampler_weight is not None:
             loss = loss * rollouts.sampler_weight
-        metrics = {"clipped_fraction": update.mean(clipped.float())}
+        metrics = {"clipped_fraction": update.mean(clip.silenced.float())}
+        metrics |= {f"{surrogate.name}/{k}": v for k, v in clip.metrics.items()}
         for intervention in self.interventions:
-            weighting = intervention.weigh(update, clipped, _own(intervention, prepared))
+            weighting = intervention.weigh(update, clip, _own(intervention, prepared))
             if weighting.weight is not None:
                 loss = loss * weighting.weight
             if weighting.keep is not None:
@@ -162,9 +214,9 @@ class Recipe:
         reasons = (i.cannot_act(updates_per_rollout) for i in self.interventions)
         return [reason for reason in reasons if reason is not None]
 
-    def _kept(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor | None:
-        clipped = self.surrogate.clipped(update)
-        keeps = [i.weigh(update, clipped, _own(i, prepared)).keep for i in self.interventions]
+    def _kept(self, update: Update) -> Tensor | None:
+        clip = _clip(self.surrogate, update)
+        keeps = [i.weigh(update, clip, _own(i, update.prepared)).keep for i in self.interventions]
         present = [k for k in keeps if k is not None]
         return torch.stack(present).all(0) & update.train if present else None
 
@@ -178,6 +230,8 @@ class Recipe:
 
 def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
     """A recipe from a string, from a base's name and intervention objects, or both; a `Recipe` stays as it is.
+
+    A name of `PRESETS` in front stands for its whole recipe string.
 
     Raises:
         ValueError: an unknown name (with the valid ones and the nearest match) or a knob out of its range.
@@ -193,15 +247,21 @@ def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
     return Recipe(Part(first.name.replace("-", "_"), first.knobs), build_base(first), named + interventions)
 
 
-def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor) -> Update:
-    train = rollouts.train
-    reference = rollouts.reference_logp
+def _clip(surrogate: Surrogate, update: Update) -> Clip:
+    clip = surrogate.clip(update)
+    return replace(clip, silenced=clip.silenced & update.train)
+
+
+def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor, prepared: Mapping[str, Tensor]) -> Update:
+    train, reference, correct = rollouts.train, rollouts.reference_logp, rollouts.correct
     return Update(
         current=stats.masked(train),
         behaviour=rollouts.behaviour.masked(train),
         advantages=torch.where(train, advantages, 0.0),
         train=train,
         reference_logp=None if reference is None else torch.where(train, reference, 0.0),
+        correct=None if correct is None else correct[:, None],
+        prepared=prepared,
     )
 
 

@@ -25,6 +25,7 @@ class Rollouts:
         group: ``[B]`` int64, which prompt a completion answers.
         reward: ``[B]`` float, NaN where no reward function could score the completion.
         behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``attention``.
+        correct: ``[B]`` bool, completions whose answer is right.
         truncated: ``[B]`` bool, completions cut off by the length limit.
         reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
         sampler_weight: ``[B, T]`` float, importance weight of the trainer's policy against the engine that really
@@ -40,6 +41,7 @@ class Rollouts:
     group: Tensor
     reward: Tensor
     behaviour: PolicyStats
+    correct: Tensor | None = None
     truncated: Tensor | None = None
     reference_logp: Tensor | None = None
     sampler_weight: Tensor | None = None
@@ -60,6 +62,8 @@ class Rollouts:
                 ~torch.isfinite(value) & self.attention,
                 "is NaN or infinite at a real token",
             )
+        if self.correct is not None:
+            _check("correct", self.correct, per_row, "bool")
         if self.truncated is not None:
             _check("truncated", self.truncated, per_row, "bool")
         if self.reference_logp is not None:

@@ -6,7 +6,8 @@ ratio is ``r = exp(log_prob - old_log_prob)``. The log-ratio is clamped to ±20 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
@@ -34,7 +35,7 @@ def ppo_clip_loss(
 
     Sources: PPO (arXiv 1707.06347), dual clip (1912.09729), clip-higher (DAPO, 2503.14476).
     """
-    return _clipped_loss(_ratio(log_prob, old_log_prob), advantages, clip_low, clip_high, dual_clip)
+    return clipped_loss(_ratio(log_prob, old_log_prob), advantages, clip_low, clip_high, dual_clip)
 
 
 def cispo_loss(
@@ -69,7 +70,7 @@ def gspo_loss(
     gradient reaches each token. ``mask``: ``[B, T]`` bool.
     """
     s = _sequence_ratio(log_prob, old_log_prob, mask).detach()
-    return _clipped_loss(s * (log_prob - log_prob.detach()).exp(), advantages, clip_low, clip_high, None)
+    return clipped_loss(s * (log_prob - log_prob.detach()).exp(), advantages, clip_low, clip_high, None)
 
 
 def _ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
@@ -83,32 +84,55 @@ def _sequence_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Ten
     return mean.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
 
 
-def _clipped_loss(
-    ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float, dual_clip: float | None
+def clipped_loss(
+    ratio: Tensor, advantages: Tensor, clip_low: float | Tensor, clip_high: float | Tensor, dual_clip: float | None
 ) -> Tensor:
-    loss = torch.max(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip_low, 1.0 + clip_high))
+    """PPO's loss from ratios ``[B, T]``; see `ppo_clip_loss`. Bounds may differ from token to token."""
+    lower, upper = (
+        torch.as_tensor(x, dtype=ratio.dtype, device=ratio.device) for x in (1.0 - clip_low, 1.0 + clip_high)
+    )
+    loss = torch.max(-advantages * ratio, -advantages * ratio.clamp(lower, upper))
     if dual_clip is None:
         return loss
     return torch.where(advantages < 0, torch.min(-advantages * dual_clip, loss), loss)
 
 
-def _outside(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+def outside(ratio: Tensor, advantages: Tensor, clip_low: float | Tensor, clip_high: float | Tensor) -> Tensor:
     """Where the clip has taken the gradient away: the update already went further than it may."""
     return ((advantages > 0) & (ratio > 1.0 + clip_high)) | ((advantages < 0) & (ratio < 1.0 - clip_low))
 
 
+@dataclass(frozen=True)
+class Clip:
+    """What a surrogate's clip does to the tokens of an update.
+
+    Attributes:
+        silenced: ``[B, T]`` bool, tokens whose gradient it has taken away.
+        low, high: the ratio of a token is held in ``[1 - low, 1 + high]``, numbers or ``[B, T]``; None where the
+            surrogate does not bound each token's own ratio.
+        metrics: 0-dim tensors, logged under the surrogate's name.
+    """
+
+    silenced: Tensor
+    low: float | Tensor | None = None
+    high: float | Tensor | None = None
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 class Surrogate(Protocol):
-    """Stage `surrogate`: the loss of each token, and which tokens its clip holds still.
+    """Stage `surrogate`: the loss of each token, and what its clip does.
 
     ``separable``: both depend on the current statistics of no other token.
     """
 
     name: ClassVar[str]
-    separable: ClassVar[bool]
+
+    @property
+    def separable(self) -> bool: ...
 
     def loss(self, update: Update) -> Tensor: ...
 
-    def clipped(self, update: Update) -> Tensor: ...
+    def clip(self, update: Update) -> Clip: ...
 
 
 @dataclass(frozen=True)
@@ -121,8 +145,8 @@ class PolicyGradient:
     def loss(self, update: Update) -> Tensor:
         return -update.advantages * update.ratio
 
-    def clipped(self, update: Update) -> Tensor:
-        return torch.zeros_like(update.train)
+    def clip(self, update: Update) -> Clip:
+        return Clip(torch.zeros_like(update.train))
 
 
 @dataclass(frozen=True)
@@ -141,10 +165,11 @@ class PPOClip:
         check_range(self, "dual_clip", 1.0, open_low=True, optional=True)
 
     def loss(self, update: Update) -> Tensor:
-        return _clipped_loss(update.ratio, update.advantages, self.clip_low, self.clip_high, self.dual_clip)
+        return clipped_loss(update.ratio, update.advantages, self.clip_low, self.clip_high, self.dual_clip)
 
-    def clipped(self, update: Update) -> Tensor:
-        return _outside(update.ratio, update.advantages, self.clip_low, self.clip_high)
+    def clip(self, update: Update) -> Clip:
+        silenced = outside(update.ratio, update.advantages, self.clip_low, self.clip_high)
+        return Clip(silenced, self.clip_low, self.clip_high)
 
 
 @dataclass(frozen=True)
@@ -169,8 +194,8 @@ class CISPO:
             clip_high=self.clip_high,
         )
 
-    def clipped(self, update: Update) -> Tensor:
-        return torch.zeros_like(update.train)
+    def clip(self, update: Update) -> Clip:
+        return Clip(torch.zeros_like(update.train))
 
 
 @dataclass(frozen=True)
@@ -196,6 +221,6 @@ class GSPO:
             clip_high=self.clip_high,
         )
 
-    def clipped(self, update: Update) -> Tensor:
+    def clip(self, update: Update) -> Clip:
         s = _sequence_ratio(update.current.logp, update.behaviour.logp, update.train)
-        return _outside(s, update.advantages, self.clip_low, self.clip_high)
+        return Clip(outside(s, update.advantages, self.clip_low, self.clip_high))

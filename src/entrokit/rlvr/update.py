@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -24,6 +25,8 @@ class Update:
         advantages: ``[B, T]``.
         train: ``[B, T]`` bool, the tokens that count.
         reference_logp: ``[B, T]`` or None.
+        correct: ``[B, 1]`` bool or None, completions that are right.
+        prepared: what `Recipe.prepare` gave for these rows, keyed ``intervention/name``.
     """
 
     current: PolicyStats
@@ -31,6 +34,8 @@ class Update:
     advantages: Tensor
     train: Tensor
     reference_logp: Tensor | None = None
+    correct: Tensor | None = None
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def log_ratio(self) -> Tensor:

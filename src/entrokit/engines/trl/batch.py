@@ -11,6 +11,8 @@ from torch import Tensor
 
 from entrokit.rlvr import PolicyStats, Rollouts
 
+REWARD_OF_A_RIGHT_ANSWER = 1.0
+
 
 @dataclass(frozen=True)
 class GenerationBatch:
@@ -56,6 +58,7 @@ def rollouts_of(
         group=(first_row + torch.arange(len(tokens), device=tokens.device)) // per_prompt,
         reward=reward,
         behaviour=behaviour.masked(attention),
+        correct=reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6,
         truncated=~ends.any(1),
         reference_logp=output.get("ref_per_token_logps"),
         sampler_weight=None if weight is None else weight.expand(tokens.shape),

@@ -45,7 +45,7 @@ _HONOURED = {
 }
 
 _MAPPED = {
-    "loss_type": "the recipe's base: `grpo`, `dr_grpo`, `dapo`, `cispo`",
+    "loss_type": "the recipe's base: `grpo`, `dr_grpo`, `dapo`, `cispo` (`dispo` is normalised as `dapo`)",
     "epsilon": "the base's knob `clip_low`",
     "epsilon_high": "the base's knob `clip_high` (`cispo`: TRL's bound is `1 + clip_high`)",
     "delta": "TRL's two-sided clip has no counterpart; the base's knob `dual_clip` bounds negative advantages instead",
@@ -75,6 +75,8 @@ _REFUSED = {
     "cast_lm_head_to_fp32": "statistics are summed in float32 whatever the head multiplies in",
 }
 
+_OTHER_SAMPLERS = ("use_vllm", "use_transformers_paged", "use_transformers_continuous_batching")
+
 OPTIONS: dict[str, Option] = {
     **{n: Option("honoured", kind) for kind, names in _HONOURED.items() for n in names.split()},
     **{n: Option("mapped", note) for n, note in _MAPPED.items()},
@@ -95,6 +97,12 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
     for name in _REFUSED:
         if name in given:
             raise ValueError(f"GRPOConfig({name}={given[name]!r}) conflicts with recipe '{chosen}': {_REFUSED[name]}")
+    for name in _OTHER_SAMPLERS:
+        if chosen.decodes and getattr(args, name, False):
+            raise ValueError(
+                f"GRPOConfig({name}=True) conflicts with recipe '{chosen}': {chosen.decodes[0]} acts on the logits "
+                "while sampling, which only transformers' own generate lets it do; drop one of the two"
+            )
     chosen = _with_reference(given, chosen)
     for name, value in implied(chosen).items():
         if name in given and given[name] != value:

@@ -1,9 +1,10 @@
 """TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``.
 
-TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoints, logging); five seams are overridden:
+TRL keeps doing what it does (generation, vLLM, rewards, accumulation, checkpoints, logging); six seams are overridden:
 
 - per-token statistics: through the LM head without logits, all that the recipe needs from one forward;
 - rewards: the gathered table is kept for the recipe's advantages;
+- sampling: logits processors of the recipe, in training only;
 - generation: behaviour statistics, advantages and prepared columns join the batch, shuffled and split with its rows;
 - the loss: the recipe's, normalised as TRL normalises;
 - the optimiser step: controllers observe it, in training only.
@@ -26,17 +27,17 @@ from trl import GRPOConfig, GRPOTrainer
 from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 
-from .batch import GenerationBatch, rollouts_of
+from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, rollouts_of
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
 from .options import resolve
 from .reference import frozen_copy_for_reference
 from .rewards import explained
+from .sampling import sampling_with
 
 _COLUMN = "entrokit_rollouts/"
 _PREPARED = "entrokit_prepared/"
 _STATE_FILE = "entrokit_recipe.pt"
-_REWARD_OF_A_RIGHT_ANSWER = 1.0
 
 
 class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -136,8 +137,10 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return result
 
     def _generate(self, prompts: list[Any]) -> Any:
+        processors = self.recipe.decode() if self.model.training else []
         try:
-            return super()._generate(prompts)
+            with sampling_with(self.accelerator.unwrap_model(self.model_wrapped), processors):
+                return super()._generate(prompts)
         except RuntimeError as error:
             if "probability tensor contains" not in str(error):
                 raise
@@ -193,6 +196,36 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._on_generation(batch)
         return output
 
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.recipe.prepares_steps and not self.model.training:
+            self._prepare_steps([inputs])
+        elif self.recipe.prepares_steps and self._buffered_inputs is not before:
+            # `inputs` is one of these very dicts, so it gains the new columns too.
+            self._prepare_steps(self._buffered_inputs)
+        return inputs
+
+    def _prepare_steps(self, parts: list[dict[str, Any]]) -> None:
+        """Adds to the micro-batches of every optimiser step what the recipe takes over that step's rows.
+
+        A step that spans generation batches is taken apart at their border: later completions do not exist yet.
+        """
+        size = self.args.gradient_accumulation_steps if self.model.training else 1
+        context = self._context()
+        for start in range(0, len(parts), size):
+            step = parts[start : start + size]
+            rollouts = Rollouts.from_columns(_joined(step, _COLUMN))
+            advantages = torch.cat([part["advantages"] for part in step])
+            before = _joined(step, _PREPARED)
+            prepared = self.recipe.prepare_step(rollouts, advantages, before, context)
+            sizes = [len(part["advantages"]) for part in step]
+            for name in prepared.keys() - before.keys():
+                value = prepared[name]
+                pieces = torch.split(value, sizes) if value.dim() else [value] * len(step)
+                for part, piece in zip(step, pieces, strict=True):
+                    part[_PREPARED + name] = piece
+
     def _own_rewards(self, rows: int) -> Tensor:
         """Weighted sum of the reward functions for this process's rows; NaN where none of them could score."""
         assert self._reward_table is not None
@@ -214,7 +247,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """pass@k of this batch: a completion is right if its reward is at least 1."""
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
-        right = self.accelerator.gather((rollouts.reward >= _REWARD_OF_A_RIGHT_ANSWER - 1e-6).int())
+        right = self.accelerator.gather((rollouts.reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6).int())
         counts = right.view(-1, attempts).sum(1).tolist()
         for k in sorted({1, 4, 16, attempts}):
             if k <= attempts:
@@ -317,6 +350,12 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         path = None if checkpoint is None else os.path.join(checkpoint, _STATE_FILE)
         if path is not None and os.path.exists(path):
             self.recipe.load_state_dict(torch.load(path, weights_only=True))
+
+
+def _joined(parts: list[dict[str, Any]], prefix: str) -> dict[str, Tensor]:
+    """Columns under a prefix, concatenated; scalars are the same in every part."""
+    tables = [_strip(part, prefix) for part in parts]
+    return {k: torch.cat([t[k] for t in tables]) if v.dim() else v for k, v in tables[0].items()}
 
 
 def _strip(inputs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:

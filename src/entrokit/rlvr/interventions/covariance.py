@@ -28,7 +28,7 @@ from ..context import Context
 from ..intervention import SCOPES, Intervention, Weighting
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
-from ..surrogates import PolicyGradient, Surrogate
+from ..surrogates import Clip, PolicyGradient, Surrogate
 from ..update import Update
 
 
@@ -101,7 +101,7 @@ def top_covariance(covariance: Tensor, mask: Tensor, *, ratio: float = 2e-3, con
 
 @dataclass
 class ClipCov(Intervention):
-    """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (generation, or micro as the official code)."""
+    """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (micro is the official code's)."""
 
     name: ClassVar[str] = "clip-cov"
     ratio: float = 2e-4
@@ -116,7 +116,7 @@ class ClipCov(Intervention):
 
     @property
     def separable(self) -> bool:
-        return self.scope == "generation"
+        return self.scope != "micro"
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
@@ -127,22 +127,22 @@ class ClipCov(Intervention):
         limits = {"ratio": self.ratio, "low": self.low, "high": self.high}
         return {"chosen": draw_clip_cov(covariance, rollouts.train, context=context, **limits)}
 
-    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         if self.scope == "micro":
             covariance = token_covariance(update.current.logp, update.advantages, update.train)
             generator = torch.Generator().manual_seed(int(prepared["seed"]))
-            pool = update.train & ~clipped
+            pool = update.train & ~clip.silenced
             context = Context(generator=generator)
             chosen = _draw(covariance, update.train, pool, self.ratio, self.low, self.high, context)
         else:
-            chosen = prepared["chosen"] & update.train & ~clipped
+            chosen = prepared["chosen"] & update.train & ~clip.silenced
         weight = (~chosen).to(update.advantages.dtype)
         return Weighting(weight=weight, metrics={"chosen_fraction": update.mean(chosen.float())})
 
 
 @dataclass
 class KLCov(Intervention):
-    """KL-Cov. Knobs: `ratio` (k), `coef` (β), `scope` (generation, or micro as the official code)."""
+    """KL-Cov. Knobs: `ratio` (k), `coef` (β), `scope` (generation, step, or micro as the official code)."""
 
     name: ClassVar[str] = "kl-cov"
     ratio: float = 2e-3
@@ -156,7 +156,7 @@ class KLCov(Intervention):
 
     @property
     def separable(self) -> bool:
-        return self.scope == "generation"
+        return self.scope != "micro"
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
@@ -164,7 +164,7 @@ class KLCov(Intervention):
         covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
         return {"chosen": top_covariance(covariance, rollouts.train, ratio=self.ratio, context=context)}
 
-    def replace_surrogate(self) -> Surrogate:
+    def replace_surrogate(self, surrogate: Surrogate) -> Surrogate:
         return PolicyGradient()
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ from ..intervention import SCOPES, Intervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..quantiles import masked_quantile
 from ..rollouts import Rollouts
+from ..surrogates import Clip
 from ..update import Update
 
 RULES = ("quantile", "topk")
@@ -77,21 +78,6 @@ def high_entropy_mask(
     return mask & ~keep if invert else keep
 
 
-def fork_temperature(logits: Tensor, *, threshold: float = 0.672, high: float = 1.0, low: float = 1.0) -> Tensor:
-    """Decoding-time variant (Eq. 5): probabilities at temperature ``high`` where ``H > threshold``, else ``low``.
-
-    Args:
-        logits: ``[..., V]``; H is measured at temperature 1.
-
-    Returns:
-        Probabilities ``[..., V]``.
-    """
-    from entrokit.distributions import entropy
-
-    fork = entropy(logits, from_logits=True) > threshold
-    return torch.softmax(logits / torch.where(fork, high, low)[..., None], -1)
-
-
 def entropy_overlap(entropy_a: Tensor, entropy_b: Tensor, mask: Tensor, *, rho: float = 0.2) -> float:
     """Share of model a's top-``rho`` tokens that are also model b's, on the same tokens; in [0, 1]."""
     top_a = high_entropy_mask(entropy_a, mask, rho=rho, rule="topk")
@@ -102,7 +88,7 @@ def entropy_overlap(entropy_a: Tensor, entropy_b: Tensor, mask: Tensor, *, rho: 
 @dataclass
 class ForkingTokens(Intervention):
     """Forking tokens. Knobs: `rho` (ρ), `rule`, `normalize` (kept or all), `invert` (the paper's lowest-80 % ablation),
-    `scope` (of τ: generation, or micro; `topk` counts within the micro-batch).
+    `scope` (of τ: generation, step or micro; `topk` counts within the micro-batch).
     """
 
     name: ClassVar[str] = "forking-tokens"
@@ -119,7 +105,7 @@ class ForkingTokens(Intervention):
         check_choice(self, "normalize", NORMALIZERS)
         check_choice(self, "scope", SCOPES)
         check_bool(self, "invert")
-        if self.rule == "topk" and self.scope == "generation":
+        if self.rule == "topk" and self.scope != "micro":
             raise ValueError(
                 "forking-tokens: rule='topk' counts tokens within a micro-batch and has no batch-wide threshold; "
                 "add scope='micro', or use rule='quantile'"
@@ -128,7 +114,7 @@ class ForkingTokens(Intervention):
     @property
     def separable(self) -> bool:
         # Tokens that leave the denominator change what the others of their row are divided by.
-        return self.scope == "generation" and self.normalize == "all"
+        return self.scope != "micro" and self.normalize == "all"
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
@@ -136,7 +122,7 @@ class ForkingTokens(Intervention):
         entropy = rollouts.behaviour.require("entropy", self.name)
         return {"threshold": entropy_threshold(entropy, rollouts.train, rho=self.rho, context=context)}
 
-    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         entropy = update.current.require("entropy", self.name)
         keep = high_entropy_mask(
             entropy,

@@ -36,7 +36,9 @@ from ..knobs import check_bool, check_choice, check_range
 from ..quantiles import masked_quantile
 from ..rollouts import Rollouts
 from ..stats import PolicyStats
+from ..surrogates import Clip
 from ..update import Update
+from .entropy_discriminator import expected_discriminator
 
 FORMS = ("theorem", "released", "exact")
 MAPPINGS = ("exp", "linear")
@@ -75,7 +77,7 @@ def entropy_change(
             C = stats.require("collision", "steer (exact)").detach()
             W = stats.require("weighted_surprise", "steer (exact)").detach()
             ratio = (log_prob - old_log_prob).clamp(-20, 20).exp()
-            omega = -advantages * ratio * (pi * surprise - (W + H * C))
+            omega = -advantages * ratio * (pi * surprise - expected_discriminator(H, C, W))
         else:
             raise ValueError(f"steer: unknown form {form!r}; valid names are {list(FORMS)}")
         if clipped is not None:
@@ -132,7 +134,7 @@ def size_extent(
 @dataclass
 class Steer(Intervention):
     """STEER. Knobs: `min_weight` (λ_min), `max_weight` (linear only), `form`, `mapping`, `floor`, `iclip` (I_clip),
-    `scale_quantile` (1 is the paper's maximum), `scope` (of the scale: generation, or micro as the official code).
+    `scale_quantile` (1 is the paper's maximum), `scope` (of the scale; micro is the official code's).
     """
 
     name: ClassVar[str] = "steer"
@@ -162,7 +164,7 @@ class Steer(Intervention):
 
     @property
     def separable(self) -> bool:
-        return self.scope == "generation"
+        return self.scope != "micro"
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
@@ -172,14 +174,14 @@ class Steer(Intervention):
         low, high = self._extent(omega, rollouts.train, context)
         return {"low": low, "high": high}
 
-    def weigh(self, update: Update, clipped: Tensor, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         omega = entropy_change(
             update.current,
             update.behaviour.logp,
             update.advantages,
             update.train,
             form=self.form,
-            clipped=clipped if self.iclip else None,
+            clipped=clip.silenced if self.iclip else None,
         )
         if self.scope == "micro":
             extent = self._extent(omega, update.train, Context())

@@ -1,0 +1,138 @@
+"""DISPO: a detached importance weight with four bounds, two for right and two for wrong completions.
+
+DISPO: Enhancing Training Efficiency and Stability in Reinforcement Learning for LLM Mathematical Reasoning
+(arXiv 2602.00983). With r = π/π_old and sg the stop-gradient, the loss per token is
+
+    -sg(clip(r, 1 - pos_low, 1 + pos_high)) A log π   where the completion is right,
+    -sg(clip(r, 1 - neg_low, 1 + neg_high)) A log π   where it is wrong,
+
+averaged over the batch's tokens. No token loses its gradient. Only the gradient has a meaning: the loss's value is no
+surrogate of the return. All bounds equal in pairs is CISPO; with r = 1 everything is the policy gradient.
+
+No official code was found: the default bounds come from one third-party implementation (sheet), and "right" is read as
+A > 0 (``correct="reward"`` takes the completion's own verdict).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..knobs import check_choice, check_range
+from ..surrogates import Clip
+from ..update import LOG_RATIO_LIMIT, Update
+
+CORRECT = ("advantage", "reward")
+
+
+def dispo_loss(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantages: Tensor,
+    *,
+    pos_clip: tuple[float, float] = (0.2, 10.0),
+    neg_clip: tuple[float, float] = (1.0, 100.0),
+    correct: Tensor | None = None,
+) -> Tensor:
+    """Loss per token ``[B, T]``, differentiable in ``log_prob`` alone.
+
+    Args:
+        log_prob, old_log_prob, advantages: ``[B, T]``.
+        pos_clip, neg_clip: (ε_low, ε_high) for right and wrong; ε_low >= 1 leaves the lower side open.
+        correct: bool, broadcasts to ``[B, T]``; ``advantages > 0`` by default.
+    """
+    ratio = (log_prob - old_log_prob).detach().clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
+    right = advantages > 0 if correct is None else correct.expand(advantages.shape)
+    return -_bounded(ratio, right, pos_clip, neg_clip) * advantages * log_prob
+
+
+def dispo_regimes(
+    ratio: Tensor,
+    right: Tensor,
+    mask: Tensor,
+    *,
+    pos_clip: tuple[float, float] = (0.2, 10.0),
+    neg_clip: tuple[float, float] = (1.0, 100.0),
+    entropy: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """What happens in the paper's four regimes, as 0-dim tensors; 0 for a regime without tokens.
+
+    Keys ``<right|wrong>_<above|below>_<share|clipped|weight|entropy>``: above and below say on which side of 1 the
+    ratio is; share of the masked tokens in the regime, share of them clipped, their mean weight and mean entropy
+    (nats, if given).
+    """
+    weight = _bounded(ratio, right, pos_clip, neg_clip)
+    total = mask.sum().clamp(min=1)
+    metrics = {}
+    for side, of_side in (("right", right), ("wrong", ~right)):
+        for where, there in (("above", ratio > 1), ("below", ratio < 1)):
+            regime = mask & of_side & there
+            count = regime.sum().clamp(min=1)
+            values = {"clipped": (weight != ratio).to(ratio.dtype), "weight": weight, "entropy": entropy}
+            metrics[f"{side}_{where}_share"] = regime.sum() / total
+            metrics |= {
+                f"{side}_{where}_{name}": torch.where(regime, value, 0.0).sum() / count
+                for name, value in values.items()
+                if value is not None
+            }
+    return metrics
+
+
+def _bounded(ratio: Tensor, right: Tensor, pos_clip: tuple[float, float], neg_clip: tuple[float, float]) -> Tensor:
+    pos, neg = (ratio.clamp(max(0.0, 1.0 - low), 1.0 + high) for low, high in (pos_clip, neg_clip))
+    return torch.where(right, pos, neg)
+
+
+@dataclass(frozen=True)
+class DISPO:
+    """`dispo_loss` as a surrogate. Its bounds hold weights and silence no token.
+
+    ``correct``: what counts as right, the sign of the advantage or the completion's reward (`Rollouts.correct`).
+    """
+
+    name: ClassVar[str] = "DISPO"
+    pos_low: float = 0.2
+    pos_high: float = 10.0
+    neg_low: float = 1.0
+    neg_high: float = 100.0
+    correct: str = "advantage"
+
+    def __post_init__(self) -> None:
+        for name in ("pos_low", "pos_high", "neg_low", "neg_high"):
+            check_range(self, name, 0.0)
+        check_choice(self, "correct", CORRECT)
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    def loss(self, update: Update) -> Tensor:
+        return dispo_loss(
+            update.current.logp,
+            update.behaviour.logp,
+            update.advantages,
+            pos_clip=(self.pos_low, self.pos_high),
+            neg_clip=(self.neg_low, self.neg_high),
+            correct=self._right(update),
+        )
+
+    def clip(self, update: Update) -> Clip:
+        metrics = dispo_regimes(
+            update.ratio.detach(),
+            self._right(update),
+            update.train & (update.advantages != 0),
+            pos_clip=(self.pos_low, self.pos_high),
+            neg_clip=(self.neg_low, self.neg_high),
+            entropy=None if update.current.entropy is None else update.current.entropy.detach(),
+        )
+        return Clip(torch.zeros_like(update.train), metrics=metrics)
+
+    def _right(self, update: Update) -> Tensor:
+        if self.correct == "advantage":
+            return update.advantages > 0
+        if update.correct is None:
+            raise ValueError("dispo(correct='reward'): the engine handed over no verdicts (Rollouts.correct)")
+        return update.correct.expand(update.advantages.shape)

@@ -7,7 +7,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEMO_RECIPES = "grpo" "grpo+kl-cov(ratio=0.1)" "grpo+steer(min_weight=0.1, scale_quantile=0.9)"
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-parity lint format bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
@@ -15,6 +15,9 @@ demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a tab
 
 test: $(VENV)/dev.stamp  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
+	OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .
@@ -30,11 +33,15 @@ bench: $(VENV)/dev.stamp  ## every benchmark, as ratios to a named peer
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-verl build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt scripts/environment.py
 	$(PYTHON) scripts/environment.py $(VENV) trl,report
+	@touch $@
+
+$(VENV)-verl/stamp: pyproject.toml constraints-verl.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py $(VENV)-verl verl,dev constraints-verl.txt
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt scripts/environment.py

@@ -1,6 +1,6 @@
 """Makes the virtual environment that `make` uses. Needs nothing but Python 3.11 or newer.
 
-    python scripts/environment.py VENV EXTRAS
+    python scripts/environment.py VENV EXTRAS [CONSTRAINTS]
 
 Torch comes first, by its pinned version. On Linux without an NVIDIA GPU only a CPU build may be installed: if what pip
 would take is a CUDA build of several gigabytes, PyTorch's own CPU index is used where it answers.
@@ -23,7 +23,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def main(folder: str, extras: str) -> None:
+def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
     if sys.version_info < (3, 11):
         sys.exit(f"entrokit needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.11")
     start = time.monotonic()
@@ -32,12 +32,12 @@ def main(folder: str, extras: str) -> None:
         print(f"making {where}", flush=True)
         venv.create(where, with_pip=True, clear=True)
     pip = [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    torch = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
+    torch = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
     if not installed(where):
         print(f"installing {torch}", flush=True)
         run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
     print(f"installing entrokit[{extras}]", flush=True)
-    run([*pip, "install", "--quiet", "--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{extras}]"])
+    run([*pip, "install", "--quiet", "--constraint", str(constraints), "--editable", f"{ROOT}[{extras}]"])
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -76,6 +76,6 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:3], *(ROOT / name for name in sys.argv[3:]))

@@ -109,6 +109,25 @@ def test_forking_tokens_equal_top_entropy_quantile(checkpoint, config, task):
         torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
+def test_gspo_equals_importance_sampling_of_the_sequence(checkpoint, config, task):
+    options = {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.02, "epsilon_high": 0.03}
+    spec = "gspo(clip_low=0.02, clip_high=0.03, std_eps=1e-4)"
+    theirs, ours = pair(checkpoint, config, task, options, spec)
+    their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
+    their_inputs.setdefault("old_per_token_logps", our_inputs["entrokit_rollouts/behaviour_logp"])
+    for trainer in (theirs, ours):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for p in trainer.model.parameters():
+                p.add_(0.05 * torch.randn_like(p))
+    their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
+    our_loss, our_gradients = step(ours, our_inputs, 1, 0)
+    assert 0 < ours._metrics["train"]["clip_ratio/region_mean"][-1] < 1
+    torch.testing.assert_close(our_loss, their_loss, atol=1e-6, rtol=1e-6)
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
 def test_the_correction_for_another_sampler_multiplies_the_loss_as_in_trl(checkpoint, config, task):
     theirs, ours = pair(checkpoint, config, task, BASES["dapo"])
     their_inputs, our_inputs = scored(theirs, task), scored(ours, task)

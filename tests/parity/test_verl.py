@@ -14,7 +14,7 @@ pytest.importorskip("verl.trainer.ppo.core_algos", reason="verl needs its own en
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
 from verl.workers.config import ActorConfig, PolicyLossConfig
 
-from entrokit.rlvr import PolicyStats, Rollouts, Totals, recipe
+from entrokit.rlvr import PolicyStats, Rollouts, Totals, recipe, rloo_advantages
 
 ROWS, LENGTH = 12, 9
 AGGREGATIONS = {
@@ -177,3 +177,28 @@ def test_advantage_estimators(name, base, options, seed):
         warnings.simplefilter("error")
         mine = recipe(base).advantages(rollouts)
     torch.testing.assert_close(mine, found * rollouts.train, atol=1e-6, rtol=1e-6)
+
+
+def test_an_empty_row_leaves_verl_s_denominator_and_not_ours():
+    rollouts, new, advantages = batch(12)
+    train = rollouts.train.clone()
+    train[0] = False
+    rollouts = Rollouts.from_columns(rollouts.columns() | {"train": train})
+    options = {"clip_ratio_low": 1.0, "clip_ratio_high": 9.0, "clip_ratio_c": 1e9}
+    b = (rollouts, new, advantages * train)
+    loss, gradient = ours("dr_grpo(clip_low=1.0, clip_high=9.0, dual_clip=None)", *b)
+    their_loss, their_gradient = theirs("vanilla", *b, "seq-mean-token-sum-norm", **options)
+    assert_same((loss * ROWS, gradient * ROWS), (their_loss * (ROWS - 1), their_gradient * (ROWS - 1)))
+
+
+def test_a_group_of_one_under_rloo():
+    reward, mask = torch.tensor([[0.0, 0.7]], dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    index = np.array(["0"], dtype=object)
+    loop, vectorised = (
+        get_adv_estimator_fn(name)(token_level_rewards=reward, response_mask=mask, index=index, config={})[0]
+        for name in ("rloo", "rloo_vectorized")
+    )
+    assert loop[0, 0].item() == pytest.approx(0.7)
+    assert vectorised[0, 0].item() == pytest.approx(0.0)
+    with pytest.warns(UserWarning, match="a group of one"):
+        assert rloo_advantages(reward.sum(1), torch.zeros(1, dtype=torch.long)).item() == 0

@@ -1,5 +1,6 @@
-"""Floor 7: recipes side by side on the pocket policy (or any other), over seeds."""
+"""Floor 7: recipes side by side, on the pocket policy (or any other) and on a tabular one, over seeds."""
 
 from .compare import compare, folder_name
+from .tabular import TabularCourse, TabularSettings, train_tabular
 
-__all__ = ["compare", "folder_name"]
+__all__ = ["TabularCourse", "TabularSettings", "compare", "folder_name", "train_tabular"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from entrokit.diagnose import at_level
 from entrokit.runs import Run
 
 # Generation batches averaged before a curve is asked where it crosses a level: one batch is 16 prompts.
@@ -74,7 +75,7 @@ def summarise(runs: Sequence[Run]) -> list[Summary]:
     result = []
     for name in dict.fromkeys(r.name for r in runs):
         own = [i for i, r in enumerate(runs) if r.name == name]
-        matched = [_at_level(*curves[i], level) for i in own]
+        matched = [at_level(*curves[i], level) for i in own]
         spread = {
             (metric, end): Spread(
                 tuple(_evaluations(runs[i], metric)[end] for i in own if _evaluations(runs[i], metric))
@@ -118,15 +119,3 @@ def _smooth(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     window = min(_SMOOTHING, len(entropy))
     kernel = np.ones(window) / window
     return np.convolve(entropy, kernel, "valid"), np.convolve(accuracy, kernel, "valid")
-
-
-def _at_level(entropy: NDArray[np.float64], accuracy: NDArray[np.float64], level: float) -> float | None:
-    """Entropy where accuracy first reaches a level, linear between batches; None if it never does."""
-    reached = np.flatnonzero(accuracy >= level - 1e-12)
-    if not len(reached):
-        return None
-    i = int(reached[0])
-    if i == 0:
-        return float(entropy[0])
-    share = (level - accuracy[i - 1]) / (accuracy[i] - accuracy[i - 1])
-    return float(entropy[i - 1] + share * (entropy[i] - entropy[i - 1]))

@@ -1,0 +1,124 @@
+"""The tabular bench: a softmax policy with free logits, so that a recipe's effect on entropy shows in seconds.
+
+64 states of 32 actions, four of them right in each (sheet `entropy-mechanism`, check 8). Each step samples 8 actions in
+every state, drops states whose rewards are all equal, and takes 4 full-batch gradient steps on the recipe's loss. A
+completion is one token. Equal seeds give equal problems and equal first samples, so recipes are compared in pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from entrokit.diagnose import at_level
+from entrokit.distributions import entropy, token_statistics
+from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, recipe
+
+
+@dataclass(frozen=True)
+class TabularSettings:
+    """The bench. ``learning_rate`` is that of plain gradient descent on the mean loss over the batch's samples."""
+
+    states: int = 64
+    actions: int = 32
+    right: int = 4
+    samples: int = 8
+    steps: int = 80
+    updates: int = 4
+    learning_rate: float = 19.2
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if not getattr(self, f.name) > 0:
+                raise ValueError(f"TabularSettings.{f.name}: must be above 0, got {getattr(self, f.name)}")
+        if self.right >= self.actions:
+            raise ValueError(f"TabularSettings.right={self.right}: must be below actions={self.actions}")
+
+
+@dataclass(frozen=True)
+class TabularCourse:
+    """Exact mean entropy (nats) and accuracy over states, before every step and at the end: ``[steps + 1]`` each."""
+
+    entropy: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    def entropy_at(self, accuracy: float) -> float | None:
+        """Entropy when accuracy first reaches a level; None if it never does."""
+        return at_level(self.entropy, self.accuracy, accuracy)
+
+    def steps_to(self, accuracy: float) -> float | None:
+        """Steps until accuracy first reaches a level, linear between steps; None if it never does."""
+        return at_level(np.arange(len(self.accuracy)), self.accuracy, accuracy)
+
+
+def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | None = None) -> TabularCourse:
+    """Trains one recipe on the problem of a seed; about a second.
+
+    Raises:
+        ValueError: a recipe that acts while sampling, or that needs a reference policy: neither exists here.
+    """
+    chosen, s = recipe(spec), settings or TabularSettings()
+    if chosen.decodes:
+        raise ValueError(
+            f"tabular bench: {chosen.decodes[0]} acts while a language model samples, which is not done here"
+        )
+    if any(i.name == "reference-kl" for i in chosen.interventions):
+        raise ValueError("tabular bench: there is no reference policy for reference-kl")
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(s.states, s.actions, generator=generator).requires_grad_()
+    right = torch.rand(s.states, s.actions, generator=generator).topk(s.right).indices
+    is_right = torch.zeros(s.states, s.actions, dtype=torch.bool).scatter_(1, right, True)
+    course = [_measure(logits, is_right)]
+    for step in range(s.steps):
+        _step(chosen, logits, is_right, s, Context(step=step, total_steps=s.steps, generator=generator))
+        course.append(_measure(logits, is_right))
+    entropies, accuracies = np.array(course).T
+    return TabularCourse(entropies, accuracies)
+
+
+def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, context: Context) -> None:
+    with torch.no_grad():
+        actions = torch.multinomial(logits.softmax(-1), s.samples, replacement=True, generator=context.generator)
+        reward = is_right.gather(1, actions).float()
+        active = (reward.std(1) > 0).nonzero()[:, 0]
+        if not len(active):
+            return
+        state = active.repeat_interleave(s.samples)
+        tokens = actions[active].reshape(-1, 1)
+        behaviour = _statistics(logits, state, tokens, chosen)
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    won = reward[active].reshape(-1)
+    rollouts = Rollouts(
+        tokens=tokens,
+        attention=everywhere,
+        train=everywhere,
+        group=state,
+        reward=won,
+        behaviour=behaviour,
+        correct=won > 0,
+    )
+    advantages = chosen.advantages(rollouts, context)
+    prepared = chosen.prepare(rollouts, advantages, context)
+    for _ in range(s.updates):
+        # The batch is one optimiser step's rows, every time.
+        ready = chosen.prepare_step(rollouts, advantages, prepared, context)
+        result = chosen.loss(_statistics(logits, state, tokens, chosen), rollouts, advantages, ready)
+        (gradient,) = torch.autograd.grad(result.loss, logits)
+        with torch.no_grad():
+            logits -= s.learning_rate * gradient
+        chosen.observe({name: float(value) for name, value in result.metrics.items()}, context)
+
+
+def _statistics(logits: Tensor, state: Tensor, tokens: Tensor, chosen: Recipe) -> PolicyStats:
+    found = token_statistics(logits[state][:, None], tokens, need=chosen.needs)
+    return PolicyStats(**{f.name: getattr(found, f.name) for f in fields(found)})
+
+
+def _measure(logits: Tensor, is_right: Tensor) -> tuple[float, float]:
+    with torch.no_grad():
+        accuracy = (logits.softmax(-1) * is_right).sum(-1).mean()
+        return float(entropy(logits, from_logits=True).mean()), float(accuracy)

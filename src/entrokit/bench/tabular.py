@@ -114,8 +114,7 @@ def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, 
 
 
 def _statistics(logits: Tensor, state: Tensor, tokens: Tensor, chosen: Recipe) -> PolicyStats:
-    found = token_statistics(logits[state][:, None], tokens, need=chosen.needs)
-    return PolicyStats(**{f.name: getattr(found, f.name) for f in fields(found)})
+    return PolicyStats.of(token_statistics(logits[state][:, None], tokens, need=chosen.needs))
 
 
 def _measure(logits: Tensor, is_right: Tensor) -> tuple[float, float]:

@@ -14,6 +14,11 @@ from entrokit.distributions import TokenStatistics
 class PolicyStats(TokenStatistics):
     """`TokenStatistics` of a policy on completions, every tensor ``[B, T]``; zeros outside real tokens."""
 
+    @classmethod
+    def of(cls, statistics: TokenStatistics) -> PolicyStats:
+        """What `token_statistics` computed, as a policy's statistics."""
+        return cls(**{f.name: getattr(statistics, f.name) for f in fields(statistics)})
+
     def require(self, name: str, who: str) -> Tensor:
         """The statistic ``name``, or a `ValueError` that says who needs it and how to get it."""
         value: Tensor | None = getattr(self, name)

@@ -67,7 +67,7 @@ class PolicyForward:
         assert self.head_unknown is None
 
         def of_statistics(statistics: TokenStatistics) -> Tensor:
-            return loss(PolicyStats(**vars(statistics)))
+            return loss(PolicyStats.of(statistics))
 
         request = replace(self._request(input_ids, attention_mask, length, need), loss=of_statistics)
         answer = self._ask(model, input_ids, attention_mask, request)

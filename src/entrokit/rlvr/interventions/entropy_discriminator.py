@@ -21,7 +21,7 @@ them so). ``side="positive"`` and ``"both"`` mirror the rules to A > 0; the theo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -61,8 +61,7 @@ def predicted_entropy_change(logits: Tensor, tokens: Tensor, alpha: Tensor | flo
     Returns:
         ``[...]``, nats.
     """
-    found = token_statistics(logits, tokens, need={"entropy", "collision", "weighted_surprise"})
-    stats = PolicyStats(**{f.name: getattr(found, f.name) for f in fields(found)})
+    stats = PolicyStats.of(token_statistics(logits, tokens, need={"entropy", "collision", "weighted_surprise"}))
     return -alpha * (_discriminator(stats) - _expected(stats))
 
 

@@ -111,6 +111,17 @@ def test_regimes_by_hand():
     assert all(v == 0 for v in nothing.values())
 
 
+def test_what_a_run_logs_is_a_share_of_all_its_tokens():
+    metrics = recipe("dispo(neg_low=0.1)").loss(stats(logp()), rollouts(), advantages()).metrics
+    shares = {k.removeprefix("DISPO/"): round(7 * float(v), 6) for k, v in metrics.items() if k.startswith("DISPO")}
+    assert shares == {
+        "right_above_clipped": 0,
+        "right_below_clipped": 1,
+        "wrong_above_clipped": 0,
+        "wrong_below_clipped": 1,
+    }
+
+
 def test_huge_log_ratios_stay_finite():
     x = torch.tensor([[0.0, -200.0]], requires_grad=True)
     loss = dispo_loss(x, torch.tensor([[-200.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))

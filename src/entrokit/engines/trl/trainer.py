@@ -28,6 +28,7 @@ from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 
 from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, rollouts_of
+from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
 from .options import resolve
@@ -35,8 +36,6 @@ from .reference import frozen_copy_for_reference
 from .rewards import explained
 from .sampling import sampling_with
 
-_COLUMN = "entrokit_rollouts/"
-_PREPARED = "entrokit_prepared/"
 _STATE_FILE = "entrokit_recipe.pt"
 
 
@@ -185,8 +184,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         advantages = self.recipe.advantages(rollouts, context)
         prepared = self.recipe.prepare(rollouts, advantages, context)
         output["advantages"] = advantages
-        output |= {_COLUMN + name: value for name, value in rollouts.columns().items()}
-        output |= {_PREPARED + name: value for name, value in prepared.items()}
+        output |= named(COLUMN, rollouts.columns()) | named(PREPARED, prepared)
         self._correct_logged_advantages(advantages, rollouts.train)
         self._log_coverage(rollouts)
         if self._on_generation is not None:
@@ -200,31 +198,11 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
         if self.recipe.prepares_steps and not self.model.training:
-            self._prepare_steps([inputs])
+            prepare_steps(self.recipe, [inputs], 1, self._context())
         elif self.recipe.prepares_steps and self._buffered_inputs is not before:
             # `inputs` is one of these very dicts, so it gains the new columns too.
-            self._prepare_steps(self._buffered_inputs)
+            prepare_steps(self.recipe, self._buffered_inputs, self.args.gradient_accumulation_steps, self._context())
         return inputs
-
-    def _prepare_steps(self, parts: list[dict[str, Any]]) -> None:
-        """Adds to the micro-batches of every optimiser step what the recipe takes over that step's rows.
-
-        A step that spans generation batches is taken apart at their border: later completions do not exist yet.
-        """
-        size = self.args.gradient_accumulation_steps if self.model.training else 1
-        context = self._context()
-        for start in range(0, len(parts), size):
-            step = parts[start : start + size]
-            rollouts = Rollouts.from_columns(_joined(step, _COLUMN))
-            advantages = torch.cat([part["advantages"] for part in step])
-            before = _joined(step, _PREPARED)
-            prepared = self.recipe.prepare_step(rollouts, advantages, before, context)
-            sizes = [len(part["advantages"]) for part in step]
-            for name in prepared.keys() - before.keys():
-                value = prepared[name]
-                pieces = torch.split(value, sizes) if value.dim() else [value] * len(step)
-                for part, piece in zip(step, pieces, strict=True):
-                    part[_PREPARED + name] = piece
 
     def _own_rewards(self, rows: int) -> Tensor:
         """Weighted sum of the reward functions for this process's rows; NaN where none of them could score."""
@@ -279,8 +257,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         length = inputs["completion_ids"].shape[1]
-        rollouts = Rollouts.from_columns(_strip(inputs, _COLUMN))
-        advantages, prepared = inputs["advantages"], _strip(inputs, _PREPARED)
+        rollouts = Rollouts.from_columns(of_name(inputs, COLUMN))
+        advantages, prepared = inputs["advantages"], of_name(inputs, PREPARED)
         totals = self._totals(inputs, len(rollouts))
 
         def result_of(current: PolicyStats) -> RecipeLoss:
@@ -350,13 +328,3 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         path = None if checkpoint is None else os.path.join(checkpoint, _STATE_FILE)
         if path is not None and os.path.exists(path):
             self.recipe.load_state_dict(torch.load(path, weights_only=True))
-
-
-def _joined(parts: list[dict[str, Any]], prefix: str) -> dict[str, Tensor]:
-    """Columns under a prefix, concatenated; scalars are the same in every part."""
-    tables = [_strip(part, prefix) for part in parts]
-    return {k: torch.cat([t[k] for t in tables]) if v.dim() else v for k, v in tables[0].items()}
-
-
-def _strip(inputs: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in inputs.items() if k.startswith(prefix)}

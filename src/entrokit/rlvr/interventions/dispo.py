@@ -65,20 +65,25 @@ def dispo_regimes(
     (nats, if given).
     """
     weight = _bounded(ratio, right, pos_clip, neg_clip)
-    total = mask.sum().clamp(min=1)
+    values = {"clipped": (weight != ratio).to(ratio.dtype), "weight": weight, "entropy": entropy}
     metrics = {}
-    for side, of_side in (("right", right), ("wrong", ~right)):
-        for where, there in (("above", ratio > 1), ("below", ratio < 1)):
-            regime = mask & of_side & there
-            count = regime.sum().clamp(min=1)
-            values = {"clipped": (weight != ratio).to(ratio.dtype), "weight": weight, "entropy": entropy}
-            metrics[f"{side}_{where}_share"] = regime.sum() / total
-            metrics |= {
-                f"{side}_{where}_{name}": torch.where(regime, value, 0.0).sum() / count
-                for name, value in values.items()
-                if value is not None
-            }
+    for name, where in _regimes(ratio, right).items():
+        regime = mask & where
+        metrics[f"{name}_share"] = regime.sum() / mask.sum().clamp(min=1)
+        metrics |= {
+            f"{name}_{key}": torch.where(regime, value, 0.0).sum() / regime.sum().clamp(min=1)
+            for key, value in values.items()
+            if value is not None
+        }
     return metrics
+
+
+def _regimes(ratio: Tensor, right: Tensor) -> dict[str, Tensor]:
+    return {
+        f"{side}_{where}": of_side & there
+        for side, of_side in (("right", right), ("wrong", ~right))
+        for where, there in (("above", ratio > 1), ("below", ratio < 1))
+    }
 
 
 def _bounded(ratio: Tensor, right: Tensor, pos_clip: tuple[float, float], neg_clip: tuple[float, float]) -> Tensor:
@@ -120,14 +125,11 @@ class DISPO:
         )
 
     def clip(self, update: Update) -> Clip:
-        metrics = dispo_regimes(
-            update.ratio.detach(),
-            self._right(update),
-            update.train & (update.advantages != 0),
-            pos_clip=(self.pos_low, self.pos_high),
-            neg_clip=(self.neg_low, self.neg_high),
-            entropy=None if update.current.entropy is None else update.current.entropy.detach(),
-        )
+        ratio, right = update.ratio.detach(), self._right(update)
+        weight = _bounded(ratio, right, (self.pos_low, self.pos_high), (self.neg_low, self.neg_high))
+        changed = (weight != ratio) & (update.advantages != 0)
+        # Shares of all trained tokens: means within a regime would not average over micro-batches.
+        metrics = {f"{name}_clipped": update.mean((r & changed).float()) for name, r in _regimes(ratio, right).items()}
         return Clip(torch.zeros_like(update.train), metrics=metrics)
 
     def _right(self, update: Update) -> Tensor:

@@ -108,6 +108,24 @@ class Intervention:
         return None
 
 
+class ScopedIntervention(Intervention):
+    """An intervention with batch-wide numbers: `batch_wide` gives them once for the rows of its scope.
+
+    With ``scope="micro"`` nothing is prepared: the subclass takes them from the current policy in each micro-batch.
+    """
+
+    @property
+    def separable(self) -> bool:
+        return self.scope != "micro"
+
+    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        return {} if self.scope == "micro" else self.batch_wide(rollouts, advantages, context)
+
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
+        """As `prepare`, for a scope wider than a micro-batch."""
+        raise NotImplementedError
+
+
 def stages_of(intervention: Intervention) -> list[str]:
     """Names of the stages that an intervention implements, in the order they run."""
     hooks = {

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..intervention import SCOPES, Intervention, Weighting
+from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
 from ..surrogates import Clip, PolicyGradient, Surrogate
@@ -100,7 +100,7 @@ def top_covariance(covariance: Tensor, mask: Tensor, *, ratio: float = 2e-3, con
 
 
 @dataclass
-class ClipCov(Intervention):
+class ClipCov(ScopedIntervention):
     """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (micro is the official code's)."""
 
     name: ClassVar[str] = "clip-cov"
@@ -114,15 +114,14 @@ class ClipCov(Intervention):
         check_range(self, "high", self.low)
         check_choice(self, "scope", SCOPES)
 
-    @property
-    def separable(self) -> bool:
-        return self.scope != "micro"
-
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             # Independent draws of the micro-batches of one generation, from its own generator.
             seed = torch.randint(2**31, (1,), generator=context.generator)
             return {"seed": seed[0].to(rollouts.tokens.device)}
+        return super().prepare(rollouts, advantages, context)
+
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
         limits = {"ratio": self.ratio, "low": self.low, "high": self.high}
         return {"chosen": draw_clip_cov(covariance, rollouts.train, context=context, **limits)}
@@ -141,7 +140,7 @@ class ClipCov(Intervention):
 
 
 @dataclass
-class KLCov(Intervention):
+class KLCov(ScopedIntervention):
     """KL-Cov. Knobs: `ratio` (k), `coef` (β), `scope` (generation, step, or micro as the official code)."""
 
     name: ClassVar[str] = "kl-cov"
@@ -154,13 +153,7 @@ class KLCov(Intervention):
         check_range(self, "coef", 0.0)
         check_choice(self, "scope", SCOPES)
 
-    @property
-    def separable(self) -> bool:
-        return self.scope != "micro"
-
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        if self.scope == "micro":
-            return {}
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
         return {"chosen": top_covariance(covariance, rollouts.train, ratio=self.ratio, context=context)}
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from entrokit.distributions import token_statistics
 
 from ..context import Context
-from ..intervention import SCOPES, Intervention, Weighting
+from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..stats import PolicyStats
@@ -151,19 +151,13 @@ def _expected(stats: PolicyStats) -> Tensor:
     return expected_discriminator(*(stats.require(name, "clip-v") for name in names))
 
 
-class _Discriminating(Intervention):
+class _Discriminating(ScopedIntervention):
     """Keeps chosen by the behaviour policy once per scope, or by the current one in every micro-batch."""
 
     def _keep(self, stats: PolicyStats, advantages: Tensor, mask: Tensor, context: Context) -> Tensor:
         raise NotImplementedError
 
-    @property
-    def separable(self) -> bool:
-        return self.scope != "micro"
-
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        if self.scope == "micro":
-            return {}
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {"keep": self._keep(rollouts.behaviour, advantages, rollouts.train, context)}
 
     def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..intervention import SCOPES, Intervention, Weighting
+from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..quantiles import masked_quantile
 from ..rollouts import Rollouts
@@ -86,7 +86,7 @@ def entropy_overlap(entropy_a: Tensor, entropy_b: Tensor, mask: Tensor, *, rho: 
 
 
 @dataclass
-class ForkingTokens(Intervention):
+class ForkingTokens(ScopedIntervention):
     """Forking tokens. Knobs: `rho` (ρ), `rule`, `normalize` (kept or all), `invert` (the paper's lowest-80 % ablation),
     `scope` (of τ: generation, step or micro; `topk` counts within the micro-batch).
     """
@@ -114,11 +114,9 @@ class ForkingTokens(Intervention):
     @property
     def separable(self) -> bool:
         # Tokens that leave the denominator change what the others of their row are divided by.
-        return self.scope != "micro" and self.normalize == "all"
+        return super().separable and self.normalize == "all"
 
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        if self.scope == "micro":
-            return {}
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         entropy = rollouts.behaviour.require("entropy", self.name)
         return {"threshold": entropy_threshold(entropy, rollouts.train, rho=self.rho, context=context)}
 

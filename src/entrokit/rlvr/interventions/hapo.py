@@ -27,7 +27,7 @@ from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context
-from ..intervention import SCOPES, Intervention, LogitsProcessor, Weighting
+from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..surrogates import Clip, PPOClip, Surrogate, clipped_loss, outside
@@ -102,7 +102,7 @@ def redistribution_weights(
     return torch.where((h_hat > 0) ^ inside, 1.0 + beta * h_hat, 1.0)
 
 
-class _Heterogeneous(Intervention):
+class _Heterogeneous(ScopedIntervention):
     """What needs ĥ: prepared once per scope by the behaviour policy, or in every micro-batch by the current one."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
@@ -116,13 +116,7 @@ class _Heterogeneous(Intervention):
         check_bool(self, "legacy_sign")
         check_choice(self, "scope", SCOPES)
 
-    @property
-    def separable(self) -> bool:
-        return self.scope != "micro"
-
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        if self.scope == "micro":
-            return {}
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {"h": self._normalised(rollouts.behaviour.require("entropy", self.name), rollouts.train, context)}
 
     def h(self, update: Update) -> Tensor:

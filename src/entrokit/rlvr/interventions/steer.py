@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..intervention import SCOPES, Intervention, Weighting
+from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..quantiles import masked_quantile
 from ..rollouts import Rollouts
@@ -132,7 +132,7 @@ def size_extent(
 
 
 @dataclass
-class Steer(Intervention):
+class Steer(ScopedIntervention):
     """STEER. Knobs: `min_weight` (λ_min), `max_weight` (linear only), `form`, `mapping`, `floor`, `iclip` (I_clip),
     `scale_quantile` (1 is the paper's maximum), `scope` (of the scale; micro is the official code's).
     """
@@ -162,13 +162,7 @@ class Steer(Intervention):
         exact = {"collision", "weighted_surprise"} if self.form == "exact" else set()
         return frozenset({"entropy"} | exact)
 
-    @property
-    def separable(self) -> bool:
-        return self.scope != "micro"
-
-    def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        if self.scope == "micro":
-            return {}
+    def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         behaviour = rollouts.behaviour
         omega = entropy_change(behaviour, behaviour.logp, advantages, rollouts.train, form=self.form)
         low, high = self._extent(omega, rollouts.train, context)

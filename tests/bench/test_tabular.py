@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entrokit.bench import TabularSettings, train_tabular
-from entrokit.diagnose import at_level, fit_entropy_reward_law
+from entrokit.diagnose import fit_entropy_reward_law
 
 SMALL = TabularSettings(states=8, actions=6, right=1, samples=4, steps=5)
 
@@ -46,11 +46,3 @@ def test_what_it_cannot_run_is_refused_by_name():
         TabularSettings(steps=0)
     with pytest.raises(ValueError, match="right=6: must be below actions=6"):
         TabularSettings(actions=6, right=6)
-
-
-def test_at_level():
-    assert at_level([3.0, 2.0, 1.0], [0.0, 0.4, 0.8], 0.5) == pytest.approx(1.75)
-    assert at_level([3.0, 2.0], [0.5, 0.4], 0.5) == 3.0
-    assert at_level([3.0, 2.0], [0.1, 0.4], 0.5) is None
-    with pytest.raises(ValueError, match="1-D of one length"):
-        at_level([3.0], [0.1, 0.4], 0.5)

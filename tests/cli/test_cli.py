@@ -101,8 +101,10 @@ def test_train_on_a_local_bpe_checkpoint_and_a_reasoning_gym_task(bpe_checkpoint
 def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_path):
     recipes = ["grpo", "grpo+forking-tokens(rho=0.3)"]
     done = entrokit(
-        "compare", *recipes, "--seeds", "1", "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path
-    )
+        "compare", *recipes, "--seeds", "1", "--model", character_checkpoint, "--out", "c", *SMALL,
+        "--matched-accuracy", "0.01", "--matched-accuracy", "0.9", cwd=tmp_path,
+    )  # fmt: skip
+    assert "at 0.90: not reached" in done.stdout
     assert "pass@4" in done.stdout
     assert "One seed: an illustration" in done.stdout
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [

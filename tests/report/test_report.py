@@ -53,16 +53,40 @@ def test_summary_numbers(tmp_path):
     assert steer.entropy_end.mean == pytest.approx(0.4)
     assert plain.accuracy_end.mean == pytest.approx(0.3)
     # Accuracies are equal, so all runs reach the last smoothed level (batches 26 to 40, middle 33) at the same place.
-    assert plain.matched_accuracy == pytest.approx(0.1 + 0.2 * 33 / 40)
-    assert plain.entropy_at_match.mean == pytest.approx(0.6 - 0.010 * 33)
-    assert steer.entropy_at_match.mean == pytest.approx(0.6 - 0.005 * 33)
+    assert plain.matched[0].accuracy == pytest.approx(0.1 + 0.2 * 33 / 40)
+    assert plain.matched[0].entropy.mean == pytest.approx(0.6 - 0.010 * 33)
+    assert steer.matched[0].entropy.mean == pytest.approx(0.6 - 0.005 * 33)
+
+
+def test_entropy_at_levels_that_were_asked_for_is_paired_by_seed(tmp_path):
+    """Seed 2 of steer is missing, and its seed 0 stops before accuracy 0.25."""
+    runs = [fake_run(tmp_path / f"g{s}", "grpo", s, 0.010 + 0.001 * s) for s in range(3)]
+    runs += [fake_run(tmp_path / "s1", "grpo+steer", 1, 0.005)]
+    short = RunWriter(tmp_path / "s0", {"recipe": "grpo+steer", "seed": 0})
+    for i in range(1, 21):
+        short.metrics(4 * i, {"entropy": 0.6, "reward": 0.1, "pass@1": 0.1 + 0.2 * i / 40, "pass@4": 0.5})
+    plain, steer = summarise([*runs, Run.load(tmp_path / "s0")], [0.15, 0.25])
+    assert [m.accuracy for m in steer.matched] == [0.15, 0.25]
+    assert plain.matched[1].entropy.mean == pytest.approx(0.6 - 30 * 0.011)
+    early, late = (own.entropy.minus(base.entropy) for own, base in zip(steer.matched, plain.matched, strict=True))
+    # Accuracy 0.15 is batch 10: grpo has 0.5 and 0.49 there.
+    assert sorted(early.values) == pytest.approx([0.55 - 0.49, 0.6 - 0.5])
+    assert late.values == pytest.approx([0.45 - (0.6 - 30 * 0.011)])
+    assert Spread({(7, 0): 1.0}).minus(plain.entropy_end) is None
+    with pytest.raises(ValueError, match=r"must lie in \(0, 1\], got \[0.0\]"):
+        summarise(runs, [0.0])
+
+
+def test_two_runs_of_one_seed_are_two_pairs(tmp_path):
+    runs = [fake_run(tmp_path / str(i), "grpo", 0) for i in range(2)]
+    assert summarise(runs)[0].entropy_end.by_seed.keys() == {(0, 0), (0, 1)}
 
 
 def test_spread():
-    assert f"{Spread((1.0, 2.0))}" == "1.50 ± 0.71"
-    assert f"{Spread((1.0,)):.1f}" == "1.0"
-    assert f"{Spread(())}" == "not reached"
-    assert math.isnan(Spread(()).mean)
+    assert f"{Spread({(0, 0): 1.0, (1, 0): 2.0})}" == "1.50 ± 0.71"
+    assert f"{Spread({(0, 0): 1.0}):.1f}" == "1.0"
+    assert f"{Spread({})}" == "not reached"
+    assert math.isnan(Spread({}).mean)
 
 
 def test_the_page_is_one_file_that_needs_no_network(tmp_path):
@@ -81,6 +105,16 @@ def test_several_seeds_lose_the_caution_and_gain_bands(tmp_path):
     assert "One seed" not in page
     assert "bands are one standard deviation over seeds" in page
     assert "3 seeds" in page
+    assert "difference to" not in page
+
+
+def test_differences_stand_beside_a_second_recipe(tmp_path):
+    runs = [fake_run(tmp_path / f"{n}{s}", n, s, slope) for n, slope in (("a", 0.01), ("b", 0.005)) for s in (0, 1)]
+    page = render(runs, [0.2, 0.25])
+    assert "entropy at accuracy 0.25" in page
+    assert "difference to a, paired by seed" in page
+    assert page.count('<small class="difference">') == 5
+    assert "+0.20 [+0.20, +0.20]" in page
 
 
 def test_model_text_and_names_are_escaped(tmp_path):

@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from entrokit.diagnose import at_level
+from entrokit.diagnose import Course
 from entrokit.distributions import entropy, token_statistics
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, recipe
 
@@ -39,24 +38,11 @@ class TabularSettings:
             raise ValueError(f"TabularSettings.right={self.right}: must be below actions={self.actions}")
 
 
-@dataclass(frozen=True)
-class TabularCourse:
-    """Exact mean entropy (nats) and accuracy over states, before every step and at the end: ``[steps + 1]`` each."""
+def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | None = None) -> Course:
+    """Trains one recipe on the problem of a seed, in about a second.
 
-    entropy: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-
-    def entropy_at(self, accuracy: float) -> float | None:
-        """Entropy when accuracy first reaches a level; None if it never does."""
-        return at_level(self.entropy, self.accuracy, accuracy)
-
-    def steps_to(self, accuracy: float) -> float | None:
-        """Steps until accuracy first reaches a level, linear between steps; None if it never does."""
-        return at_level(np.arange(len(self.accuracy)), self.accuracy, accuracy)
-
-
-def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | None = None) -> TabularCourse:
-    """Trains one recipe on the problem of a seed; about a second.
+    Returns:
+        Exact mean entropy and accuracy over states, before every step and at the end: ``[steps + 1]`` each.
 
     Raises:
         ValueError: a recipe that acts while sampling, or that needs a reference policy: neither exists here.
@@ -77,7 +63,7 @@ def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | Non
         _step(chosen, logits, is_right, s, Context(step=step, total_steps=s.steps, generator=generator))
         course.append(_measure(logits, is_right))
     entropies, accuracies = np.array(course).T
-    return TabularCourse(entropies, accuracies)
+    return Course(np.arange(s.steps + 1, dtype=np.float64), entropies, accuracies)
 
 
 def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, context: Context) -> None:

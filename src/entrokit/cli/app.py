@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,13 @@ Updates = Annotated[int, typer.Option(help="optimiser steps per generation batch
 Prompts = Annotated[int, typer.Option(help="prompts per generation batch")]
 Completions = Annotated[int, typer.Option(help="completions per prompt")]
 LearningRate = Annotated[float, typer.Option(help="constant learning rate")]
+Jobs = Annotated[int | None, typer.Option(help="runs at a time; one per core by default")]
+MatchedAccuracy = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="compare entropy where accuracy first reaches this; may be given several times", min=0.0, max=1.0
+    ),
+]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
 
@@ -78,7 +86,8 @@ def compare(
     out: Annotated[
         str, typer.Option(help="folder that receives one run's folder each, and the report")
     ] = "runs/compare",
-    jobs: Annotated[int | None, typer.Option(help="runs at a time; one per core by default")] = None,
+    jobs: Jobs = None,
+    matched_accuracy: MatchedAccuracy = None,
     task: Task = "countdown",
     model: Model = "pocket",
     steps: Steps = 600,
@@ -116,10 +125,11 @@ def compare(
     except KeyboardInterrupt:
         console.print(f"Stopped; the runs begun in {out} are whole as far as they went: entrokit report {out}")
         raise typer.Exit(130) from None
-    console.print(show.summary_table(summarise(runs)))
+    levels = matched_accuracy or ()
+    console.print(show.summary_table(summarise(runs, levels)))
     if seeds == 1:
         console.print("One seed: an illustration. It shows how a run looks, not which recipe is better.")
-    console.print(f"Report: {write_report([r.folder for r in runs], Path(out))}")
+    console.print(f"Report: {write_report([r.folder for r in runs], Path(out), levels)}")
 
 
 @app.command()
@@ -135,18 +145,30 @@ def explain(
 @app.command()
 def report(
     folder: Annotated[str, typer.Argument(help="a run's folder, or a folder of runs")],
+    matched_accuracy: MatchedAccuracy = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="recipe that the others are compared with; by default the one that began first")
+    ] = None,
 ) -> None:
-    """Writes the report of runs that are already on disk, finished or not."""
+    """Prints the table of runs that are already on disk, finished or not, and writes their report."""
+    from entrokit.report import summarise
     from entrokit.runs import find_runs
 
-    console.print(f"Report: {write_report([r.folder for r in find_runs(folder)], Path(folder))}")
+    found, levels = find_runs(folder), matched_accuracy or ()
+    if baseline is not None:
+        if baseline not in {run.name for run in found}:
+            raise ValueError(f"baseline {baseline!r} is not among {sorted({run.name for run in found})}")
+        found.sort(key=lambda run: run.name != baseline)
+    if all(run.metrics for run in found):
+        console.print(show.summary_table(summarise(found, levels)))
+    console.print(f"Report: {write_report([r.folder for r in found], Path(folder), levels)}")
 
 
-def write_report(folders: list[Path], where: Path) -> Path:
+def write_report(folders: list[Path], where: Path, matched_accuracy: Sequence[float] = ()) -> Path:
     from entrokit.report import write_page
     from entrokit.runs import Run
 
-    return write_page([Run.load(f) for f in folders], where)
+    return write_page([Run.load(f) for f in folders], where, matched_accuracy)
 
 
 def _warm_pocket(model: str) -> None:

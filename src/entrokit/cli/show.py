@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column, Table
 from rich.text import Text
 
-from entrokit.report import Summary
+from entrokit.report import Spread, Summary
 from entrokit.rlvr import recipe, stages_of
 from entrokit.rlvr.intervention import implements
 
@@ -115,22 +115,40 @@ class CompareProgress:
 def summary_table(summaries: Sequence[Summary]) -> Group:
     """The comparison in lines of 80 characters: recipe names are too long for a column."""
     first = summaries[0]
-    spread = "; ± standard deviation over seeds" if first.seeds > 1 else ""
-    heads = ("entropy (nats)", "accuracy", f"pass@{first.k}", f"entropy at {first.matched_accuracy:.2f}")
+    several = first.seeds > 1
+    spread = "; ± standard deviation over seeds" if several else ""
+    heads = ("entropy (nats)", "accuracy", f"pass@{first.k}")
     lines = [
-        Text(f"Held-out prompts, start → end ({first.seeds} seed{'s' if first.seeds > 1 else ''}{spread})"),
-        Text("  " + "".join(f"{h:<20}" for h in heads), style="dim"),
+        Text(f"Held-out prompts, start → end ({first.seeds} seed{'s' if several else ''}{spread})"),
+        Text("  " + "".join(f"{h:<26}" for h in heads), style="dim"),
     ]
     for s in summaries:
         cells = (
             f"{s.entropy_start.mean:.2f} → {s.entropy_end:.2f}",
             f"{s.accuracy_start.mean:.2f} → {s.accuracy_end:.2f}",
             f"{s.pass_start.mean:.2f} → {s.pass_end:.2f}",
-            f"{s.entropy_at_match:.2f}",
         )
-        lines += [Text(s.recipe, style="bold"), Text("  " + "".join(f"{c:<20}" for c in cells))]
-    note = f"The last column: entropy when accuracy on training batches first reaches {first.matched_accuracy:.2f}."
-    return Group(*lines, Text(note, style="dim"))
+        lines += [Text(s.recipe, style="bold"), Text("  " + "".join(f"{c:<26}" for c in cells))]
+        if several and s is not first:
+            ends = (s.entropy_end, s.accuracy_end, s.pass_end), (first.entropy_end, first.accuracy_end, first.pass_end)
+            gaps = [_difference(own, base) for own, base in zip(*ends, strict=True)]
+            lines.append(Text("  " + "".join(f"{gap:<26}" for gap in gaps), style="dim"))
+    lines.append(Text("Entropy when accuracy on training batches first reaches a level"))
+    for s in summaries:
+        lines.append(Text(s.recipe, style="bold"))
+        for own, base in zip(s.matched, first.matched, strict=True):
+            reached = f"   {len(own.entropy.by_seed)} of {s.seeds} seeds reach it" if several else ""
+            gap = f"   {_difference(own.entropy, base.entropy)}" if several and s is not first else ""
+            lines.append(Text(f"  at {own.accuracy:.2f}: {own.entropy:.2f}{gap}{reached}"))
+    if several and len(summaries) > 1:
+        note = f"In brackets: 95 % bootstrap interval of the difference to {first.recipe}, paired by seed."
+        lines.append(Text(note, style="dim"))
+    return Group(*lines)
+
+
+def _difference(own: Spread, base: Spread) -> str:
+    gap = own.minus(base)
+    return f"Δ {gap:+.2f}" if gap else "no common seeds"
 
 
 def explanation(name: str) -> Group:

@@ -1,6 +1,6 @@
 """Floor 7: pages out of runs. Knows no training."""
 
 from .page import write_page
-from .summary import Spread, Summary, summarise
+from .summary import Matched, Spread, Summary, summarise
 
-__all__ = ["Spread", "Summary", "summarise", "write_page"]
+__all__ = ["Matched", "Spread", "Summary", "summarise", "write_page"]

@@ -13,7 +13,7 @@ from entrokit.runs.layout import REPORT
 
 from .completions import FULL_SHADE, early_and_late
 from .curves import SMOOTHING, by_recipe, colours, course, law
-from .summary import Summary, passes, summarise
+from .summary import Spread, Summary, passes, summarise
 
 _PLOTLY = {"displayModeBar": False, "responsive": True}
 # Plotly measures a chart as it is parsed, before the grid has its final columns.
@@ -21,14 +21,17 @@ _RESIZE = "addEventListener('load', () => document.querySelectorAll('.plotly-gra
 _STYLE = Path(__file__).with_name("page.css")
 
 
-def write_page(runs: Sequence[Run], folder: str | Path) -> Path:
+def write_page(runs: Sequence[Run], folder: str | Path, matched_accuracy: Sequence[float] = ()) -> Path:
     """Writes ``report.html`` about ``runs`` into ``folder``, whole or not at all; returns its path.
+
+    Args:
+        matched_accuracy: levels of accuracy, as `summarise` takes them.
 
     Raises:
         ImportError: the extra `report` is not installed.
         ValueError: no runs.
     """
-    page = render(runs)
+    page = render(runs, matched_accuracy)
     file = Path(folder) / REPORT
     partial = file.with_name(f".{REPORT}.partial")
     try:
@@ -39,7 +42,7 @@ def write_page(runs: Sequence[Run], folder: str | Path) -> Path:
     return file
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> str:
     """The page's HTML."""
     if not runs:
         raise ValueError("report: no runs")
@@ -73,7 +76,7 @@ def render(runs: Sequence[Run]) -> str:
 {_caution(seeds)}
 </header>
 {_legend(groups)}
-{_table(runs)}
+{_table(runs, matched_accuracy)}
 <section class="charts">{charts}</section>
 <p class="note">Lines are running means over {SMOOTHING} generation batches{_band(seeds)}; a batch is measured
 before the policy is trained on it. Stars mark the ceiling of the fitted law R = −a·e<sup>H</sup> + b, the reward
@@ -125,34 +128,43 @@ def _legend(groups: dict[str, list[Run]]) -> str:
     return f'<ul class="legend">{chips}</ul>'
 
 
-def _table(runs: Sequence[Run]) -> str:
+def _table(runs: Sequence[Run], matched_accuracy: Sequence[float]) -> str:
     try:
-        summaries = summarise(runs)
+        summaries = summarise(runs, matched_accuracy)
     except ValueError as error:
         return f'<p class="note">No table yet: {escape(str(error))}</p>'
     first = summaries[0]
-    labels = ("entropy (nats)", "accuracy", f"pass@{first.k}", f"entropy at accuracy {first.matched_accuracy:.2f}")
+    matched = [f"entropy at accuracy {m.accuracy:.2f}" for m in first.matched]
+    labels = ["entropy (nats)", "accuracy", f"pass@{first.k}", *matched]
     head = "".join(f"<th>{escape(h)}</th>" for h in ("recipe", *labels))
-    rows = "".join(_row(s, labels) for s in summaries)
+    rows = "".join(_row(s, first, labels) for s in summaries)
+    paired = f" Small: the difference to {escape(first.recipe)}, paired by seed, with its 95 % bootstrap interval."
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         '<p class="note">Start → end on the same held-out prompts'
-        f"{'; mean ± standard deviation over seeds' if first.seeds > 1 else ''}. The last column compares entropy "
-        "where accuracy on the training batches (running mean) first reaches a level that all runs reach.</p>"
+        f"{'; mean ± standard deviation over seeds' if first.seeds > 1 else ''}. Matched columns compare entropy where "
+        "accuracy on the training batches (running mean) first reaches a level."
+        f"{paired if first.seeds > 1 and len(summaries) > 1 else ''}</p>"
     )
 
 
-def _row(s: Summary, labels: Sequence[str]) -> str:
-    cells = (
-        f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
-        f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
-        f"{s.pass_start:.2f} → {s.pass_end:.2f}",
-        f"{s.entropy_at_match:.2f}",
-    )
+def _row(s: Summary, first: Summary, labels: Sequence[str]) -> str:
+    cells = [
+        (f"{s.entropy_start:.2f} → {s.entropy_end:.2f}", s.entropy_end, first.entropy_end),
+        (f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}", s.accuracy_end, first.accuracy_end),
+        (f"{s.pass_start:.2f} → {s.pass_end:.2f}", s.pass_end, first.pass_end),
+        *((f"{m.entropy:.2f}", m.entropy, base.entropy) for m, base in zip(s.matched, first.matched, strict=True)),
+    ]
     numbers = "".join(
-        f'<td data-label="{escape(label)}">{cell}</td>' for label, cell in zip(labels, cells, strict=True)
+        f'<td data-label="{escape(label)}"><div>{cell}{_difference(own, base) if s is not first else ""}</div></td>'
+        for label, (cell, own, base) in zip(labels, cells, strict=True)
     )
     return f"<tr><td>{escape(s.recipe)}</td>{numbers}</tr>"
+
+
+def _difference(own: Spread, base: Spread) -> str:
+    gap = own.minus(base)
+    return f'<small class="difference">{gap:+.2f}</small>' if gap and len(gap.values) > 1 else ""
 
 
 def _laws(laws: dict[str, EntropyRewardLaw]) -> str:

@@ -1,50 +1,68 @@
-"""What a comparison shows: numbers per recipe, with their spread over seeds."""
+"""What a comparison shows: numbers per recipe, with their spread over seeds, and differences paired by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
-from entrokit.diagnose import at_level
+from entrokit.diagnose import PairedDifference, paired_difference, training_course
 from entrokit.runs import Run
 
-# Generation batches averaged before a curve is asked where it crosses a level: one batch is 16 prompts.
-_SMOOTHING = 15
+# What pairs two recipes' runs: the seed, and which run of that seed it is where there are several.
+Pair = tuple[int | None, int]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean over seeds and their standard deviation (0 for one seed), with the values themselves."""
+    """A number per seed. ``mean`` and ``std`` (standard deviation, 0 for one seed) are over seeds."""
 
-    values: tuple[float, ...]
+    by_seed: Mapping[Pair, float]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(self.by_seed.values())
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.values)) if self.values else float("nan")
+        return float(np.mean(self.values)) if self.by_seed else float("nan")
 
     @property
     def std(self) -> float:
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else 0.0
+        return float(np.std(self.values, ddof=1)) if len(self.by_seed) > 1 else 0.0
+
+    def minus(self, baseline: Spread) -> PairedDifference | None:
+        """The difference over the seeds that both have, with its 95 % bootstrap interval; None without such seeds."""
+        pairs = [p for p in self.by_seed if p in baseline.by_seed]
+        if not pairs:
+            return None
+        return paired_difference([self.by_seed[p] for p in pairs], [baseline.by_seed[p] for p in pairs])
 
     def __format__(self, spec: str) -> str:
-        if not self.values:
+        if not self.by_seed:
             return "not reached"
         spec = spec or ".2f"
-        return f"{self.mean:{spec}}" + (f" ± {self.std:{spec}}" if len(self.values) > 1 else "")
+        return f"{self.mean:{spec}}" + (f" ± {self.std:{spec}}" if len(self.by_seed) > 1 else "")
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Entropy (nats) when accuracy on the training batches first reaches ``accuracy``, over the seeds that reach it."""
+
+    accuracy: float
+    entropy: Spread
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One recipe. Starts and ends are measured on held-out prompts; the matched level on the training batches.
+    """One recipe. Starts and ends are measured on held-out prompts; matched levels on the training batches.
 
     Attributes:
         entropy_start, entropy_end: nats per token. accuracy_*: share of completions that are right.
         pass_start, pass_end: pass@k at the largest k measured (``k``).
-        entropy_at_match: entropy when accuracy first reaches ``matched_accuracy``, the highest level that every run of
-            the comparison reaches.
+        matched: one per level asked for; by default the highest level that every run of the comparison reaches.
     """
 
     recipe: str
@@ -56,30 +74,36 @@ class Summary:
     accuracy_end: Spread
     pass_start: Spread
     pass_end: Spread
-    matched_accuracy: float
-    entropy_at_match: Spread
+    matched: tuple[Matched, ...]
 
 
-def summarise(runs: Sequence[Run]) -> list[Summary]:
+def summarise(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> list[Summary]:
     """A summary of each recipe among the runs, in order of appearance. Unfinished runs count where they have data.
 
+    Args:
+        matched_accuracy: accuracies, each in (0, 1], at which entropies are compared.
+
     Raises:
-        ValueError: no runs, or a run without any metrics.
+        ValueError: no runs, a run without any metrics, or a level out of range.
     """
     empty = [r.folder for r in runs if not r.metrics]
     if not runs or empty:
         raise ValueError(f"summarise: no metrics yet in {empty[0]}" if empty else "summarise: no runs")
-    curves = [_smooth(r) for r in runs]
-    level = min(float(accuracy.max()) for _, accuracy in curves)
+    if any(not 0.0 < level <= 1.0 for level in matched_accuracy):
+        raise ValueError(f"summarise: matched accuracies must lie in (0, 1], got {list(matched_accuracy)}")
+    courses = [training_course(r) for r in runs]
+    levels = matched_accuracy or [min(float(c.accuracy.max()) for c in courses)]
+    pairs = _pairs(runs)
     k = max(passes(runs))
+
+    def spread(values: Sequence[float | None], own: Sequence[int]) -> Spread:
+        return Spread({pairs[i]: v for i, v in zip(own, values, strict=True) if v is not None})
+
     result = []
     for name in dict.fromkeys(r.name for r in runs):
         own = [i for i, r in enumerate(runs) if r.name == name]
-        matched = [at_level(*curves[i], level) for i in own]
-        spread = {
-            (metric, end): Spread(
-                tuple(_evaluations(runs[i], metric)[end] for i in own if _evaluations(runs[i], metric))
-            )
+        evaluated = {
+            (metric, end): spread([_evaluation(runs[i], metric, end) for i in own], own)
             for metric in ("entropy", "pass@1", f"pass@{k}")
             for end in (0, -1)
         }
@@ -88,14 +112,15 @@ def summarise(runs: Sequence[Run]) -> list[Summary]:
                 recipe=name,
                 seeds=len(own),
                 k=k,
-                entropy_start=spread["entropy", 0],
-                entropy_end=spread["entropy", -1],
-                accuracy_start=spread["pass@1", 0],
-                accuracy_end=spread["pass@1", -1],
-                pass_start=spread[f"pass@{k}", 0],
-                pass_end=spread[f"pass@{k}", -1],
-                matched_accuracy=level,
-                entropy_at_match=Spread(tuple(m for m in matched if m is not None)),
+                entropy_start=evaluated["entropy", 0],
+                entropy_end=evaluated["entropy", -1],
+                accuracy_start=evaluated["pass@1", 0],
+                accuracy_end=evaluated["pass@1", -1],
+                pass_start=evaluated[f"pass@{k}", 0],
+                pass_end=evaluated[f"pass@{k}", -1],
+                matched=tuple(
+                    Matched(level, spread([courses[i].entropy_at(level) for i in own], own)) for level in levels
+                ),
             )
         )
     return result
@@ -107,15 +132,12 @@ def passes(runs: Sequence[Run]) -> list[int]:
     return sorted(int(name.removeprefix("pass@")) for name in names)
 
 
-def _evaluations(run: Run, metric: str) -> list[float]:
-    return run.series(f"eval_{metric}")[1]
+def _pairs(runs: Sequence[Run]) -> list[Pair]:
+    counters: dict[tuple[str, int | None], count[int]] = {}
+    keys = [(r.name, r.config.get("seed")) for r in runs]
+    return [(seed, next(counters.setdefault((name, seed), count()))) for name, seed in keys]
 
 
-def _smooth(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Entropy and accuracy of the training batches, as running means."""
-    entropy, accuracy = (np.array(run.series(name)[1], dtype=np.float64) for name in ("entropy", "pass@1"))
-    if not len(entropy) or len(entropy) != len(accuracy):
-        raise ValueError(f"{run.folder}: no training batches with both entropy and pass@1 yet")
-    window = min(_SMOOTHING, len(entropy))
-    kernel = np.ones(window) / window
-    return np.convolve(entropy, kernel, "valid"), np.convolve(accuracy, kernel, "valid")
+def _evaluation(run: Run, metric: str, end: int) -> float | None:
+    values = run.series(f"eval_{metric}")[1]
+    return values[end] if values else None

@@ -1,6 +1,16 @@
 """Floor 7: recipes side by side, on the pocket policy (or any other) and on a tabular one, over seeds."""
 
+from .benches import Bench, PocketBench, TabularBench
 from .compare import compare, folder_name
-from .tabular import TabularSettings, train_tabular
+from .tabular import TabularSettings, improve, train_tabular
 
-__all__ = ["TabularSettings", "compare", "folder_name", "train_tabular"]
+__all__ = [
+    "Bench",
+    "PocketBench",
+    "TabularBench",
+    "TabularSettings",
+    "compare",
+    "folder_name",
+    "improve",
+    "train_tabular",
+]

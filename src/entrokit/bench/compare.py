@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +57,26 @@ def compare(
     taken = [s.out for s in planned.values() if Path(s.out).exists()]
     if taken:
         raise FileExistsError(f"{taken[0]} already exists; choose another folder for this comparison")
+    runs = train_all(planned, jobs, on_progress)
+    return [runs[f"{folder_name(name)}-seed{settings.seed + i}"] for name in names for i in range(seeds)]
+
+
+def train_all(
+    planned: Mapping[str, TrainSettings],
+    jobs: int | None = None,
+    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None = None,
+) -> dict[str, Run]:
+    """Trains all of ``planned``, begun in that order, and returns the finished runs under the same names.
+
+    Args:
+        jobs, on_progress: as for `compare`.
+
+    Raises:
+        Exception: the first error of a run; the other runs finish and stay on disk.
+        KeyboardInterrupt: after every run under way has been left readable.
+    """
+    if not planned:
+        return {}
     workers = min(jobs or os.cpu_count() or 1, len(planned))
     threads = max(1, (os.cpu_count() or 1) // workers)
     spawn = multiprocessing.get_context("spawn")
@@ -64,8 +84,7 @@ def compare(
         outcomes = _run(pool, workers, planned, on_progress)
     if any(o.interrupted for o in outcomes):
         raise KeyboardInterrupt
-    order = [f"{folder_name(name)}-seed{settings.seed + i}" for name in names for i in range(seeds)]
-    return [Run.load(planned[key].out) for key in order]
+    return {key: Run.load(s.out) for key, s in planned.items()}
 
 
 def folder_name(recipe_string: str) -> str:
@@ -83,7 +102,7 @@ def _set_threads(threads: int) -> None:
 def _run(
     pool: ProcessPoolExecutor,
     workers: int,
-    planned: dict[str, TrainSettings],
+    planned: Mapping[str, TrainSettings],
     on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None,
 ) -> list[Outcome]:
     """Hands out a run only when a worker is free: what a pool has queued can no longer be called back by Ctrl-C."""

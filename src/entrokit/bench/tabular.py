@@ -7,6 +7,7 @@ completion is one token. Equal seeds give equal problems and equal first samples
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -87,15 +88,41 @@ def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, 
         behaviour=behaviour,
         correct=won > 0,
     )
+    improve(
+        chosen,
+        logits,
+        lambda: _statistics(logits, state, tokens, chosen),
+        rollouts,
+        s.updates,
+        s.learning_rate,
+        context,
+    )
+
+
+def improve(
+    chosen: Recipe,
+    logits: Tensor,
+    statistics: Callable[[], PolicyStats],
+    rollouts: Rollouts,
+    updates: int,
+    learning_rate: float,
+    context: Context,
+) -> None:
+    """Moves free ``logits`` in place by full-batch gradient descent on a recipe's loss over ``rollouts``.
+
+    Args:
+        logits: a leaf that requires gradients. statistics: gives the current policy's, of the rollouts' tokens.
+        updates: gradient steps on this batch.
+    """
     advantages = chosen.advantages(rollouts, context)
     prepared = chosen.prepare(rollouts, advantages, context)
-    for _ in range(s.updates):
+    for _ in range(updates):
         # The batch is one optimiser step's rows, every time.
         ready = chosen.prepare_step(rollouts, advantages, prepared, context)
-        result = chosen.loss(_statistics(logits, state, tokens, chosen), rollouts, advantages, ready)
+        result = chosen.loss(statistics(), rollouts, advantages, ready)
         (gradient,) = torch.autograd.grad(result.loss, logits)
         with torch.no_grad():
-            logits -= s.learning_rate * gradient
+            logits -= learning_rate * gradient
         chosen.observe({name: float(value) for name, value in result.metrics.items()}, context)
 
 

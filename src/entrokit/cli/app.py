@@ -1,4 +1,4 @@
-"""`entrokit train | compare | explain | report`."""
+"""`entrokit train | compare | explain | report`, and the entry point of all commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import show
+from . import catalogue, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
 console = Console()
@@ -68,7 +68,8 @@ def train(
         max_completion_length=max_completion_length,
     )
     show.warnings(console, recipe, updates)
-    _warm_pocket(model)
+    if model == "pocket":
+        show.warm_pocket(console)
     with show.TrainProgress(console, recipe, steps) as progress:
         outcome = session.train(settings, progress.update)
     page = write_report([outcome.folder], outcome.folder)
@@ -118,7 +119,8 @@ def compare(
     )
     for name in recipes:
         show.warnings(console, name, updates)
-    _warm_pocket(model)
+    if model == "pocket":
+        show.warm_pocket(console)
     try:
         with show.CompareProgress(console, steps) as progress:
             runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
@@ -164,21 +166,15 @@ def report(
     console.print(f"Report: {write_report([r.folder for r in found], Path(folder), levels)}")
 
 
+app.command()(catalogue.papers)
+app.command()(catalogue.reproduce)
+
+
 def write_report(folders: list[Path], where: Path, matched_accuracy: Sequence[float] = ()) -> Path:
     from entrokit.report import write_page
     from entrokit.runs import Run
 
     return write_page([Run.load(f) for f in folders], where, matched_accuracy)
-
-
-def _warm_pocket(model: str) -> None:
-    """Makes the pocket policy before anything waits for it."""
-    if model != "pocket":
-        return
-    from entrokit.engines.pocket import pocket_policy
-
-    with show.WarmUpProgress(console) as progress:
-        pocket_policy(progress=progress.update)
 
 
 def main() -> None:

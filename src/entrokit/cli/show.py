@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column, Table
 from rich.text import Text
 
+from entrokit.papers import Evidence, Paper
 from entrokit.report import Spread, Summary
 from entrokit.rlvr import recipe, stages_of
 from entrokit.rlvr.intervention import implements
@@ -40,6 +41,14 @@ class WarmUpProgress:
             self._progress.start()
             self._task = self._progress.add_task("warm-up", total=steps, loss=loss)
         self._progress.update(self._task, completed=step, loss=loss)
+
+
+def warm_pocket(console: Console) -> None:
+    """Makes the pocket policy before anything waits for it."""
+    from entrokit.engines.pocket import pocket_policy
+
+    with WarmUpProgress(console) as progress:
+        pocket_policy(progress=progress.update)
 
 
 def _bars(console: Console) -> Progress:
@@ -118,7 +127,7 @@ def summary_table(summaries: Sequence[Summary]) -> Group:
     several = first.seeds > 1
     spread = "; ± standard deviation over seeds" if several else ""
     heads = ("entropy (nats)", "accuracy", f"pass@{first.k}")
-    lines = [
+    lines: list[Text] = [
         Text(f"Held-out prompts, start → end ({first.seeds} seed{'s' if several else ''}{spread})"),
         Text("  " + "".join(f"{h:<26}" for h in heads), style="dim"),
     ]
@@ -175,6 +184,35 @@ def explanation(name: str) -> Group:
         f"State that a checkpoint keeps: {', '.join(state) if state else 'none'}",
     ]
     return Group(table, *map(Text, facts))
+
+
+def paper(entry: Paper) -> Group:
+    """One entry of the catalogue."""
+    lines = [
+        Text(entry.title, style="bold"),
+        Text(f"{entry.slug} · {entry.family} · {entry.year} · {entry.url}", style="dim"),
+        Text(entry.claim),
+        Text("code:    " + "\n         ".join(entry.names)),
+        Text("recipes: " + "\n         ".join(entry.recipes)),
+        Text(f"its claims in miniature: entrokit reproduce {entry.slug}"),
+    ]
+    return Group(*lines)
+
+
+def evidence(entry: Paper, found: Evidence) -> Group:
+    """Claim beside measurement, finding by finding."""
+    seeds = f"{len(found.seeds)} seeds from {found.seeds[0]}"
+    lines: list[Text | Table] = [Text(f"{entry.slug}, {found.bench} bench, {seeds}", style="bold")]
+    for finding in found.findings:
+        rows = Table.grid(padding=(0, 1))
+        style = "green" if finding.passed else "bold red"
+        rows.add_row(Text(f"{finding.verdict:>8}", style=style), Text(finding.claim))
+        rows.add_row(Text("measured", style="dim"), Text(finding.measured))
+        rows.add_row(Text("rule", style="dim", justify="right"), Text(finding.criterion, style="dim"))
+        if finding.reference:
+            rows.add_row(Text("compare", style="dim", justify="right"), Text(finding.reference, style="dim"))
+        lines.append(rows)
+    return Group(*lines)
 
 
 def warnings(console: Console, name: str, updates: int) -> None:

@@ -64,7 +64,7 @@ def course(groups: Mapping[str, Sequence[Run]], metric: str, title: str, unit: s
                 x=outline, y=edge, fill="toself", fillcolor=_faint(palette[name]), line_width=0, hoverinfo="skip"
             )
         figure.add_scatter(x=steps, y=mean, name=name, line={"color": palette[name], "width": 2}, mode="lines")
-    return _styled(figure, title, "optimiser step", unit) if figure.data else None
+    return styled(figure, title, "optimiser step", unit) if figure.data else None
 
 
 def law(groups: Mapping[str, Sequence[Run]]) -> tuple[go.Figure | None, dict[str, EntropyRewardLaw]]:
@@ -96,8 +96,8 @@ def law(groups: Mapping[str, Sequence[Run]]) -> tuple[go.Figure | None, dict[str
             marker={"color": palette[name], "symbol": "star", "size": 11},
             cliponaxis=False,
         )
-    styled = _styled(figure, "Reward against entropy", "entropy (nats per token)", "reward") if figure.data else None
-    return styled, laws
+    drawn = styled(figure, "Reward against entropy", "entropy (nats per token)", "reward") if figure.data else None
+    return drawn, laws
 
 
 def _faint(colour: str) -> str:
@@ -105,7 +105,8 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.15)"
 
 
-def _styled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+def styled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+    """The look of every chart."""
     axis: dict[str, Any] = {"gridcolor": "#e8e8ec", "zeroline": False, "linecolor": "#c9c9d1", "ticks": "outside"}
     figure.update_layout(
         title={"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,12 +12,8 @@ from entrokit.runs.layout import REPORT
 
 from .completions import FULL_SHADE, early_and_late
 from .curves import SMOOTHING, by_recipe, colours, course, law
+from .document import document, embed, write_document
 from .summary import Spread, Summary, passes, summarise
-
-_PLOTLY = {"displayModeBar": False, "responsive": True}
-# Plotly measures a chart as it is parsed, before the grid has its final columns.
-_RESIZE = "addEventListener('load', () => document.querySelectorAll('.plotly-graph-div').forEach(Plotly.Plots.resize))"
-_STYLE = Path(__file__).with_name("page.css")
 
 
 def write_page(runs: Sequence[Run], folder: str | Path, matched_accuracy: Sequence[float] = ()) -> Path:
@@ -31,46 +26,21 @@ def write_page(runs: Sequence[Run], folder: str | Path, matched_accuracy: Sequen
         ImportError: the extra `report` is not installed.
         ValueError: no runs.
     """
-    page = render(runs, matched_accuracy)
-    file = Path(folder) / REPORT
-    partial = file.with_name(f".{REPORT}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-    return file
+    return write_document(Path(folder) / REPORT, render(runs, matched_accuracy))
 
 
 def render(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> str:
     """The page's HTML."""
     if not runs:
         raise ValueError("report: no runs")
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ImportError("reports need the extra: pip install 'entrokit[report]'") from error
-
     groups = by_recipe(runs)
     figures = [course(groups, metric, title, unit) for metric, title, unit in _courses(runs)]
     law_figure, laws = law(groups)
-    charts = "".join(
-        f"<figure>{f.to_html(full_html=False, include_plotlyjs=False, config=_PLOTLY)}</figure>"
-        for f in [*figures, law_figure]
-        if f is not None
-    )
+    charts = "".join(embed(f) for f in [*figures, law_figure] if f is not None)
     seeds = max(len(own) for own in groups.values())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>entrokit: {escape(", ".join(groups))}</title>
-<style>{_STYLE.read_text(encoding="utf-8")}</style>
-<script>{get_plotlyjs()}</script>
-</head>
-<body>
-<header>
+    return document(
+        ", ".join(groups),
+        f"""<header>
 <h1>Where the entropy went</h1>
 <p>{_subtitle(runs, seeds)}</p>
 {_caution(seeds)}
@@ -89,10 +59,8 @@ the policy that chose it: <span class="scale"></span> 0 to {FULL_SHADE} nats and
 reward.</p>
 {_completions(groups)}
 </section>
-<script>{_RESIZE}</script>
-</body>
-</html>
-"""
+""",
+    )
 
 
 def _courses(runs: Sequence[Run]) -> list[tuple[str, str, str]]:

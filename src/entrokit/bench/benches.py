@@ -1,0 +1,100 @@
+"""The two grounds on which every RLVR method is measured: seconds on a table, minutes on a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from entrokit.diagnose import Course, training_course
+from entrokit.engines.session import TrainSettings
+from entrokit.rlvr import recipe
+from entrokit.runs import Run
+
+from .compare import folder_name, train_all
+from .tabular import TabularSettings, train_tabular
+
+Progress = Callable[[dict[str, list[dict[str, float]]]], None]
+
+
+class Bench(Protocol):
+    """A ground with fixed problems. Equal seeds give equal problems, so recipes are compared in pairs.
+
+    Attributes:
+        name: of the bench. level: accuracy at which entropies are compared. seeds: in order.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def seeds(self) -> Sequence[int]: ...
+
+    def courses(self, *specs: str) -> Mapping[str, list[Course]]:
+        """How every recipe goes, one course a seed, under the recipe's string as given."""
+        ...
+
+
+@dataclass
+class TabularBench:
+    """The tabular bench (`train_tabular`); entropies are compared at accuracy 0.5."""
+
+    name: ClassVar[str] = "tabular"
+    level: ClassVar[float] = 0.5
+    seeds: Sequence[int]
+    settings: TabularSettings = field(default_factory=TabularSettings)
+    _known: dict[str, list[Course]] = field(default_factory=dict, repr=False)
+
+    def courses(self, *specs: str) -> dict[str, list[Course]]:
+        for spec in specs:
+            if spec not in self._known:
+                self._known[spec] = [train_tabular(spec, seed, self.settings) for seed in self.seeds]
+        return {spec: self._known[spec] for spec in specs}
+
+
+@dataclass
+class PocketBench:
+    """The pocket policy on countdown; entropies are compared at training accuracy 0.2 (running mean).
+
+    Runs lie in ``settings.out``, one folder a recipe and seed, and are trained only where they are missing.
+    """
+
+    name: ClassVar[str] = "pocket"
+    level: ClassVar[float] = 0.2
+    seeds: Sequence[int]
+    settings: TrainSettings
+    jobs: int | None = None
+    on_progress: Progress | None = None
+
+    def courses(self, *specs: str) -> dict[str, list[Course]]:
+        """As `Bench.courses`.
+
+        Raises:
+            ValueError: a run that is already there is unfinished, or was made with other settings.
+        """
+        planned = {
+            (spec, seed): replace(self.settings, recipe=str(recipe(spec)), seed=seed, out=str(self._folder(spec, seed)))
+            for seed in self.seeds
+            for spec in specs
+        }
+        train_all({Path(s.out).name: s for s in planned.values() if not _finished(s)}, self.jobs, self.on_progress)
+        return {spec: [training_course(Run.load(planned[spec, seed].out)) for seed in self.seeds] for spec in specs}
+
+    def _folder(self, spec: str, seed: int) -> Path:
+        return Path(self.settings.out) / f"{folder_name(str(recipe(spec)))}-seed{seed}"
+
+
+def _finished(settings: TrainSettings) -> bool:
+    if not Path(settings.out).exists():
+        return False
+    run = Run.load(settings.out)
+    wanted = {name: value for name, value in asdict(settings).items() if name not in ("out", "rollouts_every")}
+    other = [f"{n}={run.config.get(n)!r} instead of {v!r}" for n, v in wanted.items() if run.config.get(n) != v]
+    if other:
+        raise ValueError(f"{settings.out} holds a run with {', '.join(other)}; choose another folder")
+    evaluated = run.series("eval_entropy")[0]
+    if not evaluated or evaluated[-1] < settings.steps:
+        raise ValueError(f"{settings.out} holds an unfinished run; remove that folder to train it anew")
+    return True

@@ -1,0 +1,18 @@
+"""Floor 8: the catalogue. One small file per paper: what it claims, where it lives, and its claims in miniature."""
+
+from .catalogue import CATALOGUE, paper, search
+from .page import verdict_table, write_page
+from .paper import BENCHES, Budget, Evidence, Finding, Paper
+
+__all__ = [
+    "BENCHES",
+    "CATALOGUE",
+    "Budget",
+    "Evidence",
+    "Finding",
+    "Paper",
+    "paper",
+    "search",
+    "verdict_table",
+    "write_page",
+]

@@ -1,0 +1,37 @@
+"""Every paper of the library, and how to find one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import dispo, entropy_dynamics_rft, entropy_mechanism, forking_tokens, hapo, steer
+from .paper import Paper
+
+CATALOGUE: dict[str, Paper] = {
+    module.PAPER.slug: module.PAPER
+    for module in (dispo, entropy_dynamics_rft, entropy_mechanism, forking_tokens, hapo, steer)
+}
+
+
+def paper(slug: str) -> Paper:
+    """The paper of a slug.
+
+    Raises:
+        ValueError: there is none; the message lists the slugs.
+    """
+    try:
+        return CATALOGUE[slug]
+    except KeyError:
+        raise ValueError(f"no paper {slug!r} in the catalogue; it holds {', '.join(CATALOGUE)}") from None
+
+
+def search(words: Sequence[str] = (), family: str | None = None) -> list[Paper]:
+    """Papers that hold every word, in order of slug; ``family`` matches the start of the family's name.
+
+    Raises:
+        ValueError: a family that no paper has.
+    """
+    families = sorted({p.family for p in CATALOGUE.values()})
+    if family is not None and not any(f.startswith(family) for f in families):
+        raise ValueError(f"no family {family!r}; there are {', '.join(families)}")
+    return [p for p in CATALOGUE.values() if p.matches(words) and p.family.startswith(family or "")]

@@ -1,0 +1,121 @@
+"""Judges what a recipe does on a bench: the criteria and pictures that the papers of the RLVR shelf share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from entrokit.bench import Bench
+from entrokit.diagnose import Course, PairedDifference, paired_difference
+from entrokit.report import Chart, Series
+
+from .paper import Finding
+
+
+def entropy_gap(
+    bench: Bench, spec: str, against: str, *, claim: str, bound: float, raises: bool = True, reference: str = ""
+) -> Finding:
+    """Whether ``spec`` has more (or, with ``raises=False``, less) entropy than ``against`` at the bench's accuracy.
+
+    On the tabular bench the mean paired difference must lie beyond ``bound`` (nats), which is its sheet's. On the
+    pocket bench, for which no sheet has a figure, its 95 % bootstrap interval must lie beyond 0.
+    """
+    courses = bench.courses(spec, against)
+    own, other = ([c.entropy_at(bench.level) for c in courses[name]] for name in (spec, against))
+    what = f"entropy of {spec} minus {against} at accuracy {bench.level:g}"
+    if bench.name != "tabular":
+        return _judge_interval(claim, what, "nats", own, other, above=raises, reference=reference)
+    criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+.3f} nats"
+    gap, missing = _paired(own, other)
+    passed = gap is not None and not missing and (gap.mean > bound if raises else gap.mean < bound)
+    return Finding(claim, criterion, _text(gap, missing, "nats"), passed, reference)
+
+
+def accuracy_gap(
+    bench: Bench, spec: str, against: str, *, claim: str, raises: bool = True, reference: str = ""
+) -> Finding:
+    """Whether ``spec`` ends with a higher (or lower) accuracy, by a 95 % bootstrap interval beyond 0."""
+    courses = bench.courses(spec, against)
+    own, other = ([float(c.accuracy[-1]) for c in courses[name]] for name in (spec, against))
+    what = f"accuracy of {spec} minus {against} at the end"
+    return _judge_interval(claim, what, "", own, other, above=raises, reference=reference)
+
+
+def steps_gap(bench: Bench, spec: str, against: str, level: float, *, claim: str, reference: str = "") -> Finding:
+    """Whether ``spec`` needs no more steps to an accuracy than ``against``, on the mean over seeds."""
+    courses = bench.courses(spec, against)
+    own, other = ([c.steps_to(level) for c in courses[name]] for name in (spec, against))
+    criterion = f"steps of {spec} minus {against} to accuracy {level:g}: mean over seeds <= 0"
+    gap, missing = _paired(own, other)
+    passed = gap is not None and not missing and gap.mean <= 0
+    return Finding(claim, criterion, _text(gap, missing, "steps", ".1f"), passed, reference)
+
+
+def _judge_interval(
+    claim: str,
+    what: str,
+    unit: str,
+    own: Sequence[float | None],
+    other: Sequence[float | None],
+    *,
+    above: bool,
+    reference: str,
+) -> Finding:
+    criterion = f"{what}: 95 % bootstrap interval over seeds {'above' if above else 'below'} 0"
+    gap, missing = _paired(own, other)
+    passed = gap is not None and not missing and (gap.low > 0 if above else gap.high < 0)
+    return Finding(claim, criterion, _text(gap, missing, unit), passed, reference)
+
+
+def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple[PairedDifference | None, int]:
+    """The difference over the seeds that both reach, and the number of seeds that either misses."""
+    pairs = [(a, b) for a, b in zip(own, other, strict=True) if a is not None and b is not None]
+    if not pairs:
+        return None, len(own)
+    a, b = zip(*pairs, strict=True)
+    return paired_difference(a, b), len(own) - len(pairs)
+
+
+def _text(gap: PairedDifference | None, missing: int, unit: str, digits: str = ".3f") -> str:
+    lost = f"; {missing} seeds never reach that accuracy" if missing else ""
+    if gap is None:
+        return f"no difference{lost}"
+    return f"{gap:+{digits}}{' ' + unit if unit else ''} ± {gap.std_error:{digits}} (standard error){lost}"
+
+
+def matched_chart(bench: Bench, specs: Sequence[str]) -> Chart:
+    """Entropy against accuracy: who pays more entropy for the same accuracy."""
+    courses = bench.courses(*specs)
+    return Chart(
+        "Entropy against accuracy",
+        "accuracy",
+        "entropy (nats)",
+        tuple(Series(spec, *_mean_course(courses[spec])) for spec in specs),
+        x_line=bench.level,
+    )
+
+
+def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
+    """Paired differences of entropy at the bench's accuracy, with their intervals."""
+    courses = bench.courses(*specs, against)
+    base = _entropies(courses, against, bench.level)
+    series = []
+    for spec in specs:
+        gap, _ = _paired(_entropies(courses, spec, bench.level), base)
+        if gap is not None:
+            series.append(Series(spec, [f"{gap.mean:+.3f}"], [gap.mean], marks=True, low=[gap.low], high=[gap.high]))
+    label = f"nats more than {against}"
+    return Chart(f"Entropy at accuracy {bench.level:g}", "mean difference", label, tuple(series), y_line=0.0)
+
+
+def _entropies(courses: Mapping[str, Sequence[Course]], spec: str, level: float) -> list[float | None]:
+    return [c.entropy_at(level) for c in courses[spec]]
+
+
+def _mean_course(courses: Sequence[Course]) -> tuple[list[float], list[float]]:
+    """Mean entropy over seeds at accuracies that all of them reach, by the first time that each reaches them."""
+    start = max(float(c.accuracy[0]) for c in courses)
+    end = min(float(c.accuracy.max()) for c in courses)
+    grid = [float(a) for a in np.linspace(start, max(start, end), 60)]
+    return grid, [float(np.mean([c.entropy_at(a) for c in courses])) for a in grid]

@@ -1,0 +1,79 @@
+"""A picture as data: what a result wants drawn, without knowing how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .curves import COLOURS, styled
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points ``x, y`` under a name, joined by a line or (``marks``) not. ``low, high``: ends of vertical intervals."""
+
+    name: str
+    x: Sequence[float | str]
+    y: Sequence[float]
+    marks: bool = False
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Series on common axes; ``x_line`` and ``y_line`` are values marked by a thin line."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    x_line: float | None = None
+    y_line: float | None = None
+
+
+def figure(chart: Chart) -> go.Figure:
+    """The chart in the style of the reports, with a legend of its own."""
+    import plotly.graph_objects as go
+
+    drawn = go.Figure()
+    for i, s in enumerate(chart.series):
+        colour = COLOURS[i % len(COLOURS)]
+        error = None
+        if s.low is not None and s.high is not None:
+            error = {
+                "type": "data",
+                "symmetric": False,
+                "array": [h - y for h, y in zip(s.high, s.y, strict=True)],
+                "arrayminus": [y - low for y, low in zip(s.y, s.low, strict=True)],
+                "thickness": 1.5,
+                "width": 6,
+            }
+        drawn.add_scatter(
+            x=list(s.x),
+            y=list(s.y),
+            name=s.name,
+            mode="markers" if s.marks else "lines",
+            line={"color": colour, "width": 2},
+            marker={"color": colour, "size": 7},
+            error_y=error,
+        )
+    if chart.x_line is not None:
+        drawn.add_vline(x=chart.x_line, line={"color": "#9a9aa6", "width": 1, "dash": "dot"})
+    if chart.y_line is not None:
+        drawn.add_hline(y=chart.y_line, line={"color": "#9a9aa6", "width": 1, "dash": "dot"})
+    drawn = styled(drawn, chart.title, chart.x_label, chart.y_label)
+    rows = len(chart.series)
+    drawn.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+        height=330 + 19 * rows,
+        margin={"b": 56 + 19 * rows},
+        xaxis={"rangemode": "normal"},
+        yaxis={"rangemode": "normal"},
+    )
+    return drawn

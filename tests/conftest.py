@@ -19,3 +19,13 @@ settings.load_profile("entrokit")
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def character_checkpoint(tmp_path_factory):
+    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
+
+    folder = tmp_path_factory.mktemp("character")
+    fresh_model(PocketConfig(width=32, layers=1, heads=2)).save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return str(folder)

@@ -30,16 +30,6 @@ def entrokit(*args, cwd, check=True, **environment):
 
 
 @pytest.fixture(scope="module")
-def character_checkpoint(tmp_path_factory):
-    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
-
-    folder = tmp_path_factory.mktemp("character")
-    fresh_model(PocketConfig(width=32, layers=1, heads=2)).save_pretrained(folder)
-    character_tokenizer().save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def bpe_checkpoint(tmp_path_factory):
     """A checkpoint folder as anybody's: a Llama model and a byte-level BPE tokenizer with a chat template."""
     from tokenizers import ByteLevelBPETokenizer
@@ -202,3 +192,40 @@ def test_what_a_user_can_mend_is_one_line(args, message, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
+    listed = entrokit("papers", cwd=tmp_path).stdout
+    assert "2510.10150" in listed
+    assert "forking-tokens" in listed
+    found = entrokit("papers", "--search", "clip covary", cwd=tmp_path).stdout
+    assert "entropy-mechanism" in found
+    assert "steer" not in found
+    assert entrokit("papers", "--search", "nonsense", cwd=tmp_path, check=False).returncode == 1
+    assert "entrokit.rlvr.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
+    unknown = entrokit("papers", "ster", cwd=tmp_path, check=False)
+    assert unknown.returncode == 1
+    assert "no paper 'ster' in the catalogue" in unknown.stderr
+
+
+def test_reproduce_prints_claim_beside_measurement_and_writes_a_page(tmp_path):
+    done = entrokit("reproduce", "hapo", "--seeds", "2", "--out", "r", cwd=tmp_path)
+    assert "hapo, tabular bench, 2 seeds from 0" in done.stdout
+    assert "0 of 2 claims failed. Page: r/reproduce.html" in done.stdout
+    assert "Claims, run in miniature" in (tmp_path / "r" / "reproduce.html").read_text(encoding="utf-8")
+    assert (tmp_path / "r" / "verdicts.md").read_text(encoding="utf-8").count("holds") == 2
+
+
+def test_a_failed_claim_is_exit_code_1(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from typer.testing import CliRunner
+
+    from entrokit.cli.app import app
+    from entrokit.papers import CATALOGUE, Evidence, Finding
+
+    failed = Evidence("steer", "tabular", (0, 1), (Finding("claim", "rule", "measured", False),))
+    monkeypatch.setitem(CATALOGUE, "steer", replace(CATALOGUE["steer"], reproduce=lambda seed, budget: failed))
+    done = CliRunner().invoke(app, ["reproduce", "steer", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "1 of 1 claims failed" in done.stdout

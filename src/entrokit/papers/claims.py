@@ -26,7 +26,7 @@ def entropy_gap(
     what = f"entropy of {spec} minus {against} at accuracy {bench.level:g}"
     if bench.name != "tabular":
         return _judge_interval(claim, what, "nats", own, other, above=raises, reference=reference)
-    criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+.3f} nats"
+    criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+g} nats"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.mean > bound if raises else gap.mean < bound)
     return Finding(claim, criterion, _text(gap, missing, "nats"), passed, reference)
@@ -77,11 +77,12 @@ def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple
     return paired_difference(a, b), len(own) - len(pairs)
 
 
-def _text(gap: PairedDifference | None, missing: int, unit: str, digits: str = ".3f") -> str:
+def _text(gap: PairedDifference | None, missing: int, unit: str, digits: str = ".4f") -> str:
     lost = f"; {missing} seeds never reach that accuracy" if missing else ""
     if gap is None:
         return f"no difference{lost}"
-    return f"{gap:+{digits}}{' ' + unit if unit else ''} ± {gap.std_error:{digits}} (standard error){lost}"
+    interval = f"95 % interval {gap.low:+{digits}} to {gap.high:+{digits}}"
+    return f"{gap.mean:+{digits}} ± {gap.std_error:{digits}}{' ' + unit if unit else ''}, {interval}{lost}"
 
 
 def matched_chart(bench: Bench, specs: Sequence[str]) -> Chart:
@@ -100,13 +101,12 @@ def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
     """Paired differences of entropy at the bench's accuracy, with their intervals."""
     courses = bench.courses(*specs, against)
     base = _entropies(courses, against, bench.level)
-    series = []
+    series = [Series(against, [against], [0.0], marks=True)]
     for spec in specs:
         gap, _ = _paired(_entropies(courses, spec, bench.level), base)
         if gap is not None:
-            series.append(Series(spec, [f"{gap.mean:+.3f}"], [gap.mean], marks=True, low=[gap.low], high=[gap.high]))
-    label = f"nats more than {against}"
-    return Chart(f"Entropy at accuracy {bench.level:g}", "mean difference", label, tuple(series), y_line=0.0)
+            series.append(Series(spec, [spec], [gap.mean], marks=True, low=[gap.low], high=[gap.high]))
+    return Chart(f"Entropy at accuracy {bench.level:g}", "", "nats more than the first", tuple(series), y_line=0.0)
 
 
 def _entropies(courses: Mapping[str, Sequence[Course]], spec: str, level: float) -> list[float | None]:

@@ -76,7 +76,7 @@ PAPER = Paper(
     arxiv="2505.22617",
     year=2025,
     family="rlvr: tokens",
-    claim="Few tokens, whose log-probability and advantage covary, bring the entropy down; restraining them keeps it up.",
+    claim="Few tokens, whose log-probability and advantage covary, lower the entropy; restraining them keeps it up.",
     names=(
         "entrokit.rlvr.ClipCov",
         "entrokit.rlvr.KLCov",

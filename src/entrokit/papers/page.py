@@ -30,8 +30,8 @@ def render(evidences: Sequence[Evidence]) -> str:
     held = sum(f.passed for f in findings)
     body = f"""<header>
 <h1>Claims, run in miniature</h1>
-<p>{held} of {len(findings)} claims hold. Every criterion was written before its run; a claim that fails here fails on a
-small policy, which says nothing about a large one.</p>
+<p>{held} of {len(findings)} claims hold. Every criterion was written before its run. A claim that fails here fails on
+a small policy; a large one may differ.</p>
 </header>
 {"".join(map(_section, evidences))}"""
     return document("claims in miniature", body)
@@ -39,24 +39,24 @@ small policy, which says nothing about a large one.</p>
 
 def _section(evidence: Evidence) -> str:
     entry = paper(evidence.slug)
-    rows = "".join(map(_row, evidence.findings))
-    heads = "".join(f"<th>{h}</th>" for h in ("claim", "verdict", "measured", "criterion", "for comparison"))
     charts = "".join(embed(figure(chart)) for chart in evidence.charts)
     return f"""<section>
 <h2>{escape(entry.slug)}, {escape(evidence.bench)} bench</h2>
 <p class="note">{escape(entry.title)} (<a href="{entry.url}">arXiv {entry.arxiv}</a>, {entry.year}).
 {escape(_seeds(evidence))}.</p>
-<div class="scroll"><table class="claims"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>
+<ul class="findings">{"".join(map(_finding, evidence.findings))}</ul>
 <div class="charts">{charts}</div>
 </section>"""
 
 
-def _row(finding: Finding) -> str:
-    cells = (("measured", finding.measured), ("criterion", finding.criterion), ("for comparison", finding.reference))
-    rest = "".join(f'<td data-label="{label}"><div>{escape(text)}</div></td>' for label, text in cells)
+def _finding(finding: Finding) -> str:
+    lines = [("measured", finding.measured), ("criterion", finding.criterion)]
+    if finding.reference:
+        lines.append(("compare", finding.reference))
+    rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in lines)
     return (
-        f'<tr><td>{escape(finding.claim)}</td><td data-label="verdict">'
-        f'<b class="{finding.verdict}">{finding.verdict}</b></td>{rest}</tr>'
+        f'<li><b class="verdict {finding.verdict}">{finding.verdict}</b><div><p>{escape(finding.claim)}</p>'
+        f"<dl>{rows}</dl></div></li>"
     )
 
 

@@ -1,0 +1,33 @@
+"""The pocket bench trains what is missing and nothing twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from entrokit.bench import PocketBench
+from entrokit.engines.session import TrainSettings
+
+pytest.importorskip("trl", reason="training needs the extra 'trl'")
+
+
+def test_runs_are_trained_once_and_read_again(character_checkpoint, tmp_path):
+    settings = TrainSettings(
+        "grpo", str(tmp_path), model=character_checkpoint, steps=4, updates=2, prompts=4, completions=4
+    )
+    bench = PocketBench((3, 4), settings, jobs=1)
+    first = bench.courses("grpo")["grpo"]
+    assert [len(c.entropy) for c in first] == [1, 1]
+    written = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("metrics.jsonl")}
+    assert sorted(f.parent.name for f in written) == ["grpo-seed3", "grpo-seed4"]
+    both = bench.courses("grpo", "dapo")
+    np.testing.assert_array_equal(both["grpo"][0].entropy, first[0].entropy)
+    assert {f: f.stat().st_mtime_ns for f in written} == written
+    assert (tmp_path / "dapo-seed4").exists()
+
+    with pytest.raises(ValueError, match="grpo-seed3 holds a run with steps=4 instead of 8; choose another folder"):
+        PocketBench((3,), replace(settings, steps=8)).courses("grpo")
+    lines = (tmp_path / "grpo-seed3" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "grpo-seed3" / "metrics.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match="unfinished run; remove that folder"):
+        bench.courses("grpo")

@@ -1,0 +1,33 @@
+"""A bench whose courses are written by hand, so that verdicts can be checked without training."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from entrokit.diagnose import Course
+from entrokit.papers import Budget
+
+
+def course(entropy_at_half, final=1.0, speed=1.0):
+    """Accuracy rises along a line from 0 to ``final``; entropy passes the given value at accuracy 0.5."""
+    accuracy = np.linspace(0.0, final, 21)
+    return Course(np.arange(21) / speed, entropy_at_half + 0.5 - accuracy, accuracy)
+
+
+@dataclass
+class FakeBench:
+    name: str = "tabular"
+    level: float = 0.5
+    seeds: tuple[int, ...] = (0, 1, 2)
+    given: dict = field(default_factory=dict)
+
+    def courses(self, *specs):
+        return {s: self.given.get(s) or [course(1.0 + 0.01 * seed) for seed in self.seeds] for s in specs}
+
+
+@dataclass(frozen=True)
+class FakeBudget(Budget):
+    fake: FakeBench = field(default_factory=FakeBench)
+
+    def open(self, seed):
+        return self.fake

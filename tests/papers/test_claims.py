@@ -1,0 +1,73 @@
+"""Verdicts: when a claim holds, when it fails, and what a seed that never gets there does."""
+
+import pytest
+
+from entrokit.papers.claims import accuracy_gap, entropy_gap, gap_chart, matched_chart, steps_gap
+
+from .fake_bench import FakeBench, course
+
+
+def bench(own, name="tabular", final=1.0, speed=1.0):
+    """``own``: entropies of x at accuracy 0.5, one a seed; those of base are 1."""
+    return FakeBench(name, given={"x": [course(h, final, speed) for h in own], "base": [course(1.0)] * 3})
+
+
+def test_on_the_table_the_mean_must_pass_the_sheet_s_bound():
+    ground = bench([1.04, 1.06, 1.08])
+    over = entropy_gap(ground, "x", "base", claim="c", bound=0.05)
+    assert over.passed
+    assert over.verdict == "holds"
+    assert over.measured.startswith("+0.0600 ± 0.0115 nats, 95 % interval +0.0400 to +0.0800")
+    assert over.criterion == "entropy of x minus base at accuracy 0.5: mean over seeds > +0.05 nats"
+    assert not entropy_gap(ground, "x", "base", claim="c", bound=0.07).passed
+    assert not entropy_gap(ground, "x", "base", claim="c", bound=-0.02, raises=False).passed
+    assert entropy_gap(bench([0.9] * 3), "x", "base", claim="c", bound=-0.02, raises=False).passed
+
+
+@pytest.mark.parametrize(
+    ("own", "raises", "passed"),
+    [
+        ([1.01, 1.02, 1.03], True, True),
+        ([0.99, 1.05, 1.05], True, False),
+        ([0.99, 0.98, 0.97], False, True),
+        ([1.01, 0.98, 0.97], False, False),
+    ],
+)
+def test_on_the_pocket_bench_the_interval_must_lie_beyond_zero(own, raises, passed):
+    found = entropy_gap(bench(own, "pocket"), "x", "base", claim="c", bound=9.0, raises=raises)
+    assert found.passed == passed
+    assert "95 % bootstrap interval over seeds" in found.criterion
+
+
+@pytest.mark.parametrize("name", ["tabular", "pocket"])
+def test_a_seed_that_never_reaches_the_accuracy_fails_the_claim(name):
+    ground = bench([2.0, 2.0, 2.0], name)
+    ground.given["x"][1] = course(2.0, final=0.3)
+    found = entropy_gap(ground, "x", "base", claim="c", bound=0.0)
+    assert not found.passed
+    assert found.measured.endswith("1 seeds never reach that accuracy")
+    ground.given["x"] = [course(2.0, final=0.3)] * 3
+    assert entropy_gap(ground, "x", "base", claim="c", bound=0.0).measured == (
+        "no difference; 3 seeds never reach that accuracy"
+    )
+
+
+def test_accuracy_and_steps():
+    better = accuracy_gap(
+        FakeBench(given={"x": [course(1, 0.9)] * 3, "base": [course(1, 0.8)] * 3}), "x", "base", claim=""
+    )
+    assert better.passed
+    assert better.measured.startswith("+0.1000 ± 0.0000, 95 %")
+    assert steps_gap(bench([1.0] * 3, speed=2.0), "x", "base", 0.9, claim="").passed
+    assert not steps_gap(bench([1.0] * 3, speed=0.5), "x", "base", 0.9, claim="").passed
+
+
+def test_charts_show_means_where_all_seeds_are():
+    ground = bench([1.0, 1.1, 1.2])
+    ground.given["x"][2] = course(1.2, final=0.8)
+    series = matched_chart(ground, ["base", "x"]).series
+    assert series[1].x[-1] == pytest.approx(0.8)
+    assert series[1].y[0] == pytest.approx(1.1 + 0.5)
+    base, gap = gap_chart(ground, ["x"], "base").series
+    assert (base.y, gap.y[0]) == ([0.0], pytest.approx(0.1))
+    assert (gap.low[0], gap.high[0]) == (pytest.approx(0.0), pytest.approx(0.2))

@@ -1,7 +1,10 @@
-"""Time of one training step of `EntropyGRPOTrainer` as a ratio to TRL's `GRPOTrainer`, on the same pocket policy.
+"""What a training step costs: `EntropyGRPOTrainer` against TRL's `GRPOTrainer`, and every intervention against `grpo`.
 
-Interleaved: the trainers take turns, one generation batch (its updates included) each. Prints medians, quartiles and
-the ratio of medians, and writes them to ``runs/bench/trainer_overhead.json``. Takes about two minutes.
+On the pocket policy, interleaved: in every round each trainer has one turn, a generation batch with its four updates,
+in an order that rotates. All turns of a round start from one seed, so they sample the same completions, and ratios are
+taken within a round. Prints the median time, the median ratio to `grpo` with its quartiles, the median ratio to TRL,
+and the share of a turn that the behaviour pass takes (the forward pass without gradient over the whole generation
+batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about six minutes.
 """
 
 from __future__ import annotations
@@ -24,9 +27,24 @@ from entrokit.engines.pocket import pocket_policy
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 
-ROUNDS = 30
+ROUNDS = 40
 UPDATES = 4
-RECIPES = ["grpo", "grpo+kl-cov(ratio=0.1)", "grpo+steer(min_weight=0.1)", "grpo+forking-tokens"]
+BASELINE = "grpo"
+RECIPES = [
+    BASELINE,
+    "grpo+clip-cov(ratio=0.1, low=0.5, high=50)",
+    "grpo+kl-cov(ratio=0.1)",
+    "grpo+steer(min_weight=0.1)",
+    "grpo+forking-tokens",
+    "grpo+clip-b(mu=0.5)",
+    "grpo+clip-v(mu=0.5, max_frac=1.0)",
+    "grpo+token-group-average",
+    "grpo+adaptive-clip",
+    "grpo+redistribute-advantage",
+    "grpo+adaptive-temperature",
+    "dispo",
+    "hapo",
+]
 
 
 class Turns(TrainerCallback):  # type: ignore[misc]
@@ -81,24 +99,45 @@ def build(kind: str) -> tuple[Any, Turns]:
     return trainer, turns
 
 
+def time_behaviour_pass(trainer: Any) -> list[float]:
+    """The list that receives the seconds of every behaviour pass from now on."""
+    seconds: list[float] = []
+    original = trainer._get_per_token_logps_and_entropies
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        begin = time.perf_counter()
+        result = original(*args, **kwargs)
+        if not torch.is_grad_enabled():
+            seconds.append(time.perf_counter() - begin)
+        return result
+
+    trainer._get_per_token_logps_and_entropies = timed
+    return seconds
+
+
 def main() -> None:
     torch.set_num_threads(1)
     trainers = {kind: build(kind) for kind in ["TRL", *RECIPES]}
-    for _ in range(ROUNDS + 1):
-        for trainer, _turns in trainers.values():
-            trainer.train()
+    passes = {kind: time_behaviour_pass(trainers[kind][0]) for kind in trainers}
+    order = list(trainers)
+    for turn in range(ROUNDS + 1):
+        for kind in order[turn % len(order) :] + order[: turn % len(order)]:
+            torch.manual_seed(turn)
+            trainers[kind][0].train()
+    # The first turn warms up.
+    seconds = {kind: turns.seconds[1:] for kind, (_, turns) in trainers.items()}
     rows = {}
-    for kind, (_, turns) in trainers.items():
-        seconds = turns.seconds[1:]  # the first turn warms up
-        low, median, high = statistics.quantiles(seconds, n=4)
-        rows[kind] = {"median_s": median, "quartiles_s": [low, high], "rounds": len(seconds)}
-    peer = rows["TRL"]["median_s"]
-    for kind, row in rows.items():
-        row["ratio_to_trl"] = row["median_s"] / peer
-        low, high = row["quartiles_s"]
+    print(f"{'':46}{'median':>9}   ratio to {BASELINE} [quartiles]  to TRL  behaviour pass")
+    for kind, own in seconds.items():
+        low, ratio, high = statistics.quantiles([a / b for a, b in zip(own, seconds[BASELINE], strict=True)], n=4)
+        row = {"median_s": statistics.median(own), "ratio": ratio, "quartiles": [low, high], "rounds": len(own)}
+        row["ratio_to_trl"] = statistics.median(a / b for a, b in zip(own, seconds["TRL"], strict=True))
+        row["behaviour_share"] = statistics.median(a / b for a, b in zip(passes[kind][1:], own, strict=True))
         print(
-            f"{kind:32} {row['median_s'] * 1e3:7.1f} ms [{low * 1e3:.1f}, {high * 1e3:.1f}]  x{row['ratio_to_trl']:.3f}"
+            f"{kind:46}{row['median_s'] * 1e3:6.1f} ms   {ratio:.3f} [{low:.3f}, {high:.3f}]         "
+            f"{row['ratio_to_trl']:.3f}   {100 * row['behaviour_share']:.1f} %"
         )
+        rows[kind] = row
     out = Path("runs/bench/trainer_overhead.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(rows, indent=2))

@@ -104,6 +104,13 @@ def test_followers_learn_nothing_in_the_world_of_forks():
     assert end > start + 0.4
 
 
+def test_the_verdicts_in_the_docs_name_every_paper_on_both_benches():
+    text = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+) \| (tabular|pocket), (\d+) \|", text, flags=re.M)
+    assert {(slug, bench) for slug, bench, _ in rows} == {(s, b) for s in CATALOGUE for b in ("tabular", "pocket")}
+    assert all(int(seeds) >= {"tabular": 8, "pocket": 3}[bench] for _, bench, seeds in rows)
+
+
 def evidence(passed=True):
     finding = Finding("H <rises>", "H > 0 | mean", "+1", passed)
     chart = Chart("picture", "x", "y", (Series("a", [0.0], [1.0], marks=True, low=[0.5], high=[2.0]),), y_line=0.0)

@@ -45,10 +45,14 @@ def test_a_seed_that_never_reaches_the_accuracy_fails_the_claim(name):
     ground.given["x"][1] = course(2.0, final=0.3)
     found = entropy_gap(ground, "x", "base", claim="c", bound=0.0)
     assert not found.passed
-    assert found.measured.endswith("1 seeds never reach that accuracy")
+    assert found.measured.endswith("; 1 seed short of that accuracy")
+    ground.given["x"][0] = course(2.0, final=0.3)
+    alone = entropy_gap(ground, "x", "base", claim="c", bound=0.0)
+    assert alone.measured == "+1.0000 nats, one seed; 2 seeds short of that accuracy"
+    assert not alone.passed
     ground.given["x"] = [course(2.0, final=0.3)] * 3
     assert entropy_gap(ground, "x", "base", claim="c", bound=0.0).measured == (
-        "no difference; 3 seeds never reach that accuracy"
+        "no difference; 3 seeds short of that accuracy"
     )
 
 

@@ -78,9 +78,11 @@ def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple
 
 
 def _text(gap: PairedDifference | None, missing: int, unit: str, digits: str = ".4f") -> str:
-    lost = f"; {missing} seeds never reach that accuracy" if missing else ""
+    lost = f"; {missing} seed{'s' if missing > 1 else ''} short of that accuracy" if missing else ""
     if gap is None:
         return f"no difference{lost}"
+    if len(gap.values) == 1:
+        return f"{gap.mean:+{digits}}{' ' + unit if unit else ''}, one seed{lost}"
     interval = f"95 % interval {gap.low:+{digits}} to {gap.high:+{digits}}"
     return f"{gap.mean:+{digits}} ± {gap.std_error:{digits}}{' ' + unit if unit else ''}, {interval}{lost}"
 

@@ -74,7 +74,7 @@ def figure(chart: Chart) -> go.Figure:
         showlegend=True,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
         height=330 + 19 * rows,
-        margin={"b": 56 + 19 * rows},
+        margin={"l": 68, "b": 56 + 19 * rows},
         xaxis={"rangemode": "normal", "showticklabels": not names_are_x},
         yaxis={"rangemode": "normal"},
     )

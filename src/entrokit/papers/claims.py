@@ -42,6 +42,12 @@ def accuracy_gap(
     return _judge_interval(claim, what, "", own, other, above=raises, reference=reference)
 
 
+def ends_better(bench: Bench, spec: str, against: str, method: str, *, reference: str) -> Finding:
+    """Whether a method that keeps entropy up ends with a higher accuracy."""
+    claim = f"With the entropy kept, the policy ends better than that of {against} ({method})."
+    return accuracy_gap(bench, spec, against, claim=claim, reference=reference)
+
+
 def steps_gap(bench: Bench, spec: str, against: str, level: float, *, claim: str, reference: str = "") -> Finding:
     """Whether ``spec`` needs no more steps to an accuracy than ``against``, on the mean over seeds."""
     courses = bench.courses(spec, against)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from entrokit.bench import Bench
 from entrokit.report import Chart, Series
 from entrokit.rlvr.interventions.entropy_discriminator import predicted_entropy_change
 
-from .claims import accuracy_gap, entropy_gap, gap_chart, matched_chart
+from .claims import ends_better, entropy_gap, gap_chart, matched_chart
 from .one_step import OneStep
 from .paper import Budget, Evidence, Finding, Paper
 
@@ -40,21 +39,11 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
         findings.insert(0, finding)
         charts.insert(0, chart)
     else:
-        findings += _headlines(bench)
+        findings += [
+            ends_better(bench, CLIP_B, "grpo", "Clip_B", reference="paper, 7B, AIME24, Pass@K: 50.00 → 56.67"),
+            ends_better(bench, CLIP_V, "grpo", "Clip_V", reference="paper, 7B, AIME25, Pass@K: 50.00 → 56.67"),
+        ]
     return Evidence(PAPER.slug, bench.name, tuple(bench.seeds), tuple(findings), tuple(charts))
-
-
-def _headlines(bench: Bench) -> list[Finding]:
-    return [
-        accuracy_gap(
-            bench,
-            spec,
-            "grpo",
-            claim=f"With the entropy kept, the policy ends better than GRPO's ({name}).",
-            reference=f"paper, 7B, {exam}, Pass@K: 50.00 → 56.67",
-        )
-        for name, spec, exam in (("Clip_B", CLIP_B, "AIME24"), ("Clip_V", CLIP_V, "AIME25"))
-    ]
 
 
 def _direction(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -112,6 +113,25 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
     assert [r["completion"] for r in first.rollouts(0)] == [r["completion"] for r in second.rollouts(0)]
 
 
+@contextmanager
+def started(*args, cwd):
+    """A process that hears Ctrl-C, even where the test run itself was started in the background, and never outlives us."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrokit", *args],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def wait_for_lines(metrics, process, lines=4):
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") >= lines):
@@ -121,14 +141,11 @@ def wait_for_lines(metrics, process, lines=4):
 
 
 def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
-    command = [sys.executable, "-m", "entrokit", "train", "grpo", "--out", "run", "--model", character_checkpoint]
-    options = ["--steps", "100000", "--prompts", "4", "--completions", "4"]
-    process = subprocess.Popen(
-        command + options, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    options = ["--model", character_checkpoint, "--steps", "100000", "--prompts", "4", "--completions", "4"]
+    with started("train", "grpo", "--out", "run", *options, cwd=tmp_path) as process:
+        wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Stopped after" in out
     run = Run.load(tmp_path / "run")
@@ -138,30 +155,12 @@ def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
 
 
 def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint, tmp_path):
-    command = [sys.executable, "-m", "entrokit", "compare", "grpo", "dapo", "cispo", "--seeds", "1", "--jobs", "1"]
-    options = [
-        "--out",
-        "c",
-        "--model",
-        character_checkpoint,
-        "--steps",
-        "100000",
-        "--prompts",
-        "4",
-        "--completions",
-        "4",
-    ]
-    process = subprocess.Popen(
-        command + options,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for_lines(tmp_path / "c" / "grpo-seed0" / "metrics.jsonl", process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
-    out, err = process.communicate(timeout=120)
+    options = ["--model", character_checkpoint, "--steps", "100000", "--prompts", "4", "--completions", "4"]
+    recipes = ["grpo", "dapo", "cispo"]
+    with started("compare", *recipes, "--seeds", "1", "--jobs", "1", "--out", "c", *options, cwd=tmp_path) as process:
+        wait_for_lines(tmp_path / "c" / "grpo-seed0" / "metrics.jsonl", process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Stopped; the runs begun in c are whole" in out
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["grpo-seed0"]

@@ -115,7 +115,7 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
 
 @contextmanager
 def started(*args, cwd):
-    """A process that hears Ctrl-C, even where the test run itself was started in the background, and never outlives us."""
+    """A process that hears Ctrl-C, even where the suite itself runs in the background, and never outlives it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "entrokit", *args],
         cwd=cwd,

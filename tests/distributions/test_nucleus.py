@@ -134,3 +134,49 @@ def test_masked_rows_are_not_read_and_empty_batches_are_empty():
 def test_bad_input_names_what_and_where(logits, options, message):
     with pytest.raises(ValueError, match=message):
         nucleus_entropy(logits, **options)
+
+
+def test_a_statistic_of_the_one_pass_forms():
+    from entrokit.distributions import (
+        linear_nucleus_entropy,
+        linear_token_loss,
+        linear_token_statistics,
+        nucleus_statistic,
+        token_statistics,
+    )
+
+    g = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 5, 4, generator=g, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(30, 4, generator=g, dtype=torch.float64).requires_grad_()
+    bias = torch.randn(30, generator=g, dtype=torch.float64).requires_grad_()
+    tokens = torch.randint(30, (2, 5), generator=g)
+    mask = torch.rand(2, 5, generator=g) < 0.7
+    options = {"temperature": 0.8, "mask": mask, "need": {"entropy", nucleus_statistic(0.9)}}
+    capped = 3.0 * torch.tanh((hidden @ weight.T + bias) / 3.0)
+    expected = token_statistics(capped, tokens, **options)
+    found = linear_token_statistics(hidden, weight, tokens, bias=bias, softcap=3.0, **options)
+    for name in ("logp", "entropy", "nucleus_entropy"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+    leaves = (hidden, weight, bias)
+    weights = torch.randn(2, 5, generator=g, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((s.nucleus_entropy * weights).sum(), leaves) for s in (found, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    nothing = linear_nucleus_entropy(hidden, weight, mask=torch.zeros_like(mask))
+    assert not nothing.any()
+    assert not torch.autograd.grad(nothing.sum(), hidden)[0].any()
+    with pytest.raises(ValueError, match="one nucleus at a time"):
+        token_statistics(capped, tokens, need={nucleus_statistic(0.9), nucleus_statistic(0.8)})
+    with pytest.raises(ValueError, match="not one of linear_token_loss"):
+        linear_token_loss(hidden, weight, tokens, lambda s: s.logp.sum(), need={nucleus_statistic(0.9)})
+    with pytest.raises(ValueError, match=r"top_p: must lie in \(0, 1\]"):
+        token_statistics(capped, tokens, need={nucleus_statistic(1.5)})
+
+
+def test_chunks_of_rows_change_nothing(monkeypatch):
+    from entrokit.distributions import linear_nucleus_entropy
+
+    hidden, weight = torch.randn(7, 4), torch.randn(30, 4)
+    whole = linear_nucleus_entropy(hidden, weight)
+    monkeypatch.setattr("entrokit.distributions.linear_nucleus._CHUNK_ELEMENTS", 60)
+    torch.testing.assert_close(linear_nucleus_entropy(hidden, weight), whole)

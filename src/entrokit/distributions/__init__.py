@@ -12,8 +12,9 @@ from .divergences import (
 )
 from .linear import linear_token_statistics
 from .linear_loss import linear_token_loss
+from .linear_nucleus import linear_nucleus_entropy
 from .nucleus import nucleus_entropy
-from .statistics import STATISTICS, TokenStatistics
+from .statistics import STATISTICS, TokenStatistics, nucleus_statistic
 from .token_statistics import token_statistics
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     "jeffreys_divergence",
     "jensen_shannon_divergence",
     "kl_divergence",
+    "linear_nucleus_entropy",
     "linear_token_loss",
     "linear_token_statistics",
     "nucleus_entropy",
+    "nucleus_statistic",
     "renyi_divergence",
     "renyi_entropy",
     "token_statistics",

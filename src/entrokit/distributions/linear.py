@@ -8,6 +8,7 @@ products of size rows × width × vocabulary (three where the head is frozen) an
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,10 +17,19 @@ from torch.autograd.function import once_differentiable
 
 from .backends import backend, engine
 from .liger import linear_logp_and_entropy
+from .linear_nucleus import linear_nucleus_entropy
 from .moments import Moments, closure
-from .statistics import STATISTICS, TokenStatistics, check_request, check_tokens, refuse_broken_rows
+from .statistics import (
+    STATISTICS,
+    TokenStatistics,
+    check_request,
+    check_tokens,
+    positions,
+    refuse_broken_rows,
+    split_nucleus,
+)
 from .tiles import Tiles
-from .token_statistics import coefficients, collect, outputs, positions
+from .token_statistics import coefficients, collect, outputs
 
 
 def linear_token_statistics(
@@ -43,7 +53,8 @@ def linear_token_statistics(
         temperature: sampling temperature, > 0.
         softcap: ``cap(z) = softcap tanh(z / softcap)``, > 0; None for none.
         mask: ``[...]`` bool; positions outside it are not read, have value 0 and gradient 0.
-        need: which of `STATISTICS` and ``top_token`` to compute; ``logp`` always is.
+        need: which of `STATISTICS` and ``top_token`` to compute, and `nucleus_statistic` (by a pass of its own: see
+            `linear_nucleus_entropy`); ``logp`` always is.
 
     Returns:
         Tensors of shape ``[...]``, float32 (float64 for float64 hidden states). Sums are float32 at least; so are the
@@ -56,7 +67,23 @@ def linear_token_statistics(
     check_head(hidden, weight, bias, tokens, temperature, softcap, need)
     index = positions(mask, tokens)
     check_tokens(tokens if mask is None else tokens.masked_fill(~mask, 0), weight.shape[0])
-    wanted = frozenset(need) | {"logp"}
+    names, nucleus = split_nucleus(need)
+    if nucleus is not None:
+        inside = linear_nucleus_entropy(
+            hidden,
+            weight,
+            nucleus.top_p,
+            bias=bias,
+            temperature=temperature,
+            softcap=softcap,
+            inclusive=nucleus.inclusive,
+            mask=mask,
+        )
+        rest = linear_token_statistics(
+            hidden, weight, tokens, bias=bias, temperature=temperature, softcap=softcap, mask=mask, need=names
+        )
+        return replace(rest, nucleus_entropy=inside)
+    wanted = names | {"logp"}
     plain = bias is None and softcap is None and weight.dtype == hidden.dtype
     name = backend(hidden.device, hidden.dtype, form="linear", need=wanted, plain_head=plain).name
     if name == "liger":

@@ -17,9 +17,8 @@ from torch.autograd.function import once_differentiable
 from .backends import Engine, backend, engine
 from .linear import check_head, linear_token_statistics
 from .moments import Coefficients, Moments, closure
-from .statistics import STATISTICS, TokenStatistics, check_tokens, refuse_broken_rows
+from .statistics import STATISTICS, TokenStatistics, check_tokens, positions, refuse_broken_rows, split_nucleus
 from .tiles import Tiles
-from .token_statistics import positions
 
 # Logits held at once: 128 MiB in float32; on CUDA more, to keep the matrix products busy.
 KEPT_ELEMENTS, CUDA_KEPT_ELEMENTS = 1 << 25, 1 << 28
@@ -63,7 +62,10 @@ def linear_token_loss(
         return _scalar(loss(statistics)), statistics
     index = positions(mask, tokens)
     check_tokens(tokens if mask is None else tokens.masked_fill(~mask, 0), weight.shape[0])
-    wanted = frozenset(need) | {"logp"}
+    plain, nucleus = split_nucleus(need)
+    if nucleus is not None:
+        raise ValueError("need: the nucleus entropy is not one of linear_token_loss; take linear_token_statistics")
+    wanted = plain | {"logp"}
     name = backend(hidden.device, hidden.dtype, form="linear", need=STATISTICS).name
     value, *values = _SeparableLoss.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, tokens, index, float(temperature), softcap, wanted, name, loss

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .chunked import chunks
-from .statistics import refuse_broken_rows
-from .token_statistics import positions, working_dtype
+from .statistics import positions, refuse_broken_rows, working_dtype
 
 # How many of the largest logits are looked at before a row's mass is counted.
 _CANDIDATES = 128

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .backends import Engine
-from .token_statistics import working_dtype
+from .statistics import working_dtype
 
 
 class Tiles:

@@ -7,6 +7,7 @@ the logits themselves are kept for the backward.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,17 @@ from torch.autograd.function import once_differentiable
 
 from .backends import backend, engine
 from .moments import Coefficients, Moments, closure
-from .statistics import STATISTICS, TokenStatistics, check_request, check_tokens, refuse_broken_rows
+from .nucleus import nucleus_entropy
+from .statistics import (
+    STATISTICS,
+    TokenStatistics,
+    check_request,
+    check_tokens,
+    positions,
+    refuse_broken_rows,
+    split_nucleus,
+    working_dtype,
+)
 
 
 def token_statistics(
@@ -33,7 +44,7 @@ def token_statistics(
         tokens: ``[...]``, the token taken at each position, in [0, V).
         temperature: sampling temperature, > 0.
         mask: ``[...]`` bool; positions outside it are not read, have value 0 and gradient 0.
-        need: which of `STATISTICS` and ``top_token`` to compute; ``logp`` always is.
+        need: which of `STATISTICS` and ``top_token`` to compute, and `nucleus_statistic`; ``logp`` always is.
 
     Returns:
         Tensors of shape ``[...]``, float32 (float64 for float64 logits).
@@ -45,23 +56,15 @@ def token_statistics(
     check_request(tokens, logits.shape[:-1], temperature, need)
     index = positions(mask, tokens)
     check_tokens(tokens if mask is None else tokens.masked_fill(~mask, 0), logits.shape[-1])
-    wanted = frozenset(need) | {"logp"}
+    plain, nucleus = split_nucleus(need)
+    wanted = plain | {"logp"}
     name = backend(logits.device, logits.dtype, need=wanted).name
     values = _OnePass.apply(logits, tokens, index, float(temperature), wanted, name)  # type: ignore[no-untyped-call]
-    return collect(values, wanted)
-
-
-def positions(mask: Tensor | None, tokens: Tensor) -> Tensor | None:
-    """Flat indices of the positions inside a mask, or None for all.
-
-    Raises:
-        ValueError: a mask of another shape or dtype.
-    """
-    if mask is None:
-        return None
-    if mask.shape != tokens.shape or mask.dtype != torch.bool:
-        raise ValueError(f"mask: expected bool of shape {tuple(tokens.shape)}, got {mask.dtype} of {tuple(mask.shape)}")
-    return mask.reshape(-1).nonzero().squeeze(1)
+    statistics = collect(values, wanted)
+    if nucleus is None:
+        return statistics
+    inside = nucleus_entropy(logits, nucleus.top_p, temperature=temperature, inclusive=nucleus.inclusive, mask=mask)
+    return replace(statistics, nucleus_entropy=inside)
 
 
 def collect(values: tuple[Tensor, ...], wanted: frozenset[str]) -> TokenStatistics:
@@ -101,10 +104,6 @@ def coefficients(
         return None
     known = closure(wanted)
     return Coefficients.of(given, {n: rows(v) for n, v in zip(STATISTICS, saved, strict=True) if n in known})
-
-
-def working_dtype(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 class _OnePass(torch.autograd.Function):

@@ -6,6 +6,7 @@ import torch
 from entrokit.engines import pocket
 from entrokit.engines.pocket import PocketConfig, character_tokenizer, pocket_policy
 from entrokit.rlvr.tasks.countdown import ALPHABET
+from entrokit.rlvr.tasks.sums import SumsDemonstrations
 
 SMALL = PocketConfig(width=32, layers=1, heads=2, steps=5, batch=8)
 
@@ -46,8 +47,7 @@ def test_the_second_call_reads_the_cache(cache):
 def test_the_key_is_the_config():
     assert PocketConfig().key == PocketConfig().key
     assert PocketConfig(seed=1).key != PocketConfig().key
-    with pytest.raises(ValueError, match="right: a share"):
-        PocketConfig(right=1.5)
+    assert PocketConfig(demonstrations=SumsDemonstrations()).key != PocketConfig().key
     with pytest.raises(ValueError, match="multiple of heads"):
         PocketConfig(width=30, heads=4)
 

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, ex
 console = Console()
 
 RecipeName = Annotated[str, typer.Argument(help="e.g. 'grpo+steer(min_weight=0.7)'")]
-Task = Annotated[str, typer.Option(help="countdown, reasoning-gym:<task> or math:<file>")]
+Task = Annotated[str, typer.Option(help="countdown, sums, instructions, reasoning-gym:<task> or math:<file>")]
 Model = Annotated[str, typer.Option(help="pocket, or a local path or hub id of a causal language model")]
 Steps = Annotated[int, typer.Option(help="optimiser steps")]
 Seed = Annotated[int, typer.Option(help="the first seed")]
@@ -69,7 +69,7 @@ def train(
     )
     show.warnings(console, recipe, updates)
     if model == "pocket":
-        show.warm_pocket(console)
+        show.warm_pocket(console, task)
     with show.TrainProgress(console, recipe, steps) as progress:
         outcome = session.train(settings, progress.update)
     page = write_report([outcome.folder], outcome.folder)
@@ -120,7 +120,7 @@ def compare(
     for name in recipes:
         show.warnings(console, name, updates)
     if model == "pocket":
-        show.warm_pocket(console)
+        show.warm_pocket(console, task)
     try:
         with show.CompareProgress(console, steps) as progress:
             runs = bench.compare(recipes, seeds, shared, jobs, progress.update)

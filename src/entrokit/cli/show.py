@@ -43,12 +43,15 @@ class WarmUpProgress:
         self._progress.update(self._task, completed=step, loss=loss)
 
 
-def warm_pocket(console: Console) -> None:
-    """Makes the pocket policy before anything waits for it."""
+def warm_pocket(console: Console, task: str = "countdown") -> None:
+    """Makes the pocket policy of a task before anything waits for it."""
     from entrokit.engines.pocket import pocket_policy
+    from entrokit.engines.session import pocket_config
+    from entrokit.rlvr.tasks import load_task
 
+    config = pocket_config(load_task(task, train_size=1))
     with WarmUpProgress(console) as progress:
-        pocket_policy(progress=progress.update)
+        pocket_policy(config, progress=progress.update)
 
 
 def _bars(console: Console) -> Progress:

@@ -1,8 +1,8 @@
 """The pocket policy: a small language model that needs no download.
 
 A Qwen3-architecture `transformers` model is made from a config with a character tokenizer and warmed up by a short
-supervised phase on random well-formed countdown attempts, of which a known share is right. It so starts an RL run as a
-base model does: with honest entropy and low accuracy. The warmed-up weights are cached, keyed by the settings.
+supervised phase on a task's demonstrations: well-formed attempts, of which a known share is right. It so starts an RL
+run as a base model does: with honest entropy and low accuracy. The warmed-up weights are cached, keyed by the settings.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from entrokit.rlvr.tasks.countdown import ALPHABET, Puzzle, random_attempt, solved_puzzle
+from entrokit.rlvr.tasks import Demonstrations
+from entrokit.rlvr.tasks.countdown import CountdownDemonstrations
 
 logger = logging.getLogger(__name__)
 
@@ -35,32 +36,27 @@ class PocketConfig:
 
     Attributes:
         width, layers, heads: the transformer.
-        numbers, largest, max_target: the countdown puzzles that it is warmed up on.
+        demonstrations: what it is warmed up on, which gives its alphabet too; countdown by default.
         steps, batch, learning_rate: the supervised phase.
-        right: share of warm-up attempts that solve their puzzle, in [0, 1]; the rest are random.
     """
 
     width: int = 128
     layers: int = 3
     heads: int = 4
-    numbers: int = 3
-    largest: int = 9
-    max_target: int = 99
+    demonstrations: Demonstrations = field(default_factory=CountdownDemonstrations)
     steps: int = 2200
     batch: int = 32
     learning_rate: float = 3e-3
-    right: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.right <= 1.0:
-            raise ValueError(f"PocketConfig.right: a share in [0, 1], got {self.right}")
         if self.width % self.heads:
             raise ValueError(f"PocketConfig.width={self.width} must be a multiple of heads={self.heads}")
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        settings = asdict(self) | {"task": type(self.demonstrations).__name__}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
@@ -71,12 +67,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrokit"
 
 
-def character_tokenizer() -> Any:
-    """A `transformers` tokenizer with one token a character of countdown's alphabet, and pad and eos."""
+def character_tokenizer(alphabet: str = CountdownDemonstrations.alphabet) -> Any:
+    """A `transformers` tokenizer with one token a character of ``alphabet``, and pad and eos."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: i for i, token in enumerate([_PAD, _EOS, *ALPHABET])}
+    vocabulary = {token: i for i, token in enumerate([_PAD, _EOS, *alphabet])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=_PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -92,7 +88,7 @@ def fresh_model(config: PocketConfig) -> Any:
     torch.manual_seed(config.seed)
     return Qwen3ForCausalLM(
         Qwen3Config(
-            vocab_size=len(ALPHABET) + 2,
+            vocab_size=len(config.demonstrations.alphabet) + 2,
             hidden_size=config.width,
             intermediate_size=2 * config.width,
             num_hidden_layers=config.layers,
@@ -124,10 +120,11 @@ def pocket_policy(
     A cache entry that cannot be read is reported by a warning, set aside as ``<entry>.corrupt`` and made again.
     """
     config = config or PocketConfig()
+    tokenizer = character_tokenizer(config.demonstrations.alphabet)
     folder = cache_folder() / f"pocket-{config.key}"
     if folder.exists():
         try:
-            return _load(folder, config), character_tokenizer()
+            return _load(folder, config), tokenizer
         except Exception as error:  # whatever a damaged file makes the loaders raise
             aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.corrupt-", dir=folder.parent))
             os.replace(folder, aside)
@@ -136,9 +133,9 @@ def pocket_policy(
                 folder, type(error).__name__, error, aside,
             )  # fmt: skip
     model = fresh_model(config)
-    _warm_up(model, config, progress)
-    _save(model, folder)
-    return model, character_tokenizer()
+    _warm_up(model, tokenizer, config, progress)
+    _save(model, tokenizer, folder)
+    return model, tokenizer
 
 
 def _load(folder: Path, config: PocketConfig) -> Any:
@@ -152,13 +149,13 @@ def _load(folder: Path, config: PocketConfig) -> Any:
     return model.eval()
 
 
-def _save(model: Any, folder: Path) -> None:
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Written beside the entry and renamed, so that a reader or a crash never sees half an entry."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     try:
         model.save_pretrained(partial)
-        character_tokenizer().save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
         os.replace(partial, folder)
     except OSError:
         # Another process finished first, or the disk is full: the policy in memory is good either way.
@@ -167,9 +164,10 @@ def _save(model: Any, folder: Path) -> None:
             logger.warning("pocket policy: could not cache it under %s; the next run makes it again", folder)
 
 
-def _warm_up(model: Any, config: PocketConfig, progress: Callable[[int, int, float], None] | None) -> None:
+def _warm_up(
+    model: Any, tokenizer: Any, config: PocketConfig, progress: Callable[[int, int, float], None] | None
+) -> None:
     rng = random.Random(config.seed)
-    tokenizer = character_tokenizer()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=config.learning_rate, total_steps=config.steps, pct_start=0.1
@@ -190,12 +188,7 @@ def _warm_up(model: Any, config: PocketConfig, progress: Callable[[int, int, flo
 
 def _warm_up_batch(config: PocketConfig, rng: random.Random, tokenizer: Any) -> tuple[Tensor, Tensor]:
     """Left-padded token ids [B, L] of prompt, attempt and eos, and labels that are -100 on prompt and padding."""
-    texts: list[tuple[str, str]] = []
-    for _ in range(config.batch):
-        puzzle, solution = solved_puzzle(rng, config.numbers, config.largest, config.max_target)
-        if rng.random() >= config.right:
-            solution = random_attempt(puzzle.numbers, rng)
-        texts.append((Puzzle(puzzle.numbers, puzzle.target).prompt, solution))
+    texts = [config.demonstrations.sample(rng) for _ in range(config.batch)]
     rows = [tokenizer(p + s)["input_ids"] + [tokenizer.eos_token_id] for p, s in texts]
     length = max(map(len, rows))
     inputs = torch.full((len(rows), length), tokenizer.pad_token_id)

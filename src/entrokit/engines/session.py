@@ -15,7 +15,7 @@ from entrokit.rlvr import recipe
 from entrokit.rlvr.tasks import Task, load_task
 from entrokit.runs import RunWriter
 
-from .pocket import pocket_policy
+from .pocket import PocketConfig, pocket_policy
 from .recorder import Recorder
 
 POCKET = "pocket"
@@ -94,7 +94,7 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
 
     writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
     task = load_task(settings.task, train_size=_training_prompts(settings), seed=settings.seed)
-    model, tokenizer = _model(settings)
+    model, tokenizer = _model(settings, task)
     datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
     held_out = datasets[1].select(range(min(_EVALUATION_PROMPTS, len(datasets[1]))))
     recorder = Recorder(writer, tokenizer, every=settings.updates * settings.rollouts_every, on_metrics=on_metrics)
@@ -162,12 +162,26 @@ def _config(settings: TrainSettings, task: Task) -> Any:
     )
 
 
-def _model(settings: TrainSettings) -> tuple[Any, Any]:
+def _model(settings: TrainSettings, task: Task) -> tuple[Any, Any]:
     if settings.model == POCKET:
-        return pocket_policy()
+        return pocket_policy(pocket_config(task))
     from transformers import AutoTokenizer
 
     return settings.model, AutoTokenizer.from_pretrained(settings.model, padding_side="left")
+
+
+def pocket_config(task: Task) -> PocketConfig:
+    """The pocket policy that plays a task.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if task.demonstrations is None:
+        raise ValueError(
+            f"the pocket policy cannot play {task.name}: it knows countdown, sums and instructions; give --model a "
+            "local path or a hub id"
+        )
+    return PocketConfig(demonstrations=task.demonstrations)
 
 
 def _training_prompts(settings: TrainSettings) -> int:

@@ -1,15 +1,31 @@
 """Verifiable tasks: prompts and a reward function, as TRL expects them."""
 
+import re
+
 from .countdown import countdown
+from .instructions import instructions
 from .math import math_task
 from .reasoning_gym import reasoning_gym_task
-from .task import Task
+from .sums import sums
+from .task import Demonstrations, Task
 
-__all__ = ["Task", "countdown", "load_task", "math_task", "reasoning_gym_task"]
+__all__ = [
+    "Demonstrations",
+    "Task",
+    "countdown",
+    "instructions",
+    "load_task",
+    "math_task",
+    "reasoning_gym_task",
+    "sums",
+]
 
 
 def load_task(name: str, *, train_size: int = 4096, seed: int = 0) -> Task:
-    """The task that a command line names: ``countdown``, ``reasoning-gym:<task>`` or ``math:<file>``.
+    """The task that a command line names.
+
+    ``countdown``, ``sums``, ``sums:<fewest digits>-<most>``, ``instructions``, ``instructions:sparse``,
+    ``reasoning-gym:<task>`` or ``math:<file>``.
 
     Raises:
         ValueError: an unknown name.
@@ -17,8 +33,16 @@ def load_task(name: str, *, train_size: int = 4096, seed: int = 0) -> Task:
     kind, _, rest = name.partition(":")
     if kind == "countdown" and not rest:
         return countdown(train_size=train_size, seed=seed)
+    if kind == "sums" and (not rest or re.fullmatch(r"\d+-\d+", rest)):
+        fewest, most = rest.split("-") if rest else (2, 2)
+        return sums(train_size=train_size, seed=seed, digits=(int(fewest), int(most)))
+    if kind == "instructions" and rest in ("", "sparse"):
+        return instructions(train_size=train_size, seed=seed, dense=not rest)
     if kind == "reasoning-gym" and rest:
         return reasoning_gym_task(rest, train_size=train_size, seed=seed)
     if kind == "math" and rest:
         return math_task(rest)
-    raise ValueError(f"unknown task {name!r}; valid are countdown, reasoning-gym:<task> and math:<file>")
+    raise ValueError(
+        f"unknown task {name!r}; valid are countdown, sums, sums:<fewest digits>-<most>, instructions, "
+        "instructions:sparse, reasoning-gym:<task> and math:<file>"
+    )

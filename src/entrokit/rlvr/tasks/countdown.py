@@ -12,8 +12,9 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from ..knobs import check_range
 from .task import Task, completion_text
 
 ALPHABET = "0123456789+-*() =:"
@@ -96,6 +97,26 @@ def solved_puzzle(rng: random.Random, count: int = 3, largest: int = 9, max_targ
             return Puzzle(numbers, result[0]), attempt
 
 
+@dataclass(frozen=True)
+class CountdownDemonstrations:
+    """Well-formed attempts, of which ``right`` (a share in [0, 1]) solve their puzzle and the rest are random."""
+
+    alphabet: ClassVar[str] = ALPHABET
+    numbers: int = 3
+    largest: int = 9
+    max_target: int = 99
+    right: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "right", 0.0, 1.0)
+
+    def sample(self, rng: random.Random) -> tuple[str, str]:
+        puzzle, solution = solved_puzzle(rng, self.numbers, self.largest, self.max_target)
+        if rng.random() >= self.right:
+            solution = random_attempt(puzzle.numbers, rng)
+        return puzzle.prompt, solution
+
+
 def reward(completions: list[Any], numbers: list[list[int]], target: list[int], **kwargs: Any) -> list[float]:
     """TRL reward function: 1.0 for a right answer, 0.0 otherwise."""
     return [float(verify(completion_text(c), n, t)) for c, n, t in zip(completions, numbers, target, strict=True)]
@@ -135,4 +156,5 @@ def countdown(
         evaluation=Dataset.from_list(rows[train_size:]),
         reward=reward,
         max_completion_length=4 * count + 4,
+        demonstrations=CountdownDemonstrations(count, largest, max_target),
     )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+class Demonstrations(Protocol):
+    """Imperfect attempts at a task, from which a pocket policy learns its notation: a frozen dataclass of settings."""
+
+    alphabet: ClassVar[str]
+
+    def sample(self, rng: random.Random) -> tuple[str, str]:
+        """A prompt and an attempt, in characters of ``alphabet``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,7 @@ class Task:
             reward function as a keyword argument, one value per completion.
         reward: ``reward(prompts=..., completions=..., **columns) -> list[float | None]``, as TRL calls it.
         max_completion_length: tokens that a right completion needs at most, in this task's own notation.
+        demonstrations: what a pocket policy is warmed up on; None for a task that it cannot play.
     """
 
     name: str
@@ -27,6 +39,7 @@ class Task:
     evaluation: Dataset
     reward: Callable[..., list[float | None]] | Callable[..., list[float]]
     max_completion_length: int
+    demonstrations: Demonstrations | None = None
 
 
 def completion_text(completion: Any) -> str:

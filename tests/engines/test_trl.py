@@ -67,12 +67,25 @@ EVERY = [
     "grpo+clip-v(mu=0.2, max_frac=0.3, scope='step')",
     "hapo",
     "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0, scope='step')+forking-tokens(rho=0.3, scope='step')",
+    "dr_grpo+canon(mu=0.7)",
+    "grpo+arm",
+    "grpo+perplexity-shaping(alpha=0.3)+position-shaping",
+    "grpo+weighted-grpo",
+    "grpo+pear(end_of_thinking='+')",
+    "dr_grpo+siren(coef=0.5)",
+    "grpo+siren(anchored=False, scope='step')",
+    "dapo+tea",
 ]
+
+
+def right_or_wrong(completions, **kwargs):
+    return [float(len(c) and ord(c[0]) % 2) for c in completions]
 
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_every_recipe_trains_and_logs_its_numbers(checkpoint, config, task, spec):
-    t = trainer(checkpoint, config, task, spec, options={"steps_per_generation": 2, "num_iterations": 2})
+    options = {"steps_per_generation": 2, "num_iterations": 2}
+    t = trainer(checkpoint, config, task, spec, reward=right_or_wrong, options=options)
     before = weights(t)
     t.train()
     assert any((p - before[n]).abs().max() > 0 for n, p in weights(t).items())
@@ -84,6 +97,35 @@ def test_every_recipe_trains_and_logs_its_numbers(checkpoint, config, task, spec
         own = [v for k, v in logged.items() if k.startswith(f"{part.name}/")]
         assert own, logged
         assert all(math.isfinite(v) for v in own)
+
+
+def test_prompts_are_read_once_each_and_their_padding_not_at_all(checkpoint, config, task):
+    seen = []
+    t = trainer(checkpoint, config, task, "grpo+arm", on_generation=seen.append, options={"max_steps": 1})
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    t.train()
+    batch = seen[0]
+    for prompt, logp, mask in zip(batch.prompts, batch.rollouts.prompt_logp, batch.rollouts.prompt_mask, strict=True):
+        ids = torch.tensor([t.processing_class.encode(prompt)])
+        with torch.no_grad():
+            expected = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+        torch.testing.assert_close(logp[mask], expected, atol=1e-4, rtol=1e-4)
+        assert not logp[~mask].any()
+
+
+def test_sirens_anchor_is_that_of_the_first_training_batch(checkpoint, config, task):
+    seen = []
+    t = trainer(
+        checkpoint, config, task, "grpo+siren(coef=0.5)", on_generation=seen.append, eval_dataset=task.evaluation
+    )
+    t.evaluate()
+    t.train()
+    siren = t.recipe.interventions[0]
+    first = next(b for b in seen if not b.evaluation)
+    own = recipe("grpo+siren").prepare(first.rollouts, first.advantages)
+    assert siren.found == pytest.approx(float(own["siren/mean"]), rel=1e-5)
+    logged = [row["siren/anchor"] for row in t.state.log_history if "siren/anchor" in row]
+    assert logged == pytest.approx([siren.found] * len(logged), rel=1e-5)
 
 
 def test_evaluation_never_moves_a_controller_and_reports_its_own_metrics(checkpoint, config, task):

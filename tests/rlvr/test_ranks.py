@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
+from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals
 
-from .test_recipe import EVERY, batch, perturbed, run
+from .test_recipe import EVERY, batch, built, gradient_of, perturbed, run
 
 
 class Group:
@@ -40,7 +40,7 @@ def plan(r, b, context):
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_two_ranks_prepare_what_one_process_prepares(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     # Groups of four rows split over the ranks: rows 0 to 5 and 6 to 7.
     shares = [torch.arange(6), torch.arange(6, 8)]
     parts = [Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()}) for rows in shares]
@@ -62,16 +62,15 @@ def share_of(r, b, values, rows, ranks, context):
     """A rank's loss and gradient, with the normalisers that an engine hands to each of ``ranks`` processes."""
     part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
     advantages, prepared = plan(r, part, context)
-    logp = values["logp"][rows].clone().requires_grad_()
-    current = PolicyStats(**{k: (logp if k == "logp" else v[rows]) for k, v in values.items()})
+    current = PolicyStats(**{k: v[rows].clone().requires_grad_() for k, v in values.items()})
     totals = Totals(tokens=b.train.sum() / ranks, rows=len(b) // ranks, length=b.tokens.shape[1])
     loss = r.loss(current, part, advantages, prepared, totals).loss
-    return loss.detach(), torch.autograd.grad(loss, logp)[0]
+    return loss.detach(), gradient_of(loss, current)
 
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_the_mean_over_two_ranks_is_the_loss_of_one_process(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     values, group = perturbed(b), Group(2)
     # Each rank holds half of every group.
     shares = [torch.arange(0, 8, 2), torch.arange(1, 8, 2)]
@@ -83,4 +82,4 @@ def test_the_mean_over_two_ranks_is_the_loss_of_one_process(spec):
     loss, gradient = run(r, b, values, 1)
     torch.testing.assert_close(sum(one for one, _ in results) / 2, loss, atol=1e-9, rtol=1e-9)
     for rows, (_, own) in zip(shares, results, strict=True):
-        torch.testing.assert_close(own / 2, gradient[rows], atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(own / 2, gradient[:, rows], atol=1e-9, rtol=1e-9)

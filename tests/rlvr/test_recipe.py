@@ -39,6 +39,16 @@ EVERY = [
     "dapo+redistribute-advantage(pivot=0.5)",
     "grpo+token-group-average",
     "dapo+adaptive-clip(legacy_sign=True)+redistribute-advantage(pivot=0.5)+token-group-average+adaptive-temperature",
+    "dr_grpo+canon(mu=0.7)",
+    "grpo+canon(alpha=0.9, schedule='cosine-inter-intra')",
+    "grpo+arm(low_frac=0.4)",
+    "grpo+perplexity-shaping(alpha=0.3)",
+    "dapo+position-shaping",
+    "grpo+weighted-grpo(normalize='pair')",
+    "grpo+pear(alpha=0.5)",
+    "dr_grpo+siren(coef=0.5, quantile=0.5, anchor=0.3)",
+    "dapo+siren(anchored=False)",
+    "grpo+tea(cap=2.0)",
     "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
     "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
 ]
@@ -47,8 +57,10 @@ EVERY = [
 def batch(rows=8, length=6, seed=0):
     g = torch.Generator().manual_seed(seed)
 
-    def rand():
-        return torch.rand(rows, length, generator=g, dtype=torch.float64)
+    other = torch.Generator().manual_seed(seed + 100)
+
+    def rand(source=g):
+        return torch.rand(rows, length, generator=source, dtype=torch.float64)
 
     lengths = torch.randint(1, length + 1, (rows,), generator=g)
     attention = torch.arange(length) < lengths[:, None]
@@ -58,16 +70,34 @@ def batch(rows=8, length=6, seed=0):
         collision=rand(),
         weighted_surprise=-rand() / 3,
         varentropy=rand(),
+        nucleus_entropy=rand(other),
     )
     return Rollouts(
-        tokens=torch.zeros(rows, length, dtype=torch.long),
+        tokens=torch.randint(4, (rows, length), generator=other),
         attention=attention,
         train=attention & (rand() < 0.9),
         group=torch.arange(rows) // 4,
         reward=torch.randn(rows, generator=g, dtype=torch.float64),
         behaviour=stats.masked(attention),
         reference_logp=-rand(),
+        correct=torch.rand(rows, generator=other) < 0.5,
+        prompt_logp=-rand(other),
+        prompt_mask=rand(other) < 0.8,
     )
+
+
+def built(spec):
+    """A recipe whose closing marker is token 3."""
+    r = recipe(spec)
+    r.bind(lambda text: [3])
+    return r
+
+
+def gradient_of(loss, current):
+    """Gradient of a loss in every statistic, ``[S, B, T]``; zeros where the loss does not use one."""
+    leaves = list(current.columns().values())
+    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return torch.stack([torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)])
 
 
 def perturbed(b, seed=1):
@@ -77,27 +107,28 @@ def perturbed(b, seed=1):
     values = {k: v.clone() for k, v in b.behaviour.columns().items()}
     values["logp"] = (values["logp"] + shift).clamp(max=-1e-3)
     values["entropy"] = values["entropy"] * (1 + 0.1 * shift)
+    values["nucleus_entropy"] = values["nucleus_entropy"] * (1 + 0.1 * shift)
     return values
 
 
 def run(r, b, values, parts):
-    """Loss and gradient in logp of one optimiser step, cut into ``parts`` micro-batches."""
-    logp = values["logp"].clone().requires_grad_()
+    """Loss and gradient in every statistic of one optimiser step, cut into ``parts`` micro-batches."""
+    leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
     advantages = r.advantages(b)
     prepared = r.prepare(b, advantages, Context(generator=torch.Generator().manual_seed(5)))
     totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
     total = torch.zeros((), dtype=torch.float64)
     for rows in torch.arange(len(b)).chunk(parts):
-        current = PolicyStats(**{k: (logp if k == "logp" else v)[rows] for k, v in values.items()})
+        current = PolicyStats(**{k: v[rows] for k, v in leaves.items()})
         part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
         own = {k: v[rows] if v.dim() and len(v) == len(b) else v for k, v in prepared.items()}
         total = total + r.loss(current, part, advantages[rows], own, totals).loss
-    return total.detach(), torch.autograd.grad(total, logp)[0]
+    return total.detach(), gradient_of(total, PolicyStats(**leaves))
 
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_cutting_the_batch_changes_nothing(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     whole = run(r, b, perturbed(b), 1)
     for parts in (2, 4, 8):
         torch.testing.assert_close(run(r, b, perturbed(b), parts), whole, atol=1e-9, rtol=1e-9)
@@ -105,10 +136,10 @@ def test_cutting_the_batch_changes_nothing(spec):
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_padding_never_matters(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     values = perturbed(b)
     loss, gradient = run(r, b, values, 1)
-    assert gradient[~b.train].abs().max() == 0
+    assert gradient[:, ~b.train].abs().max() == 0
     poisoned = {k: torch.where(b.train, v, torch.nan) for k, v in values.items()}
     other_loss, other_gradient = run(r, b, poisoned, 1)
     torch.testing.assert_close(other_loss, loss)
@@ -117,13 +148,13 @@ def test_padding_never_matters(spec):
 
 @pytest.mark.parametrize("spec", [s for s in EVERY if "clip-cov" not in s])
 def test_order_of_rows_never_matters(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     order = torch.tensor([3, 0, 7, 5, 1, 6, 2, 4])
     moved = Rollouts.from_columns({k: v[order] for k, v in b.columns().items()})
     loss, gradient = run(r, b, perturbed(b), 1)
     moved_loss, moved_gradient = run(r, moved, {k: v[order] for k, v in perturbed(b).items()}, 1)
     torch.testing.assert_close(moved_loss, loss)
-    torch.testing.assert_close(moved_gradient, gradient[order])
+    torch.testing.assert_close(moved_gradient, gradient[:, order])
 
 
 @pytest.mark.parametrize("spec", EVERY)
@@ -132,7 +163,7 @@ def test_interventions_do_alter_the_loss(spec):
     base = spec.split("+")[0]
     if base == spec:
         return
-    _, gradient = run(recipe(spec), b, perturbed(b), 1)
+    _, gradient = run(built(spec), b, perturbed(b), 1)
     _, plain = run(recipe(base), b, perturbed(b), 1)
     assert (gradient - plain).abs().max() > 1e-4
 
@@ -141,7 +172,7 @@ def test_an_empty_mask_gives_zero_with_a_graph():
     for spec in EVERY:
         b = batch()
         b = Rollouts.from_columns({**b.columns(), "train": torch.zeros_like(b.train)})
-        loss, gradient = run(recipe(spec), b, perturbed(b), 1)
+        loss, gradient = run(built(spec), b, perturbed(b), 1)
         assert loss == 0, spec
         assert gradient.abs().max() == 0, spec
 
@@ -265,9 +296,10 @@ def gradient_at_a_token(r, b, values, row, column):
 
 
 def largest_influence_of_other_tokens(spec):
-    r, b = recipe(spec), batch()
+    r, b = built(spec), batch()
     ours, others = perturbed(b), perturbed(b, seed=2)
-    others["entropy"] = 2 * torch.rand(b.tokens.shape, dtype=torch.float64)
+    for name in ("entropy", "nucleus_entropy"):
+        others[name] = 2 * torch.rand(b.tokens.shape, dtype=torch.float64)
     gaps = []
     for row, column in b.train.nonzero().tolist():
         mixed = {name: value.clone() for name, value in others.items()}
@@ -291,6 +323,8 @@ def test_a_separable_recipe_gives_a_token_what_depends_on_it_alone(spec):
         "dapo+steer(min_weight=0.3, scope='micro')",
         "grpo+adaptive-clip(pivot=0.5, scope='micro')",
         "grpo+kl-cov(ratio=0.2, scope='micro')",
+        "grpo+tea",
+        "grpo+siren(anchor=0.0)",
     ],
 )
 def test_where_a_token_depends_on_others_the_recipe_says_so(spec):

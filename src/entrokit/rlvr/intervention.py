@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,13 +35,31 @@ class Weighting:
     metrics: Mapping[str, Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class Penalty:
+    """A loss beside the policy's that is not simply aggregated like it.
+
+    Attributes:
+        loss: ``[B, T]``.
+        keep: ``[B, T]`` bool, the tokens that count; all trained ones by default. With ``seq-mean-token-mean`` a row's
+            mean is taken over them; the other aggregations divide by what they would without it.
+        aggregation: one of `AGGREGATIONS`; the base's by default.
+    """
+
+    loss: Tensor
+    keep: Tensor | None = None
+    aggregation: str | None = None
+
+
 class Intervention:
     """Base of all interventions: every stage is neutral until a subclass implements it.
 
     A subclass is a dataclass whose fields are its knobs, with the paper's defaults, and whose functions live in the
     same file. Stages run in this order; DESIGN.md says what each one sees:
 
+    - `bind` once, before anything else: texts become token ids;
     - `decode` before sampling, never in evaluation: a logits processor;
+    - `reward` once per generation batch: rewards instead of, or made from, those so far;
     - `advantage` once per generation batch: advantages instead of, or made from, those so far;
     - `prepare` once per generation batch (``scope="step"``: once per optimiser step, over its rows): scalars and
       ``[B, ...]`` columns that travel with the rows;
@@ -52,6 +70,8 @@ class Intervention:
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    # Whether the engine must hand over log-probabilities of the prompts.
+    needs_prompts: ClassVar[bool] = False
     # One of SCOPES.
     scope: str = "generation"
 
@@ -64,9 +84,16 @@ class Intervention:
         """
         return False
 
+    def bind(self, encode: Callable[[str], Sequence[int]]) -> None:
+        """Turns texts among the knobs into token ids; ``encode`` is a tokenizer's, without special tokens."""
+
     def decode(self) -> LogitsProcessor | None:
         """What acts on the logits of the next generation batch before the engine applies its temperature."""
         return None
+
+    def reward(self, rollouts: Rollouts, rewards: Tensor, context: Context) -> Tensor:
+        """Rewards ``[B]`` from the task's and those of the interventions before this one; NaN stays NaN."""
+        return rewards
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
         """Advantages ``[B, T]`` from those of the base and the interventions before this one."""
@@ -88,8 +115,8 @@ class Intervention:
         """Weights and keeps of the policy loss. ``clip``: what the surrogate's clip does to these tokens."""
         return Weighting()
 
-    def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor | None:
-        """Loss per token ``[B, T]``, added to the policy loss under the same aggregation."""
+    def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor | Penalty | None:
+        """Loss per token ``[B, T]``, added to the policy loss under the same aggregation, or a `Penalty`."""
         return None
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
@@ -130,6 +157,7 @@ def stages_of(intervention: Intervention) -> list[str]:
     """Names of the stages that an intervention implements, in the order they run."""
     hooks = {
         "decode": "decode",
+        "reward": "reward",
         "advantage": "advantage",
         "prepare": "prepare",
         "weight": "weigh",

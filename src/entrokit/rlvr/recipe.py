@@ -12,7 +12,7 @@ every micro-batch, `Recipe.observe` after every optimiser step of training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from .aggregation import Totals, aggregate
 from .bases import Base
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
-from .intervention import Intervention, LogitsProcessor, implements
+from .intervention import Intervention, LogitsProcessor, Penalty, implements
 from .rollouts import Rollouts
 from .stats import PolicyStats
 from .surrogates import Clip, Surrogate
@@ -83,6 +83,16 @@ class Recipe:
     def _surrogate_owners(self) -> list[Intervention]:
         return [i for i in self.interventions if implements(i, "replace_surrogate")]
 
+    @property
+    def needs_prompts(self) -> bool:
+        """Whether an engine must hand over log-probabilities of the prompts (`Rollouts.prompt_logp`)."""
+        return any(i.needs_prompts for i in self.interventions)
+
+    def bind(self, encode: Callable[[str], Sequence[int]]) -> None:
+        """Lets interventions turn texts among their knobs into token ids (a tokenizer's, without special tokens)."""
+        for intervention in self.interventions:
+            intervention.bind(encode)
+
     def decode(self) -> list[LogitsProcessor]:
         """Logits processors for the next generation batch of training, in order; none in evaluation."""
         return [processor for i in self.interventions if (processor := i.decode()) is not None]
@@ -93,12 +103,23 @@ class Recipe:
         return [i.name for i in self.interventions if implements(i, "decode")]
 
     def advantages(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
-        """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.train``."""
+        """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.train``.
+
+        The reward stage comes first; ``rollouts`` keeps the task's own rewards.
+        """
         context = context or Context()
+        rollouts = replace(rollouts, reward=self.rewards(rollouts, context))
         advantages = self.base.advantage(rollouts, context)
         for intervention in self.interventions:
             advantages = intervention.advantage(rollouts, advantages, context)
         return torch.where(rollouts.train, advantages, 0.0)
+
+    def rewards(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
+        """What the completions are worth after the reward stage, ``[B]``."""
+        rewards = rollouts.reward
+        for intervention in self.interventions:
+            rewards = intervention.reward(rollouts, rewards, context or Context())
+        return rewards
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context | None = None) -> dict[str, Tensor]:
         """Batch-wide scalars (0-dim) and ``[B, ...]`` columns of a generation batch, keyed ``intervention/name``."""
@@ -187,10 +208,13 @@ class Recipe:
             metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
         total = aggregate(loss, keep, self.base.aggregation, self._kept_totals(totals, prepared, keep, update.train))
         for intervention in self.interventions:
-            penalty = intervention.penalty(update, _own(intervention, prepared))
-            if penalty is not None:
-                total = total + aggregate(penalty, update.train, self.base.aggregation, totals)
-                metrics[f"{intervention.name}/penalty"] = update.mean(penalty)
+            added = intervention.penalty(update, _own(intervention, prepared))
+            if added is not None:
+                penalty = added if isinstance(added, Penalty) else Penalty(added)
+                counted = update.train if penalty.keep is None else update.train & penalty.keep
+                mode = penalty.aggregation or self.base.aggregation
+                total = total + aggregate(penalty.loss, counted, mode, totals)
+                metrics[f"{intervention.name}/penalty"] = update.mean(torch.where(counted, penalty.loss, 0.0))
         return RecipeLoss(total, metrics)
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:

@@ -28,6 +28,8 @@ class Rollouts:
         correct: ``[B]`` bool, completions whose answer is right.
         truncated: ``[B]`` bool, completions cut off by the length limit.
         reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
+        prompt_logp: ``[B, P]`` float, log-probabilities of the prompts' tokens. prompt_mask: ``[B, P]`` bool, those
+            that something was predicted for.
         sampler_weight: ``[B, T]`` float, importance weight of the trainer's policy against the engine that really
             sampled (vLLM's numerics differ); multiplies the policy loss.
 
@@ -44,6 +46,8 @@ class Rollouts:
     correct: Tensor | None = None
     truncated: Tensor | None = None
     reference_logp: Tensor | None = None
+    prompt_logp: Tensor | None = None
+    prompt_mask: Tensor | None = None
     sampler_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,15 @@ class Rollouts:
             _check("reference_logp", self.reference_logp, per_token, "float")
             bad = ~torch.isfinite(self.reference_logp) & self.train
             _refuse("reference_logp", bad, "is NaN or infinite at a trained token")
+        if (self.prompt_logp is None) != (self.prompt_mask is None):
+            raise ValueError("Rollouts: prompt_logp and prompt_mask come together")
+        if self.prompt_logp is not None and self.prompt_mask is not None:
+            wide = (*per_row, *self.prompt_mask.shape[1:2])
+            _check("prompt_logp", self.prompt_logp, wide, "float")
+            _check("prompt_mask", self.prompt_mask, wide, "bool")
+            _refuse(
+                "prompt_logp", ~torch.isfinite(self.prompt_logp) & self.prompt_mask, "is NaN or infinite at a token"
+            )
         if self.sampler_weight is not None:
             _check("sampler_weight", self.sampler_weight, per_token, "float")
         _refuse("reward", torch.isinf(self.reward), "is infinite")

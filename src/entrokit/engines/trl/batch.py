@@ -31,11 +31,18 @@ class GenerationBatch:
     completions: list[str]
 
 
+def predicted(mask: Tensor) -> Tensor:
+    """The real tokens with a real token before them, ``[B, P - 1]`` bool, from a left-padded mask ``[B, P]``."""
+    real = mask.bool()
+    return real[:, 1:] & real[:, :-1]
+
+
 def rollouts_of(
     output: Mapping[str, Any],
     behaviour: PolicyStats,
     reward: Tensor,
     *,
+    prompt_logp: Tensor | None = None,
     first_row: int,
     per_prompt: int,
     eos_token_ids: Sequence[int],
@@ -45,6 +52,7 @@ def rollouts_of(
     Args:
         output: what TRL's `_generate_and_score_completions` returns.
         behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``.
+        prompt_logp: of its prompts' tokens but the first, ``[B, P - 1]``.
         first_row: index of this process's first row among those of all processes.
         per_prompt: completions of each prompt, which stand next to one another.
     """
@@ -61,5 +69,7 @@ def rollouts_of(
         correct=reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6,
         truncated=~ends.any(1),
         reference_logp=output.get("ref_per_token_logps"),
+        prompt_logp=prompt_logp,
+        prompt_mask=None if prompt_logp is None else predicted(output["prompt_mask"]),
         sampler_weight=None if weight is None else weight.expand(tokens.shape),
     )

@@ -17,6 +17,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from trl import GRPOConfig, GRPOTrainer
 from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 
-from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, rollouts_of
+from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, predicted, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
@@ -76,6 +77,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._step_metrics: dict[str, list[float]] = defaultdict(list)
         with adapters_on_head_allowed():
             super().__init__(**bound)
+        tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
+        self.recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
         if reference is not None:
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
             self.beta = self.args.beta = beta
@@ -176,6 +179,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             output,
             behaviour,
             self._own_rewards(rows),
+            prompt_logp=self._prompt_logp(output) if self.recipe.needs_prompts else None,
             first_row=self.accelerator.process_index * rows,
             per_prompt=self.num_generations if training else self.num_generations_eval,
             eos_token_ids=self.eos_token_ids,
@@ -193,6 +197,20 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             batch = GenerationBatch(self.state.global_step, not training, rollouts, advantages, prompts, texts)
             self._on_generation(batch)
         return output
+
+    def _prompt_logp(self, output: Mapping[str, Any]) -> Tensor:
+        """Log-probabilities of the prompts' tokens but the first, ``[B, P - 1]``; each distinct prompt is read once."""
+        ids, mask = output["prompt_ids"], output["prompt_mask"]
+        if ids.shape[1] < 2:
+            return torch.zeros(len(ids), 0, device=ids.device)
+        both, which = torch.unique(torch.cat([ids, mask], 1), dim=0, return_inverse=True)
+        distinct, attention = both.split(ids.shape[1], dim=1)
+        with torch.no_grad():
+            length, need = ids.shape[1] - 1, frozenset({"logp"})
+            size = self.args.per_device_train_batch_size
+            logp = self._forward.stats(self.model, distinct, attention, length, need, size).logp
+        result: Tensor = torch.where(predicted(attention), logp, 0.0)[which]
+        return result
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs

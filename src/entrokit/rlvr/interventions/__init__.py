@@ -4,13 +4,20 @@
 """
 
 from ..intervention import Intervention
+from .arm import ARM
+from .canon import Canon
 from .covariance import ClipCov, KLCov
 from .dispo import DISPO, dispo_loss
 from .entropy_discriminator import ClipB, ClipV
+from .exchange import PerplexityShaping, PositionShaping
 from .forking_tokens import ForkingTokens
 from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
+from .light_if import TokenEntropyAdaptive
+from .pear import Pear
 from .reference_kl import ReferenceKL
+from .siren import SelfAnchoredEntropyLoss, Siren
 from .steer import Steer
+from .weighted_grpo import WeightedGRPO
 
 INTERVENTIONS: dict[str, type[Intervention]] = {
     cls.name: cls
@@ -25,6 +32,14 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         AdaptiveClip,
         RedistributeAdvantage,
         AdaptiveTemperature,
+        Canon,
+        ARM,
+        PerplexityShaping,
+        PositionShaping,
+        WeightedGRPO,
+        Pear,
+        Siren,
+        TokenEntropyAdaptive,
         ReferenceKL,
     )
 }
@@ -35,19 +50,28 @@ PRESETS: dict[str, str] = {
 }
 
 __all__ = [
+    "ARM",
     "DISPO",
     "INTERVENTIONS",
     "PRESETS",
     "AdaptiveClip",
     "AdaptiveTemperature",
+    "Canon",
     "ClipB",
     "ClipCov",
     "ClipV",
     "ForkingTokens",
     "KLCov",
+    "Pear",
+    "PerplexityShaping",
+    "PositionShaping",
     "RedistributeAdvantage",
     "ReferenceKL",
+    "SelfAnchoredEntropyLoss",
+    "Siren",
     "Steer",
+    "TokenEntropyAdaptive",
     "TokenGroupAverage",
+    "WeightedGRPO",
     "dispo_loss",
 ]

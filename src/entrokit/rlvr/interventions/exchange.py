@@ -1,0 +1,163 @@
+"""The entropy-performance exchange: advantages shaped by a completion's perplexity or a token's position.
+
+Decomposing the Entropy-Performance Exchange: The Missing Keys to Unlocking Effective Reinforcement Learning (arXiv
+2508.02260).
+
+    perplexity: A' = A clip(1 - α w, 0.8, 1.2),   w = (log PPL - mean) / std in the group, outliers left out of both
+    position:   A' = A + sign(A) min(γ sigmoid(k (r - 0.5)), |A|/2),   r = place among the completion's n tokens / n
+
+The released code computes the first for low perplexities and never multiplies by it; here it acts. Outlier rule and
+clips are the code's; ``None`` gives the paper's plain formulas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..context import Context
+from ..intervention import Intervention
+from ..knobs import check_range
+from ..quantiles import masked_quantile
+from ..rollouts import Rollouts
+
+_FLAT = 1e-6
+
+
+def ppl_weight(old_logp: Tensor, mask: Tensor, group: Tensor, iqr: float | None = 1.5) -> tuple[Tensor, Tensor]:
+    """Standard score of every completion's log-perplexity within its group, and which completions the score's mean and
+    (population) standard deviation are taken over.
+
+    Args:
+        old_logp: ``[B, T]``. mask: ``[B, T]`` bool. group: ``[B]`` int.
+        iqr: leaves out of the statistics what lies more than this many interquartile ranges outside the quartiles.
+
+    Returns:
+        ``w [B]``, detached, 0 for an empty completion and in a group without spread; ``keep [B]`` bool.
+    """
+    sizes = mask.sum(1)
+    log_ppl = -torch.where(mask, old_logp, 0.0).sum(1).detach() / sizes.clamp(min=1)
+    return _scores(log_ppl, sizes > 0, group, iqr)
+
+
+def _scores(log_ppl: Tensor, usable: Tensor, group: Tensor, iqr: float | None) -> tuple[Tensor, Tensor]:
+    score, keep = torch.zeros_like(log_ppl), usable.clone()
+    for g in torch.unique(group).tolist():
+        members = (group == g) & usable
+        values = log_ppl[members]
+        if not len(values):
+            continue
+        kept = torch.ones_like(values, dtype=torch.bool)
+        if iqr is not None:
+            q1, q3 = masked_quantile(values, 0.25), masked_quantile(values, 0.75)
+            kept = (values >= q1 - iqr * (q3 - q1)) & (values <= q3 + iqr * (q3 - q1))
+        std = values[kept].std(correction=0)
+        score[members] = (values - values[kept].mean()) / torch.where(std > _FLAT, std, 1.0)
+        keep[members] = kept
+    return score, keep
+
+
+def shape_advantage_ppl(
+    adv: Tensor, w: Tensor, alpha: float = 0.01, clip: tuple[float, float] | None = (0.8, 1.2)
+) -> Tensor:
+    """``adv [B, T]`` times ``1 - alpha w``, ``w [B]``: low perplexity counts more (``alpha < 0``: less)."""
+    factor = 1.0 - alpha * w
+    if clip is not None:
+        factor = factor.clamp(*clip)
+    return adv * factor[:, None]
+
+
+def shape_advantage_position(
+    adv: Tensor, mask: Tensor, gamma: float = 0.1, k: float = 15.0, cap: float | None = 0.5
+) -> Tensor:
+    """``adv [B, T]`` with a bonus in its own direction that grows (``k < 0``: falls) with the place of a token.
+
+    Args:
+        mask: ``[B, T]`` bool; places are counted over its tokens, wherever the padding is. gamma: largest bonus.
+        cap: largest bonus as a share of ``\\|adv\\|``.
+
+    Returns:
+        ``[B, T]``, zeros outside the mask.
+    """
+    place = (mask.cumsum(1) - 1) / mask.sum(1, keepdim=True).clamp(min=1)
+    bonus = gamma * torch.sigmoid(k * (place.to(adv.dtype) - 0.5))
+    if cap is not None:
+        bonus = torch.minimum(bonus, cap * adv.abs())
+    return torch.where(mask, adv + adv.sign() * bonus, 0.0)
+
+
+def token_gradient_norm(logits: Tensor, actions: Tensor, adv: Tensor | None = None) -> Tensor:
+    """Norm of a token's policy gradient on its logits, ``|A| sqrt(1 - 2 p_a + Σ p²)``.
+
+    Args:
+        logits: ``[..., V]``. actions: ``[...]``. adv: ``[...]``, 1 by default.
+    """
+    p = logits.softmax(-1)
+    chosen = p.gather(-1, actions[..., None])[..., 0]
+    norm = (1.0 - 2.0 * chosen + p.square().sum(-1)).clamp(min=0.0).sqrt()
+    return norm if adv is None else adv.abs() * norm
+
+
+@dataclass
+class PerplexityShaping(Intervention):
+    """Low perplexity counts more. Knobs: `alpha` (α; below 0 is the paper's ablation), `iqr`, `low` and `high` (bounds
+    of the factor), each None for the paper's plain formula.
+    """
+
+    name: ClassVar[str] = "perplexity-shaping"
+    alpha: float = 0.01
+    iqr: float | None = 1.5
+    low: float | None = 0.8
+    high: float | None = 1.2
+
+    def __post_init__(self) -> None:
+        check_range(self, "alpha", -float("inf"))
+        check_range(self, "iqr", 0.0, optional=True)
+        check_range(self, "low", 0.0, 1.0, optional=True)
+        check_range(self, "high", 1.0, optional=True)
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
+        sizes = rollouts.train.sum(1)
+        mine = -torch.where(rollouts.train, rollouts.behaviour.logp, 0.0).sum(1) / sizes.clamp(min=1)
+        log_ppl, own = context.everywhere(mine)
+        w, _ = _scores(log_ppl, context.gather(sizes) > 0, context.gather(rollouts.group), self.iqr)
+        low = -float("inf") if self.low is None else self.low
+        high = float("inf") if self.high is None else self.high
+        return shape_advantage_ppl(advantages, w[own].to(advantages.dtype), self.alpha, (low, high))
+
+
+@dataclass
+class PositionShaping(Intervention):
+    """Late tokens count more. Knobs: `gamma` (γ), `k` (steepness; below 0 favours early tokens), `cap` (None for the
+    paper's plain formula), `start` and `end` (optimiser steps between which it acts; always by default).
+    """
+
+    name: ClassVar[str] = "position-shaping"
+    gamma: float = 0.1
+    k: float = 15.0
+    cap: float | None = 0.5
+    start: int = 0
+    end: float = float("inf")
+
+    def __post_init__(self) -> None:
+        check_range(self, "gamma", 0.0)
+        check_range(self, "k", -float("inf"))
+        check_range(self, "cap", 0.0, optional=True)
+        check_range(self, "start", 0)
+        check_range(self, "end", self.start)
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
+        if not self.start <= context.step < self.end:
+            return advantages
+        return shape_advantage_position(advantages, rollouts.train, self.gamma, self.k, self.cap)

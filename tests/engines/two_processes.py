@@ -1,0 +1,105 @@
+"""Trains recipes on injected completions and prints losses, advantages and weights, for one process or several.
+
+Run alone or under ``torchrun``: `test_two_processes.py` compares what they print. Every optimiser step takes the same
+rows in both cases: process r of n has a contiguous share of the generation batch and the r-th part of each step.
+"""
+
+import json
+import os
+import sys
+
+os.environ["ACCELERATE_USE_CPU"] = "true"
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
+from trl.trainer import grpo_trainer
+
+from entrokit.engines.trl import EntropyGRPOTrainer
+from entrokit.rlvr.tasks import countdown
+
+ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 6, 8, 2
+RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def in_steps(batch):
+    """The order in which one process takes the rows that ``SHARES`` processes take together; theirs is as it is."""
+    if WORLD > 1:
+        return batch
+    part = ROWS // SHARES // STEPS_PER_GENERATION
+    order = torch.arange(ROWS).view(SHARES, STEPS_PER_GENERATION, part).transpose(0, 1).reshape(-1)
+    return {k: v[order] if torch.is_tensor(v) and v.dim() and len(v) == ROWS else v for k, v in batch.items()}
+
+
+def completions(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+    """Random tokens that depend on the row's place in the generation batch of all processes, and on the step."""
+    first = self.accelerator.process_index * len(prompt_ids)
+    ids = []
+    for row in range(first, first + len(prompt_ids)):
+        g = torch.Generator().manual_seed(1000 * self.state.global_step + row)
+        length = int(torch.randint(2, 9, (1,), generator=g))
+        ids.append([*torch.randint(2, 20, (length,), generator=g).tolist(), self.processing_class.eos_token_id])
+    return ids, None
+
+
+def reward(completions, **kwargs):
+    return [float(sum(map(ord, c)) % 3 == 0) for c in completions]
+
+
+def train(checkpoint, spec, folder):
+    args = GRPOConfig(
+        folder,
+        per_device_train_batch_size=ROWS // STEPS_PER_GENERATION // WORLD,
+        steps_per_generation=STEPS_PER_GENERATION,
+        num_generations=GROUP,
+        max_completion_length=9,
+        learning_rate=0.05,
+        optim="sgd",
+        lr_scheduler_type="constant",
+        max_steps=STEPS,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        seed=3,
+    )
+    advantages = []
+    trainer = EntropyGRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(checkpoint),
+        reward_funcs=reward,
+        args=args,
+        train_dataset=countdown(train_size=64, eval_size=8).train,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
+        recipe=spec,
+        on_generation=lambda batch: advantages.append(trainer.accelerator.gather(batch.advantages[:, 0]).tolist()),
+    )
+    trainer.train()
+    logged = [row for row in trainer.state.log_history if "loss" in row]
+    weights = torch.cat([p.detach().flatten() for p in trainer.accelerator.unwrap_model(trainer.model).parameters()])
+    return {
+        "losses": [row["loss"] for row in logged],
+        "grad_norms": [row["grad_norm"] for row in logged],
+        "entropy": [row["entropy"] for row in logged],
+        "advantages": advantages,
+        "weights": weights[:: max(1, len(weights) // 500)].tolist(),
+        "processes": trainer.accelerator.num_processes,
+        "state": {k: v for k, v in trainer.recipe.state_dict().items() if v},
+    }
+
+
+def main():
+    checkpoint, folder, out, *specs = sys.argv[1:]
+    torch.set_num_threads(1)
+    grpo_trainer.shuffle_sequence_dict = in_steps
+    EntropyGRPOTrainer._generate_single_turn = completions
+    results = {spec: train(checkpoint, spec, folder) for spec in specs}
+    if RANK == 0:
+        with open(out, "w") as file:
+            json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main()

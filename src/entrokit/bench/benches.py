@@ -91,7 +91,9 @@ def _finished(settings: TrainSettings) -> bool:
         return False
     run = Run.load(settings.out)
     wanted = {name: value for name, value in asdict(settings).items() if name not in ("out", "rollouts_every")}
-    other = [f"{n}={run.config.get(n)!r} instead of {v!r}" for n, v in wanted.items() if run.config.get(n) != v]
+    # A run from before a setting existed was made with its default.
+    known = asdict(TrainSettings("grpo", "")) | run.config
+    other = [f"{n}={known[n]!r} instead of {v!r}" for n, v in wanted.items() if known[n] != v]
     if other:
         raise ValueError(f"{settings.out} holds a run with {', '.join(other)}; choose another folder")
     evaluated = run.series("eval_entropy")[0]

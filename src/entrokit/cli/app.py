@@ -33,6 +33,7 @@ MatchedAccuracy = Annotated[
         help="compare entropy where accuracy first reaches this; may be given several times", min=0.0, max=1.0
     ),
 ]
+Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe: rare-pair, highest-variance")]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
 
@@ -49,6 +50,7 @@ def train(
     completions: Completions = 16,
     learning_rate: LearningRate = 1e-4,
     max_completion_length: Length = None,
+    select: Select = "all",
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
@@ -66,6 +68,7 @@ def train(
         completions=completions,
         learning_rate=learning_rate,
         max_completion_length=max_completion_length,
+        select=select,
     )
     show.warnings(console, recipe, updates)
     if model == "pocket":
@@ -98,6 +101,7 @@ def compare(
     completions: Completions = 16,
     learning_rate: LearningRate = 1e-4,
     max_completion_length: Length = None,
+    select: Select = "all",
 ) -> None:
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
@@ -116,6 +120,7 @@ def compare(
         completions=completions,
         learning_rate=learning_rate,
         max_completion_length=max_completion_length,
+        select=select,
     )
     for name in recipes:
         show.warnings(console, name, updates)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from entrokit.rlvr import recipe
+from entrokit.rlvr.selection import FixedPrompts, highest_variance, rare_pair
 from entrokit.rlvr.tasks import Task, load_task
 from entrokit.runs import RunWriter
 
@@ -21,6 +22,7 @@ from .recorder import Recorder
 POCKET = "pocket"
 _EVALUATION_PROMPTS = 128
 _MOST_TRAINING_PROMPTS = 8192
+SELECTIONS = ("all", "rare-pair", "highest-variance")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class TrainSettings:
         prompts, completions: prompts of a generation batch, and completions of each.
         learning_rate: constant, AdamW. temperature: of sampling, > 0.
         max_completion_length: tokens; the task's own by default.
+        select: which prompts are trained on: ``all``, or one pair that a probe of the policy chose once: ``rare-pair``
+            (a rare success and a rare failure) or ``highest-variance``.
+        pool: prompts that are probed, ``completions`` times each, where ``select`` asks for it.
         rollouts_every: generation batches from one written batch of completions to the next.
     """
 
@@ -50,11 +55,15 @@ class TrainSettings:
     learning_rate: float = 1e-4
     temperature: float = 1.0
     max_completion_length: int | None = None
+    select: str = "all"
+    pool: int = 256
     rollouts_every: int = 25
 
     def __post_init__(self) -> None:
         recipe(self.recipe)
-        for name in ("steps", "prompts", "updates", "rollouts_every"):
+        if self.select not in SELECTIONS:
+            raise ValueError(f"select: must be one of {list(SELECTIONS)}, got {self.select!r}")
+        for name in ("steps", "prompts", "updates", "pool", "rollouts_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.completions < 2:
@@ -107,6 +116,7 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
         processing_class=tokenizer,
         callbacks=[recorder.callback()],
         recipe=settings.recipe,
+        prompts=_selector(settings, task, model, tokenizer),
         on_generation=recorder.on_generation,
     )
     for printer in (PrinterCallback, ProgressCallback):
@@ -121,6 +131,26 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
     if not interrupted:
         _evaluate(trainer)
     return Outcome(writer.folder, trainer.state.global_step, interrupted)
+
+
+def _selector(settings: TrainSettings, task: Task, model: Any, tokenizer: Any) -> FixedPrompts | None:
+    if settings.select == "all":
+        return None
+    if isinstance(model, str) or tokenizer.chat_template:
+        raise ValueError(f"select={settings.select!r} probes the pocket policy only; other models: `success_counts`")
+    from .trl.prompts import success_counts
+
+    torch.manual_seed(settings.seed)
+    counts = success_counts(
+        model,
+        tokenizer,
+        task.train.select(range(min(settings.pool, len(task.train)))),
+        task.reward,
+        settings.completions,
+        max_completion_length=settings.max_completion_length or task.max_completion_length,
+        temperature=settings.temperature,
+    )
+    return (rare_pair if settings.select == "rare-pair" else highest_variance)(counts, settings.completions)
 
 
 def _evaluate(trainer: Any) -> None:
@@ -187,7 +217,8 @@ def pocket_config(task: Task) -> PocketConfig:
 def _training_prompts(settings: TrainSettings) -> int:
     """As many as the run uses, up to a limit: a batch then measures prompts that the policy was not trained on."""
     batches = -(-settings.steps // settings.updates)
-    return min(batches * settings.prompts, _MOST_TRAINING_PROMPTS)
+    probed = 0 if settings.select == "all" else settings.pool
+    return min(max(batches * settings.prompts, probed), _MOST_TRAINING_PROMPTS)
 
 
 def _chat_prompts(task: Task, tokenizer: Any) -> tuple[Any, Any]:

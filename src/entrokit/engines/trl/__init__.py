@@ -2,7 +2,8 @@
 
 from .batch import GenerationBatch
 from .options import OPTIONS, trl_recipe
+from .prompts import success_counts
 from .rewards import RewardError
 from .trainer import EntropyGRPOTrainer
 
-__all__ = ["OPTIONS", "EntropyGRPOTrainer", "GenerationBatch", "RewardError", "trl_recipe"]
+__all__ = ["OPTIONS", "EntropyGRPOTrainer", "GenerationBatch", "RewardError", "success_counts", "trl_recipe"]

@@ -21,18 +21,21 @@ from functools import partial
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig, GRPOTrainer
 
 from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
+from entrokit.rlvr.selection import PromptSelector
 
 from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, predicted, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
 from .options import resolve
+from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
 from .rewards import explained
 from .sampling import sampling_with
@@ -45,6 +48,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     Args:
         recipe: a recipe or its string, e.g. ``"grpo+steer(min_weight=0.7)"``.
+        prompts: chooses the prompts of every generation batch, instead of an order drawn beforehand.
         on_generation: called with a `GenerationBatch` after each generation batch, on every process.
 
     All other arguments are `GRPOTrainer`'s; `docs/trl-options.md` says of every `GRPOConfig` option whether it is
@@ -60,6 +64,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self,
         *args: Any,
         recipe: str | Recipe = "grpo",
+        prompts: PromptSelector | None = None,
         on_generation: Callable[[GenerationBatch], None] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -71,7 +76,12 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             several = functions if isinstance(functions, list) else [functions]
             bound["reward_funcs"] = [explained(f) for f in several]
         reference, beta = frozen_copy_for_reference(bound)
-        self._on_generation = on_generation
+        self._on_generation, self._prompts = on_generation, prompts
+        if prompts is not None:
+            data: Any = bound.get("train_dataset")
+            if not isinstance(data, Dataset):
+                raise ValueError("prompts: choosing prompts needs a train_dataset with rows (datasets.Dataset)")
+            bound["train_dataset"] = data.add_column(PROMPT_INDEX, list(range(len(data))))
         self._reward_table: Tensor | None = None
         self._kept_stats: list[PolicyStats] | None = None
         self._step_metrics: dict[str, list[float]] = defaultdict(list)
@@ -121,6 +131,18 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if keep and self._kept_stats is not None:
             self._kept_stats.append(stats)
         return stats.logp, stats.entropy, None
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        if self._prompts is None:
+            return super()._get_train_sampler(dataset)
+        prompts = self.args.generation_batch_size // self.num_generations
+        return SelectingSampler(
+            self._prompts,
+            batches=max(1, len(self.train_dataset) // prompts),
+            prompts=prompts,
+            completions=self.num_generations,
+            repeats=self.num_iterations * self.args.steps_per_generation,
+        )
 
     @property
     def _needs(self) -> frozenset[str]:
@@ -189,6 +211,10 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         prepared = self.recipe.prepare(rollouts, advantages, context)
         output["advantages"] = advantages
         output |= named(COLUMN, rollouts.columns()) | named(PREPARED, prepared)
+        if training and self._prompts is not None:
+            chosen = torch.tensor([row[PROMPT_INDEX] for row in inputs], device=rollouts.tokens.device)
+            right = self._right(rollouts)
+            self._prompts.observe(context.gather(chosen).tolist(), context.gather(right).bool().tolist())
         self._correct_logged_advantages(advantages, rollouts.train)
         self._log_coverage(rollouts)
         if self._on_generation is not None:
@@ -243,13 +269,18 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """pass@k of this batch: a completion is right if its reward is at least 1."""
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
-        right = self.accelerator.gather((rollouts.reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6).int())
+        right = self.accelerator.gather(self._right(rollouts))
         counts = right.view(-1, attempts).sum(1).tolist()
         for k in sorted({1, 4, 16, attempts}):
             if k <= attempts:
                 self._metrics[mode][f"pass@{k}"].append(pass_at_k(counts, attempts, k))
         truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
         self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
+
+    @staticmethod
+    def _right(rollouts: Rollouts) -> Tensor:
+        """Completions that are right, ``[B]`` int; one without a score is not."""
+        return (rollouts.reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6).int()
 
     def _context(self) -> Context:
         seed = (self.args.seed * 1_000_003 + self._step) % 2**63
@@ -339,10 +370,14 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             folder = os.path.join(
                 self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             )
-            torch.save(self.recipe.state_dict(), os.path.join(folder, _STATE_FILE))
+            prompts = None if self._prompts is None else self._prompts.state_dict()
+            torch.save({"recipe": self.recipe.state_dict(), "prompts": prompts}, os.path.join(folder, _STATE_FILE))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         path = None if checkpoint is None else os.path.join(checkpoint, _STATE_FILE)
         if path is not None and os.path.exists(path):
-            self.recipe.load_state_dict(torch.load(path, weights_only=True))
+            state = torch.load(path, weights_only=True)
+            self.recipe.load_state_dict(state["recipe"])
+            if self._prompts is not None and state["prompts"] is not None:
+                self._prompts.load_state_dict(state["prompts"])

@@ -56,20 +56,24 @@ class TabularBench:
 
 @dataclass
 class PocketBench:
-    """The pocket policy on countdown; entropies are compared at training accuracy 0.2 (running mean).
+    """The pocket policy on a task; entropies are compared at training accuracy ``level`` (running mean).
 
     Runs lie in ``settings.out``, one folder a recipe and seed, and are trained only where they are missing.
     """
 
     name: ClassVar[str] = "pocket"
-    level: ClassVar[float] = 0.2
     seeds: Sequence[int]
     settings: TrainSettings
+    level: float = 0.2
     jobs: int | None = None
     on_progress: Progress | None = None
 
     def courses(self, *specs: str) -> dict[str, list[Course]]:
-        """As `Bench.courses`.
+        """As `Bench.courses`; raises as `runs`."""
+        return {spec: [training_course(run) for run in own] for spec, own in self.runs(*specs).items()}
+
+    def runs(self, *specs: str) -> dict[str, list[Run]]:
+        """The runs of every recipe, one a seed, under the recipe's string as given; missing ones are trained.
 
         Raises:
             ValueError: a run that is already there is unfinished, or was made with other settings.
@@ -80,7 +84,7 @@ class PocketBench:
             for spec in specs
         }
         train_all({Path(s.out).name: s for s in planned.values() if not _finished(s)}, self.jobs, self.on_progress)
-        return {spec: [training_course(Run.load(planned[spec, seed].out)) for seed in self.seeds] for spec in specs}
+        return {spec: [Run.load(planned[spec, seed].out) for seed in self.seeds] for spec in specs}
 
     def _folder(self, spec: str, seed: int) -> Path:
         return Path(self.settings.out) / f"{folder_name(str(recipe(spec)))}-seed{seed}"

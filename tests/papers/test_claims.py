@@ -2,9 +2,10 @@
 
 import pytest
 
-from entrokit.papers.claims import accuracy_gap, entropy_gap, gap_chart, matched_chart, steps_gap
+from entrokit.papers.claims import accuracy_gap, entropy_gap, final, gap_chart, matched_chart, metric_gap, steps_gap
+from entrokit.runs import Run, RunWriter
 
-from .fake_bench import FakeBench, course
+from .fake_bench import FakeBench, FakePocket, course
 
 
 def bench(own, name="tabular", final=1.0, speed=1.0):
@@ -64,6 +65,25 @@ def test_accuracy_and_steps():
     assert better.measured.startswith("+0.1000 ± 0.0000, 95 %")
     assert steps_gap(bench([1.0] * 3, speed=2.0), "x", "base", 0.9, claim="").passed
     assert not steps_gap(bench([1.0] * 3, speed=0.5), "x", "base", 0.9, claim="").passed
+
+
+def test_a_logged_metric_at_the_end():
+    ground = FakePocket(given_runs={"x": [0.52, 0.53, 0.54], "y": [0.45, 0.47, 0.49]})
+    assert metric_gap(ground, "x", "base", "pass@1", claim="").passed
+    assert not metric_gap(ground, "x", "base", "pass@1", claim="", bound=0.03).passed
+    assert metric_gap(ground, "y", "base", "length", claim="", raises=False).passed
+    within = metric_gap(ground, "y", "base", "pass@1", claim="", bound=-0.06)
+    assert within.passed
+    assert within.criterion == "pass@1 of y minus base at the end: 95 % bootstrap interval over seeds above -0.06"
+
+
+def test_what_final_is(tmp_path):
+    w = RunWriter(tmp_path, {"recipe": "grpo"})
+    for i in range(20):
+        w.metrics(i, {"length": float(i), "eval_length": float(i)})
+    run = Run.load(tmp_path)
+    assert final(run, "length") == 12.0
+    assert final(run, "eval_length") == 19.0
 
 
 def test_charts_show_means_where_all_seeds_are():

@@ -49,10 +49,14 @@ def reproduce(
     jobs: Annotated[int | None, typer.Option(help="pocket runs at a time; one per core by default")] = None,
 ) -> None:
     """Runs papers' claims in miniature: claim beside measurement, a page and a table; exit code 1 if a claim fails."""
+    import torch
+
     from entrokit.engines.session import TrainSettings
     from entrokit.papers import BENCHES, Budget, paper, verdict_table, write_page
 
     entries = [paper(slug) for slug in dict.fromkeys(slugs)]
+    # Tabular tensors are tiny: threads would only wait for one another. Pocket runs have processes of their own.
+    torch.set_num_threads(1)
     benches = list(BENCHES) if bench == "all" else [bench]
     evidences = []
     for name in benches:

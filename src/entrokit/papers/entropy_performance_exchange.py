@@ -40,7 +40,7 @@ def _late_matters(seeds: tuple[int, ...]) -> tuple[Finding, tuple[Chart, ...]]:
     finding = Finding(
         "Where the end of a sequence decides, a bonus for late tokens speeds learning and an early one moves tokens "
         "that do not matter.",
-        "success after 15 updates, mean over seeds: late at least 0.03 above no shaping; drift of the five first tokens "
+        "success after 15 updates, mean over seeds: late at least 0.03 above no shaping; drift of the first tokens "
         "after 30: early's above that of no shaping",
         "; ".join(f"{a} {success[a][15]:.3f} ± {error[a][15]:.3f}, drift {drift[a]:.3f}" for a in ARMS),
         bool(success["late bonus"][15] - success["no shaping"][15] >= 0.03)

@@ -50,7 +50,7 @@ def _supervised(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:
     kept = mean["ρ 0.8, λ 0.8"]
     finding = Finding(
         "Training on the tokens that surprise the model more than it expects learns the target and keeps entropy.",
-        "60 contexts, 150 steps, mean over seeds: entropy with ρ 0.8, λ 0.8 at least 0.08 nats above plain training and "
+        "60 contexts, 150 steps, mean over seeds: entropy with ρ 0.8, λ 0.8 at least 0.08 nats above plain training, "
         "not below ρ 0.8, λ 0; its target probability at least 4 times the start's",
         f"start: entropy {start[0]:.3f}, target {start[1]:.3f}; "
         + "; ".join(
@@ -132,7 +132,7 @@ PAPER = Paper(
     arxiv="2508.03178",
     year=2025,
     family="rlvr: regularisers",
-    claim="Supervised and reinforcement training that spare entropy leave a model able to preview and check instructions.",
+    claim="Supervised and reinforcement training that spare entropy leave a model able to check its instructions.",
     names=(
         "entrokit.losses.EntropySFTLoss",
         "entrokit.rlvr.TokenEntropyAdaptive",

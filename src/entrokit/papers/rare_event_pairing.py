@@ -1,4 +1,4 @@
-"""Rare-event pairing: one hard prompt that rarely succeeds and one easy one that rarely fails are enough to train on."""
+"""Rare-event pairing: a hard prompt that rarely succeeds and an easy one that rarely fails are enough to train on."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _two_prompts(seeds: tuple[int, ...]) -> tuple[Finding, tuple[Chart, ...]]:
     lead = mean["per prompt"][0][25] - mean["centred"][0][25]
     finding = Finding(
         "Normalised per prompt, a rare success is a strong signal and frequent successes are left alone.",
-        "mean over seeds: P(right | q+) after 25 updates at least 0.08 above centred advantages; entropy among q-'s right "
-        "answers after 150 at least 0.99 of its maximum, and below 0.97 where the pair is normalised together",
+        "mean over seeds: P(right | q+) after 25 updates at least 0.08 above centred advantages; entropy among q-'s "
+        "right answers after 150 at least 0.99 of its maximum, and below 0.97 where the pair is normalised together",
         "; ".join(
             f"{name}: P(right | q+) {m[0][25]:.3f} ± {error[name][0][25]:.3f}, P(wrong | q-) {m[1][25]:.3f}, entropy "
             f"{m[2][150]:.3f} ± {error[name][2][150]:.3f}"

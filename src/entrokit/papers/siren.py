@@ -1,4 +1,4 @@
-"""SIREN: an entropy bonus over the vocabulary explodes; one anchored to its start, where it means something, does not."""
+"""SIREN: an entropy bonus over the vocabulary explodes; one anchored to its start, among peaks, does not."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _explosion(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:
         "A bonus on the whole entropy leaks probability into meaningless tokens; SIREN keeps the right alternatives "
         "alive and nothing else.",
         "200 tokens, 10 positions, 2 of them forks with 3 right tokens; mean over seeds after 400 steps: SIREN success "
-        ">= 0.9, entropy at forks >= 1.05 nats, junk mass <= 0.02; naive bonus success <= 0.05, junk >= 0.8; no term at "
-        "least 0.05 nats below SIREN at the forks",
+        ">= 0.9, entropy at forks >= 1.05 nats, junk mass <= 0.02; naive bonus success <= 0.05, junk >= 0.8; no "
+        "term at least 0.05 nats below SIREN at the forks",
         "; ".join(
             f"{arm}: success {m[0]:.3f} ± {error[arm][0]:.3f}, forks {m[1]:.3f} ± {error[arm][1]:.3f}, junk {m[2]:.3f}"
             for arm, m in mean.items()
@@ -103,8 +103,8 @@ PAPER = Paper(
     arxiv="2509.25133",
     year=2025,
     family="rlvr: regularisers",
-    claim="Entropy inside the nucleus, at the peaks of a completion, pulled back to its first value neither collapses nor "
-    "explodes.",
+    claim="Entropy inside the nucleus, at the peaks of a completion, pulled back to its first value, neither collapses "
+    "nor explodes.",
     names=(
         "entrokit.rlvr.Siren",
         "entrokit.rlvr.SelfAnchoredEntropyLoss",

@@ -42,7 +42,7 @@ def test_finding_a_paper():
     assert list(CATALOGUE) == sorted(CATALOGUE)
     with pytest.raises(ValueError, match="no family 'optim'; there are rlvr: regularisers, .*rlvr: tokens"):
         search(family="optim")
-    with pytest.raises(ValueError, match="no paper 'ster' in the catalogue; it holds dispo, entropy"):
+    with pytest.raises(ValueError, match="no paper 'ster' in the catalogue; it holds canon, dispo, entropy"):
         paper("ster")
 
 

@@ -88,8 +88,9 @@ def train_all(
 
 
 def folder_name(recipe_string: str) -> str:
-    """A recipe string as a folder's name."""
-    return re.sub(r"[^A-Za-z0-9.+=_-]+", "_", recipe_string).strip("_")
+    """A recipe string as a folder's name; rare characters go by their codes, so that recipes keep apart."""
+    coded = re.sub(r"[^A-Za-z0-9.+=_(),:' -]", lambda rare: f"x{ord(rare[0]):x}", recipe_string)
+    return re.sub(r"[^A-Za-z0-9.+=_-]+", "_", coded).strip("_")
 
 
 def _set_threads(threads: int) -> None:

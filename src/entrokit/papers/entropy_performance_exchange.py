@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from entrokit.report import Chart, Series
 from entrokit.rlvr.interventions.exchange import shape_advantage_position
 
-from .claims import ends_better, matched_chart
+from .claims import accuracy_gap, matched_chart
 from .paper import Budget, Evidence, Finding, Paper
 
 PERPLEXITY, POSITION = "grpo+perplexity-shaping", "grpo+position-shaping"
@@ -24,10 +24,15 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
         return Evidence(PAPER.slug, budget.bench, seeds, (finding,), charts)
     bench = budget.pocket(seed)
     bench.courses("grpo", PERPLEXITY, POSITION)
-    scores = "paper, 7B, five benchmarks: +1.51"
-    findings = (
-        ends_better(bench, PERPLEXITY, "grpo", "low perplexity counts more", reference=scores),
-        ends_better(bench, POSITION, "grpo", "late tokens count more", reference=scores),
+    findings = tuple(
+        accuracy_gap(
+            bench,
+            spec,
+            "grpo",
+            claim=f"Advantages shaped so that {what} end better.",
+            reference="paper, 7B, five benchmarks: +1.51",
+        )
+        for spec, what in ((PERPLEXITY, "low perplexity counts more"), (POSITION, "late tokens count more"))
     )
     return Evidence(PAPER.slug, bench.name, seeds, findings, (matched_chart(bench, ["grpo", PERPLEXITY, POSITION]),))
 

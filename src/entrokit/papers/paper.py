@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from entrokit.bench import Bench, PocketBench, TabularBench, folder_name
 from entrokit.bench.benches import Progress
@@ -43,13 +44,12 @@ class Budget:
         """The bench, with seeds ``seed, seed + 1, …``; the pocket policy plays countdown."""
         return TabularBench(self.range(seed)) if self.bench == "tabular" else self.pocket(seed)
 
-    def pocket(
-        self, seed: int, task: str = "countdown", *, steps: int = 600, level: float = 0.2, select: str = "all"
-    ) -> PocketBench:
-        """The pocket bench on a task; see `PocketBench` and `TrainSettings`."""
-        parts = ["pocket", *([task] if task != "countdown" else []), *([select] if select != "all" else [])]
-        out = Path(self.folder) / folder_name("-".join(parts))
-        settings = TrainSettings("grpo", str(out), task=task, steps=steps, select=select)
+    def pocket(self, seed: int, task: str = "countdown", *, level: float = 0.2, **options: Any) -> PocketBench:
+        """The pocket bench on a task, with ``options`` of `TrainSettings`; for ``level`` see `PocketBench`."""
+        settings = TrainSettings("grpo", "", task=task, **options)
+        parts = ["pocket", *([task] if task != "countdown" else [])]
+        parts += [settings.select] if settings.select != "all" else []
+        settings = replace(settings, out=str(Path(self.folder) / folder_name("-".join(parts))))
         return PocketBench(self.range(seed), settings, level, self.jobs, self.on_progress)
 
     def range(self, seed: int) -> range:

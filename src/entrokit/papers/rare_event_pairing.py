@@ -22,7 +22,9 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
     if budget.bench == "tabular":
         finding, charts = _two_prompts(seeds)
         return Evidence(PAPER.slug, budget.bench, seeds, (finding,), charts)
-    pools = [budget.pocket(seed, "sums:1-4", steps=200, select=s) for s in ("rare-pair", "highest-variance")]
+    # Of 256 prompts none is rare for some seeds.
+    options = {"steps": 200, "pool": 1024}
+    pools = [budget.pocket(seed, "sums:1-4", select=s, **options) for s in ("rare-pair", "highest-variance")]
     own, other = ([final(run, "eval_pass@1") for run in bench.runs(RECIPE)[RECIPE]] for bench in pools)
     finding = judge_interval(
         "Trained on a rare-event pair, the policy answers unseen prompts better than on the two of highest variance.",

@@ -4,7 +4,7 @@ On the pocket policy, interleaved: in every round each trainer has one turn, a g
 in an order that rotates. All turns of a round start from one seed, so they sample the same completions, and ratios are
 taken within a round. Prints the median time, the median ratio to `grpo` with its quartiles, the median ratio to TRL,
 and the share of a turn that the behaviour pass takes (the forward pass without gradient over the whole generation
-batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about six minutes.
+batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about nine minutes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from entrokit.engines.pocket import pocket_policy
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 
-ROUNDS = 40
+ROUNDS = 30
 UPDATES = 4
 BASELINE = "grpo"
 RECIPES = [
@@ -44,6 +44,14 @@ RECIPES = [
     "grpo+adaptive-temperature",
     "dispo",
     "hapo",
+    "grpo+canon",
+    "grpo+arm",
+    "grpo+perplexity-shaping",
+    "grpo+position-shaping",
+    "grpo+weighted-grpo",
+    "grpo+pear(end_of_thinking='=')",
+    "grpo+siren",
+    "grpo+tea",
 ]
 
 

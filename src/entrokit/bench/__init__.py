@@ -1,12 +1,13 @@
 """Floor 7: recipes side by side, on the pocket policy (or any other) and on a tabular one, over seeds."""
 
 from .benches import Bench, PocketBench, TabularBench
-from .compare import compare, folder_name
+from .compare import Progress, compare, folder_name
 from .tabular import TabularSettings, improve, train_tabular
 
 __all__ = [
     "Bench",
     "PocketBench",
+    "Progress",
     "TabularBench",
     "TabularSettings",
     "compare",

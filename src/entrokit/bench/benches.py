@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -12,10 +12,8 @@ from entrokit.engines.session import TrainSettings
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
 
-from .compare import folder_name, train_all
+from .compare import Progress, folder_name, train_all
 from .tabular import TabularSettings, train_tabular
-
-Progress = Callable[[dict[str, list[dict[str, float]]]], None]
 
 
 class Bench(Protocol):

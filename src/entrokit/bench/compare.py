@@ -14,13 +14,16 @@ from entrokit.engines.session import Outcome, TrainSettings, train
 from entrokit.rlvr import recipe
 from entrokit.runs import Run, RunReadError
 
+# Called about twice a second with the metrics so far, by run.
+Progress = Callable[[dict[str, list[dict[str, float]]]], None]
+
 
 def compare(
     recipes: Sequence[str],
     seeds: int,
     settings: TrainSettings,
     jobs: int | None = None,
-    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[Run]:
     """Runs every recipe with seeds ``settings.seed, settings.seed + 1, …``; seeds are paired over recipes.
 
@@ -64,7 +67,7 @@ def compare(
 def train_all(
     planned: Mapping[str, TrainSettings],
     jobs: int | None = None,
-    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> dict[str, Run]:
     """Trains all of ``planned``, begun in that order, and returns the finished runs under the same names.
 
@@ -104,7 +107,7 @@ def _run(
     pool: ProcessPoolExecutor,
     workers: int,
     planned: Mapping[str, TrainSettings],
-    on_progress: Callable[[dict[str, list[dict[str, float]]]], None] | None,
+    on_progress: Progress | None,
 ) -> list[Outcome]:
     """Hands out a run only when a worker is free: what a pool has queued can no longer be called back by Ctrl-C."""
     waiting = list(planned.values())

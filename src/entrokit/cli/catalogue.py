@@ -70,8 +70,9 @@ def reproduce(
                 evidence = entry.reproduce(seed, budget)
             console.print(show.evidence(entry, evidence))
             evidences.append(evidence)
-    page = write_page(evidences, out)
-    (Path(out) / "verdicts.md").write_text(verdict_table(evidences), encoding="utf-8")
+            # After every paper: what has been found outlives an error of the next.
+            page = write_page(evidences, out)
+            (Path(out) / "verdicts.md").write_text(verdict_table(evidences), encoding="utf-8")
     failed = sum(not f.passed for e in evidences for f in e.findings)
     console.print(f"{failed} of {sum(len(e.findings) for e in evidences)} claims failed. Page: {page}")
     if failed:

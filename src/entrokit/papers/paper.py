@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entrokit.bench import Bench, PocketBench, TabularBench, folder_name
-from entrokit.bench.benches import Progress
+from entrokit.bench import Bench, PocketBench, Progress, TabularBench, folder_name
 from entrokit.engines.session import TrainSettings
 from entrokit.report import Chart
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -69,11 +70,15 @@ class Intervention:
     """
 
     name: ClassVar[str]
-    needs: ClassVar[frozenset[str]] = frozenset()
     # Whether the engine must hand over log-probabilities of the prompts.
     needs_prompts: ClassVar[bool] = False
     # One of SCOPES.
     scope: str = "generation"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Statistics that an engine must compute; a class variable where the knobs do not change it."""
+        return frozenset()
 
     @property
     def separable(self) -> bool:
@@ -135,7 +140,7 @@ class Intervention:
         return None
 
 
-class ScopedIntervention(Intervention):
+class ScopedIntervention(Intervention, ABC):
     """An intervention with batch-wide numbers: `batch_wide` gives them once for the rows of its scope.
 
     With ``scope="micro"`` nothing is prepared: the subclass takes them from the current policy in each micro-batch.
@@ -148,9 +153,9 @@ class ScopedIntervention(Intervention):
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {} if self.scope == "micro" else self.batch_wide(rollouts, advantages, context)
 
+    @abstractmethod
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         """As `prepare`, for a scope wider than a micro-batch."""
-        raise NotImplementedError
 
 
 def stages_of(intervention: Intervention) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrokit.rlvr import PolicyStats, Rollouts
+from entrokit.rlvr import Context, PolicyStats, Rollouts
 
 REWARD_OF_A_RIGHT_ANSWER = 1.0
 
@@ -29,6 +29,34 @@ class GenerationBatch:
     advantages: Tensor
     prompts: list[Any]
     completions: list[str]
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """The distinct prompts of a batch, so that each is read once.
+
+    Attributes:
+        ids, mask: ``[D, P]``. which: ``[B]``, where each row of the batch lies among them.
+
+    ``D`` is alike on all ranks, by repetition: sharded models hang where ranks make different numbers of forwards.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    which: Tensor
+
+    @classmethod
+    def of(cls, ids: Tensor, mask: Tensor, context: Context) -> Distinct:
+        """From left-padded ``ids`` and ``mask``, each ``[B, P]``."""
+        both, which = torch.unique(torch.cat([ids, mask], 1), dim=0, return_inverse=True)
+        most = int(context.gather(torch.tensor([len(both)], device=ids.device)).max())
+        both = both[torch.arange(most, device=ids.device) % len(both)]
+        distinct, attention = both.split(ids.shape[1], dim=1)
+        return cls(distinct, attention, which)
+
+    def everywhere(self, x: Tensor) -> Tensor:
+        """A tensor ``[D, ...]`` of the distinct prompts as one of the batch's rows, ``[B, ...]``."""
+        return x[self.which]
 
 
 def predicted(mask: Tensor) -> Tensor:

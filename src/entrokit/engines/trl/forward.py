@@ -14,6 +14,7 @@ from torch import Tensor
 from entrokit.distributions import TokenStatistics, token_statistics
 from entrokit.rlvr import PolicyStats
 
+from .batch import predicted
 from .head import KEYWORD, HeadRequest, UnknownHeadError, attach_head, bare
 
 # Nats. Half precision rounds the native logits; float32 differs by the order of summation only.
@@ -53,6 +54,17 @@ class PolicyForward:
         parts = [self._some(model, input_ids[rows], attention_mask[rows], length, need) for rows in chunks]
         names = [n for n in TokenStatistics.__dataclass_fields__ if parts[0].get(n) is not None]
         return PolicyStats(**{n: torch.cat([part[n] for part in parts]) for n in names})
+
+    def prompt_logp(self, model: Any, ids: Tensor, mask: Tensor, batch_size: int | None = None) -> Tensor:
+        """Log-probabilities of the tokens of left-padded prompts but the first, ``[B, P - 1]``, without gradient.
+
+        Zeros where nothing was predicted: at padding, and at a prompt's first token.
+        """
+        if ids.shape[1] < 2:
+            return torch.zeros(len(ids), 0, device=ids.device)
+        with torch.no_grad():
+            logp = self.stats(model, ids, mask, ids.shape[1] - 1, frozenset({"logp"}), batch_size).logp
+        return torch.where(predicted(mask), logp, 0.0)
 
     def loss(
         self,

@@ -30,7 +30,7 @@ from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 from entrokit.rlvr.selection import PromptSelector
 
-from .batch import REWARD_OF_A_RIGHT_ANSWER, GenerationBatch, predicted, rollouts_of
+from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
@@ -211,10 +211,9 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         prepared = self.recipe.prepare(rollouts, advantages, context)
         output["advantages"] = advantages
         output |= named(COLUMN, rollouts.columns()) | named(PREPARED, prepared)
-        if training and self._prompts is not None:
+        if training and self._prompts is not None and rollouts.correct is not None:
             chosen = torch.tensor([row[PROMPT_INDEX] for row in inputs], device=rollouts.tokens.device)
-            right = self._right(rollouts)
-            self._prompts.observe(context.gather(chosen).tolist(), context.gather(right).bool().tolist())
+            self._prompts.observe(context.gather(chosen).tolist(), context.gather(rollouts.correct).tolist())
         self._correct_logged_advantages(advantages, rollouts.train)
         self._log_coverage(rollouts)
         if self._on_generation is not None:
@@ -225,18 +224,9 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return output
 
     def _prompt_logp(self, output: Mapping[str, Any]) -> Tensor:
-        """Log-probabilities of the prompts' tokens but the first, ``[B, P - 1]``; each distinct prompt is read once."""
-        ids, mask = output["prompt_ids"], output["prompt_mask"]
-        if ids.shape[1] < 2:
-            return torch.zeros(len(ids), 0, device=ids.device)
-        both, which = torch.unique(torch.cat([ids, mask], 1), dim=0, return_inverse=True)
-        distinct, attention = both.split(ids.shape[1], dim=1)
-        with torch.no_grad():
-            length, need = ids.shape[1] - 1, frozenset({"logp"})
-            size = self.args.per_device_train_batch_size
-            logp = self._forward.stats(self.model, distinct, attention, length, need, size).logp
-        result: Tensor = torch.where(predicted(attention), logp, 0.0)[which]
-        return result
+        distinct = Distinct.of(output["prompt_ids"], output["prompt_mask"], self._context())
+        size = self.args.per_device_train_batch_size
+        return distinct.everywhere(self._forward.prompt_logp(self.model, distinct.ids, distinct.mask, size))
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -269,18 +259,13 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """pass@k of this batch: a completion is right if its reward is at least 1."""
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
-        right = self.accelerator.gather(self._right(rollouts))
+        right = self.accelerator.gather(rollouts.correct).int()
         counts = right.view(-1, attempts).sum(1).tolist()
         for k in sorted({1, 4, 16, attempts}):
             if k <= attempts:
                 self._metrics[mode][f"pass@{k}"].append(pass_at_k(counts, attempts, k))
         truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
         self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
-
-    @staticmethod
-    def _right(rollouts: Rollouts) -> Tensor:
-        """Completions that are right, ``[B]`` int; one without a score is not."""
-        return (rollouts.reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6).int()
 
     def _context(self) -> Context:
         seed = (self.args.seed * 1_000_003 + self._step) % 2**63

@@ -134,7 +134,7 @@ class ARM(Intervention):
             raise ValueError(f"arm: ddof must be 0 or 1, got {self.ddof!r}")
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
+    def needs(self) -> frozenset[str]:
         return frozenset({"entropy"} if self.select == "entropy" else set())
 
     @property

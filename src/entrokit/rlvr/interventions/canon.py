@@ -146,7 +146,7 @@ class Canon(Intervention):
             canon_mu_schedule(0, self.schedule, self.total, self.warmup, self.cycles)
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
+    def needs(self) -> frozenset[str]:
         return frozenset({"entropy"} if self.metric == "entropy" else set())
 
     @property

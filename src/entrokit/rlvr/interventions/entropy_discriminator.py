@@ -20,6 +20,7 @@ them so). ``side="positive"`` and ``"both"`` mirror the rules to A > 0; the theo
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -154,8 +155,9 @@ def _expected(stats: PolicyStats) -> Tensor:
 class _Discriminating(ScopedIntervention):
     """Keeps chosen by the behaviour policy once per scope, or by the current one in every micro-batch."""
 
+    @abstractmethod
     def _keep(self, stats: PolicyStats, advantages: Tensor, mask: Tensor, context: Context) -> Tensor:
-        raise NotImplementedError
+        """The tokens that stay, ``[B, T]`` bool."""
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {"keep": self._keep(rollouts.behaviour, advantages, rollouts.train, context)}

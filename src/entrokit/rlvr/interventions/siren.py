@@ -81,7 +81,7 @@ class Siren(ScopedIntervention):
         check_choice(self, "scope", SCOPES)
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
+    def needs(self) -> frozenset[str]:
         return frozenset({"entropy", nucleus_statistic(self.top_p, inclusive=self.inclusive)})
 
     @property

@@ -158,7 +158,7 @@ class Steer(ScopedIntervention):
         check_bool(self, "iclip")
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
+    def needs(self) -> frozenset[str]:
         exact = {"collision", "weighted_surprise"} if self.form == "exact" else set()
         return frozenset({"entropy"} | exact)
 

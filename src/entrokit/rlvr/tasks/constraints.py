@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
-class Constraint:
+class Constraint(ABC):
     """What a text must satisfy."""
 
     kind: ClassVar[str]
 
     @property
+    @abstractmethod
     def credit(self) -> float:
         """Worth of satisfying it, beside the 1 for satisfying all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, text: str) -> bool:
-        raise NotImplementedError
+        """Whether ``text`` satisfies it."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ class _Counted(Constraint):
             return self.single
         return self.exact if self.at_least == self.at_most else self.both
 
+    @abstractmethod
     def count(self, text: str) -> int:
-        raise NotImplementedError
+        """What is counted in ``text``."""
 
     def check(self, text: str) -> bool:
         n = self.count(text)

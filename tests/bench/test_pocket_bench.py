@@ -1,14 +1,22 @@
 """The pocket bench trains what is missing and nothing twice."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from entrokit.bench import PocketBench
+from entrokit.bench import PocketBench, folder_name
 from entrokit.engines.session import TrainSettings
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
+
+
+def test_recipes_that_differ_in_rare_characters_have_folders_of_their_own():
+    names = [folder_name(f"grpo+pear(end_of_thinking='{c}')") for c in "|/#"]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"[A-Za-z0-9.+=_-]+", n) for n in names)
+    assert folder_name("grpo+steer(form='released')") == "grpo+steer_form=_released"
 
 
 def test_runs_are_trained_once_and_read_again(character_checkpoint, tmp_path):

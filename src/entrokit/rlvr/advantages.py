@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .context import Context
+from .groups import group_sum
 from .knobs import check_range
 from .rollouts import Rollouts
 
@@ -84,16 +85,13 @@ def reinforce_plus_plus_baseline_advantages(
 
 def _group_moments(reward: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, corrected std and count of the scored completions of each row's group, each ``[B]``."""
-    _, index = torch.unique(group, return_inverse=True)
     scored = ~torch.isnan(reward)
     value = reward.nan_to_num(nan=0.0)
-    groups = int(index.max()) + 1 if index.numel() else 0
-    zeros = torch.zeros(groups, dtype=reward.dtype, device=reward.device)
-    count = zeros.index_add(0, index, scored.to(reward.dtype))
-    mean = zeros.index_add(0, index, value) / count.clamp(min=1)
-    deviation = torch.where(scored, value - mean[index], 0.0)
-    variance = zeros.index_add(0, index, deviation.square()) / (count - 1).clamp(min=1)
-    return mean[index], variance.sqrt()[index], count[index]
+    count = group_sum(scored.to(reward.dtype), group)
+    mean = group_sum(value, group) / count.clamp(min=1)
+    deviation = torch.where(scored, value - mean, 0.0)
+    variance = group_sum(deviation.square(), group) / (count - 1).clamp(min=1)
+    return mean, variance.sqrt(), count
 
 
 def _whiten(x: Tensor, mask: Tensor, context: Context) -> Tensor:

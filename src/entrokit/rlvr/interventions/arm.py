@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..groups import group_sum
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -85,11 +86,9 @@ def arm_advantage(
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
     right = ((value > 0) if correct is None else correct) & scored
-    _, index = torch.unique(group, return_inverse=True)
-    zeros = value.new_zeros(int(index.max()) + 1 if index.numel() else 0)
 
     def total(x: Tensor) -> Tensor:
-        return zeros.index_add(0, index, torch.where(scored, x, 0.0))[index]
+        return group_sum(torch.where(scored, x, 0.0), group)
 
     count = total(torch.ones_like(value))
     mean = total(value) / count.clamp(min=1)

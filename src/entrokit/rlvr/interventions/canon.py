@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..groups import group_sum
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
@@ -55,13 +56,12 @@ def canon_advantage(
     """
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
-    is_high, size, index = _halves(metric.nan_to_num(nan=0.0), group, scored)
-    groups = int(index.max()) + 1 if index.numel() else 0
+    size = group_sum(scored.to(value.dtype), group)
+    is_high = _high_half(metric.nan_to_num(nan=0.0), group, scored, size)
 
     def mean(half: Tensor) -> Tensor:
-        zeros = value.new_zeros(groups)
         members = (half & scored).to(value.dtype)
-        return (zeros.index_add(0, index, members * value) / zeros.index_add(0, index, members).clamp(min=1))[index]
+        return group_sum(members * value, group) / group_sum(members, group).clamp(min=1)
 
     high, low = mean(is_high), mean(~is_high)
     weigh_high, weigh_low = (alpha, 1.0) if weighted_half == "high" else (1.0, alpha)
@@ -101,19 +101,16 @@ def response_entropy(token_entropy: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, token_entropy, 0.0).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def _halves(metric: Tensor, group: Tensor, scored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Membership of the high half, number of scored members of the group, and the group's index, each ``[B]``."""
-    _, index = torch.unique(group, return_inverse=True)
-    groups = int(index.max()) + 1 if index.numel() else 0
-    count = torch.zeros(groups, dtype=torch.int64, device=group.device).index_add(0, index, scored.long())
+def _high_half(metric: Tensor, group: Tensor, scored: Tensor, size: Tensor) -> Tensor:
+    """Which completions are in the high half of their group's ``size`` scored ones, ``[B]`` bool."""
     # Unscored completions go last in their group, where no half ends.
     order = torch.argsort(torch.where(scored, metric, torch.inf), stable=True)
-    order = order[torch.argsort(index[order], stable=True)]
-    members = torch.zeros_like(count).index_add(0, index, torch.ones_like(index))
-    start = members.cumsum(0) - members
-    rank = torch.empty_like(index)
-    rank[order] = torch.arange(len(index), device=index.device) - start[index[order]]
-    return rank >= (count // 2)[index], count[index], index
+    order = order[torch.argsort(group[order], stable=True)]
+    _, members = torch.unique(group, return_counts=True)
+    start = torch.repeat_interleave(members.cumsum(0) - members, members)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device) - start
+    return rank >= size // 2
 
 
 @dataclass

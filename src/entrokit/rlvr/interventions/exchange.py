@@ -38,9 +38,12 @@ def ppl_weight(old_logp: Tensor, mask: Tensor, group: Tensor, iqr: float | None 
     Returns:
         ``w [B]``, detached, 0 for an empty completion and in a group without spread; ``keep [B]`` bool.
     """
-    sizes = mask.sum(1)
-    log_ppl = -torch.where(mask, old_logp, 0.0).sum(1).detach() / sizes.clamp(min=1)
-    return _scores(log_ppl, sizes > 0, group, iqr)
+    return _scores(log_perplexity(old_logp, mask), mask.any(1), group, iqr)
+
+
+def log_perplexity(old_logp: Tensor, mask: Tensor) -> Tensor:
+    """Log-perplexity of each completion, ``[B]`` nats, detached; 0 for an empty one. Arguments as `ppl_weight`."""
+    return -torch.where(mask, old_logp, 0.0).sum(1).detach() / mask.sum(1).clamp(min=1)
 
 
 def _scores(log_ppl: Tensor, usable: Tensor, group: Tensor, iqr: float | None) -> tuple[Tensor, Tensor]:
@@ -124,10 +127,9 @@ class PerplexityShaping(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        sizes = rollouts.train.sum(1)
-        mine = -torch.where(rollouts.train, rollouts.behaviour.logp, 0.0).sum(1) / sizes.clamp(min=1)
-        log_ppl, own = context.everywhere(mine)
-        w, _ = _scores(log_ppl, context.gather(sizes) > 0, context.gather(rollouts.group), self.iqr)
+        log_ppl, own = context.everywhere(log_perplexity(rollouts.behaviour.logp, rollouts.train))
+        usable = context.gather(rollouts.train.any(1))
+        w, _ = _scores(log_ppl, usable, context.gather(rollouts.group), self.iqr)
         low = -float("inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
         return shape_advantage_ppl(advantages, w[own].to(advantages.dtype), self.alpha, (low, high))

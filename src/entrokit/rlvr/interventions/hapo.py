@@ -27,6 +27,7 @@ from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context
+from ..groups import group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -74,16 +75,13 @@ def token_group_advantages(
     context = context or Context()
     reward, own = context.everywhere(rewards)
     group, tokens = context.gather(group_ids), context.gather(mask.sum(1))
-    _, index = torch.unique(group, return_inverse=True)
     weight = torch.where(torch.isnan(reward), 0, tokens).to(reward.dtype)
-    zeros = reward.new_zeros(int(index.max()) + 1 if index.numel() else 0)
-    count = zeros.index_add(0, index, weight).clamp(min=1)
-    mean = zeros.index_add(0, index, weight * reward.nan_to_num(nan=0.0)) / count
-    centred = (reward - mean[index]).nan_to_num(nan=0.0)
-    std = (zeros.index_add(0, index, weight * centred.square()) / count).sqrt()
-    advantage = centred / (std[index] + _STD_EPS)
+    count = group_sum(weight, group).clamp(min=1)
+    centred = (reward - group_sum(weight * reward.nan_to_num(nan=0.0), group) / count).nan_to_num(nan=0.0)
+    std = (group_sum(weight * centred.square(), group) / count).sqrt()
+    advantage = centred / (std + _STD_EPS)
     extreme = ((advantage.abs() >= fallback) & (weight > 0)).to(reward.dtype)
-    falls_back = zeros.index_add(0, index, extreme)[index] > 0
+    falls_back = group_sum(extreme, group) > 0
     advantage = torch.where(falls_back, grpo_advantages(reward, group), advantage)
     return torch.where(mask, advantage[own][:, None], 0.0)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..groups import group_sum
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
@@ -59,11 +60,10 @@ def weighted_grpo_advantage(
         raise ValueError("weighted-grpo: normalize='pair' needs to know which prompts are a pair (pair)")
     member = torch.ones_like(correct) if scored is None else scored
     value = torch.where(correct, 1.0, -lambda_neg).to(dtype)
-    _, index = torch.unique(pair if normalize == "pair" else group, return_inverse=True)
-    zeros = value.new_zeros(int(index.max()) + 1 if index.numel() else 0)
+    together = group if pair is None or normalize != "pair" else pair
 
     def total(x: Tensor) -> Tensor:
-        return zeros.index_add(0, index, torch.where(member, x, 0.0))[index]
+        return group_sum(torch.where(member, x, 0.0), together)
 
     count = total(torch.ones_like(value))
     centred = value - total(value) / count.clamp(min=1)

@@ -26,7 +26,6 @@ from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig, GRPOTrainer
 
-from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 from entrokit.rlvr.selection import PromptSelector
 
@@ -34,6 +33,7 @@ from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
+from .logged import coverage, update_means
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
@@ -256,14 +256,10 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         table.extend(everywhere)
 
     def _log_coverage(self, rollouts: Rollouts) -> None:
-        """pass@k of this batch: a completion is right if its reward is at least 1."""
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
-        right = self.accelerator.gather(rollouts.correct).int()
-        counts = right.view(-1, attempts).sum(1).tolist()
-        for k in sorted({1, 4, 16, attempts}):
-            if k <= attempts:
-                self._metrics[mode][f"pass@{k}"].append(pass_at_k(counts, attempts, k))
+        for name, value in coverage(self.accelerator.gather(rollouts.correct), attempts).items():
+            self._metrics[mode][name].append(value)
         truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
         self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
 
@@ -324,19 +320,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         )
 
     def _log_update(self, current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor]) -> None:
-        """Means over the trained tokens of all processes, under TRL's names where TRL has one."""
         mode = "train" if self.model.training else "eval"
-        count = rollouts.train.sum().float()
-        entropy = current.require("entropy", "logging").detach()
-        named = {"entropy": (entropy * rollouts.train).sum() / count.clamp(min=1), **metrics}
-        named["clip_ratio/region_mean"] = named.pop("clipped_fraction")
-        if rollouts.reference_logp is not None:
-            d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
-            named["kl"] = (d.exp() - d - 1.0).sum() / count.clamp(min=1)
-        sums = torch.stack([*(value.float() * count for value in named.values()), count])
-        *totals, tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
-        for name, total in zip(named, totals, strict=True):
-            value = total / max(tokens, 1.0)
+        for name, value in update_means(current, rollouts, metrics, self._reduce).items():
             self._metrics[mode][name].append(value)
             if mode == "train":
                 self._step_metrics[name].append(value)

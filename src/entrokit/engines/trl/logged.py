@@ -1,0 +1,36 @@
+"""What the trainer logs of a generation batch and of an update, as plain numbers over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from entrokit.diagnose import pass_at_k
+from entrokit.rlvr import PolicyStats, Rollouts
+
+
+def coverage(correct: Tensor, attempts: int) -> dict[str, float]:
+    """pass@1, 4, 16 and ``attempts`` of a batch, from who was right ``[B]`` of all processes, prompt by prompt."""
+    counts = correct.int().view(-1, attempts).sum(1).tolist()
+    return {f"pass@{k}": pass_at_k(counts, attempts, k) for k in sorted({1, 4, 16, attempts}) if k <= attempts}
+
+
+def update_means(
+    current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor], reduce: Callable[[Tensor], Tensor]
+) -> dict[str, float]:
+    """Means over the trained tokens of all processes, under TRL's names where TRL has one.
+
+    Args:
+        metrics: means over this process's trained tokens, as `Recipe.loss` gives them. reduce: sums over processes.
+    """
+    count = rollouts.train.sum().float()
+    entropy = current.require("entropy", "logging").detach()
+    named = {"entropy": (entropy * rollouts.train).sum() / count.clamp(min=1), **metrics}
+    named["clip_ratio/region_mean"] = named.pop("clipped_fraction")
+    if rollouts.reference_logp is not None:
+        d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
+        named["kl"] = (d.exp() - d - 1.0).sum() / count.clamp(min=1)
+    *totals, tokens = reduce(torch.stack([*(value.float() * count for value in named.values()), count])).tolist()
+    return {name: total / max(tokens, 1.0) for name, total in zip(named, totals, strict=True)}

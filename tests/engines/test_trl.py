@@ -75,6 +75,7 @@ EVERY = [
     "dr_grpo+siren(coef=0.5)",
     "grpo+siren(anchored=False, scope='step')",
     "dapo+tea",
+    "grpo+entropy-bonus(coef=0.01)",
 ]
 
 

@@ -92,7 +92,8 @@ def _finished(settings: TrainSettings) -> bool:
     if not Path(settings.out).exists():
         return False
     run = Run.load(settings.out)
-    wanted = {name: value for name, value in asdict(settings).items() if name not in ("out", "rollouts_every")}
+    listening = ("out", "rollouts_every", "account_every")  # none of them changes what is trained
+    wanted = {name: value for name, value in asdict(settings).items() if name not in listening}
     # A run from before a setting existed was made with its default.
     known = asdict(TrainSettings("grpo", "")) | run.config
     other = [f"{n}={known[n]!r} instead of {v!r}" for n, v in wanted.items() if known[n] != v]

@@ -41,6 +41,7 @@ class TrainSettings:
             (a rare success and a rare failure) or ``highest-variance``.
         pool: prompts that are probed, ``completions`` times each, where ``select`` asks for it.
         rollouts_every: generation batches from one written batch of completions to the next.
+        account_every: optimiser steps from one entropy account to the next; 0 keeps none.
     """
 
     recipe: str
@@ -58,6 +59,7 @@ class TrainSettings:
     select: str = "all"
     pool: int = 256
     rollouts_every: int = 25
+    account_every: int = 0
 
     def __post_init__(self) -> None:
         recipe(self.recipe)
@@ -66,6 +68,8 @@ class TrainSettings:
         for name in ("steps", "prompts", "updates", "pool", "rollouts_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.account_every < 0:
+            raise ValueError(f"account_every: must be at least 0, got {self.account_every}")
         if self.completions < 2:
             raise ValueError(f"completions: a group needs at least 2 to compare, got {self.completions}")
         if self.prompts * self.completions % self.updates:
@@ -99,7 +103,7 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers import PrinterCallback, ProgressCallback
 
-    from .trl import EntropyGRPOTrainer
+    from .trl import EntropyAccountCallback, EntropyGRPOTrainer
 
     writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
     task = load_task(settings.task, train_size=_training_prompts(settings), seed=settings.seed)
@@ -121,6 +125,8 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
     )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
+    if settings.account_every:
+        trainer.add_callback(EntropyAccountCallback(trainer, every=settings.account_every))
     interrupted = False
     try:
         _evaluate(trainer)

@@ -4,6 +4,7 @@
     metrics.jsonl                    one JSON object a line: "step", "seconds" since the start, and named numbers
     rollouts/step-000040.parquet     one row a completion (columns: `ROLLOUT_COLUMNS`); written whole, then renamed
     evaluations/step-000600.parquet  the same for held-out prompts, at the start and at the end
+    entropy_account.jsonl            one account of an optimiser step a line (`diagnose.StepAccount`), where asked for
     checkpoint/                      the policy: safetensors and tokenizer
     report.html                      one self-contained page
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+ACCOUNT = "entropy_account.jsonl"
 ROLLOUTS = "rollouts"
 EVALUATIONS = "evaluations"
 CHECKPOINT = "checkpoint"

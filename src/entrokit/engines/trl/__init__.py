@@ -1,9 +1,18 @@
 """TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``."""
 
+from .account import EntropyAccountCallback
 from .batch import GenerationBatch
 from .options import OPTIONS, trl_recipe
 from .prompts import success_counts
 from .rewards import RewardError
 from .trainer import EntropyGRPOTrainer
 
-__all__ = ["OPTIONS", "EntropyGRPOTrainer", "GenerationBatch", "RewardError", "success_counts", "trl_recipe"]
+__all__ = [
+    "OPTIONS",
+    "EntropyAccountCallback",
+    "EntropyGRPOTrainer",
+    "GenerationBatch",
+    "RewardError",
+    "success_counts",
+    "trl_recipe",
+]

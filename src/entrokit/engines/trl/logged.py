@@ -17,6 +17,17 @@ def coverage(correct: Tensor, attempts: int) -> dict[str, float]:
     return {f"pass@{k}": pass_at_k(counts, attempts, k) for k in sorted({1, 4, 16, attempts}) if k <= attempts}
 
 
+def surprise(rollouts: Rollouts) -> Tensor:
+    """Sums over this process's trained tokens of the sampling policy's ``-log π``, entropy and 1: ``[3]``.
+
+    Tokens drawn from the very policy that the statistics are of have equal means of both, up to chance: a difference
+    says that something else sampled (another temperature, a truncated vocabulary, stale or rounded weights).
+    """
+    behaviour, train = rollouts.behaviour, rollouts.train
+    entropy = behaviour.require("entropy", "logging")
+    return torch.stack([-(behaviour.logp * train).sum(), (entropy * train).sum(), train.sum().float()])
+
+
 def update_means(
     current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor], reduce: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:

@@ -33,7 +33,7 @@ from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
-from .logged import coverage, update_means
+from .logged import coverage, surprise, update_means
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
@@ -85,6 +85,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._reward_table: Tensor | None = None
         self._kept_stats: list[PolicyStats] | None = None
         self._step_metrics: dict[str, list[float]] = defaultdict(list)
+        # Shown the statistics that the loss is made of, with gradient, at every loss of training.
+        self.on_statistics: Callable[[PolicyStats], None] | None = None
         with adapters_on_head_allowed():
             super().__init__(**bound)
         tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
@@ -260,6 +262,9 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         attempts = self.num_generations if self.model.training else self.num_generations_eval
         for name, value in coverage(self.accelerator.gather(rollouts.correct), attempts).items():
             self._metrics[mode][name].append(value)
+        taken, entropy, tokens = self._reduce(surprise(rollouts)).tolist()
+        self._metrics[mode]["sampled/surprise"].append(taken / max(tokens, 1.0))
+        self._metrics[mode]["sampled/entropy"].append(entropy / max(tokens, 1.0))
         truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
         self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
 
@@ -292,6 +297,8 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         totals = self._totals(inputs, len(rollouts))
 
         def result_of(current: PolicyStats) -> RecipeLoss:
+            if self.on_statistics is not None and torch.is_grad_enabled():
+                self.on_statistics(current)
             return self.recipe.loss(current, rollouts, advantages, prepared, totals)
 
         if self.recipe.separable and self._forward.head_unknown is None:

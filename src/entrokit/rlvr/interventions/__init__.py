@@ -8,6 +8,7 @@ from .arm import ARM
 from .canon import Canon
 from .covariance import ClipCov, KLCov
 from .dispo import DISPO, dispo_loss
+from .entropy_bonus import EntropyBonus
 from .entropy_discriminator import ClipB, ClipV
 from .exchange import PerplexityShaping, PositionShaping
 from .forking_tokens import ForkingTokens
@@ -41,6 +42,7 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         Siren,
         TokenEntropyAdaptive,
         ReferenceKL,
+        EntropyBonus,
     )
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "ClipB",
     "ClipCov",
     "ClipV",
+    "EntropyBonus",
     "ForkingTokens",
     "KLCov",
     "Pear",

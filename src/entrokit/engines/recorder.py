@@ -91,6 +91,7 @@ def _columns(batch: GenerationBatch, tokenizer: Any, first_group: int = 0) -> di
     return {
         "group": (r.group + first_group).tolist(),
         "prompt": [text(p) for p in batch.prompts],
+        "family": batch.families or [None] * len(r),
         "completion": list(batch.completions),
         "reward": [None if x != x else x for x in r.reward.tolist()],
         "advantage": ((batch.advantages * r.train).sum(1) / trained).tolist(),

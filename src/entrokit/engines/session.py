@@ -35,7 +35,8 @@ class TrainSettings:
         out: the run's folder. seed: of model sampling, data order and draws.
         steps: optimiser steps. updates: optimiser steps per generation batch.
         prompts, completions: prompts of a generation batch, and completions of each.
-        learning_rate: constant, AdamW. temperature: of sampling, > 0.
+        learning_rate: constant, AdamW. temperature: of sampling, > 0. top_p: mass of the tokens sampled from, in (0, 1];
+            below 1 the policy that samples is not the one that is trained.
         max_completion_length: tokens; the task's own by default.
         select: which prompts are trained on: ``all``, or one pair that a probe of the policy chose once: ``rare-pair``
             (a rare success and a rare failure) or ``highest-variance``.
@@ -55,6 +56,7 @@ class TrainSettings:
     updates: int = 4
     learning_rate: float = 1e-4
     temperature: float = 1.0
+    top_p: float = 1.0
     max_completion_length: int | None = None
     select: str = "all"
     pool: int = 256
@@ -88,10 +90,15 @@ class Outcome:
     interrupted: bool
 
 
-def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float]], None] | None = None) -> Outcome:
+def train(
+    settings: TrainSettings,
+    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None,
+    task: Task | None = None,
+) -> Outcome:
     """Trains, writing as it goes; held-out prompts are evaluated at the start and at the end.
 
     Args:
+        task: instead of the one that the settings name.
         on_metrics: called with the step and the metrics after each generation batch.
 
     A KeyboardInterrupt ends the run early and leaves it readable, with the checkpoint of the last finished step.
@@ -106,7 +113,7 @@ def train(settings: TrainSettings, on_metrics: Callable[[int, Mapping[str, float
     from .trl import EntropyAccountCallback, EntropyGRPOTrainer
 
     writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
-    task = load_task(settings.task, train_size=_training_prompts(settings), seed=settings.seed)
+    task = task or load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
     model, tokenizer = _model(settings, task)
     datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
     held_out = datasets[1].select(range(min(_EVALUATION_PROMPTS, len(datasets[1]))))
@@ -183,6 +190,7 @@ def _config(settings: TrainSettings, task: Task) -> Any:
         num_generations=settings.completions,
         max_completion_length=settings.max_completion_length or task.max_completion_length,
         temperature=settings.temperature,
+        top_p=settings.top_p,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant",
         max_steps=settings.steps,
@@ -220,7 +228,7 @@ def pocket_config(task: Task) -> PocketConfig:
     return PocketConfig(demonstrations=task.demonstrations)
 
 
-def _training_prompts(settings: TrainSettings) -> int:
+def training_prompts(settings: TrainSettings) -> int:
     """As many as the run uses, up to a limit: a batch then measures prompts that the policy was not trained on."""
     batches = -(-settings.steps // settings.updates)
     probed = 0 if settings.select == "all" else settings.pool

@@ -27,6 +27,7 @@ REPORT = "report.html"
 ROLLOUT_COLUMNS = {
     "group": "which prompt of the batch",
     "prompt": "text",
+    "family": "what kind of prompt it is, null where the task does not say",
     "completion": "text, without special tokens",
     "reward": "number, null where no reward function could score it",
     "advantage": "mean over trained tokens",

@@ -21,6 +21,7 @@ class GenerationBatch:
     Attributes:
         step: optimiser steps taken so far. evaluation: whether it was generated to evaluate.
         prompts: one a row, as they stand in the dataset. completions: their texts.
+        families: the kinds of prompt that the dataset's column ``family`` names; None without one.
     """
 
     step: int
@@ -29,6 +30,7 @@ class GenerationBatch:
     advantages: Tensor
     prompts: list[Any]
     completions: list[str]
+    families: list[str] | None = None
 
 
 @dataclass(frozen=True)

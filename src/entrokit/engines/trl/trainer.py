@@ -221,7 +221,10 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self._on_generation is not None:
             texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
             prompts = [row.get("prompt") for row in inputs]
-            batch = GenerationBatch(self.state.global_step, not training, rollouts, advantages, prompts, texts)
+            families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
+            batch = GenerationBatch(
+                self.state.global_step, not training, rollouts, advantages, prompts, texts, families
+            )
             self._on_generation(batch)
         return output
 

@@ -29,6 +29,10 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
+# How many prompts fall to each is about alike.
+_FAMILIES = ((10, "target below 10"), (25, "target 10 to 24"), (10**9, "target from 25"))
+
+
 @dataclass(frozen=True)
 class Puzzle:
     """Numbers to use, each exactly once, and the target to reach."""
@@ -122,6 +126,10 @@ def reward(completions: list[Any], numbers: list[list[int]], target: list[int], 
     return [float(verify(completion_text(c), n, t)) for c, n, t in zip(completions, numbers, target, strict=True)]
 
 
+def _family(target: int) -> str:
+    return next(name for limit, name in _FAMILIES if target < limit)
+
+
 def countdown(
     train_size: int = 4096,
     eval_size: int = 256,
@@ -130,7 +138,7 @@ def countdown(
     largest: int = 9,
     max_target: int = 99,
 ) -> Task:
-    """Countdown as TRL expects a task: datasets with ``prompt``, ``numbers``, ``target``, and a reward function.
+    """Countdown as TRL expects a task: datasets with ``prompt``, ``numbers``, ``target``, ``family``, and a reward function.
 
     Every puzzle is solvable and none stands twice, so a training prompt is always new to the policy within an epoch.
     """
@@ -149,7 +157,10 @@ def countdown(
             f"(train_size + eval_size); ask for fewer, or widen count={count}, largest={largest} or "
             f"max_target={max_target}"
         )
-    rows = [{"prompt": p.prompt, "numbers": list(p.numbers), "target": p.target} for p in puzzles]
+    rows = [
+        {"prompt": p.prompt, "numbers": list(p.numbers), "target": p.target, "family": _family(p.target)}
+        for p in puzzles
+    ]
     return Task(
         name="countdown",
         train=Dataset.from_list(rows[:train_size]),

@@ -79,7 +79,7 @@ def pair(rng: random.Random, fewest: int, most: int) -> tuple[int, int]:
 
 
 def sums(train_size: int = 4096, eval_size: int = 256, seed: int = 0, digits: tuple[int, int] = (2, 2)) -> Task:
-    """Worked sums as TRL expects a task: datasets with ``prompt``, ``total``, ``digits``, and a reward function.
+    """Worked sums as TRL expects a task: datasets with ``prompt``, ``total``, ``digits``, ``family``, and a reward function.
 
     Raises:
         ValueError: fewer distinct sums than asked for.
@@ -98,7 +98,10 @@ def sums(train_size: int = 4096, eval_size: int = 256, seed: int = 0, digits: tu
             f"sums: found only {len(found)} distinct sums of the {wanted} asked for (train_size + eval_size); ask for "
             f"fewer, or widen digits={digits}"
         )
-    rows = [{"prompt": prompt_of(a, b), "total": a + b, "digits": len(str(a))} for a, b in found]
+    rows = [
+        {"prompt": prompt_of(a, b), "total": a + b, "digits": len(str(a)), "family": f"{len(str(a))} digits"}
+        for a, b in found
+    ]
     return Task(
         name="sums",
         train=Dataset.from_list(rows[:train_size]),

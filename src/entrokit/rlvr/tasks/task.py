@@ -29,6 +29,7 @@ class Task:
         name: how the task is called on the command line.
         train, evaluation: datasets with a ``prompt`` column (text or chat messages); every other column reaches the
             reward function as a keyword argument, one value per completion.
+            A column ``family`` says what kind of prompt it is: runs are then looked at family by family too.
         reward: ``reward(prompts=..., completions=..., **columns) -> list[float | None]``, as TRL calls it.
         max_completion_length: tokens that a right completion needs at most, in this task's own notation.
         demonstrations: what a pocket policy is warmed up on; None for a task that it cannot play.

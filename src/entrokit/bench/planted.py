@@ -1,0 +1,83 @@
+"""Runs of the pocket policy that go wrong for a reason that we know, to hold `diagnose` against.
+
+Each plants one cause in an otherwise ordinary run and says which verdict is right; `HEALTHY` plants none. Which verdict
+a cause deserves was written down, and the thresholds of the rules frozen, before the seeds were run that are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from entrokit.engines.session import Outcome, TrainSettings, train, training_prompts
+from entrokit.rlvr.tasks import Task, load_task
+
+# Generation batches after which a family's verifier answers no more.
+_BREAKS_AFTER = 25
+_BROKEN = "target from 25"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A cause, how it is planted, and the verdict that is right.
+
+    Attributes:
+        verdict: as `diagnose` names it. changes: settings that plant it. task: what it does to the task.
+    """
+
+    name: str
+    verdict: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    task: Callable[[Task], Task] | None = None
+
+    def train(self, seed: int, out: str | Path, steps: int = 300) -> Outcome:
+        """Trains one run with an account every 10 steps."""
+        base = TrainSettings("grpo", str(out), steps=steps, seed=seed, rollouts_every=5, account_every=10)
+        settings = replace(base, **self.changes)
+        task = load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
+        return train(settings, task=task if self.task is None else self.task(task))
+
+
+def constant_reward(task: Task) -> Task:
+    """Every completion is worth the same."""
+
+    def reward(completions: list[Any], **columns: Any) -> list[float]:
+        return [0.5] * len(completions)
+
+    return replace(task, reward=reward)
+
+
+def two_prompts(task: Task) -> Task:
+    """The training set holds the same two prompts again and again."""
+    return replace(task, train=task.train.select([i % 2 for i in range(len(task.train))]))
+
+
+def broken_family(task: Task) -> Task:
+    """The verifier of one family of prompts gives nothing any more, from the 25th generation batch on."""
+    calls = 0
+
+    def reward(completions: list[Any], family: list[str], **columns: Any) -> list[float]:
+        nonlocal calls
+        calls += 1
+        scores = task.reward(completions=completions, family=family, **columns)
+        if calls <= _BREAKS_AFTER:
+            return [float(s or 0.0) for s in scores]
+        return [0.0 if f == _BROKEN else float(s or 0.0) for s, f in zip(scores, family, strict=True)]
+
+    return replace(task, reward=reward)
+
+
+HEALTHY = Planted("healthy", "healthy")
+
+PLANTED: tuple[Planted, ...] = (
+    Planted("learning rate too high", "collapse", {"learning_rate": 3e-3}),
+    Planted("clip-higher too wide", "explosion", {"recipe": "dapo(clip_high=10.0)", "updates": 16, "steps": 1200}),
+    Planted("entropy bonus too large", "explosion", {"recipe": "grpo+entropy-bonus(coef=0.3)"}),
+    Planted("constant reward", "premature-convergence", task=constant_reward),
+    Planted("duplicated prompts", "collapse", task=two_prompts),
+    Planted("sampling from a nucleus", "mismatch", {"top_p": 0.8}),
+    Planted("limit too short", "truncation", {"task": "sums:1-4", "max_completion_length": 20}),
+    Planted("one family broken", "local-failure", task=broken_family),
+)

@@ -1,28 +1,72 @@
-"""Floor 5: explains where entropy and accuracy went."""
+"""Floor 5: explains where entropy and accuracy went.
+
+`diagnose` reads a run and says what happened; the rest is what it is made of, for use on its own.
+"""
 
 from .account import QUADRANTS, Part, StepAccount, TokenShare, correlation, free_logit_change, quadrant, split
-from .coverage import pass_at_k
+from .boundary import Boundary, boundary_of
+from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
+from .diagnosis import Diagnosis, diagnose
 from .first_order import entropy_change
-from .law import EntropyRewardLaw, fit_entropy_reward_law
+from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
 from .matched import Course, at_level, training_course
 from .paired import PairedDifference, paired_difference
+from .remedies import Remedy
+from .support import (
+    SupportReport,
+    answer_entropy,
+    beta_for_target,
+    empirical_support,
+    net_change_interval,
+    reward_tilt,
+    support_dynamics,
+    token_entropy,
+)
+from .thresholds import Thresholds
+from .verdicts import RULES, VERDICTS, Finding
+from .waterfall import Bar, Waterfall
 
 __all__ = [
     "QUADRANTS",
+    "RULES",
+    "VERDICTS",
+    "Bar",
+    "Boundary",
     "Course",
+    "Diagnosis",
     "EntropyRewardLaw",
+    "Finding",
+    "Interval",
+    "LawOfRun",
     "PairedDifference",
     "Part",
+    "Remedy",
     "StepAccount",
+    "SupportReport",
+    "Thresholds",
     "TokenShare",
+    "Waterfall",
+    "answer_entropy",
     "at_level",
+    "beta_for_target",
+    "boundary_of",
     "correlation",
+    "detection_threshold",
+    "diagnose",
+    "empirical_support",
     "entropy_change",
     "fit_entropy_reward_law",
     "free_logit_change",
+    "law_of_run",
+    "net_change_interval",
     "paired_difference",
     "pass_at_k",
+    "pass_at_k_curve",
+    "pass_at_k_interval",
     "quadrant",
+    "reward_tilt",
     "split",
+    "support_dynamics",
+    "token_entropy",
     "training_course",
 ]

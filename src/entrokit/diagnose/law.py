@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_RESAMPLES = 1000
+# Points of a run are alike from step to step: blocks of neighbours are drawn, not single points.
+_BLOCKS = 12
+
 
 @dataclass(frozen=True)
 class EntropyRewardLaw:
@@ -36,6 +40,28 @@ class EntropyRewardLaw:
         return self.b - self.a * np.exp(np.asarray(entropy, dtype=np.float64))
 
 
+@dataclass(frozen=True)
+class LawOfRun:
+    """The law of one run, with its uncertainty and what speaks against trusting it.
+
+    Attributes:
+        law: fitted to all points.
+        ceiling, a: 95 % intervals of the ceiling and of ``a``, by a moving-block bootstrap over the run.
+        distance: how far the last tenth's mean reward lies below the ceiling.
+        doubts: why the ceiling is not to be trusted; empty if nothing speaks against it.
+    """
+
+    law: EntropyRewardLaw
+    ceiling: tuple[float, float]
+    a: tuple[float, float]
+    distance: float
+    doubts: tuple[str, ...]
+
+    @property
+    def trusted(self) -> bool:
+        return not self.doubts
+
+
 def fit_entropy_reward_law(entropy: Sequence[float], reward: Sequence[float]) -> EntropyRewardLaw:
     """Least-squares fit of the law; linear in ``e^H``.
 
@@ -45,17 +71,76 @@ def fit_entropy_reward_law(entropy: Sequence[float], reward: Sequence[float]) ->
     Raises:
         ValueError: lengths that differ, fewer than three finite points, or entropies that are all equal.
     """
-    H, R = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
-    if H.shape != R.shape or H.ndim != 1:
-        raise ValueError(f"fit_entropy_reward_law: entropy {H.shape} and reward {R.shape} must be 1-D of one length")
-    finite = np.isfinite(H) & np.isfinite(R)
-    H, R = H[finite], R[finite]
+    H, R = _finite(entropy, reward)
     if len(H) < 3 or np.ptp(H) == 0.0:
         raise ValueError(
             f"fit_entropy_reward_law: needs at least three finite points at different entropies, got {len(H)}"
         )
+    a, b = _fit(H, R)
+    residual = float(np.sum((R - (b - a * np.exp(H))) ** 2))
+    total = float(np.sum((R - R.mean()) ** 2))
+    return EntropyRewardLaw(a, b, 1.0 - residual / total if total > 0 else 1.0)
+
+
+def law_of_run(entropy: Sequence[float], reward: Sequence[float], *, seed: int = 0) -> LawOfRun:
+    """Fits the law to a run in order of its steps, as far as it has gone, and says how far it can be trusted.
+
+    Args:
+        entropy, reward: at the same points, in order of the steps. seed: of the resampling.
+
+    Raises:
+        ValueError: as `fit_entropy_reward_law`.
+    """
+    law = fit_entropy_reward_law(entropy, reward)
+    H, R = _finite(entropy, reward)
+    block = max(1, len(H) // _BLOCKS)
+    starts = np.random.default_rng(seed).integers(len(H) - block + 1, size=(_RESAMPLES, -(-len(H) // block)))
+    index = (starts[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, : len(H)]
+    a, b = _fit_many(H[index], R[index])
+    ceilings, slopes = (_interval(x) for x in (b - a, a))
+    last = float(R[-max(1, len(R) // 10) :].mean())
+    doubts = []
+    if law.a <= 0:
+        doubts.append("reward does not fall as entropy rises")
+    elif slopes[0] <= 0:
+        doubts.append("the interval of a reaches 0")
+    if law.r2 < 0.5:
+        doubts.append(f"the law explains {max(law.r2, 0.0):.0%} of the reward's variance")
+    if np.ptp(np.exp(H)) < 0.1:
+        doubts.append(f"entropy has hardly moved ({H.min():.2f} to {H.max():.2f} nats)")
+    if len(H) < 20:
+        doubts.append(f"{len(H)} points are few")
+    if ceilings[1] - ceilings[0] > max(float(np.ptp(R)), 1e-12):
+        doubts.append("the ceiling's interval is wider than all that the reward has moved")
+    return LawOfRun(law, ceilings, slopes, law.ceiling - last, tuple(doubts))
+
+
+def _finite(entropy: Sequence[float], reward: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    H, R = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
+    if H.shape != R.shape or H.ndim != 1:
+        raise ValueError(f"fit_entropy_reward_law: entropy {H.shape} and reward {R.shape} must be 1-D of one length")
+    finite = np.isfinite(H) & np.isfinite(R)
+    return H[finite], R[finite]
+
+
+def _fit(H: NDArray[np.float64], R: NDArray[np.float64]) -> tuple[float, float]:
     design = np.stack([-np.exp(H), np.ones_like(H)], axis=1)
     (a, b), *_ = np.linalg.lstsq(design, R, rcond=None)
-    residual = float(np.sum((R - design @ np.array([a, b])) ** 2))
-    total = float(np.sum((R - R.mean()) ** 2))
-    return EntropyRewardLaw(float(a), float(b), 1.0 - residual / total if total > 0 else 1.0)
+    return float(a), float(b)
+
+
+def _fit_many(H: NDArray[np.float64], R: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fits of many samples ``[S, N]`` at once; samples at a single entropy are left out."""
+    x = -np.exp(H)
+    dx, dr = x - x.mean(1, keepdims=True), R - R.mean(1, keepdims=True)
+    square = (dx * dx).sum(1)
+    usable = square > 1e-18
+    a = (dx * dr).sum(1)[usable] / square[usable]
+    return a, R.mean(1)[usable] - a * x.mean(1)[usable]
+
+
+def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    if not len(values):
+        return float("-inf"), float("inf")
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -35,8 +35,8 @@ class TrainSettings:
         out: the run's folder. seed: of model sampling, data order and draws.
         steps: optimiser steps. updates: optimiser steps per generation batch.
         prompts, completions: prompts of a generation batch, and completions of each.
-        learning_rate: constant, AdamW. temperature: of sampling, > 0. top_p: mass of the tokens sampled from, in (0, 1];
-            below 1 the policy that samples is not the one that is trained.
+        learning_rate: constant, AdamW. temperature: of sampling, > 0.
+        top_p: mass of the tokens sampled from, in (0, 1]; below 1 what samples is not the policy that is trained.
         max_completion_length: tokens; the task's own by default.
         select: which prompts are trained on: ``all``, or one pair that a probe of the policy chose once: ``rare-pair``
             (a rare success and a rare failure) or ``highest-variance``.

@@ -43,16 +43,25 @@ class Run:
             RunReadError: no config, or a damaged line, named by file and line number.
         """
         folder = Path(folder)
+        return cls(folder, cls.config_of(folder), _read_metrics(folder / METRICS))
+
+    @staticmethod
+    def config_of(folder: Path) -> dict[str, Any]:
+        """``config.yaml`` of a run's folder.
+
+        Raises:
+            RunReadError: there is none, or it is damaged.
+        """
         file = folder / CONFIG
         try:
             config = yaml.safe_load(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunReadError(f"{folder} holds no run: there is no {CONFIG}") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunReadError(f"{file} is not YAML: {error}") from error
         if not isinstance(config, dict):
             raise RunReadError(f"{file}: expected a mapping, got {type(config).__name__}")
-        return cls(folder, config, _read_metrics(folder / METRICS))
+        return config
 
     @property
     def name(self) -> str:

@@ -138,7 +138,7 @@ def countdown(
     largest: int = 9,
     max_target: int = 99,
 ) -> Task:
-    """Countdown as TRL expects a task: datasets with ``prompt``, ``numbers``, ``target``, ``family``, and a reward function.
+    """Countdown as TRL expects a task: datasets with ``prompt``, ``numbers``, ``target``, ``family``; a reward.
 
     Every puzzle is solvable and none stands twice, so a training prompt is always new to the policy within an epoch.
     """

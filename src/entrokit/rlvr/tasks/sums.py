@@ -79,7 +79,7 @@ def pair(rng: random.Random, fewest: int, most: int) -> tuple[int, int]:
 
 
 def sums(train_size: int = 4096, eval_size: int = 256, seed: int = 0, digits: tuple[int, int] = (2, 2)) -> Task:
-    """Worked sums as TRL expects a task: datasets with ``prompt``, ``total``, ``digits``, ``family``, and a reward function.
+    """Worked sums as TRL expects a task: datasets with ``prompt``, ``total``, ``digits``, ``family``; a reward.
 
     Raises:
         ValueError: fewer distinct sums than asked for.

@@ -1,0 +1,149 @@
+"""`diagnose`: from a run on disk, of whichever engine, to what happened to its entropy, why, and what to do."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from entrokit.runs import Notes, Run, TrainingLog, read_log
+from entrokit.runs.readers.entrokit_run import evaluations
+from entrokit.runs.readers.lines import json_objects
+
+from .account import StepAccount
+from .boundary import Boundary, boundary_of
+from .digest import digest
+from .facts import Facts, facts_of
+from .law import LawOfRun, law_of_run
+from .thresholds import Thresholds
+from .verdicts import Finding, findings_of
+from .waterfall import Waterfall, waterfall_of
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+        findings: every rule that fired, most important first; the first one is the verdict.
+        law: the law of entropy and reward; None without enough points of both.
+        waterfall: where the entropy went; None without accounts. boundary: None without two evaluations.
+        missing: what could not be read or was not written.
+    """
+
+    facts: Facts
+    findings: tuple[Finding, ...]
+    thresholds: Thresholds
+    law: LawOfRun | None
+    waterfall: Waterfall | None
+    boundary: Boundary | None
+    missing: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        return self.findings[0].verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the verdict on top, beside evidence, remedies and everything measured."""
+        first, facts = self.findings[0], self.facts
+        named = {"entropy": facts.entropy, "reward": facts.reward, "truncated": facts.truncated}
+        courses = {
+            n: {"start": c.start, "end": c.end, "best": c.best, "points": len(c)}
+            for n, c in named.items()
+            if c is not None
+        }
+        plain: dict[str, Any] = _plain(
+            {
+                "verdict": self.verdict,
+                "cause": first.cause,
+                "evidence": list(first.evidence),
+                "remedies": [asdict(r) for r in first.remedies],
+                "also": [asdict(f) for f in self.findings[1:]],
+                "source": facts.log.source,
+                "courses": courses,
+                "entropy_bounds_top_k": facts.digest.bounds,
+                "law": None if self.law is None else asdict(self.law) | {"predicted_ceiling": self.law.law.ceiling},
+                "account": None if self.waterfall is None else asdict(self.waterfall),
+                "boundary": None if self.boundary is None else asdict(self.boundary),
+                "thresholds": asdict(self.thresholds),
+                "missing": list(self.missing),
+            }
+        )
+        return plain
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON of ASCII characters only."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=True)
+
+
+def diagnose(run: str | Path | Run | TrainingLog, thresholds: Thresholds | None = None) -> Diagnosis:
+    """Says what happened to a run's entropy, why, and what to do.
+
+    Args:
+        run: a path that `entrokit.runs.read_log` reads, a `Run`, or what `read_log` returned.
+        thresholds: of the rules.
+
+    Raises:
+        RunReadError: nothing there, or nothing in it is recognised.
+    """
+    chosen = thresholds or Thresholds()
+    log = run if isinstance(run, TrainingLog) else read_log(run.folder if isinstance(run, Run) else run)
+    accounts = list(_accounts(log.account, log.notes))
+    facts = facts_of(log, digest(log.completions()), accounts)
+    boundary = boundary_of(evaluations(log.where, log.notes)) if log.source == "entrokit run" else None
+    return Diagnosis(
+        facts,
+        tuple(findings_of(facts, chosen)),
+        chosen,
+        _law(facts),
+        waterfall_of(accounts, facts.entropy),
+        boundary,
+        (*log.notes.lines(), *_missing(facts, boundary)),
+    )
+
+
+def _accounts(file: Path | None, notes: Notes) -> Iterator[StepAccount]:
+    if file is None:
+        return
+    for number, row in json_objects(file, notes):
+        try:
+            yield StepAccount.from_dict(row)
+        except ValueError as error:
+            notes.add(f"a line is {error}, and is left out", f"{file.name}:{number}")
+
+
+def _law(facts: Facts) -> LawOfRun | None:
+    h, r = facts.entropy, facts.reward
+    if h is None or r is None:
+        return None
+    rewards = dict(zip(r.steps.tolist(), r.values.tolist(), strict=True))
+    pairs = [(v, rewards[s]) for s, v in zip(h.steps.tolist(), h.values.tolist(), strict=True) if s in rewards]
+    try:
+        return law_of_run([p[0] for p in pairs], [p[1] for p in pairs])
+    except ValueError:
+        return None
+
+
+def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:
+    absent = [
+        (facts.entropy is None, "no entropy was written"),
+        (facts.reward is None, "no reward was written"),
+        (facts.truncated is None, "no share of truncated completions was written: truncation cannot be judged"),
+        (not facts.digest.rows, "no completions were written: prompts and families cannot be judged"),
+        (not facts.accounts, "no entropy account was kept: which tokens moved entropy is estimated at best"),
+        (boundary is None, "no two evaluations of the same prompts: the boundary cannot be judged"),
+    ]
+    return [what for missing, what in absent if missing]
+
+
+def _plain(value: Any) -> Any:
+    """Keys as texts, tuples as lists, and null for what is not finite."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

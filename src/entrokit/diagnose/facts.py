@@ -1,0 +1,152 @@
+"""The numbers that the verdicts' rules look at, taken from a run's series, completions and accounts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from entrokit.runs import Series, TrainingLog
+
+from .account import QUADRANTS, StepAccount
+from .digest import Digest
+
+_TENTH, _FEWEST = 10, 3
+
+
+@dataclass(frozen=True)
+class Course:
+    """A series at its start and end (means of the first and last tenth, 3 points at least), and its best stretch."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def window(self) -> int:
+        return max(_FEWEST, len(self.values) // _TENTH)
+
+    @property
+    def start(self) -> float:
+        return float(self.values[: self.window].mean())
+
+    @property
+    def end(self) -> float:
+        return float(self.values[-self.window :].mean())
+
+    @property
+    def best(self) -> float:
+        return float(self.smooth.max())
+
+    @property
+    def ratio(self) -> float:
+        """End over start; infinite from a start at 0."""
+        return self.end / self.start if self.start > 0 else math.inf
+
+    @property
+    def smooth(self) -> np.ndarray:
+        """Running means over the window (``valid`` part)."""
+        window = min(self.window, len(self.values))
+        return np.convolve(self.values, np.ones(window) / window, "valid")
+
+    def part(self, low: float, high: float) -> np.ndarray:
+        """The values between two shares of the run."""
+        n = len(self.values)
+        return self.values[int(low * n) : max(int(high * n), int(low * n) + 1)]
+
+    def first_step_beyond(self, level: float, *, above: bool) -> float | None:
+        """The step at which the smoothed course first passes a level; None if it never does."""
+        passed = self.smooth >= level if above else self.smooth <= level
+        index = int(passed.argmax())
+        return float(self.steps[index + len(self.values) - len(self.smooth)]) if passed.any() else None
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of prompt: ``share`` of the completions, courses of its reward and entropy, completions a point."""
+
+    name: str
+    share: float
+    reward: Course | None
+    entropy: Course | None
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run; None where it was not written.
+
+    Attributes:
+        quadrants: sums of the accounts' token shares by quadrant (nats, of the accounted steps), or of the proxy.
+        from_account: whether they come from accounts. seconds_half: share of the run in which half of what entropy it
+            lost was lost.
+    """
+
+    log: TrainingLog
+    digest: Digest
+    entropy: Course | None
+    reward: Course | None
+    accuracy: Course | None
+    truncated: Course | None
+    flat_groups: Course | None
+    families: tuple[Family, ...]
+    accounts: tuple[StepAccount, ...]
+    quadrants: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def from_account(self) -> bool:
+        return bool(self.accounts)
+
+    @property
+    def no_reward(self) -> bool:
+        return self.reward is None
+
+
+def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) -> Facts:
+    """Gathers the facts; series come from the log, and from the completions where the log has none."""
+    quadrants = {q: 0.0 for q in QUADRANTS}
+    for account in accounts:
+        for key, part in account.splits.get("quadrant", {}).items():
+            quadrants[key] = quadrants.get(key, 0.0) + part.share
+    flat = _course(log.get("zero_variance"))
+    return Facts(
+        log,
+        digest,
+        _course(log.get("entropy")) or _from(digest, None, "entropy"),
+        _course(log.get("reward")) or _from(digest, None, "reward"),
+        _course(log.get("accuracy")),
+        _course(log.get("truncated")) or _from(digest, None, "truncated"),
+        flat,
+        tuple(_families(log, digest)),
+        tuple(accounts),
+        quadrants if accounts else dict(digest.free),
+    )
+
+
+def _course(series: Series | None) -> Course | None:
+    return None if series is None else Course(series.steps, series.values)
+
+
+def _from(digest: Digest, family: str | None, what: str) -> Course | None:
+    steps, values, _ = digest.course(family, what)
+    return Course(steps, values) if len(steps) else None
+
+
+def _families(log: TrainingLog, digest: Digest) -> list[Family]:
+    found = []
+    for name in digest.families:
+        steps, values, rows = digest.course(name, "reward")
+        reward = Course(steps, values) if len(steps) else None
+        share = float(rows.sum()) / max(1, digest.rows)
+        found.append(Family(name, share, reward, _from(digest, name, "entropy"), rows))
+    seen = {f.name for f in found}
+    logged = sorted({n.partition("/")[2] for n in log.series if n.startswith(("reward/", "entropy/"))} - seen)
+    for name in logged:
+        reward, entropy = (_course(log.get(f"{what}/{name}")) for what in ("reward", "entropy"))
+        points = len(reward) if reward is not None else 0
+        found.append(Family(name, 1.0 / len(logged), reward, entropy, np.ones(points)))
+    return found

@@ -1,0 +1,81 @@
+"""The numbers in the rules of `verdicts`: ours, chosen on planted runs, and yours to set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of the verdicts. Start and end of a run are means over its first and last tenths (3 points at least).
+
+    Attributes:
+        min_points: points of entropy below which nothing is said.
+        collapse_ratio: entropy at the end, as a share of that at the start, from which down it has collapsed.
+        crash_share: reward at the end, as a share of its best, from which down the policy has fallen apart.
+        explosion_ratio, explosion_rise: entropy at the end, as a multiple of that at the start, and the rise in nats,
+            from which on it has exploded where reward did not gain by it; at twice the multiple whatever reward did.
+        plateau_entropy: entropy at the end, as a share of that at the start, from which down a reward that has stopped
+            rising counts as convergence.
+        plateau_gain: a reward has stopped rising where, with 95 % confidence, the last fifth gained less over the
+            middle fifth than this share of what the run has gained.
+        solved: reward (or accuracy) from which on low entropy is no failure, where rewards lie in [0, 1].
+        no_signal: share of groups with equal rewards from which on there is nothing to learn from.
+        few_prompts: distinct prompts up to which a run learns them by heart.
+        truncated: share of completions cut at the limit, late in the run.
+        mismatch_relative, mismatch_sigmas: how far the sampled tokens' surprise lies from the trained policy's entropy,
+            as a share of it and in standard errors; both must be exceeded.
+        mismatch_logp: mean difference of log-probabilities, nats. mismatch_kl: nats. mismatch_prob: mean difference of
+            probabilities. mismatch_correlation: of probabilities, below which they disagree.
+        family_drop, family_sigmas: a family's fall of reward from its best third to its last third, and that in
+            standard errors, that counts as failure while the mean holds.
+    """
+
+    min_points: int = 10
+    collapse_ratio: float = 0.3
+    crash_share: float = 0.1
+    explosion_ratio: float = 1.5
+    explosion_rise: float = 0.15
+    plateau_entropy: float = 0.5
+    plateau_gain: float = 0.3
+    solved: float = 0.9
+    no_signal: float = 0.98
+    few_prompts: int = 16
+    truncated: float = 0.3
+    mismatch_relative: float = 0.08
+    mismatch_sigmas: float = 5.0
+    mismatch_logp: float = 0.1
+    mismatch_kl: float = 0.02
+    mismatch_prob: float = 0.02
+    mismatch_correlation: float = 0.98
+    family_drop: float = 0.08
+    family_sigmas: float = 4.0
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise ValueError(f"Thresholds.{f.name}: must be a number of at least 0, got {value!r}")
+
+    @classmethod
+    def load(cls, file: str | Path) -> Thresholds:
+        """From a YAML file of ``name: number``; what it leaves out keeps its default.
+
+        Raises:
+            ValueError: no mapping, or a name that is none of these.
+        """
+        try:
+            given = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file} is not YAML: {error}") from error
+        if not isinstance(given, dict):
+            raise ValueError(f"{file}: expected a mapping of threshold names to numbers, got {type(given).__name__}")
+        names = [f.name for f in fields(cls)]
+        unknown = [str(n) for n in given if n not in names]
+        if unknown:
+            raise ValueError(f"{file}: no threshold is called {unknown[0]!r}; there are {', '.join(names)}")
+        return cls(**given)

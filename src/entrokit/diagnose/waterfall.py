@@ -1,0 +1,103 @@
+"""Where the entropy of a run went: its accounts put together, from its start to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .account import QUADRANTS, StepAccount, correlation
+from .facts import Course
+
+MEMORY, DECAY, CLIPPING = "momentum", "weight decay", "gradient clipping"
+OTHER_TERMS = "beyond the first order"
+STATES = "other states, and what was not sampled"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One contribution (nats), and its standard error over the accounted steps."""
+
+    name: str
+    change: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """Entropy at the start, contributions, entropy at the end (nats).
+
+    Attributes:
+        accounts: how many steps were looked at. every: steps that each stands for.
+        bars: in order; with ``start`` they add up to ``end``. The last one is the remainder: entropy changes too
+            because the policy comes to visit other states, and steps in between were not looked at.
+        predicted, measured: sums over the accounted steps. correlation, slope: of measured against predicted.
+        free_correlation: of measured against the free-logit law, which needs no directional derivative.
+        splits: sums of the token shares over the accounted steps, by every question of the account.
+    """
+
+    start: float
+    end: float
+    accounts: int
+    every: float
+    bars: tuple[Bar, ...]
+    predicted: float
+    measured: float
+    correlation: float
+    slope: float
+    free_correlation: float
+    splits: dict[str, dict[str, float]]
+
+
+def waterfall_of(accounts: Sequence[StepAccount], entropy: Course | None) -> Waterfall | None:
+    """Puts accounts together; None without any, or without a course of entropy."""
+    if not accounts or entropy is None or not len(entropy):
+        return None
+    steps = [a.step for a in accounts]
+    every = float(np.median(np.diff(steps))) if len(steps) > 1 else 1.0
+    columns = {q: [_share(a, q) for a in accounts] for q in QUADRANTS}
+    columns |= {
+        CLIPPING: [a.clipping for a in accounts],
+        MEMORY: [a.memory for a in accounts],
+        DECAY: [a.decay for a in accounts],
+        OTHER_TERMS: [a.measured - a.predicted for a in accounts],
+    }
+    bars = [Bar(name, *_scaled(values, every)) for name, values in columns.items() if any(values)]
+    start, end = entropy.start, entropy.end
+    rest = end - start - sum(b.change for b in bars)
+    predicted, measured = [a.predicted for a in accounts], [a.measured for a in accounts]
+    flat = len(accounts) < 2 or float(np.ptp(predicted)) == 0.0
+    return Waterfall(
+        start,
+        end,
+        len(accounts),
+        every,
+        (*bars, Bar(STATES, rest, float(np.sqrt(sum(b.error**2 for b in bars))))),
+        float(sum(predicted)),
+        float(sum(measured)),
+        correlation(predicted, measured),
+        float("nan") if flat else float(np.polyfit(predicted, measured, 1)[0]),
+        correlation([a.free for a in accounts], measured),
+        _splits(accounts),
+    )
+
+
+def _share(account: StepAccount, name: str) -> float:
+    part = account.splits.get("quadrant", {}).get(name)
+    return 0.0 if part is None else part.share
+
+
+def _scaled(values: Sequence[float], every: float) -> tuple[float, float]:
+    error = float(np.std(values, ddof=1)) * len(values) ** 0.5 * every if len(values) > 1 else float("nan")
+    return float(sum(values)) * every, error
+
+
+def _splits(accounts: Sequence[StepAccount]) -> dict[str, dict[str, float]]:
+    sums: dict[str, dict[str, float]] = {}
+    for account in accounts:
+        for by, parts in account.splits.items():
+            own = sums.setdefault(by, {})
+            for key, part in parts.items():
+                own[key] = own.get(key, 0.0) + part.share
+    return {by: dict(sorted(own.items(), key=lambda item: -abs(item[1]))) for by, own in sums.items()}

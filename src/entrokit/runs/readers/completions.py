@@ -1,0 +1,144 @@
+"""A row of a rollout file, of whatever engine, as a `Completion`.
+
+entrokit   step, prompt, completion, reward, family, truncated, advantage, logp [T], entropy [T]
+TRL        step, prompt, completion, one column a reward function, advantage           (parquet)
+verl       input, output, gts, score, step, uid                                        (JSONL)
+servers    a chat completion (OpenAI, vLLM) with ``logprobs`` of the top k, beside any of step, prompt and reward
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..training_log import Completion, Floats
+from .lines import number_of
+from .top_k import LARGEST_VOCABULARY, bounds_of
+
+_PROMPT = ("prompt", "input", "question", "messages")
+_TEXT = ("completion", "output", "response", "text")
+_REWARD = ("reward", "score", "rewards")
+_FAMILY = ("family", "data_source", "task", "env_name", "environment", "env", "domain", "ability")
+_SAMPLER = ("sampler_logp", "rollout_log_probs", "rollout_logp", "sampling_logps")
+_OTHER_NUMBERS = {"step", "advantage", "advantages", "truncated", "group", "index", "length", "uid", "seed"}
+
+
+def completions_of(row: Mapping[str, Any], step: float | None = None) -> Iterator[Completion]:
+    """The completions that a row holds: one, or one a choice of a server's answer; none if it is no rollout.
+
+    Args:
+        step: for rows that do not say theirs.
+
+    Raises:
+        ValueError: log-probabilities that are none.
+    """
+    own = number_of(row.get("step", row.get("global_step")))
+    at = own if own is not None else step if step is not None else 0.0
+    answer = row.get("response") if isinstance(row.get("response"), dict) else row
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if isinstance(choices, Sequence) and not isinstance(choices, str):
+        for choice in choices:
+            if isinstance(choice, dict):
+                yield _choice(choice, row, at)
+        return
+    text = next((row[name] for name in _TEXT if row.get(name) is not None), None)
+    if text is None:
+        return
+    yield Completion(
+        step=at,
+        prompt=_text(next((row[name] for name in _PROMPT if row.get(name) is not None), "")),
+        text=_text(text),
+        family=_family(row),
+        reward=_reward(row),
+        truncated=_truncated(row),
+        advantage=number_of(row.get("advantage", row.get("advantages"))),
+        logp=_floats(row.get("logp")),
+        entropy=_floats(row.get("entropy")),
+        sampler_logp=next((x for name in _SAMPLER if (x := _floats(row.get(name))) is not None), None),
+    )
+
+
+def _choice(choice: Mapping[str, Any], row: Mapping[str, Any], step: float) -> Completion:
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, dict) else choice.get("text")
+    top, sampled, logp = _top_logprobs(choice.get("logprobs"))
+    size = number_of(row.get("vocab_size"))
+    return Completion(
+        step=step,
+        prompt=_text(next((row[name] for name in _PROMPT if row.get(name) is not None), "")),
+        text=_text(content or ""),
+        family=_family(row),
+        reward=_reward(row) if _reward(row) is not None else number_of(choice.get("reward")),
+        truncated=_truncated(choice),
+        sampler_logp=_floats(logp) if logp else None,
+        entropy_bounds=bounds_of(top, sampled, int(size) if size else LARGEST_VOCABULARY) if top else None,
+    )
+
+
+def _top_logprobs(logprobs: Any) -> tuple[list[list[float]], list[float | None], list[float]]:
+    """Of each position: the k log-probabilities, the sampled token's if it is beside them, and the sampled token's."""
+    top: list[list[float]] = []
+    beside: list[float | None] = []
+    sampled: list[float] = []
+    if not isinstance(logprobs, dict):
+        return top, beside, sampled
+    content = logprobs.get("content")
+    if isinstance(content, list):  # chat completions
+        for place in content:
+            own, listed = float(place["logprob"]), place.get("top_logprobs") or []
+            sampled.append(own)
+            if listed:
+                top.append([float(t["logprob"]) for t in listed])
+                beside.append(None if any(t["token"] == place["token"] for t in listed) else own)
+    elif isinstance(logprobs.get("token_logprobs"), list):  # completions
+        taken = zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs.get("top_logprobs") or [], strict=False)
+        sampled = [float(x) for x in logprobs["token_logprobs"] if x is not None]
+        for token, own, listed in taken:
+            if listed and own is not None:
+                top.append([float(x) for x in listed.values()])
+                beside.append(None if token in listed else float(own))
+    if top and len(top) != len(sampled):
+        return [], [], sampled
+    return top, beside, sampled
+
+
+def _reward(row: Mapping[str, Any]) -> float | None:
+    for name in _REWARD:
+        if (number := number_of(row.get(name))) is not None:
+            return number
+    # TRL writes one column a reward function and nothing of their weights.
+    numbers = {k: number_of(v) for k, v in row.items() if k not in _OTHER_NUMBERS and isinstance(v, (int, float))}
+    named = {k: v for k, v in numbers.items() if "reward" in k.lower()} or numbers
+    found = [v for v in named.values() if v is not None and v == v]
+    return sum(found) if found else None
+
+
+def _truncated(row: Mapping[str, Any]) -> bool | None:
+    if row.get("truncated") is not None:
+        return bool(row["truncated"])
+    return None if row.get("finish_reason") is None else row["finish_reason"] == "length"
+
+
+def _family(row: Mapping[str, Any]) -> str | None:
+    return next((str(row[name]) for name in _FAMILY if isinstance(row.get(name), (str, int))), None)
+
+
+def _floats(value: Any) -> Floats | None:
+    if value is None or isinstance(value, (str, bytes, dict)) or not np.ndim(value):
+        return None
+    try:
+        found = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return found if found.ndim == 1 and np.isfinite(found).all() else None
+
+
+def _text(value: Any) -> str:
+    """A text, or the contents of chat messages one below the other."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "\n".join(_text(m.get("content") or "") if isinstance(m, dict) else str(m) for m in value)
+    return str(value)

@@ -1,0 +1,48 @@
+"""verl: the file logger's JSONL, the console's lines, and the folder of rollout dumps.
+
+{"step": 1, "data": {"actor/entropy": 1.5, …}}                                 file logger
+step:1 - actor/pg_loss:0.125 - actor/entropy:np.float32(1.5) - …               console
+{step}.jsonl with {"input": …, "output": …, "gts": …, "score": 1.0, "step": 1}  trainer.rollout_data_dir
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..training_log import Completion, Notes, Series
+from .completions import completions_of
+from .lines import json_objects, text_lines
+from .metrics import SeriesBuilder
+
+_STEP = re.compile(r"\bstep:(\d+)(?= - )")
+_PAIR = re.compile(r" - ([^\s:]+(?: [^\s:]+)*):(?:np\.\w+\()?(-?[0-9.]+(?:[eE][-+]?\d+)?|nan|inf|-inf)\)?(?= - |\s*$)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def console_series(file: Path, notes: Notes) -> dict[str, Series]:
+    """Series from the lines that verl's console logger prints among everything else."""
+    builder = SeriesBuilder()
+    for _, line in text_lines(file, notes):
+        plain = _ANSI.sub("", line)
+        step = _STEP.search(plain)
+        if step:
+            builder.add(float(step[1]), dict(_PAIR.findall(plain[step.end() :])))
+    return builder.series()
+
+
+def is_rollout_dump(file: Path) -> bool:
+    """Whether a file is named as verl names the rollouts of a step."""
+    return file.suffix == ".jsonl" and file.stem.isdigit()
+
+
+def jsonl_completions(files: Iterable[Path], notes: Notes) -> Iterator[Completion]:
+    """The completions among the lines of JSONL files, in order of the files."""
+    for file in files:
+        step = float(file.stem) if is_rollout_dump(file) else None
+        for number, row in json_objects(file, notes):
+            try:
+                yield from completions_of(row, step)
+            except (KeyError, TypeError, ValueError) as error:
+                notes.add(f"a line is no completion and is left out: {str(error)[:120]}", f"{file.name}:{number}")

@@ -12,6 +12,7 @@ def columns(rows=2):
     one = {
         "group": 0,
         "prompt": "1 2 3=6:",
+        "family": None,
         "completion": "1+2+3",
         "reward": 1.0,
         "advantage": 0.5,

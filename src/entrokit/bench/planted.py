@@ -15,8 +15,8 @@ from entrokit.engines.session import Outcome, TrainSettings, train, training_pro
 from entrokit.rlvr.tasks import Task, load_task
 
 # Generation batches after which a family's verifier answers no more.
-_BREAKS_AFTER = 25
-_BROKEN = "target from 25"
+_BREAKS_AFTER = 30
+_BROKEN = "target 10 to 24"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def two_prompts(task: Task) -> Task:
 
 
 def broken_family(task: Task) -> Task:
-    """The verifier of one family of prompts gives nothing any more, from the 25th generation batch on."""
+    """The verifier of one family of prompts gives nothing any more, from the 31st generation batch on."""
     calls = 0
 
     def reward(completions: list[Any], family: list[str], **columns: Any) -> list[float]:
@@ -73,7 +73,12 @@ HEALTHY = Planted("healthy", "healthy")
 
 PLANTED: tuple[Planted, ...] = (
     Planted("learning rate too high", "collapse", {"learning_rate": 3e-3}),
-    Planted("clip-higher too wide", "explosion", {"recipe": "dapo(clip_high=10.0)", "updates": 16, "steps": 1200}),
+    # At an ordinary learning rate the upper clip hardly ever acts here; at this one it is what holds the policy.
+    Planted(
+        "clip-higher too wide",
+        "collapse",
+        {"recipe": "dapo(clip_high=10.0)", "updates": 16, "learning_rate": 1e-3, "steps": 1200},
+    ),
     Planted("entropy bonus too large", "explosion", {"recipe": "grpo+entropy-bonus(coef=0.3)"}),
     Planted("constant reward", "premature-convergence", task=constant_reward),
     Planted("duplicated prompts", "collapse", task=two_prompts),

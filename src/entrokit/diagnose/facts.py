@@ -67,13 +67,16 @@ class Course:
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of prompt: ``share`` of the completions, courses of its reward and entropy, completions a point."""
+    """One kind of prompt.
+
+    Attributes:
+        reward, entropy: its courses. rows: completions at each point of ``reward``; None where nobody counted them.
+    """
 
     name: str
-    share: float
     reward: Course | None
     entropy: Course | None
-    rows: np.ndarray
+    rows: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -137,16 +140,13 @@ def _from(digest: Digest, family: str | None, what: str) -> Course | None:
 
 
 def _families(log: TrainingLog, digest: Digest) -> list[Family]:
+    logged = {n.partition("/")[2] for n in log.series if n.startswith(("reward/", "entropy/"))}
     found = []
-    for name in digest.families:
-        steps, values, rows = digest.course(name, "reward")
-        reward = Course(steps, values) if len(steps) else None
-        share = float(rows.sum()) / max(1, digest.rows)
-        found.append(Family(name, share, reward, _from(digest, name, "entropy"), rows))
-    seen = {f.name for f in found}
-    logged = sorted({n.partition("/")[2] for n in log.series if n.startswith(("reward/", "entropy/"))} - seen)
-    for name in logged:
+    for name in sorted(logged | set(digest.families)):
         reward, entropy = (_course(log.get(f"{what}/{name}")) for what in ("reward", "entropy"))
-        points = len(reward) if reward is not None else 0
-        found.append(Family(name, 1.0 / len(logged), reward, entropy, np.ones(points)))
+        rows = None
+        if reward is None:
+            steps, values, rows = digest.course(name, "reward")
+            reward = Course(steps, values) if len(steps) else None
+        found.append(Family(name, reward, entropy or _from(digest, name, "entropy"), rows))
     return found

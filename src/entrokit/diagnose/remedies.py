@@ -51,11 +51,13 @@ def against_crash(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
     base = base_of(config)
     rate = config.get("learning_rate")
     lower = f" (it was {rate:g}; try {rate / 10:g})" if isinstance(rate, (int, float)) and rate > 0 else ""
+    clip = (Remedy("close the upper clip to DAPO's", "dapo"),) if "clip_high" in str(config.get("recipe")) else ()
     return (
+        *clip,
         Remedy(f"go back to a checkpoint from before, with a tenth of the learning rate{lower}"),
         Remedy("holds the policy near a reference", f"{base}+reference-kl(beta=0.05)"),
         Remedy("clip the gradient's norm harder, and take fewer updates per generation batch"),
-    )
+    )[:3]
 
 
 def against_explosion(config: Mapping[str, Any]) -> tuple[Remedy, ...]:

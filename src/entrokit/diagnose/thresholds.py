@@ -31,8 +31,8 @@ class Thresholds:
             as a share of it and in standard errors; both must be exceeded.
         mismatch_logp: mean difference of log-probabilities, nats. mismatch_kl: nats. mismatch_prob: mean difference of
             probabilities. mismatch_correlation: of probabilities, below which they disagree.
-        family_drop, family_sigmas: a family's fall of reward from its best third to its last third, and that in
-            standard errors, that counts as failure while the mean holds.
+        family_drop, family_sigmas: a family's fall of reward from the better of its first two thirds to its last, and
+            that in standard errors, that counts as failure (with half of its reward gone) while the mean holds.
     """
 
     min_points: int = 10

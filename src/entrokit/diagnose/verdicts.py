@@ -342,16 +342,14 @@ def _failure(family: Family, facts: Facts, t: Thresholds) -> str | None:
     if r is not None and len(r) >= _FEWEST_POINTS:
         third = max(1, len(r) // 3)
         values, rows = r.values, family.rows
+        weights = np.ones(len(values)) if rows is None else rows
         thirds = [slice(i * third, (i + 1) * third if i < 2 else len(values)) for i in range(3)]
-        means = [float(np.average(values[s], weights=rows[s])) for s in thirds]
-        errors = [_error(values[s], rows[s]) for s in thirds]
+        means = [float(np.average(values[s], weights=weights[s])) for s in thirds]
+        errors = [_error(values[s], None if rows is None else rows[s]) for s in thirds]
         best = int(np.argmax(means[:2]))
         drop, error = means[best] - means[2], (errors[best] ** 2 + errors[2] ** 2) ** 0.5
-        if drop > t.family_drop and drop > t.family_sigmas * error:
-            return (
-                f"reward of {family.name!r} ({family.share:.0%} of the completions) fell from {means[best]:.3f} to "
-                f"{means[2]:.3f}"
-            )
+        if drop > max(t.family_drop, 0.5 * means[best]) and drop > t.family_sigmas * error:
+            return f"reward of {family.name!r} fell from {means[best]:.3f} to {means[2]:.3f}"
     if h is not None and whole is not None and len(h) >= _FEWEST_POINTS:
         if h.ratio <= t.collapse_ratio < t.collapse_ratio * 1.5 < whole.ratio:
             return f"entropy of {family.name!r} fell to {h.ratio:.0%} of its start, that of all to {whole.ratio:.0%}"
@@ -363,9 +361,11 @@ def _failure(family: Family, facts: Facts, t: Thresholds) -> str | None:
 _FEWEST_POINTS = 6
 
 
-def _error(values: np.ndarray, rows: np.ndarray) -> float:
+def _error(values: np.ndarray, rows: np.ndarray | None) -> float:
     """Standard error of a mean over points: from their spread, and from the number of completions of 0/1 rewards."""
     spread = float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    if rows is None:
+        return spread
     mean = float(np.average(values, weights=rows))
     counted = (max(mean * (1 - mean), 0.0) / float(rows.sum())) ** 0.5 if 0 <= mean <= 1 else 0.0
     return max(spread, counted)

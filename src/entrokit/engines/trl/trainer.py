@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -33,7 +34,7 @@ from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
-from .logged import coverage, surprise, update_means
+from .logged import coverage, family_rewards, surprise, update_means
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
@@ -217,11 +218,11 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             chosen = torch.tensor([row[PROMPT_INDEX] for row in inputs], device=rollouts.tokens.device)
             self._prompts.observe(context.gather(chosen).tolist(), context.gather(rollouts.correct).tolist())
         self._correct_logged_advantages(advantages, rollouts.train)
-        self._log_coverage(rollouts)
+        families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
+        self._log_coverage(rollouts, families)
         if self._on_generation is not None:
             texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
             prompts = [row.get("prompt") for row in inputs]
-            families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
             batch = GenerationBatch(
                 self.state.global_step, not training, rollouts, advantages, prompts, texts, families
             )
@@ -260,11 +261,15 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             table.pop()
         table.extend(everywhere)
 
-    def _log_coverage(self, rollouts: Rollouts) -> None:
+    def _log_coverage(self, rollouts: Rollouts, families: list[str] | None) -> None:
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
         for name, value in coverage(self.accelerator.gather(rollouts.correct), attempts).items():
             self._metrics[mode][name].append(value)
+        if families is not None:
+            everyone, rewards = gather_object(families), self.accelerator.gather(rollouts.reward).tolist()
+            for name, value in family_rewards(everyone, rewards).items():
+                self._metrics[mode][name].append(value)
         taken, entropy, tokens = self._reduce(surprise(rollouts)).tolist()
         self._metrics[mode]["sampled/surprise"].append(taken / max(tokens, 1.0))
         self._metrics[mode]["sampled/entropy"].append(entropy / max(tokens, 1.0))

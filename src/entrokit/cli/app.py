@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import catalogue, show
+from . import catalogue, diagnosis, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
 console = Console()
@@ -33,6 +33,7 @@ MatchedAccuracy = Annotated[
         help="compare entropy where accuracy first reaches this; may be given several times", min=0.0, max=1.0
     ),
 ]
+Account = Annotated[int, typer.Option(help="optimiser steps from one entropy account to the next; 0 keeps none")]
 Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe: rare-pair, highest-variance")]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
@@ -51,6 +52,7 @@ def train(
     learning_rate: LearningRate = 1e-4,
     max_completion_length: Length = None,
     select: Select = "all",
+    account_every: Account = 0,
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
@@ -69,6 +71,7 @@ def train(
         learning_rate=learning_rate,
         max_completion_length=max_completion_length,
         select=select,
+        account_every=account_every,
     )
     show.warnings(console, recipe, updates)
     if model == "pocket":
@@ -102,6 +105,7 @@ def compare(
     learning_rate: LearningRate = 1e-4,
     max_completion_length: Length = None,
     select: Select = "all",
+    account_every: Account = 0,
 ) -> None:
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
@@ -121,6 +125,7 @@ def compare(
         learning_rate=learning_rate,
         max_completion_length=max_completion_length,
         select=select,
+        account_every=account_every,
     )
     for name in recipes:
         show.warnings(console, name, updates)
@@ -171,6 +176,7 @@ def report(
     console.print(f"Report: {write_report([r.folder for r in found], Path(folder), levels)}")
 
 
+app.command()(diagnosis.diagnose)
 app.command()(catalogue.papers)
 app.command()(catalogue.reproduce)
 

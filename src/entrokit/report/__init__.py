@@ -1,6 +1,7 @@
 """Floor 7: pages and pictures out of results. Knows no training."""
 
 from .chart import Chart, Series, figure
+from .diagnosis import render_diagnosis, write_diagnosis
 from .document import document, embed, write_document
 from .page import write_page
 from .summary import Matched, Spread, Summary, summarise
@@ -14,7 +15,9 @@ __all__ = [
     "document",
     "embed",
     "figure",
+    "render_diagnosis",
     "summarise",
+    "write_diagnosis",
     "write_document",
     "write_page",
 ]

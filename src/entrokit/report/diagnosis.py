@@ -1,0 +1,202 @@
+"""A diagnosis as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from entrokit.diagnose import Boundary, Diagnosis, Finding
+from entrokit.diagnose.facts import Course
+
+from . import account
+from .curves import COLOURS, styled
+from .document import document, embed, write_document
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_GOOD = ("healthy",)
+
+
+def write_diagnosis(diagnosis: Diagnosis, file: str | Path) -> Path:
+    """Writes the page, whole or not at all; returns its path.
+
+    Raises:
+        ImportError: the extra `report` is not installed.
+    """
+    return write_document(Path(file), render_diagnosis(diagnosis))
+
+
+def render_diagnosis(d: Diagnosis) -> str:
+    """The page's HTML. Everything that a run's files say is escaped."""
+    first, facts = d.findings[0], d.facts
+    courses = [
+        _course(facts.entropy, "Entropy", "nats per token", 0),
+        _course(facts.reward, "Reward", "mean reward", 1),
+        _families(d),
+        _course(facts.truncated, "Truncated", "share of completions", 3) if _moves(facts.truncated) else None,
+        _law(d),
+    ]
+    charts = "".join(embed(f) for f in courses if f is not None)
+    good = " good" if d.verdict in _GOOD else ""
+    also = "".join(f"<h3>{escape(f.verdict)}: {escape(f.cause)}</h3>{_finding(f)}" for f in d.findings[1:])
+    missing = "".join(f"<li>{escape(m)}</li>" for m in d.missing)
+    return document(
+        f"{d.verdict}",
+        f"""<header>
+<p>{escape(str(facts.log.where))} · {escape(facts.log.source)}</p>
+<h1 class="diagnosis{good}">{escape(d.verdict)}</h1>
+<p class="cause">{escape(first.cause)}</p>
+</header>
+{_finding(first)}
+{f"<section><h2>Also found</h2>{also}</section>" if also else ""}
+<section class="charts">{charts}</section>
+{_account(d)}
+{_boundary(d.boundary)}
+{f'<section><h2>What was not there</h2><ul class="laws">{missing}</ul></section>' if missing else ""}
+""",
+    )
+
+
+def _finding(finding: Finding) -> str:
+    evidence = "".join(f"<li>{escape(e)}</li>" for e in finding.evidence)
+    remedies = "".join(
+        f"<li>{f'<code>{escape(r.recipe)}</code> ' if r.recipe else ''}{escape(r.text)}</li>" for r in finding.remedies
+    )
+    what = f"<h2>What to do</h2><ul class='remedies'>{remedies}</ul>" if remedies else ""
+    return f'<ul class="evidence">{evidence}</ul>{what}'
+
+
+def _account(d: Diagnosis) -> str:
+    w, accounts = d.waterfall, d.facts.accounts
+    if w is None:
+        return ""
+    charts = [
+        account.over_time(accounts, w.every),
+        account.predicted_against_measured(w, accounts) if len(accounts) > 1 else None,
+        account.by_key(w, "token", "By token"),
+        account.by_key(w, "position", "By position in the completion"),
+        account.by_key(w, "phase", "By phase"),
+        account.by_key(w, "turn", "By turn"),
+        account.by_key(w, "prompt", "By prompt"),
+    ]
+    drawn = "".join(embed(f) for f in charts if f is not None)
+    return f"""<section>
+<h2>Where the entropy went</h2>
+{embed(account.waterfall(w))}
+<p class="note">{w.accounts} steps were looked at, each stands for {w.every:g}. A token's bar is what this step's
+gradient from it did to the entropy of the sampled states, through the shared parameters; momentum carries what earlier
+steps' tokens began. The last bar is the remainder: the policy comes to visit other states, and only samples were looked
+at. Measured against predicted over the steps: r = {w.correlation:.3f}, slope {w.slope:.2f}; the free-logit law, which
+treats every state on its own, r = {w.free_correlation:.2f}.</p>
+<div class="charts">{drawn}</div>
+</section>"""
+
+
+def _boundary(b: Boundary | None) -> str:
+    if b is None:
+        return ""
+    heads = "".join(f"<th>pass@{k}</th>" for k in b.first.pass_at)
+    rows = "".join(
+        f"<tr><td>step {m.step:g}</td>{''.join(f'<td>{m.pass_at[k]:.2f}</td>' for k in b.first.pass_at)}"
+        f"<td>{'–' if m.token_entropy is None else f'{m.token_entropy:.2f}'}</td><td>{m.answer_entropy:.2f}</td></tr>"
+        for m in (b.first, b.last)
+    )
+    s = b.support
+    return f"""<section>
+<h2>The boundary</h2>
+<div class="scroll"><table><thead><tr><th></th>{heads}<th>token entropy (nats)</th><th>answer entropy (nats)</th></tr>
+</thead><tbody>{rows}</tbody></table></div>
+<p class="note">{b.first.prompts} held-out prompts, {b.first.attempts} attempts each; 95 % bootstrap intervals over
+prompts. Of the prompts solved at least once, {s.preserved} were kept, {s.shrunk} lost and {s.expanded} found;
+{s.outside} were never solved. Net change of the support {b.net_change:+.2f}. A right answer that was never seen has,
+with 95 % confidence, a probability below {b.unseen_below:.2f}. Small counts change by chance too.</p>
+</section>"""
+
+
+def _course(course: Course | None, title: str, unit: str, colour: int) -> go.Figure | None:
+    import plotly.graph_objects as go
+
+    if course is None or len(course) < 2:
+        return None
+    drawn = go.Figure()
+    drawn.add_scatter(
+        x=course.steps, y=course.values, mode="lines", line={"color": COLOURS[colour], "width": 1}, opacity=0.35
+    )
+    smooth = course.smooth
+    middle = (len(course) - len(smooth)) // 2
+    drawn.add_scatter(
+        x=course.steps[middle : middle + len(smooth)],
+        y=smooth,
+        mode="lines",
+        line={"color": COLOURS[colour], "width": 2.5},
+    )
+    return styled(drawn, title, "optimiser step", unit)
+
+
+def _families(d: Diagnosis) -> go.Figure | None:
+    import plotly.graph_objects as go
+
+    shown = [f for f in d.facts.families if f.reward is not None and len(f.reward) > 1][: len(COLOURS)]
+    if len(shown) < 2:
+        return None
+    drawn = go.Figure()
+    for i, family in enumerate(shown):
+        course = family.reward
+        assert course is not None
+        line = {"color": COLOURS[i], "width": 2}
+        x = course.steps[len(course) - len(course.smooth) :]
+        drawn.add_scatter(x=x, y=course.smooth, name=account.visible(family.name, 40), mode="lines", line=line)
+    drawn = styled(drawn, "Reward by family of prompts", "optimiser step", "mean reward")
+    drawn.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+        margin={"b": 80},
+        height=330,
+    )
+    return drawn
+
+
+def _law(d: Diagnosis) -> go.Figure | None:
+    import plotly.graph_objects as go
+
+    fitted, h, r = d.law, d.facts.entropy, d.facts.reward
+    if fitted is None or h is None or r is None:
+        return None
+    shared, own, other = np.intersect1d(h.steps, r.steps, return_indices=True)
+    drawn = go.Figure()
+    x, y = h.values[own], r.values[other]
+    drawn.add_scatter(x=x, y=y, mode="markers", marker={"color": shared, "colorscale": "Blues", "size": 5, "cmin": -1})
+    grid = np.linspace(0.0, float(x.max()), 60)
+    doubtful = {"color": "#9a9aa6" if fitted.doubts else COLOURS[1], "width": 2, "dash": "dash"}
+    drawn.add_scatter(x=grid, y=fitted.law.predict(grid), mode="lines", line=doubtful)
+    if not fitted.doubts:
+        low, high = fitted.ceiling
+        error = {"type": "data", "symmetric": False, "array": [high - fitted.law.ceiling]}
+        drawn.add_scatter(
+            x=[0.0],
+            y=[fitted.law.ceiling],
+            mode="markers",
+            error_y=error | {"arrayminus": [fitted.law.ceiling - low]},
+            marker={"color": COLOURS[1], "symbol": "star", "size": 11},
+            cliponaxis=False,
+        )
+    title = "Reward against entropy: ceiling "
+    title += "not to be trusted" if fitted.doubts else f"{fitted.law.ceiling:.2f}, {fitted.distance:+.2f} away"
+    return styled(drawn, title, "entropy (nats per token)", "reward")
+
+
+def _moves(course: Course | None) -> bool:
+    return course is not None and len(course) > 1 and float(course.values.max()) > 0.01
+
+
+def account_section(diagnoses: Sequence[tuple[str, Diagnosis]]) -> str:
+    """The accounts of several runs, one after the other, for the report of a comparison; empty without any."""
+    parts = [f"<h3>{escape(name)}</h3>{embed(account.waterfall(d.waterfall))}" for name, d in diagnoses if d.waterfall]
+    if not parts:
+        return ""
+    return f"<section><h2>Where the entropy went</h2>{''.join(parts)}</section>"

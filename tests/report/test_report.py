@@ -18,6 +18,7 @@ def fake_run(folder, recipe, seed=0, slope=0.01, batches=40, text="1+2"):
     row = {
         "group": 0,
         "prompt": "1 2=3:",
+        "family": None,
         "completion": text,
         "reward": 1.0,
         "advantage": 0.0,

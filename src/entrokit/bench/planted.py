@@ -6,13 +6,16 @@ a cause deserves was written down, and the thresholds of the rules frozen, befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from entrokit.diagnose import diagnose
 from entrokit.engines.session import Outcome, TrainSettings, train, training_prompts
 from entrokit.rlvr.tasks import Task, load_task
+
+from .compare import folder_name
 
 # Generation batches after which a family's verifier answers no more.
 _BREAKS_AFTER = 30
@@ -24,7 +27,7 @@ class Planted:
     """A cause, how it is planted, and the verdict that is right.
 
     Attributes:
-        verdict: as `diagnose` names it. changes: settings that plant it. task: what it does to the task.
+        name: of the cause. verdict: as `diagnose` names it. changes: settings that plant it. task: what it does to the task.
     """
 
     name: str
@@ -32,9 +35,10 @@ class Planted:
     changes: Mapping[str, Any] = field(default_factory=dict)
     task: Callable[[Task], Task] | None = None
 
-    def train(self, seed: int, out: str | Path, steps: int = 300) -> Outcome:
-        """Trains one run with an account every 10 steps."""
-        base = TrainSettings("grpo", str(out), steps=steps, seed=seed, rollouts_every=5, account_every=10)
+    def train(self, seed: int, out: str | Path) -> Outcome:
+        """Trains one run of 75 generation batches, with an account of every tenth step."""
+        ordinary = ORDINARY[seed % len(ORDINARY)] if self.verdict == "healthy" else ORDINARY[0]
+        base = TrainSettings(ordinary, str(out), steps=300, seed=seed, rollouts_every=5, account_every=10)
         settings = replace(base, **self.changes)
         task = load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
         return train(settings, task=task if self.task is None else self.task(task))
@@ -69,6 +73,9 @@ def broken_family(task: Task) -> Task:
     return replace(task, reward=reward)
 
 
+ORDINARY = ("grpo", "dapo", "grpo+kl-cov(ratio=0.1)", "grpo+steer(min_weight=0.1, scale_quantile=0.9)")
+"""Recipes of healthy runs, seed by seed; causes are planted in the first."""
+
 HEALTHY = Planted("healthy", "healthy")
 
 PLANTED: tuple[Planted, ...] = (
@@ -81,8 +88,50 @@ PLANTED: tuple[Planted, ...] = (
     ),
     Planted("entropy bonus too large", "explosion", {"recipe": "grpo+entropy-bonus(coef=0.3)"}),
     Planted("constant reward", "premature-convergence", task=constant_reward),
-    Planted("duplicated prompts", "collapse", task=two_prompts),
+    Planted("duplicated prompts", "premature-convergence", task=two_prompts),
     Planted("sampling from a nucleus", "mismatch", {"top_p": 0.8}),
     Planted("limit too short", "truncation", {"task": "sums:1-4", "max_completion_length": 20}),
     Planted("one family broken", "local-failure", task=broken_family),
 )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each cause got each verdict.
+
+    Attributes:
+        counts: by cause and verdict. right: the verdict that each cause deserves.
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    right: Mapping[str, str]
+
+    @property
+    def share_right(self) -> float:
+        """Of the runs with a planted cause."""
+        planted = {name: row for name, row in self.counts.items() if self.right[name] != "healthy"}
+        return sum(row.get(self.right[n], 0) for n, row in planted.items()) / sum(map(_total, planted.values()))
+
+    @property
+    def false_alarms(self) -> float:
+        """Share of the healthy runs that got another verdict; 0 without any."""
+        healthy = [row for name, row in self.counts.items() if self.right[name] == "healthy"]
+        return sum(_total(row) - row.get("healthy", 0) for row in healthy) / max(1, sum(map(_total, healthy)))
+
+
+def confusion(folder: str | Path, seeds: Sequence[int], healthy_seeds: Sequence[int]) -> Confusion:
+    """Trains what is missing in ``folder``, one run's folder a cause and seed, and diagnoses all of it."""
+    counts: dict[str, dict[str, int]] = {}
+    for cause in (*PLANTED, HEALTHY):
+        row = counts.setdefault(cause.name, {})
+        for seed in healthy_seeds if cause is HEALTHY else seeds:
+            out = Path(folder) / f"{folder_name(cause.name)}-seed{seed}"
+            if not out.exists():
+                cause.train(seed, out)
+            verdict = diagnose(out).verdict
+            row[verdict] = row.get(verdict, 0) + 1
+    return Confusion(counts, {cause.name: cause.verdict for cause in (*PLANTED, HEALTHY)})
+
+
+def _total(row: Mapping[str, int]) -> int:
+    return sum(row.values())

@@ -6,7 +6,7 @@
 from .account import QUADRANTS, Part, StepAccount, TokenShare, correlation, free_logit_change, quadrant, split
 from .boundary import Boundary, boundary_of
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
-from .diagnosis import Diagnosis, diagnose
+from .diagnosis import Diagnosis, accounts_of, diagnose
 from .first_order import entropy_change
 from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
 from .matched import Course, at_level, training_course
@@ -24,7 +24,7 @@ from .support import (
 )
 from .thresholds import Thresholds
 from .verdicts import RULES, VERDICTS, Finding
-from .waterfall import Bar, Waterfall
+from .waterfall import Bar, Waterfall, waterfall_of
 
 __all__ = [
     "QUADRANTS",
@@ -46,6 +46,7 @@ __all__ = [
     "Thresholds",
     "TokenShare",
     "Waterfall",
+    "accounts_of",
     "answer_entropy",
     "at_level",
     "beta_for_target",
@@ -69,4 +70,5 @@ __all__ = [
     "support_dynamics",
     "token_entropy",
     "training_course",
+    "waterfall_of",
 ]

@@ -93,7 +93,8 @@ class StepAccount:
     """The account of one optimiser step. All changes are of the mean entropy over the step's states, in nats.
 
     Attributes:
-        step: optimiser steps taken before it. rows, sampled: completions of the step, and those looked at.
+        step: optimiser steps taken before it. every: steps that it stands for.
+        rows, sampled: completions of the step, and those looked at.
         entropy: mean over all trained tokens, before.
         predicted: ``⟨∇H, Δθ⟩`` on the sampled states. measured: what the step did to the entropy of the same states.
         gradient: the part of this step's gradient, as if it had not been clipped. clipping: what clipping its norm took
@@ -107,6 +108,7 @@ class StepAccount:
     """
 
     step: int
+    every: int
     rows: int
     sampled: int
     entropy: float
@@ -147,7 +149,7 @@ class StepAccount:
         return cls(**numbers, splits=splits)  # type: ignore[arg-type]
 
 
-_WHOLE = ("step", "rows", "sampled")
+_WHOLE = ("step", "every", "rows", "sampled")
 
 
 def split(tokens: Sequence[TokenShare], scale: float) -> dict[str, dict[str, Part]]:

@@ -92,7 +92,7 @@ def diagnose(run: str | Path | Run | TrainingLog, thresholds: Thresholds | None 
     """
     chosen = thresholds or Thresholds()
     log = run if isinstance(run, TrainingLog) else read_log(run.folder if isinstance(run, Run) else run)
-    accounts = list(_accounts(log.account, log.notes))
+    accounts = list(accounts_of(log.account, log.notes))
     facts = facts_of(log, digest(log.completions()), accounts)
     boundary = boundary_of(evaluations(log.where, log.notes)) if log.source == "entrokit run" else None
     return Diagnosis(
@@ -106,7 +106,8 @@ def diagnose(run: str | Path | Run | TrainingLog, thresholds: Thresholds | None 
     )
 
 
-def _accounts(file: Path | None, notes: Notes) -> Iterator[StepAccount]:
+def accounts_of(file: Path | None, notes: Notes) -> Iterator[StepAccount]:
+    """The accounts in a file, in order; damaged lines are left out, and noted."""
     if file is None:
         return
     for number, row in json_objects(file, notes):

@@ -36,7 +36,7 @@ class Thresholds:
     """
 
     min_points: int = 10
-    collapse_ratio: float = 0.3
+    collapse_ratio: float = 0.2
     crash_share: float = 0.1
     explosion_ratio: float = 1.5
     explosion_rise: float = 0.15

@@ -29,7 +29,7 @@ class Waterfall:
     """Entropy at the start, contributions, entropy at the end (nats).
 
     Attributes:
-        accounts: how many steps were looked at. every: steps that each stands for.
+        accounts: how many steps were looked at. every: steps that each stands for, on average.
         bars: in order; with ``start`` they add up to ``end``. The last one is the remainder: entropy changes too
             because the policy comes to visit other states, and steps in between were not looked at.
         predicted, measured: sums over the accounted steps. correlation, slope: of measured against predicted.
@@ -54,8 +54,6 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Course | None) -> Wat
     """Puts accounts together; None without any, or without a course of entropy."""
     if not accounts or entropy is None or not len(entropy):
         return None
-    steps = [a.step for a in accounts]
-    every = float(np.median(np.diff(steps))) if len(steps) > 1 else 1.0
     columns = {q: [_share(a, q) for a in accounts] for q in QUADRANTS}
     columns |= {
         CLIPPING: [a.clipping for a in accounts],
@@ -63,7 +61,7 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Course | None) -> Wat
         DECAY: [a.decay for a in accounts],
         OTHER_TERMS: [a.measured - a.predicted for a in accounts],
     }
-    bars = [Bar(name, *_scaled(values, every)) for name, values in columns.items() if any(values)]
+    bars = [Bar(name, *_scaled(values, accounts)) for name, values in columns.items() if any(values)]
     start, end = entropy.start, entropy.end
     rest = end - start - sum(b.change for b in bars)
     predicted, measured = [a.predicted for a in accounts], [a.measured for a in accounts]
@@ -72,7 +70,7 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Course | None) -> Wat
         start,
         end,
         len(accounts),
-        every,
+        float(np.mean([a.every for a in accounts])),
         (*bars, Bar(STATES, rest, float(np.sqrt(sum(b.error**2 for b in bars))))),
         float(sum(predicted)),
         float(sum(measured)),
@@ -88,9 +86,10 @@ def _share(account: StepAccount, name: str) -> float:
     return 0.0 if part is None else part.share
 
 
-def _scaled(values: Sequence[float], every: float) -> tuple[float, float]:
-    error = float(np.std(values, ddof=1)) * len(values) ** 0.5 * every if len(values) > 1 else float("nan")
-    return float(sum(values)) * every, error
+def _scaled(values: Sequence[float], accounts: Sequence[StepAccount]) -> tuple[float, float]:
+    whole = np.array([v * a.every for v, a in zip(values, accounts, strict=True)])
+    error = float(whole.std(ddof=1)) * len(whole) ** 0.5 if len(whole) > 1 else float("nan")
+    return float(whole.sum()), error
 
 
 def _splits(accounts: Sequence[StepAccount]) -> dict[str, dict[str, float]]:

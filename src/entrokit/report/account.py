@@ -46,7 +46,7 @@ def waterfall(w: Waterfall) -> go.Figure:
     return drawn
 
 
-def over_time(accounts: Sequence[StepAccount], every: float) -> go.Figure:
+def over_time(accounts: Sequence[StepAccount]) -> go.Figure:
     """Running sums of every quadrant's contribution, of momentum's, and of what was measured."""
     import plotly.graph_objects as go
 
@@ -59,9 +59,15 @@ def over_time(accounts: Sequence[StepAccount], every: float) -> go.Figure:
         whole = name == "measured, in all"
         colour = "#23232b" if whole else COLOURS[i % len(COLOURS)]
         line = {"color": colour, "width": 3 if whole else 2, "dash": "dot" if whole else "solid"}
-        drawn.add_scatter(x=steps, y=np.cumsum(values) * every, name=name, mode="lines", line=line)
+        drawn.add_scatter(
+            x=steps,
+            y=np.cumsum([v * a.every for v, a in zip(values, accounts, strict=True)]),
+            name=name,
+            mode="lines",
+            line=line,
+        )
     drawn = styled(drawn, "Contributions so far", "optimiser step", "nats per token")
-    return _with_legend(drawn, len(lines))
+    return with_legend(drawn, len(lines))
 
 
 def predicted_against_measured(w: Waterfall, accounts: Sequence[StepAccount]) -> go.Figure:
@@ -81,7 +87,7 @@ def predicted_against_measured(w: Waterfall, accounts: Sequence[StepAccount]) ->
     )
     title = "Predicted against measured" + (f", r = {w.correlation:.3f}" if w.correlation == w.correlation else "")
     drawn = styled(drawn, title, "predicted change (nats)", "measured change (nats)")
-    drawn.update_layout(height=330, xaxis={"rangemode": "normal"}, yaxis={"rangemode": "normal"})
+    drawn.update_layout(height=330, margin={"l": 78}, xaxis={"rangemode": "normal"}, yaxis={"rangemode": "normal"})
     return drawn
 
 
@@ -124,21 +130,21 @@ def visible(text: str, most: int = 22) -> str:
 
 
 def _wrapped(name: str) -> str:
-    """Broken into lines that fit under a bar."""
+    """Broken into lines that fit under a bar; a comparison stays on one."""
     lines = [""]
-    for word in name.split():
+    for word in name.replace(" > ", "\u00a0>\u00a0").replace(" < ", "\u00a0<\u00a0").split(" "):
         if lines[-1] and len(lines[-1]) + len(word) > 11:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+        lines[-1] = f"{lines[-1]} {word}".strip(" ")
     return "<br>".join(lines)
 
 
-def _with_legend(drawn: go.Figure, rows: int) -> go.Figure:
+def with_legend(drawn: go.Figure, rows: int) -> go.Figure:
     drawn.update_layout(
         showlegend=True,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
-        height=330 + 13 * rows,
-        margin={"b": 56 + 13 * rows, "l": 62},
+        height=330 + 19 * rows,
+        margin={"b": 60 + 19 * rows, "l": 62},
         yaxis={"rangemode": "normal"},
     )
     return drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +75,7 @@ def _account(d: Diagnosis) -> str:
     if w is None:
         return ""
     charts = [
-        account.over_time(accounts, w.every),
+        account.over_time(accounts),
         account.predicted_against_measured(w, accounts) if len(accounts) > 1 else None,
         account.by_key(w, "token", "By token"),
         account.by_key(w, "position", "By position in the completion"),
@@ -152,13 +151,7 @@ def _families(d: Diagnosis) -> go.Figure | None:
         x = course.steps[len(course) - len(course.smooth) :]
         drawn.add_scatter(x=x, y=course.smooth, name=account.visible(family.name, 40), mode="lines", line=line)
     drawn = styled(drawn, "Reward by family of prompts", "optimiser step", "mean reward")
-    drawn.update_layout(
-        showlegend=True,
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
-        margin={"b": 80},
-        height=330,
-    )
-    return drawn
+    return account.with_legend(drawn, -(-len(shown) // 2))
 
 
 def _law(d: Diagnosis) -> go.Figure | None:
@@ -185,18 +178,9 @@ def _law(d: Diagnosis) -> go.Figure | None:
             marker={"color": COLOURS[1], "symbol": "star", "size": 11},
             cliponaxis=False,
         )
-    title = "Reward against entropy: ceiling "
-    title += "not to be trusted" if fitted.doubts else f"{fitted.law.ceiling:.2f}, {fitted.distance:+.2f} away"
-    return styled(drawn, title, "entropy (nats per token)", "reward")
+    said = "ceiling doubtful" if fitted.doubts else f"ceiling {fitted.law.ceiling:.2f}"
+    return styled(drawn, f"Reward against entropy ({said})", "entropy (nats per token)", "reward")
 
 
 def _moves(course: Course | None) -> bool:
     return course is not None and len(course) > 1 and float(course.values.max()) > 0.01
-
-
-def account_section(diagnoses: Sequence[tuple[str, Diagnosis]]) -> str:
-    """The accounts of several runs, one after the other, for the report of a comparison; empty without any."""
-    parts = [f"<h3>{escape(name)}</h3>{embed(account.waterfall(d.waterfall))}" for name, d in diagnoses if d.waterfall]
-    if not parts:
-        return ""
-    return f"<section><h2>Where the entropy went</h2>{''.join(parts)}</section>"

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from entrokit.diagnose import EntropyRewardLaw
-from entrokit.runs import Run
-from entrokit.runs.layout import REPORT
+import numpy as np
 
+from entrokit.diagnose import EntropyRewardLaw, accounts_of, waterfall_of
+from entrokit.diagnose.facts import Course
+from entrokit.runs import Notes, Run
+from entrokit.runs.layout import ACCOUNT, REPORT
+
+from .account import waterfall
 from .completions import FULL_SHADE, early_and_late
 from .curves import SMOOTHING, by_recipe, colours, course, law
 from .document import document, embed, write_document
@@ -52,6 +56,7 @@ def render(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> str:
 before the policy is trained on it. Stars mark the ceiling of the fitted law R = −a·e<sup>H</sup> + b, the reward
 that it predicts at entropy 0.</p>
 {_laws(laws)}
+{_accounts(groups)}
 <section>
 <h2>Completions, early and late</h2>
 <p class="note">The same held-out prompts before and after training. The darker a token, the higher the entropy of
@@ -146,6 +151,28 @@ def _laws(laws: dict[str, EntropyRewardLaw]) -> str:
         for n, x in laws.items()
     )
     return f'<ul class="laws">{items}</ul>'
+
+
+def _entropy(run: Run) -> Course:
+    steps, values = (np.array(x, dtype=np.float64) for x in run.series("entropy"))
+    return Course(steps, values)
+
+
+def _accounts(groups: dict[str, list[Run]]) -> str:
+    """Where the entropy of each recipe's first run with an account went."""
+    parts = []
+    for name, runs in groups.items():
+        for run in runs:
+            file = run.folder / ACCOUNT
+            found = waterfall_of(list(accounts_of(file if file.exists() else None, Notes())), _entropy(run))
+            if found is not None:
+                parts.append(f"<h3>{escape(name)}, seed {escape(str(run.config.get('seed', '?')))}</h3>")
+                parts.append(embed(waterfall(found)))
+                break
+    note = "One step in several was looked at; `entrokit diagnose` on a run's folder shows the rest of its account."
+    return (
+        f'<section><h2>Where the entropy went</h2>{"".join(parts)}<p class="note">{note}</p></section>' if parts else ""
+    )
 
 
 def _completions(groups: dict[str, list[Run]]) -> str:

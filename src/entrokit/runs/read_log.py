@@ -48,14 +48,17 @@ def read_log(path: str | Path) -> TrainingLog:
     sources: list[str] = []
     streams: list[partial[Iterator[Completion]]] = []
 
-    def take(source: str, series: dict[str, Series]) -> None:
-        if series:
-            sources.append(source)
-            found.update({name: s for name, s in series.items() if name not in found})
+    def take(source: str, series: dict[str, Series], file: Path) -> None:
+        if not series:
+            return
+        sources.append(source)
+        if found.keys() & series.keys():
+            notes.add("several files hold the same metrics: those of the first were taken; name one file", file.name)
+        found.update({name: s for name, s in series.items() if name not in found})
 
     state = newest_state(where) if where.is_dir() else where if where.name == STATE else None
     if state is not None:
-        take("TRL run", state_series(state, notes))
+        take("TRL run", state_series(state, notes), state)
     tables = completion_tables(where) if where.is_dir() else []
     tables = tables or [f for f in files if f.suffix == ".parquet"]
     if tables:
@@ -68,18 +71,18 @@ def read_log(path: str | Path) -> TrainingLog:
     for file in files:
         if file.suffix in (".jsonl", ".ndjson") and file.name != ACCOUNT and not (file in dumps and len(dumps) > 1):
             series, holds_completions = _jsonl(file, notes)
-            take("JSONL of metrics", series)
+            take("JSONL of metrics", series, file)
             if holds_completions:
                 sources.append("JSONL of rollouts")
                 streams.append(partial(jsonl_completions, [file], notes))
         elif file.suffix in _TABLES or (not where.is_dir() and file.suffix not in (*_CONSOLES, ".parquet", ".json")):
             if not is_event_file(file):
-                take("table", read_table(file, notes))
+                take("table", read_table(file, notes), file)
         elif file.suffix in _CONSOLES:
-            take("verl console log", console_series(file, notes))
+            take("verl console log", console_series(file, notes), file)
     events = [f for f in (where.rglob("*") if where.is_dir() else [where]) if is_event_file(f)]
     if events and "entropy" not in found:
-        take("TensorBoard", event_series(where if where.is_dir() else where.parent, notes))
+        take("TensorBoard", event_series(where if where.is_dir() else where.parent, notes), events[0])
     if not sources:
         raise RunReadError(_unknown(where, notes))
     account = where / ACCOUNT

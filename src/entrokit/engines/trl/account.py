@@ -8,6 +8,7 @@ one forward and backward, one directional derivative and one forward more.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         trainer: the trainer that is listened to.
-        every: optimiser steps from one account to the next.
+        every: one optimiser step of this many is looked at, drawn by lot.
         rows: completions that are looked at, drawn anew for the states and for the tokens, so that sums over them are
             unbiased; None takes all, and the shares then add up to the prediction.
         end_of_thinking: text after which a completion's tokens count as its answer.
@@ -132,7 +133,10 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             next(next_moves(kwargs["optimizer"]), None)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._batches = [] if state.global_step % self._every == 0 else None
+        block, place = divmod(state.global_step, self._every)
+        # A step of each block by lot: every n-th would always be, say, the first one after a generation.
+        chosen = random.Random(f"{args.seed} {block}").randrange(self._every)
+        self._batches = [] if place == chosen else None
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._batches and sum(int(b.train.sum()) for b in self._batches):
@@ -240,6 +244,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         unclipped = parts["gradient"] / kept
         known: dict[str, Any] = {
             "step": step,
+            "every": self._every,
             "rows": rows,
             "sampled": sum(len(index) for _, index in chosen),
             "entropy": sum(float((b.entropy * b.train).sum()) for b in batches if b.entropy is not None) / count,

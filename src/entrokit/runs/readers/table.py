@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from ..names import canonical
 from ..reader import RunReadError
 from ..training_log import Notes, Series
 from .lines import LONGEST_LINE, number_of, text_lines
@@ -34,7 +35,7 @@ def read_table(file: Path, notes: Notes) -> dict[str, Series]:
             row = dict(zip(names, cells, strict=False))
             if len(cells) != len(names):
                 notes.add(f"a row has {len(cells)} cells under {len(names)} columns", f"{file.name}, row {i + 1}")
-            bad = [n for n, cell in row.items() if cell.strip() and number_of(cell) is None]
+            bad = [n for n, cell in row.items() if canonical(n) and cell.strip() and number_of(cell) is None]
             if bad:
                 notes.add(f"column {_shown(bad[0])} holds something that is no number", f"{file.name}, row {i + 1}")
             step = step_of_row(row)

@@ -27,7 +27,8 @@ class Planted:
     """A cause, how it is planted, and the verdict that is right.
 
     Attributes:
-        name: of the cause. verdict: as `diagnose` names it. changes: settings that plant it. task: what it does to the task.
+        name: of the cause. verdict: as `diagnose` names it.
+        changes: settings that plant it. task: what it does to the task.
     """
 
     name: str

@@ -134,6 +134,7 @@ def digest(completions: Iterable[Completion]) -> Digest:
     low = high = 0.0
     bounded, now = 0, None
     families: set[str] = set()
+    latest: dict[str | None, float] = {}
     for c in completions:
         if c.step != now:
             result.groups, result.flat_groups = _closed(result, prompts)
@@ -146,7 +147,8 @@ def digest(completions: Iterable[Completion]) -> Digest:
                 family = OTHER_FAMILIES
         key = (family, c.step)
         if key not in result.cells and len(result.cells) >= _MOST_STEPS:
-            key = next(reversed(result.cells))
+            key = (family, latest.get(family, c.step))
+        latest[family] = key[1]
         result.cells.setdefault(key, Cell()).add(c)
         result.rows += 1
         prompts.add(c)

@@ -1,6 +1,6 @@
 """Does `diagnose` find a cause that we planted? Trains what is missing, prints the confusion table as Markdown.
 
-    python benchmarks/planted_causes.py runs/planted --seeds 0-4 --healthy 0-19
+    python experiments/planted_causes.py runs/planted --seeds 0-4 --healthy 0-19
 
 The thresholds were frozen on seeds 100 to 103 before seeds 0 to 19 were looked at. About 30 s a run on one core.
 """

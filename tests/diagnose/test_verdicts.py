@@ -1,0 +1,182 @@
+"""Each rule on the plainest run that should set it off, and on its neighbours that should not."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrokit.diagnose import VERDICTS, Thresholds, diagnose
+from entrokit.diagnose.remedies import (
+    against_crash,
+    against_explosion,
+    against_loss,
+    against_mismatch,
+    against_plateau,
+    against_truncation,
+)
+from entrokit.rlvr import recipe
+from entrokit.runs import RunWriter
+from tests.runs.test_runs import columns
+
+STEPS = np.arange(100)
+
+
+def line(start, end, n=100):
+    return np.linspace(start, end, n)
+
+
+def falling(start, end, n=100, speed=6.0):
+    return end + (start - end) * np.exp(-speed * np.arange(n) / n)
+
+
+def table(folder, noise=0.005, **series):
+    rng = np.random.default_rng(0)
+    file = folder / "run.csv"
+    noisy = {k: v + noise * rng.normal(size=len(v)) if k not in ("truncated",) else v for k, v in series.items()}
+    rows = zip(range(len(next(iter(noisy.values())))), *noisy.values(), strict=True)
+    file.write_text("step," + ",".join(noisy) + "\n" + "".join(",".join(map(str, r)) + "\n" for r in rows))
+    return file
+
+
+CASES = {
+    "collapse": {"entropy": falling(0.9, 0.03), "reward": falling(0.2, 0.4)},
+    "collapse of the policy": {"entropy": line(0.5, 0.5), "reward": falling(0.4, 0.0, speed=12)},
+    "premature-convergence": {"entropy": falling(0.9, 0.35), "reward": falling(0.2, 0.4)},
+    "premature-convergence, no signal": {"entropy": line(0.6, 0.6), "reward": np.full(100, 0.5)},
+    "explosion": {"entropy": line(0.4, 3.0), "reward": line(0.4, 0.1)},
+    "mismatch": {"entropy": line(0.6, 0.4), "reward": line(0.2, 0.6), "rollout_entropy": line(0.6, 0.4) - 0.15},
+    "mismatch of log-probabilities": {
+        "entropy": line(0.6, 0.4),
+        "reward": line(0.2, 0.6),
+        "sampling/sampling_logp_difference/mean": line(0.2, 0.4),
+    },
+    "truncation": {"entropy": line(0.5, 0.9), "reward": line(0.3, 0.3), "truncated": line(0.1, 0.8)},
+    "local-failure": {
+        "entropy": line(0.6, 0.4),
+        "reward": line(0.3, 0.5),
+        "reward/maths": line(0.3, 0.9),
+        "reward/code": line(0.4, 0.05),
+    },
+    "local-failure of entropy": {
+        "entropy": line(0.6, 0.5),
+        "reward": line(0.3, 0.5),
+        "entropy/maths": line(0.6, 0.6),
+        "entropy/code": falling(0.6, 0.02),
+    },
+    "healthy": {"entropy": line(0.6, 0.4), "reward": line(0.2, 0.6)},
+    "healthy when solved": {"entropy": falling(0.6, 0.02), "reward": falling(0.2, 0.97)},
+    "healthy with more entropy": {"entropy": line(0.3, 0.6), "reward": line(0.2, 0.7)},
+    "insufficient-data": {"entropy": line(0.6, 0.4, 5), "reward": line(0.2, 0.6, 5)},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plainest_run_of_each_kind(name, tmp_path):
+    noise = 0.0 if "no signal" in name else 0.005
+    d = diagnose(table(tmp_path, noise, **CASES[name]))
+    verdict = next(v for v in VERDICTS if name.startswith(v))
+    assert d.verdict == verdict, d.findings
+    assert d.findings[0].evidence
+    if verdict not in ("healthy", "insufficient-data"):
+        assert 1 <= len(d.findings[0].remedies) <= 3
+    data = json.loads(d.to_json())
+    assert data["verdict"] == verdict
+    assert set(data) >= {"cause", "evidence", "remedies", "law", "missing", "thresholds"}
+
+
+def test_a_length_limit_that_entropy_ran_into_is_no_cause(tmp_path):
+    late = np.where(STEPS < 60, 0.0, 0.6)
+    d = diagnose(table(tmp_path, entropy=line(0.4, 3.0), reward=line(0.4, 0.0), truncated=late))
+    assert d.verdict == "explosion"
+
+
+def test_a_family_that_falls_with_all_others_is_not_local(tmp_path):
+    d = diagnose(
+        table(
+            tmp_path,
+            entropy=line(0.6, 0.5),
+            reward=line(0.5, 0.02),
+            **{"reward/a": line(0.5, 0.02), "reward/b": line(0.5, 0.02)},
+        )
+    )
+    assert d.verdict == "collapse"
+
+
+def test_thresholds_are_the_users(tmp_path):
+    file = table(tmp_path, **CASES["collapse"])
+    settings = tmp_path / "t.yaml"
+    settings.write_text("collapse_ratio: 0.01\nplateau_entropy: 0.01\n")
+    assert diagnose(file, Thresholds.load(settings)).verdict == "healthy"
+    for text, message in (
+        ("colapse_ratio: 1\n", "no threshold is called 'colapse_ratio'; there are min_points, collapse_ratio"),
+        ("[1]\n", "expected a mapping"),
+        ("solved: high\n", "Thresholds.solved: must be a number of at least 0, got 'high'"),
+    ):
+        settings.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            Thresholds.load(settings)
+
+
+def test_prompts_learned_by_heart_and_what_the_completions_tell(tmp_path):
+    w = RunWriter(tmp_path / "run", {"recipe": "dapo(clip_high=0.3)+steer", "learning_rate": 1e-4})
+    for i in range(30):
+        w.metrics(i, {"entropy": 0.6 - 0.01 * i, "reward": 0.2 + 0.02 * i})
+        w.rollouts(i, columns(8) | {"prompt": ["p", "q"] * 4, "reward": [float(j % 3 == 0) for j in range(8)]})
+    d = diagnose(tmp_path / "run")
+    assert d.verdict == "premature-convergence"
+    assert d.findings[0].cause == "the same prompts again and again"
+    assert "2 distinct prompts in 240 completions" in d.findings[0].evidence
+    assert any(d.facts.digest.free.values())
+
+
+def test_recipes_that_change_the_sampling_are_no_mismatch(tmp_path):
+    for recipe_string, verdict in (("grpo", "mismatch"), ("grpo+adaptive-temperature", "healthy")):
+        w = RunWriter(tmp_path / verdict, {"recipe": recipe_string})
+        for i in range(40):
+            w.metrics(
+                i, {"entropy": 0.6, "reward": 0.01 * i, "sampled/surprise": 0.4, "sampled/entropy": 0.6 + i % 2 / 99}
+            )
+        assert diagnose(tmp_path / verdict).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"recipe": "dapo(clip_high=0.5)+entropy-bonus(coef=0.3)", "learning_rate": 1e-3}]
+)
+def test_every_remedy_is_a_recipe_that_exists(config):
+    groups = (
+        against_loss(config, {"unlikely, advantage < 0": -1.0}),
+        against_loss(config, {"likely, advantage > 0": -1.0}),
+        against_crash(config),
+        against_explosion(config),
+        against_truncation(config),
+        against_mismatch(config),
+        against_plateau(config),
+    )
+    for group in groups:
+        assert 2 <= len(group) <= 3
+        assert len(set(map(str, group))) == len(group)
+        for remedy in group:
+            if remedy.recipe:
+                recipe(remedy.recipe)
+
+
+finite = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), finite, st.floats(0, 1)), min_size=0, max_size=60), st.floats(0, 3))
+def test_any_table_gets_one_of_the_verdicts_and_valid_json(tmp_path_factory, rows, scale):
+    file = tmp_path_factory.mktemp("any") / "t.csv"
+    body = "".join(f"{i},{h},{r * scale},{t}\n" for i, (h, r, t) in enumerate(rows))
+    file.write_text("step,entropy,reward,truncated\n0,0.5,0.1,0.0\n" + body)
+    d = diagnose(file)
+    assert d.verdict in VERDICTS
+    json.loads(d.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+
+
+@given(st.floats(0.01, 100))
+def test_the_unit_of_reward_does_not_matter(tmp_path_factory, unit):
+    """Where rewards are no shares of 1, only their course counts."""
+    file = table(tmp_path_factory.mktemp("unit"), 0.0, entropy=line(0.4, 3.0), reward=unit * line(0.4, 0.1))
+    assert diagnose(file).verdict == "explosion"

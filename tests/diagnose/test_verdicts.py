@@ -123,7 +123,15 @@ def test_prompts_learned_by_heart_and_what_the_completions_tell(tmp_path):
     w = RunWriter(tmp_path / "run", {"recipe": "dapo(clip_high=0.3)+steer", "learning_rate": 1e-4})
     for i in range(30):
         w.metrics(i, {"entropy": 0.6 - 0.01 * i, "reward": 0.2 + 0.02 * i})
-        w.rollouts(i, columns(8) | {"prompt": ["p", "q"] * 4, "reward": [float(j % 3 == 0) for j in range(8)]})
+        w.rollouts(
+            i,
+            columns(8)
+            | {
+                "prompt": ["p", "q"] * 4,
+                "entropy": [[0.1, 0.25, 0.25]] * 8,
+                "reward": [float(j % 3 == 0) for j in range(8)],
+            },
+        )
     d = diagnose(tmp_path / "run")
     assert d.verdict == "premature-convergence"
     assert d.findings[0].cause == "the same prompts again and again"

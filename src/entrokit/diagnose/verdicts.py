@@ -115,10 +115,8 @@ def truncation(facts: Facts, t: Thresholds) -> Finding | None:
     if cut is None or cut.end < t.truncated:
         return None
     began = cut.first_step_beyond(t.truncated, above=True)
-    if facts.entropy is not None and began is not None:
-        rose = facts.entropy.first_step_beyond(facts.entropy.start * (1 + t.explosion_ratio) / 2, above=True)
-        if rose is not None and rose < began:
-            return None  # entropy rose first: long completions are its consequence
+    if began is not None and (_rose_before(began, facts, t) or _crashed_before(began, facts, t)):
+        return None  # long completions are the consequence, not the cause
     evidence = [f"{cut.end:.0%} of the completions are cut at the length limit late in the run ({cut.start:.0%} early)"]
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats meanwhile")
@@ -145,18 +143,15 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
 
 
 def local_failure(facts: Facts, t: Thresholds) -> Finding | None:
-    if len(facts.families) < 2:
-        return None
-    whole = facts.reward
-    if whole is not None and whole.end < min(whole.start, 0.7 * whole.best) - _noise(whole):
-        return None  # the mean does not look fine
     failed = [(f, said) for f in facts.families if (said := _failure(f, facts, t)) is not None]
-    if not failed or len(failed) == len(facts.families):
-        return None
-    family, said = failed[0]
+    names = {f.name for f, _ in failed}
+    others = [f for f in facts.families if f.name not in names]
+    if not failed or not others or 2 * sum(map(_holds, others)) < len(facts.families):
+        return None  # they fell together
+    family, _ = failed[0]
     evidence = [said for _, said in failed]
-    if whole is not None:
-        evidence.append(f"the mean over all prompts hides it: {whole.start:.3f} to {whole.end:.3f}")
+    if facts.reward is not None:
+        evidence.append(f"the mean over all prompts went from {facts.reward.start:.3f} to {facts.reward.end:.3f}")
     return Finding(
         "local-failure",
         f"{family.name!r} went wrong alone",
@@ -201,11 +196,10 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
     r = facts.reward
     if r is None or len(r) < t.min_points:
         return None
-    best = float(max(r.best, r.values[: r.window].max()))
-    if best <= 0 or r.end > t.crash_share * best or best < _noise(r):
+    best, lost = _lost_reward(r, t)
+    if lost is None:
         return None
-    lost = next((float(s) for s, v in zip(r.steps, r.values, strict=True) if v <= t.crash_share * best), r.steps[-1])
-    evidence = [f"reward fell from {best:.3f} to {r.end:.3f}, first at step {lost:g}, and did not come back"]
+    evidence = [f"reward fell from {best:.3f} to {r.end:.3f}, at step {lost:g}, and did not come back"]
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
     rate = facts.log.config.get("learning_rate")
@@ -329,6 +323,26 @@ def _noise(course: Course) -> float:
     return float(np.diff(course.values).std() / 2**0.5 / course.window**0.5)
 
 
+def _lost_reward(r: Course, t: Thresholds) -> tuple[float, float | None]:
+    """The best reward, single early points included, and the step at which it was lost for good; None if it was not."""
+    best = float(max(r.best, r.values[: r.window].max()))
+    if best <= 0 or r.end > t.crash_share * best or best < _noise(r):
+        return best, None
+    above = np.flatnonzero(r.values > 0.5 * best)
+    return best, float(r.steps[min(int(above[-1]) + 1, len(r) - 1)])
+
+
+def _rose_before(step: float, facts: Facts, t: Thresholds) -> bool:
+    h = facts.entropy
+    rose = None if h is None else h.first_step_beyond(h.start * (1 + t.explosion_ratio) / 2, above=True)
+    return rose is not None and rose < step
+
+
+def _crashed_before(step: float, facts: Facts, t: Thresholds) -> bool:
+    lost = None if facts.reward is None else _lost_reward(facts.reward, t)[1]
+    return lost is not None and lost <= step
+
+
 def _changes_sampling(facts: Facts) -> bool:
     """Whether the recipe itself samples from something else than the policy."""
     try:
@@ -356,6 +370,17 @@ def _failure(family: Family, facts: Facts, t: Thresholds) -> str | None:
         if h.ratio >= t.explosion_ratio and h.end - h.start >= t.explosion_rise and whole.ratio < t.explosion_ratio:
             return f"entropy of {family.name!r} rose {h.ratio:.1f} times, that of all {whole.ratio:.1f} times"
     return None
+
+
+def _holds(family: Family) -> bool:
+    """Whether a family's last third has most of the reward of the better of its first two."""
+    r = family.reward
+    if r is None or len(r) < _FEWEST_POINTS:
+        return True
+    third = len(r) // 3
+    return float(r.values[2 * third :].mean()) >= 0.7 * max(
+        float(r.values[:third].mean()), float(r.values[third : 2 * third].mean())
+    )
 
 
 _FEWEST_POINTS = 6

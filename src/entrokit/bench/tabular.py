@@ -7,16 +7,18 @@ completion is one token. Equal seeds give equal problems and equal first samples
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entrokit.diagnose import Course
+from entrokit.diagnose import Course, free_logit_change
 from entrokit.distributions import entropy, token_statistics
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, recipe
+
+_LAW = ("entropy", "collision", "weighted_surprise")
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,17 @@ class TabularSettings:
             raise ValueError(f"TabularSettings.right={self.right}: must be below actions={self.actions}")
 
 
-def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | None = None) -> Course:
+def train_tabular(
+    spec: str | Recipe,
+    seed: int,
+    settings: TabularSettings | None = None,
+    on_update: Callable[[float, float], None] | None = None,
+) -> Course:
     """Trains one recipe on the problem of a seed, in about a second.
+
+    Args:
+        on_update: called after each gradient step with the change of the mean entropy that the free-logit law of
+            arXiv 2602.03392 predicts for it, and with the change that came (nats).
 
     Returns:
         Exact mean entropy and accuracy over states, before every step and at the end: ``[steps + 1]`` each.
@@ -61,13 +72,20 @@ def train_tabular(spec: str | Recipe, seed: int, settings: TabularSettings | Non
     is_right = torch.zeros(s.states, s.actions, dtype=torch.bool).scatter_(1, right, True)
     course = [_measure(logits, is_right)]
     for step in range(s.steps):
-        _step(chosen, logits, is_right, s, Context(step=step, total_steps=s.steps, generator=generator))
+        _step(chosen, logits, is_right, s, Context(step=step, total_steps=s.steps, generator=generator), on_update)
         course.append(_measure(logits, is_right))
     entropies, accuracies = np.array(course).T
     return Course(np.arange(s.steps + 1, dtype=np.float64), entropies, accuracies)
 
 
-def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, context: Context) -> None:
+def _step(
+    chosen: Recipe,
+    logits: Tensor,
+    is_right: Tensor,
+    s: TabularSettings,
+    context: Context,
+    on_update: Callable[[float, float], None] | None,
+) -> None:
     with torch.no_grad():
         actions = torch.multinomial(logits.softmax(-1), s.samples, replacement=True, generator=context.generator)
         reward = is_right.gather(1, actions).float()
@@ -76,7 +94,7 @@ def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, 
             return
         state = active.repeat_interleave(s.samples)
         tokens = actions[active].reshape(-1, 1)
-        behaviour = _statistics(logits, state, tokens, chosen)
+        behaviour = _statistics(logits, state, tokens, chosen.needs)
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
     won = reward[active].reshape(-1)
     rollouts = Rollouts(
@@ -91,11 +109,12 @@ def _step(chosen: Recipe, logits: Tensor, is_right: Tensor, s: TabularSettings, 
     improve(
         chosen,
         logits,
-        lambda: _statistics(logits, state, tokens, chosen),
+        lambda: _statistics(logits, state, tokens, chosen.needs if on_update is None else chosen.needs.union(_LAW)),
         rollouts,
         s.updates,
         s.learning_rate,
         context,
+        on_update,
     )
 
 
@@ -107,30 +126,49 @@ def improve(
     updates: int,
     learning_rate: float,
     context: Context,
+    on_update: Callable[[float, float], None] | None = None,
 ) -> None:
     """Moves free ``logits`` in place by full-batch gradient descent on a recipe's loss over ``rollouts``.
 
     Args:
         logits: a leaf that requires gradients. statistics: gives the current policy's, of the rollouts' tokens.
         updates: gradient steps on this batch.
+        on_update: as for `train_tabular`; needs the statistics of the law.
     """
     advantages = chosen.advantages(rollouts, context)
     prepared = chosen.prepare(rollouts, advantages, context)
     for _ in range(updates):
         # The batch is one optimiser step's rows, every time.
         ready = chosen.prepare_step(rollouts, advantages, prepared, context)
-        result = chosen.loss(statistics(), rollouts, advantages, ready)
-        (gradient,) = torch.autograd.grad(result.loss, logits)
+        current = statistics()
+        result = chosen.loss(current, rollouts, advantages, ready)
+        (gradient,) = torch.autograd.grad(result.loss, logits, retain_graph=on_update is not None)
+        predicted, before = 0.0, 0.0
+        if on_update is not None:
+            predicted, before = learning_rate * _law(current, result.loss) / len(logits), _mean_entropy(logits)
         with torch.no_grad():
             logits -= learning_rate * gradient
+        if on_update is not None:
+            on_update(predicted, _mean_entropy(logits) - before)
         chosen.observe({name: float(value) for name, value in result.metrics.items()}, context)
 
 
-def _statistics(logits: Tensor, state: Tensor, tokens: Tensor, chosen: Recipe) -> PolicyStats:
-    return PolicyStats.of(token_statistics(logits[state][:, None], tokens, need=chosen.needs))
+def _law(current: PolicyStats, loss: Tensor) -> float:
+    """The free-logit law's change of the states' summed entropies, per unit of learning rate."""
+    (coefficient,) = torch.autograd.grad(loss, current.logp)
+    statistics = (current.require(name, "the law").detach() for name in ("logp", *_LAW))
+    return float(free_logit_change(coefficient, *statistics).sum())
+
+
+def _mean_entropy(logits: Tensor) -> float:
+    return float(entropy(logits.detach(), from_logits=True).mean())
+
+
+def _statistics(logits: Tensor, state: Tensor, tokens: Tensor, need: Collection[str]) -> PolicyStats:
+    return PolicyStats.of(token_statistics(logits[state][:, None], tokens, need=need))
 
 
 def _measure(logits: Tensor, is_right: Tensor) -> tuple[float, float]:
     with torch.no_grad():
         accuracy = (logits.softmax(-1) * is_right).sum(-1).mean()
-        return float(entropy(logits, from_logits=True).mean()), float(accuracy)
+        return _mean_entropy(logits), float(accuracy)

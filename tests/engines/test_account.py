@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from entrokit.diagnose import QUADRANTS, Part, StepAccount
+from entrokit.diagnose import QUADRANTS, Part, StepAccount, diagnose
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
 from entrokit.runs.layout import ACCOUNT
 
@@ -162,3 +162,19 @@ def test_a_line_reads_back(checkpoint):
     assert repr(StepAccount.from_dict(json.loads(a.to_json()))) == repr(a)
     with pytest.raises(ValueError, match="not a line of an entropy account: KeyError: 'every'"):
         StepAccount.from_dict({"step": 1})
+
+
+def test_what_trl_writes_can_be_diagnosed(checkpoint, config, task):
+    """TRL's own trainer, its state, its table of completions, and our account beside them."""
+    trainer = make(GRPOTrainer, checkpoint, config, task, torch.float32, max_steps=12, log_completions=True)
+    trainer.add_callback(EntropyAccountCallback(trainer, every=4, rows=4))
+    trainer.train()
+    trainer.save_state()
+    d = diagnose(trainer.args.output_dir)
+    assert d.facts.log.source == "TRL run and completions in parquet"
+    assert len(d.facts.entropy) == 12
+    assert len(d.facts.reward) == 12
+    assert d.facts.truncated is not None
+    assert d.facts.digest.rows > 0
+    assert d.waterfall.accounts == 3
+    assert d.waterfall.start + sum(b.change for b in d.waterfall.bars) == pytest.approx(d.waterfall.end)

@@ -1,6 +1,7 @@
 """A bench whose courses are written by hand, so that verdicts can be checked without training."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class FakeRun:
     """A run whose every metric is the same number throughout."""
 
     value: float
+    folder: Path = Path("nowhere")
 
     def series(self, name):
         return [0, 1], [self.value, self.value]

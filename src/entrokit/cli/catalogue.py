@@ -63,6 +63,9 @@ def reproduce(
         if name == "pocket":
             show.warm_pocket(console)
         for entry in entries:
+            if name not in entry.benches:
+                console.print(Text(f"{entry.slug}: claims nothing that the {name} bench could show", style="dim"))
+                continue
             watched = show.CompareProgress(console, TrainSettings.steps) if name == "pocket" else nullcontext()
             with watched as progress:
                 update = progress.update if progress else None
@@ -73,6 +76,8 @@ def reproduce(
             # After every paper: what has been found outlives an error of the next.
             page = write_page(evidences, out)
             (Path(out) / "verdicts.md").write_text(verdict_table(evidences), encoding="utf-8")
+    if not evidences:
+        raise typer.Exit(1)
     failed = sum(not f.passed for e in evidences for f in e.findings)
     console.print(f"{failed} of {sum(len(e.findings) for e in evidences)} claims failed. Page: {page}")
     if failed:

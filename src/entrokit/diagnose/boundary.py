@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,13 @@ NO_ANSWER = "(no answer)"
 
 @dataclass(frozen=True)
 class Moment:
-    """One evaluation: pass@k with intervals, and two entropies (nats, means over prompts)."""
+    """One evaluation.
+
+    Attributes:
+        pass_at: pass@k with intervals. token_entropy, answer_entropy: nats, means over prompts.
+        tied: share of the solved prompts with several distinct right answers. A 0/1 reward ties them, and where optimal
+            answers tie, a small change of the reward can decide between them (arXiv 2507.20150); NaN if none is solved.
+    """
 
     step: float
     prompts: int
@@ -28,6 +35,7 @@ class Moment:
     pass_at: dict[int, Interval]
     token_entropy: float | None
     answer_entropy: float
+    tied: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,14 @@ def _moment(step: float, groups: Sequence[Sequence[Completion]], attempts: int) 
         {k: pass_at_k_interval(counts, attempts, k) for k in ks},
         float(np.mean(entropies)) if entropies else None,
         float(np.mean([answer_entropy(a) for a in answers])),
+        _tied(groups, answers),
     )
+
+
+def _tied(groups: Sequence[Sequence[Completion]], answers: Sequence[Sequence[str]]) -> float:
+    right = [{a for c, a in zip(g, own, strict=True) if _right(c)} for g, own in zip(groups, answers, strict=True)]
+    solved = [r for r in right if r]
+    return sum(len(r) > 1 for r in solved) / len(solved) if solved else math.nan
 
 
 def _right(c: Completion) -> bool:

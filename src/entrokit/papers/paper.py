@@ -99,6 +99,7 @@ class Paper:
         slug: its name here. arxiv: its id. year: of the first version. family: the shelf, e.g. `rlvr: tokens`.
         claim: in one sentence. names: public names that implement it, dotted. recipes: strings to try it with.
         reproduce: ``(seed, budget) -> Evidence``: runs its claims in miniature with seeds from ``seed`` on.
+        benches: on which it claims something that can be run.
     """
 
     slug: str
@@ -110,6 +111,7 @@ class Paper:
     names: tuple[str, ...]
     recipes: tuple[str, ...]
     reproduce: Callable[[int, Budget], Evidence]
+    benches: tuple[str, ...] = tuple(BENCHES)
 
     @property
     def url(self) -> str:

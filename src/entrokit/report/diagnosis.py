@@ -102,18 +102,21 @@ def _boundary(b: Boundary | None) -> str:
     heads = "".join(f"<th>pass@{k}</th>" for k in b.first.pass_at)
     rows = "".join(
         f"<tr><td>step {m.step:g}</td>{''.join(f'<td>{m.pass_at[k]:.2f}</td>' for k in b.first.pass_at)}"
-        f"<td>{'–' if m.token_entropy is None else f'{m.token_entropy:.2f}'}</td><td>{m.answer_entropy:.2f}</td></tr>"
+        f"<td>{'–' if m.token_entropy is None else f'{m.token_entropy:.2f}'}</td><td>{m.answer_entropy:.2f}</td>"
+        f"<td>{m.tied:.0%}</td></tr>"
         for m in (b.first, b.last)
     )
     s = b.support
     return f"""<section>
 <h2>The boundary</h2>
-<div class="scroll"><table><thead><tr><th></th>{heads}<th>token entropy (nats)</th><th>answer entropy (nats)</th></tr>
+<div class="scroll"><table><thead><tr><th></th>{heads}<th>token entropy (nats)</th>
+<th>answer entropy (nats)</th><th>several right</th></tr>
 </thead><tbody>{rows}</tbody></table></div>
 <p class="note">{b.first.prompts} held-out prompts, {b.first.attempts} attempts each; 95 % bootstrap intervals over
 prompts. Of the prompts solved at least once, {s.preserved} were kept, {s.shrunk} lost and {s.expanded} found;
 {s.outside} were never solved. Net change of the support {b.net_change:+.2f}. A right answer that was never seen has,
-with 95 % confidence, a probability below {b.unseen_below:.2f}. Small counts change by chance too.</p>
+with 95 % confidence, a probability below {b.unseen_below:.2f}. Small counts change by chance too. Where several answers
+are right, a 0/1 reward ties them, and a small change of the reward can decide between them.</p>
 </section>"""
 
 

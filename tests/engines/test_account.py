@@ -11,6 +11,7 @@ from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from entrokit.diagnose import QUADRANTS, Part, StepAccount, diagnose
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
+from entrokit.engines.trl.account import turns_of
 from entrokit.runs.layout import ACCOUNT
 
 from .conftest import length_reward
@@ -178,3 +179,23 @@ def test_what_trl_writes_can_be_diagnosed(checkpoint, config, task):
     assert d.facts.digest.rows > 0
     assert d.waterfall.accounts == 3
     assert d.waterfall.start + sum(b.change for b in d.waterfall.bars) == pytest.approx(d.waterfall.end)
+
+
+def test_turns_are_stretches_of_trained_tokens():
+    train = torch.tensor([[1, 1, 0, 0, 1, 1, 0, 1], [0, 1, 1, 0, 0, 0, 0, 0]]).bool()
+    turns = turns_of(train)
+    assert turns[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
+    assert turns[1, 1:3].tolist() == [0, 0]
+
+
+def test_the_law_is_fitted_as_the_run_goes(checkpoint, config, task):
+    trainer = make(GRPOTrainer, checkpoint, config, task)
+    callback = EntropyAccountCallback(trainer)
+    for i in range(60):
+        h = 1.2 - i / 60
+        callback.on_log(None, None, None, {"entropy": str(h), "reward": 0.6 - 0.25 * math.exp(h) + 0.001 * (i % 3)})
+        callback.on_log(None, None, None, {"eval_entropy": 1.0})
+    ceilings = trainer._metrics["train"]["law/ceiling"]
+    assert ceilings[-1] == pytest.approx(0.351, abs=2e-3)
+    assert 10 < len(ceilings) < 41
+    assert trainer._metrics["train"]["law/ceiling_low"][-1] <= ceilings[-1]

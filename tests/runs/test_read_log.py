@@ -196,6 +196,20 @@ def test_a_truncated_top_k_is_a_bound(tmp_path):
     assert c.entropy_bounds.shape == (1, 2)
 
 
+def test_vllm_s_own_objects():
+    places = [
+        {"7": {"logprob": -0.1, "rank": 1, "decoded_token": "a"}, "9": {"logprob": -3.0, "rank": 2}},
+        {"1": {"logprob": -0.3, "rank": 1}, "2": {"logprob": -2.0, "rank": 2}, "5": {"logprob": -6.0, "rank": 40}},
+    ]
+    output = {"text": "ab", "token_ids": [7, 5], "logprobs": places, "finish_reason": "stop"}
+    (c,) = completions_of({"prompt": "p", "step": 3, "outputs": [output]})
+    np.testing.assert_allclose(c.sampler_logp, [-0.1, -6.0])
+    assert (c.prompt, c.text, c.truncated) == ("p", "ab", False)
+    # The least likely token of the first place may be the k-th or the sampled one: either way the bound holds.
+    np.testing.assert_allclose(c.entropy_bounds[0], entropy_bounds([-0.1, -3.0]))
+    np.testing.assert_allclose(c.entropy_bounds[1], entropy_bounds([-0.3, -2.0], beside=-6.0))
+
+
 @given(st.lists(st.floats(-8, 8), min_size=2, max_size=40), st.integers(1, 40))
 def test_bounds_hold_the_entropy(logits, k):
     z = np.array(logits)

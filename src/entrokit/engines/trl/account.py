@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from entrokit.diagnose import StepAccount, TokenShare, correlation, free_logit_change, split
+from entrokit.diagnose import StepAccount, TokenShare, correlation, free_logit_change, law_of_run, split
 from entrokit.diagnose.next_step import next_moves, supports
 from entrokit.rlvr import PolicyStats
 from entrokit.rlvr.interventions.pear import marker_start
@@ -31,6 +31,7 @@ from .forward import PolicyForward, policy_forward
 from .trainer import EntropyGRPOTrainer
 
 _STATISTICS = frozenset({"logp", "entropy"})
+_LAW_FROM = 20  # points of entropy and reward
 
 
 @dataclass
@@ -87,6 +88,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
         trainer.add_callback(EntropyAccountCallback(trainer))
 
+    Once the law of entropy and reward can be trusted, the ceiling that it predicts is logged too, as ``law/…``.
     Every account is a line of ``entropy_account.jsonl`` in the trainer's output folder, which `entrokit diagnose`
     reads, and its main numbers go to the trainer's log as ``account/…``.
 
@@ -126,6 +128,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         self._batches: list[_Batch] | None = None
         self._norm = math.nan
         self._open: _Open | None = None
+        self._course: list[tuple[float, float]] = []
         self._listen()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -157,6 +160,23 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             self._trainer._metrics["train"][f"account/{name}"].append(getattr(account, name))
         for key, part in account.splits["quadrant"].items():
             self._trainer._metrics["train"][f"account/{key}"].append(part.share)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **kwargs: Any) -> None:
+        """Fits the law of entropy and reward to the run so far; its ceiling goes to the next log."""
+        try:
+            self._course.append((float(logs["entropy"]), float(logs["reward"])))
+        except (KeyError, TypeError, ValueError):
+            return
+        # Ever rarer as the run grows, so that fits cost the same all along.
+        if len(self._course) >= _LAW_FROM and len(self._course) % max(1, len(self._course) // _LAW_FROM) == 0:
+            try:
+                found = law_of_run(*zip(*self._course, strict=True))
+            except ValueError:  # entropy has not moved
+                return
+            if found.trusted:
+                low, high = found.ceiling
+                for name, value in (("ceiling", found.law.ceiling), ("ceiling_low", low), ("ceiling_high", high)):
+                    self._trainer._metrics["train"][f"law/{name}"].append(value)
 
     def _listen(self) -> None:
         """Wraps the trainer's loss and the function that gives it log-probabilities."""
@@ -277,7 +297,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         sampled = sum(len(index) for _, index in states)
         for batch, index in states:
             stats = self._forward.stats(
-                self._model, batch.ids[index], batch.attention[index], batch.length, frozenset({"logp", "entropy"})
+                self._model, batch.ids[index], batch.attention[index], batch.length, _STATISTICS
             )
             total = total + torch.where(batch.train[index], stats.require("entropy", "account"), 0.0).sum()
         return total * (rows / sampled / count)
@@ -312,8 +332,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         self, batch: _Batch, index: Tensor, share: Tensor, free: Tensor, stats: PolicyStats
     ) -> Iterator[TokenShare]:
         train, tokens = batch.train[index], batch.tokens[index]
-        starts = train & ~torch.nn.functional.pad(train, (1, 0))[:, :-1]
-        turn = (starts.cumsum(1) - 1).tolist()
+        turn = turns_of(train).tolist()
         begin, has = (torch.zeros(len(index)),) * 2
         if self._marker:
             begin, has = marker_start(tokens, train, self._marker)
@@ -341,6 +360,16 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                     prompt=prompt,
                     token=texts[int(tokens[i, t])],
                 )
+
+
+def turns_of(train: Tensor) -> Tensor:
+    """How many stretches of trained tokens lie before each trained token, ``[B, T]`` int64; -1 before the first.
+
+    Tokens of tools and environments are not trained on, so a stretch is one turn of the policy.
+    """
+    starts = train & ~torch.nn.functional.pad(train, (1, 0))[:, :-1]
+    turns: Tensor = starts.cumsum(1) - 1
+    return turns
 
 
 def _batch(inputs: Mapping[str, Any]) -> _Batch:

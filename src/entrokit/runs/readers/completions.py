@@ -1,9 +1,11 @@
-"""A row of a rollout file, of whatever engine, as a `Completion`.
+"""A row of a rollout file, of whatever engine, as a `Completion`. The keys by which each is known:
 
-entrokit   step, prompt, completion, reward, family, truncated, advantage, logp [T], entropy [T]
-TRL        step, prompt, completion, one column a reward function, advantage           (parquet)
-verl       input, output, gts, score, step, uid                                        (JSONL)
-servers    a chat completion (OpenAI, vLLM) with ``logprobs`` of the top k, beside any of step, prompt and reward
+- entrokit: step, prompt, completion, reward, family, truncated, advantage, logp ``[T]``, entropy ``[T]``;
+- TRL (parquet): step, prompt, completion, one column a reward function, advantage;
+- verl (JSONL): input, output, gts, score, step, uid;
+- servers: a completion or chat completion (OpenAI, vLLM) with ``logprobs`` of the top k, beside any of step, prompt and
+  reward;
+- vLLM: a ``RequestOutput`` with ``outputs``, whose ``logprobs`` are one mapping of token ids a position.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def completions_of(row: Mapping[str, Any], step: float | None = None) -> Iterato
     own = number_of(row.get("step", row.get("global_step")))
     at = own if own is not None else step if step is not None else 0.0
     answer = row.get("response") if isinstance(row.get("response"), dict) else row
-    choices = answer.get("choices") if isinstance(answer, dict) else None
+    choices = answer.get("choices", answer.get("outputs")) if isinstance(answer, dict) else None
     if isinstance(choices, Sequence) and not isinstance(choices, str):
         for choice in choices:
             if isinstance(choice, dict):
@@ -63,7 +65,7 @@ def completions_of(row: Mapping[str, Any], step: float | None = None) -> Iterato
 def _choice(choice: Mapping[str, Any], row: Mapping[str, Any], step: float) -> Completion:
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else choice.get("text")
-    top, sampled, logp = _top_logprobs(choice.get("logprobs"))
+    top, sampled, logp = _top_logprobs(choice.get("logprobs"), choice.get("token_ids"))
     size = number_of(row.get("vocab_size"))
     return Completion(
         step=step,
@@ -77,11 +79,21 @@ def _choice(choice: Mapping[str, Any], row: Mapping[str, Any], step: float) -> C
     )
 
 
-def _top_logprobs(logprobs: Any) -> tuple[list[list[float]], list[float | None], list[float]]:
+def _top_logprobs(logprobs: Any, token_ids: Any) -> tuple[list[list[float]], list[float | None], list[float]]:
     """Of each position: the k log-probabilities, the sampled token's if it is beside them, and the sampled token's."""
     top: list[list[float]] = []
     beside: list[float | None] = []
     sampled: list[float] = []
+    if isinstance(logprobs, list) and isinstance(token_ids, list):  # vLLM's own objects
+        for place, taken in zip(logprobs, token_ids, strict=False):
+            own = float(place[str(taken)]["logprob"])
+            others = [float(t["logprob"]) for token, t in place.items() if token != str(taken)]
+            sampled.append(own)
+            # vLLM adds the sampled token to the k most likely: it stands beside them if all others are likelier.
+            outside = bool(others) and own < min(others)
+            top.append(others if outside else [*others, own])
+            beside.append(own if outside else None)
+        return top, beside, sampled
     if not isinstance(logprobs, dict):
         return top, beside, sampled
     content = logprobs.get("content")

@@ -11,7 +11,7 @@ from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from entrokit.diagnose import QUADRANTS, Part, StepAccount, diagnose
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
-from entrokit.engines.trl.account import turns_of
+from entrokit.engines.trl.listening import turns_of
 from entrokit.runs.layout import ACCOUNT
 
 from .conftest import length_reward

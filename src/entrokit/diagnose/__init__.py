@@ -7,6 +7,7 @@ from .account import QUADRANTS, Part, StepAccount, TokenShare, correlation, free
 from .boundary import Boundary, boundary_of
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
 from .diagnosis import Diagnosis, accounts_of, diagnose
+from .finding import VERDICTS, Finding
 from .first_order import entropy_change
 from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
 from .matched import Course, at_level, training_course
@@ -23,7 +24,7 @@ from .support import (
     token_entropy,
 )
 from .thresholds import Thresholds
-from .verdicts import RULES, VERDICTS, Finding
+from .verdicts import RULES
 from .waterfall import Bar, Waterfall, waterfall_of
 
 __all__ = [

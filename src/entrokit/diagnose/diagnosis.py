@@ -17,9 +17,10 @@ from .account import StepAccount
 from .boundary import Boundary, boundary_of
 from .digest import digest
 from .facts import Facts, facts_of
+from .finding import Finding
 from .law import LawOfRun, law_of_run
 from .thresholds import Thresholds
-from .verdicts import Finding, findings_of
+from .verdicts import findings_of
 from .waterfall import Waterfall, waterfall_of
 
 

@@ -12,6 +12,7 @@ from entrokit.runs import Series, TrainingLog
 
 from .account import QUADRANTS, StepAccount
 from .digest import Digest
+from .thresholds import Thresholds
 
 _TENTH, _FEWEST = 10, 3
 
@@ -150,3 +151,19 @@ def _families(log: TrainingLog, digest: Digest) -> list[Family]:
             reward = Course(steps, values) if len(steps) else None
         found.append(Family(name, reward, entropy or _from(digest, name, "entropy"), rows))
     return found
+
+
+def lost_reward(r: Course, t: Thresholds) -> tuple[float, float | None]:
+    """The best reward, single early points included, and the step at which it was lost for good; None if it was not."""
+    best = float(max(r.best, r.values[: r.window].max()))
+    if best <= 0 or r.end > t.crash_share * best or best < noise(r):
+        return best, None
+    above = np.flatnonzero(r.values > 0.5 * best)
+    return best, float(r.steps[min(int(above[-1]) + 1, len(r) - 1)])
+
+
+def noise(course: Course) -> float:
+    """Standard error of a tenth's mean, from point to point."""
+    if len(course) < 3:
+        return 0.0
+    return float(np.diff(course.values).std() / 2**0.5 / course.window**0.5)

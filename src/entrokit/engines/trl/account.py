@@ -7,12 +7,10 @@ one forward and backward, one directional derivative and one forward more.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,49 +26,10 @@ from entrokit.runs.layout import ACCOUNT
 
 from .directional import token_derivatives
 from .forward import PolicyForward, policy_forward
-from .trainer import EntropyGRPOTrainer
+from .listening import Captured, LossListener, draw, turns_of
 
 _STATISTICS = frozenset({"logp", "entropy"})
 _LAW_FROM = 20  # points of entropy and reward
-
-
-@dataclass
-class _Batch:
-    """A micro-batch of the step, and the derivatives of the loss in its tokens' statistics, all ``[B, T]``."""
-
-    ids: Tensor
-    attention: Tensor
-    prompt: Tensor
-    tokens: Tensor
-    train: Tensor
-    advantages: Tensor
-    logp: Tensor | None = None
-    entropy: Tensor | None = None
-    coefficients: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        return self.tokens.shape[1]
-
-    @property
-    def active(self) -> Tensor:
-        """``[B, T]`` bool: the loss takes a gradient from them."""
-        found = torch.zeros_like(self.train)
-        for coefficient in self.coefficients.values():
-            found |= coefficient != 0
-        return found
-
-    def _keep(self, name: str, derivative: Tensor) -> None:
-        self.coefficients[name] = derivative.detach()
-
-    def watch(self, name: str, value: Tensor) -> None:
-        """Keeps a statistic, and its derivative once it is known; the last one counts."""
-        if name == "logp":
-            self.logp = value.detach()
-        elif name == "entropy":
-            self.entropy = value.detach()
-        if value.requires_grad:
-            value.register_hook(partial(self._keep, name))  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -79,7 +38,7 @@ class _Open:
 
     known: dict[str, Any]
     before: float
-    states: list[tuple[_Batch, Tensor]]
+    states: list[tuple[Captured, Tensor]]
     trained: int
 
 
@@ -125,11 +84,9 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         self._forward: PolicyForward = getattr(trainer, "_forward", None) or policy_forward(
             trainer.model, temperature=trainer.temperature, autocast=trainer.accelerator.autocast
         )
-        self._batches: list[_Batch] | None = None
-        self._norm = math.nan
+        self._listener = LossListener(trainer)
         self._open: _Open | None = None
         self._course: list[tuple[float, float]] = []
-        self._listen()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not supports(kwargs["optimizer"]):
@@ -139,17 +96,22 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         block, place = divmod(state.global_step, self._every)
         # A step of each block by lot: every n-th would always be, say, the first one after a generation.
         chosen = random.Random(f"{args.seed} {block}").randrange(self._every)
-        self._batches = [] if place == chosen else None
+        if place == chosen:
+            self._listener.begin()
+        else:
+            self._listener.end()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._batches and sum(int(b.train.sum()) for b in self._batches):
+        batches = self._listener.batches
+        if batches and sum(int(b.train.sum()) for b in batches):
             with self._aside():
                 self._open = self._open_account(state.global_step, kwargs["optimizer"])
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._open is None:
             return
-        opened, self._open, self._batches = self._open, None, None
+        opened, self._open = self._open, None
+        self._listener.end()
         with self._aside(), torch.no_grad():
             after = self._entropy(opened.states, opened.known["rows"], opened.trained)
         account = StepAccount(**opened.known, measured=after.item() - opened.before)
@@ -178,54 +140,6 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                 for name, value in (("ceiling", found.law.ceiling), ("ceiling_low", low), ("ceiling_high", high)):
                     self._trainer._metrics["train"][f"law/{name}"].append(value)
 
-    def _listen(self) -> None:
-        """Wraps the trainer's loss and the function that gives it log-probabilities."""
-        trainer, compute_loss = self._trainer, self._trainer._compute_loss
-
-        def listening(model: Any, inputs: Mapping[str, Any]) -> Any:
-            if self._batches is None or not trainer.model.training:
-                return compute_loss(model, inputs)
-            batch = _batch(inputs)
-            self._batches.append(batch)
-            with self._watching(batch):
-                return compute_loss(model, inputs)
-
-        trainer._compute_loss = listening
-        clip = trainer._clip_grad_norm
-
-        def clipping(model: Any) -> Any:
-            norm = clip(model)
-            self._norm = float(norm)
-            return norm
-
-        trainer._clip_grad_norm = clipping
-
-    @contextmanager
-    def _watching(self, batch: _Batch) -> Iterator[None]:
-        """While a loss is computed: shows its statistics to the batch, and to whoever else is watching."""
-        trainer = self._trainer
-        own = "on_statistics" if isinstance(trainer, EntropyGRPOTrainer) else "_get_per_token_logps_and_entropies"
-        before = getattr(trainer, own)
-
-        def on_statistics(stats: PolicyStats) -> None:
-            if before is not None:
-                before(stats)
-            for name, value in stats.columns().items():
-                batch.watch(name, value)
-
-        def log_probabilities(*args: Any, **kwargs: Any) -> Any:
-            logp, entropy, rest = before(*args, **kwargs)
-            for name, value in (("logp", logp), ("entropy", entropy)):
-                if value is not None:
-                    batch.watch(name, value)
-            return logp, entropy, rest
-
-        setattr(trainer, own, on_statistics if own == "on_statistics" else log_probabilities)
-        try:
-            yield
-        finally:
-            setattr(trainer, own, before)
-
     @contextmanager
     def _aside(self) -> Iterator[None]:
         """In evaluation mode: no dropout, so no random numbers are drawn, and no checkpointing."""
@@ -237,15 +151,15 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             model.train()
 
     def _open_account(self, step: int, optimizer: Any) -> _Open:
-        batches = self._batches
+        batches = self._listener.batches
         assert batches is not None
         count = sum(int(b.train.sum()) for b in batches)
         rows = sum(len(b.tokens) for b in batches)
-        draw = torch.Generator().manual_seed(step)
-        states = _draw(batches, [torch.ones(len(b.tokens), dtype=torch.bool) for b in batches], self._rows, draw)
+        generator = torch.Generator().manual_seed(step)
+        states = draw(batches, [torch.ones(len(b.tokens), dtype=torch.bool) for b in batches], self._rows, generator)
         # Rows without a gradient have no shares: leaving them out of the draw costs no bias and saves spread.
         active = [b.active.any(1).cpu() for b in batches]
-        chosen, moving = _draw(batches, active, self._rows, draw), sum(int(a.sum()) for a in active)
+        chosen, moving = draw(batches, active, self._rows, generator), sum(int(a.sum()) for a in active)
         named = {n: p for n, p in self._model.named_parameters() if p.requires_grad and p.grad is not None}
         entropy = self._entropy(states, rows, count)
         slopes = torch.autograd.grad(entropy, list(named.values()), allow_unused=True)
@@ -258,7 +172,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                 continue
             parts = {key: parts[key] + float(value) for key, value in move.along(slope).items()}
             direction[name] = move.preconditioner * slope
-        kept = self._kept_by_clipping()
+        kept = self._listener.kept_by_clipping
         tokens, free = self._shares(direction, chosen)
         scale = moving / max(1, sum(len(index) for _, index in chosen))
         unclipped = parts["gradient"] / kept
@@ -284,14 +198,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
     def _model(self) -> Any:
         return self._trainer.accelerator.unwrap_model(self._trainer.model)
 
-    def _kept_by_clipping(self) -> float:
-        """The factor that clipping the gradient's norm has multiplied it by."""
-        limit = self._trainer.args.max_grad_norm
-        if not limit or not math.isfinite(self._norm):
-            return 1.0
-        return min(1.0, float(limit) / (self._norm + 1e-6))
-
-    def _entropy(self, states: Sequence[tuple[_Batch, Tensor]], rows: int, count: int) -> Tensor:
+    def _entropy(self, states: Sequence[tuple[Captured, Tensor]], rows: int, count: int) -> Tensor:
         """Mean entropy over the step's trained tokens, estimated without bias from the sampled rows."""
         total = torch.zeros((), device=self._trainer.accelerator.device)
         sampled = sum(len(index) for _, index in states)
@@ -303,7 +210,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         return total * (rows / sampled / count)
 
     def _shares(
-        self, direction: Mapping[str, Tensor], chosen: Sequence[tuple[_Batch, Tensor]]
+        self, direction: Mapping[str, Tensor], chosen: Sequence[tuple[Captured, Tensor]]
     ) -> tuple[list[TokenShare], list[float]]:
         shares: list[TokenShare] = []
         for batch, index in chosen:
@@ -329,7 +236,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         return shares, [t.free for t in shares]
 
     def _named(
-        self, batch: _Batch, index: Tensor, share: Tensor, free: Tensor, stats: PolicyStats
+        self, batch: Captured, index: Tensor, share: Tensor, free: Tensor, stats: PolicyStats
     ) -> Iterator[TokenShare]:
         train, tokens = batch.train[index], batch.tokens[index]
         turn = turns_of(train).tolist()
@@ -360,49 +267,3 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                     prompt=prompt,
                     token=texts[int(tokens[i, t])],
                 )
-
-
-def turns_of(train: Tensor) -> Tensor:
-    """How many stretches of trained tokens lie before each trained token, ``[B, T]`` int64; -1 before the first.
-
-    Tokens of tools and environments are not trained on, so a stretch is one turn of the policy.
-    """
-    starts = train & ~torch.nn.functional.pad(train, (1, 0))[:, :-1]
-    turns: Tensor = starts.cumsum(1) - 1
-    return turns
-
-
-def _batch(inputs: Mapping[str, Any]) -> _Batch:
-    prompt, completion = inputs["prompt_ids"], inputs["completion_ids"]
-    attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-    train = inputs["completion_mask"].bool()
-    if inputs.get("tool_mask") is not None:
-        train = train & inputs["tool_mask"].bool()
-    advantages = inputs["advantages"]
-    advantages = advantages[:, None].expand(train.shape) if advantages.dim() == 1 else advantages
-    return _Batch(
-        ids=torch.cat([prompt, completion], 1),
-        attention=attention,
-        prompt=prompt.masked_fill(inputs["prompt_mask"] == 0, -1),
-        tokens=completion,
-        train=train,
-        advantages=advantages.detach(),
-    )
-
-
-def _draw(
-    batches: Sequence[_Batch], among: Sequence[Tensor], rows: int | None, generator: torch.Generator
-) -> list[tuple[_Batch, Tensor]]:
-    """Rows of the step, uniformly and without replacement, by the micro-batch in which they lie.
-
-    Args:
-        among: for each micro-batch ``[B]`` bool, the rows that may be drawn.
-    """
-    places = torch.cat([torch.stack([torch.full_like(i := a.nonzero()[:, 0], n), i], 1) for n, a in enumerate(among)])
-    chosen = places[torch.randperm(len(places), generator=generator)[:rows].sort().values]
-    drawn = []
-    for n, batch in enumerate(batches):
-        own = chosen[chosen[:, 0] == n, 1]
-        if len(own):
-            drawn.append((batch, own.to(batch.tokens.device)))
-    return drawn

@@ -1,0 +1,111 @@
+"""Rules that recognise what entropy and reward have done: risen for nothing, fallen apart, spent, stalled."""
+
+from __future__ import annotations
+
+from . import remedies
+from .facts import Facts, lost_reward, noise
+from .finding import Finding
+from .thresholds import Thresholds
+
+
+def explosion(facts: Facts, t: Thresholds) -> Finding | None:
+    h, r = facts.entropy, facts.reward
+    if h is None or h.ratio < t.explosion_ratio or h.end - h.start < t.explosion_rise:
+        return None
+    gained = r is not None and r.end > r.start + noise(r) and r.end >= 0.9 * r.best
+    if gained and h.ratio < 2 * t.explosion_ratio:
+        return None
+    evidence = [f"entropy rose from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.1f} times)"]
+    if r is not None:
+        evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}, its best was {r.best:.3f}")
+    if "entropy-bonus" in str(facts.log.config.get("recipe", "")):
+        evidence.append(f"the recipe pays for entropy: {facts.log.config['recipe']}")
+    return Finding(
+        "explosion", "entropy pays more than the reward", tuple(evidence), remedies.against_explosion(facts.log.config)
+    )
+
+
+def crash(facts: Facts, t: Thresholds) -> Finding | None:
+    r = facts.reward
+    if r is None or len(r) < t.min_points:
+        return None
+    best, lost = lost_reward(r, t)
+    if lost is None:
+        return None
+    evidence = [f"reward fell from {best:.3f} to {r.end:.3f}, at step {lost:g}, and did not come back"]
+    if facts.entropy is not None:
+        evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
+    rate = facts.log.config.get("learning_rate")
+    if rate is not None:
+        evidence.append(f"the learning rate was {rate:g}")
+    if facts.accounts:
+        worst = max(facts.accounts, key=lambda a: abs(a.measured))
+        evidence.append(
+            f"the step after {worst.step} alone changed entropy by {worst.measured:+.3f} nats where the first order "
+            f"says {worst.predicted:+.3f}"
+        )
+    return Finding(
+        "collapse", "the policy fell apart: steps too large", tuple(evidence), remedies.against_crash(facts.log.config)
+    )
+
+
+def collapse(facts: Facts, t: Thresholds) -> Finding | None:
+    h = facts.entropy
+    if h is None or h.ratio > t.collapse_ratio or _solved(facts, t):
+        return None
+    half = h.first_step_beyond((h.start + h.end) / 2, above=False)
+    evidence = [f"entropy fell from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)"]
+    if half is not None:
+        evidence.append(f"half of that was lost by step {half:g} of {h.steps[-1]:g}")
+    if facts.reward is not None:
+        evidence.append(f"reward went from {facts.reward.start:.3f} to {facts.reward.end:.3f}")
+    return Finding(
+        "collapse",
+        "entropy was spent",
+        (*evidence, *_where_it_went(facts)),
+        remedies.against_loss(facts.log.config, facts.quadrants),
+    )
+
+
+def plateau(facts: Facts, t: Thresholds) -> Finding | None:
+    h, r = facts.entropy, facts.reward
+    if h is None or r is None or len(r) < 2 * t.min_points or h.ratio > t.plateau_entropy or _solved(facts, t):
+        return None
+    middle, last = r.part(0.4, 0.6), r.part(0.8, 1.0)
+    gain, total = float(last.mean() - middle.mean()), float(last.mean() - r.start)
+    error = (float(middle.var(ddof=1)) / len(middle) + float(last.var(ddof=1)) / len(last)) ** 0.5
+    if gain + 1.64 * error > t.plateau_gain * max(total, 0.0) and gain + 1.64 * error > 0.02 * max(abs(r.best), 1e-12):
+        return None
+    evidence = [
+        f"reward has not risen since the middle of the run ({middle.mean():.3f} to {last.mean():.3f}; "
+        f"{r.start:.3f} at the start)",
+        f"entropy fell from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)",
+    ]
+    return Finding(
+        "premature-convergence",
+        "entropy was spent before the reward was found",
+        (*evidence, *_where_it_went(facts)),
+        remedies.against_plateau(facts.log.config),
+    )
+
+
+def _where_it_went(facts: Facts) -> list[str]:
+    losses = {q: -v for q, v in facts.quadrants.items() if v < 0}
+    if not losses:
+        return []
+    total = sum(losses.values())
+    worst = max(losses, key=lambda q: losses[q])
+    by = f"{len(facts.accounts)} accounts of steps" if facts.accounts else "the free-logit estimate on the completions"
+    return [f"{losses[worst] / total:.0%} of the tokens' loss of entropy came from {_words(worst)} (by {by})"]
+
+
+def _words(name: str) -> str:
+    kind, _, sign = name.partition(", advantage ")
+    return f"{kind} tokens with {'positive' if sign == '> 0' else 'negative'} advantage"
+
+
+def _solved(facts: Facts, t: Thresholds) -> bool:
+    for course in (facts.accuracy, facts.reward):
+        if course is not None and course.values.min() >= 0.0 and course.values.max() <= 1.0 + 1e-9:
+            return course.end >= t.solved
+    return False

@@ -11,7 +11,7 @@ DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
-	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --out $(DEMO_OUT)
+	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --account-every 10 --out $(DEMO_OUT)
 
 test: $(VENV)/dev.stamp  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)

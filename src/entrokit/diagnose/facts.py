@@ -85,9 +85,8 @@ class Facts:
     """What is known of a run; None where it was not written.
 
     Attributes:
-        quadrants: sums of the accounts' token shares by quadrant (nats, of the accounted steps), or of the proxy.
-        from_account: whether they come from accounts. seconds_half: share of the run in which half of what entropy it
-            lost was lost.
+        quadrants: sums of the accounts' token shares by quadrant (nats, of the accounted steps); without accounts those
+            of the digest's estimate.
     """
 
     log: TrainingLog
@@ -101,21 +100,9 @@ class Facts:
     accounts: tuple[StepAccount, ...]
     quadrants: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def from_account(self) -> bool:
-        return bool(self.accounts)
-
-    @property
-    def no_reward(self) -> bool:
-        return self.reward is None
-
 
 def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) -> Facts:
     """Gathers the facts; series come from the log, and from the completions where the log has none."""
-    quadrants = {q: 0.0 for q in QUADRANTS}
-    for account in accounts:
-        for key, part in account.splits.get("quadrant", {}).items():
-            quadrants[key] = quadrants.get(key, 0.0) + part.share
     flat = _course(log.get("zero_variance"))
     return Facts(
         log,
@@ -127,8 +114,17 @@ def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) 
         flat,
         tuple(_families(log, digest)),
         tuple(accounts),
-        quadrants if accounts else dict(digest.free),
+        sum_of_quadrants(accounts) if accounts else dict(digest.free),
     )
+
+
+def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
+    """The token shares of accounts, summed by quadrant (nats)."""
+    sums = dict.fromkeys(QUADRANTS, 0.0)
+    for account in accounts:
+        for key, part in account.splits.get("quadrant", {}).items():
+            sums[key] = sums.get(key, 0.0) + part.share
+    return sums
 
 
 def _course(series: Series | None) -> Course | None:

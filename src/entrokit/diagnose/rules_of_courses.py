@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import remedies
-from .facts import Facts, lost_reward, noise
+from .facts import Facts, lost_reward, noise, sum_of_quadrants
 from .finding import Finding
 from .thresholds import Thresholds
 
@@ -36,7 +36,7 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
     rate = facts.log.config.get("learning_rate")
-    if rate is not None:
+    if isinstance(rate, (int, float)):
         evidence.append(f"the learning rate was {rate:g}")
     if facts.accounts:
         worst = max(facts.accounts, key=lambda a: abs(a.measured))
@@ -62,7 +62,7 @@ def collapse(facts: Facts, t: Thresholds) -> Finding | None:
     return Finding(
         "collapse",
         "entropy was spent",
-        (*evidence, *_where_it_went(facts)),
+        (*evidence, *_where_it_went(facts, half)),
         remedies.against_loss(facts.log.config, facts.quadrants),
     )
 
@@ -89,14 +89,19 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
     )
 
 
-def _where_it_went(facts: Facts) -> list[str]:
-    losses = {q: -v for q, v in facts.quadrants.items() if v < 0}
+def _where_it_went(facts: Facts, until: float | None = None) -> list[str]:
+    """Which tokens the loss of entropy came from, up to a step where there are accounts before it."""
+    early = [a for a in facts.accounts if until is not None and a.step <= until]
+    quadrants = sum_of_quadrants(early) if early else facts.quadrants
+    losses = {q: -v for q, v in quadrants.items() if v < 0}
     if not losses:
         return []
-    total = sum(losses.values())
-    worst = max(losses, key=lambda q: losses[q])
-    by = f"{len(facts.accounts)} accounts of steps" if facts.accounts else "the free-logit estimate on the completions"
-    return [f"{losses[worst] / total:.0%} of the tokens' loss of entropy came from {_words(worst)} (by {by})"]
+    total, worst = sum(losses.values()), max(losses, key=lambda q: losses[q])
+    when = f" in the first {until:g} steps" if early else ""
+    by = "the free-logit estimate on the completions"
+    if facts.accounts:
+        by = f"the accounts of {len(early or facts.accounts)} steps"
+    return [f"{losses[worst] / total:.0%} of the tokens' loss of entropy{when} came from {_words(worst)} (by {by})"]
 
 
 def _words(name: str) -> str:

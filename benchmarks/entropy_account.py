@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
-from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
+from trainer_overhead import Turns
+from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
 
 from entrokit.engines.pocket import character_tokenizer, pocket_policy
@@ -29,23 +29,6 @@ from entrokit.rlvr.tasks import countdown
 STEPS = 20
 # Name: rounds, completions of an optimiser step, tokens of a completion, optimiser steps of a generation batch.
 CASES = {"pocket": (25, 64, 16, 4), "larger": (5, 16, 32, 4)}
-
-
-class Turns(TrainerCallback):  # type: ignore[misc]
-    """Stops after every turn and keeps how long it took."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._begin = 0.0
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % STEPS == 0:
-            self._begin = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % STEPS == 0:
-            self.seconds.append(time.perf_counter() - self._begin)
-            control.should_training_stop = True
 
 
 def larger() -> tuple[Any, Any]:
@@ -72,7 +55,7 @@ def build(case: str, account: bool) -> tuple[Any, Turns]:
     rounds, rows, length, updates = CASES[case]
     task = countdown(train_size=4096)
     model, tokenizer = pocket_policy() if case == "pocket" else larger()
-    turns = Turns()
+    turns = Turns(STEPS)
     args = GRPOConfig(
         output_dir=f"runs/bench/account-{case}",
         per_device_train_batch_size=rows,

@@ -56,18 +56,19 @@ RECIPES = [
 
 
 class Turns(TrainerCallback):  # type: ignore[misc]
-    """Times every generation batch of one trainer."""
+    """Lets a trainer train ``steps`` optimiser steps at a time, and keeps how long each turn took."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = UPDATES) -> None:
+        self._steps = steps
         self.seconds: list[float] = []
         self._begin = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % UPDATES == 0:
+        if state.global_step % self._steps == 0:
             self._begin = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % UPDATES == 0:
+        if state.global_step % self._steps == 0:
             self.seconds.append(time.perf_counter() - self._begin)
             control.should_training_stop = True
 

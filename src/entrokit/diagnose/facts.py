@@ -18,7 +18,7 @@ _TENTH, _FEWEST = 10, 3
 
 
 @dataclass(frozen=True)
-class Course:
+class Trend:
     """A series at its start and end (means of the first and last tenth, 3 points at least), and its best stretch."""
 
     steps: np.ndarray
@@ -75,8 +75,8 @@ class Family:
     """
 
     name: str
-    reward: Course | None
-    entropy: Course | None
+    reward: Trend | None
+    entropy: Trend | None
     rows: np.ndarray | None
 
 
@@ -91,11 +91,11 @@ class Facts:
 
     log: TrainingLog
     digest: Digest
-    entropy: Course | None
-    reward: Course | None
-    accuracy: Course | None
-    truncated: Course | None
-    flat_groups: Course | None
+    entropy: Trend | None
+    reward: Trend | None
+    accuracy: Trend | None
+    truncated: Trend | None
+    flat_groups: Trend | None
     families: tuple[Family, ...]
     accounts: tuple[StepAccount, ...]
     quadrants: dict[str, float] = field(default_factory=dict)
@@ -103,14 +103,14 @@ class Facts:
 
 def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) -> Facts:
     """Gathers the facts; series come from the log, and from the completions where the log has none."""
-    flat = _course(log.get("zero_variance"))
+    flat = _trend(log.get("zero_variance"))
     return Facts(
         log,
         digest,
-        _course(log.get("entropy")) or _from(digest, None, "entropy"),
-        _course(log.get("reward")) or _from(digest, None, "reward"),
-        _course(log.get("accuracy")),
-        _course(log.get("truncated")) or _from(digest, None, "truncated"),
+        _trend(log.get("entropy")) or _from(digest, None, "entropy"),
+        _trend(log.get("reward")) or _from(digest, None, "reward"),
+        _trend(log.get("accuracy")),
+        _trend(log.get("truncated")) or _from(digest, None, "truncated"),
         flat,
         tuple(_families(log, digest)),
         tuple(accounts),
@@ -127,29 +127,29 @@ def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
     return sums
 
 
-def _course(series: Series | None) -> Course | None:
-    return None if series is None else Course(series.steps, series.values)
+def _trend(series: Series | None) -> Trend | None:
+    return None if series is None else Trend(series.steps, series.values)
 
 
-def _from(digest: Digest, family: str | None, what: str) -> Course | None:
+def _from(digest: Digest, family: str | None, what: str) -> Trend | None:
     steps, values, _ = digest.course(family, what)
-    return Course(steps, values) if len(steps) else None
+    return Trend(steps, values) if len(steps) else None
 
 
 def _families(log: TrainingLog, digest: Digest) -> list[Family]:
     logged = {n.partition("/")[2] for n in log.series if n.startswith(("reward/", "entropy/"))}
     found = []
     for name in sorted(logged | set(digest.families)):
-        reward, entropy = (_course(log.get(f"{what}/{name}")) for what in ("reward", "entropy"))
+        reward, entropy = (_trend(log.get(f"{what}/{name}")) for what in ("reward", "entropy"))
         rows = None
         if reward is None:
             steps, values, rows = digest.course(name, "reward")
-            reward = Course(steps, values) if len(steps) else None
+            reward = Trend(steps, values) if len(steps) else None
         found.append(Family(name, reward, entropy or _from(digest, name, "entropy"), rows))
     return found
 
 
-def lost_reward(r: Course, t: Thresholds) -> tuple[float, float | None]:
+def lost_reward(r: Trend, t: Thresholds) -> tuple[float, float | None]:
     """The best reward, single early points included, and the step at which it was lost for good; None if it was not."""
     best = float(max(r.best, r.values[: r.window].max()))
     if best <= 0 or r.end > t.crash_share * best or best < noise(r):
@@ -158,7 +158,7 @@ def lost_reward(r: Course, t: Thresholds) -> tuple[float, float | None]:
     return best, float(r.steps[min(int(above[-1]) + 1, len(r) - 1)])
 
 
-def noise(course: Course) -> float:
+def noise(course: Trend) -> float:
     """Standard error of a tenth's mean, from point to point."""
     if len(course) < 3:
         return 0.0

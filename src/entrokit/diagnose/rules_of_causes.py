@@ -7,7 +7,7 @@ import numpy as np
 from entrokit.rlvr import recipe
 
 from . import remedies
-from .facts import Course, Facts, Family, lost_reward
+from .facts import Facts, Family, Trend, lost_reward
 from .finding import Finding
 from .thresholds import Thresholds
 
@@ -46,10 +46,10 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
         ("sampler_prob_gap", t.mismatch_prob, "probabilities of rollout engine and trainer differ by {:.3f}"),
     ):
         series = facts.log.get(name)
-        if series is not None and (late := Course(series.steps, series.values).end) > limit:
+        if series is not None and (late := Trend(series.steps, series.values).end) > limit:
             evidence.append(what.format(late) + f" late in the run (limit {limit:g})")
     series = facts.log.get("sampler_correlation")
-    if series is not None and (late := Course(series.steps, series.values).end) < t.mismatch_correlation:
+    if series is not None and (late := Trend(series.steps, series.values).end) < t.mismatch_correlation:
         evidence.append(f"probabilities of rollout engine and trainer correlate by {late:.3f} only")
     m = facts.digest.mismatch
     if m.logp_tokens and m.logp_gap / m.logp_tokens > t.mismatch_logp:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .account import QUADRANTS, StepAccount, correlation
-from .facts import Course
+from .facts import Trend
 
 MEMORY, DECAY, CLIPPING = "momentum", "weight decay", "gradient clipping"
 OTHER_TERMS = "beyond the first order"
@@ -50,7 +50,7 @@ class Waterfall:
     splits: dict[str, dict[str, float]]
 
 
-def waterfall_of(accounts: Sequence[StepAccount], entropy: Course | None) -> Waterfall | None:
+def waterfall_of(accounts: Sequence[StepAccount], entropy: Trend | None) -> Waterfall | None:
     """Puts accounts together; None without any, or without a course of entropy."""
     if not accounts or entropy is None or not len(entropy):
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entrokit.diagnose import Boundary, Diagnosis, Finding
-from entrokit.diagnose.facts import Course
+from entrokit.diagnose.facts import Trend
 
 from . import account
 from .curves import COLOURS, styled
@@ -120,7 +120,7 @@ are right, a 0/1 reward ties them, and a small change of the reward can decide b
 </section>"""
 
 
-def _course(course: Course | None, title: str, unit: str, colour: int) -> go.Figure | None:
+def _course(course: Trend | None, title: str, unit: str, colour: int) -> go.Figure | None:
     import plotly.graph_objects as go
 
     if course is None or len(course) < 2:
@@ -185,5 +185,5 @@ def _law(d: Diagnosis) -> go.Figure | None:
     return styled(drawn, f"Reward against entropy ({said})", "entropy (nats per token)", "reward")
 
 
-def _moves(course: Course | None) -> bool:
+def _moves(course: Trend | None) -> bool:
     return course is not None and len(course) > 1 and float(course.values.max()) > 0.01

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from entrokit.diagnose import EntropyRewardLaw, accounts_of, waterfall_of
-from entrokit.diagnose.facts import Course
+from entrokit.diagnose.facts import Trend
 from entrokit.runs import Notes, Run
 from entrokit.runs.layout import ACCOUNT, REPORT
 
@@ -153,9 +153,9 @@ def _laws(laws: dict[str, EntropyRewardLaw]) -> str:
     return f'<ul class="laws">{items}</ul>'
 
 
-def _entropy(run: Run) -> Course:
+def _entropy(run: Run) -> Trend:
     steps, values = (np.array(x, dtype=np.float64) for x in run.series("entropy"))
-    return Course(steps, values)
+    return Trend(steps, values)
 
 
 def _accounts(groups: dict[str, list[Run]]) -> str:

@@ -13,6 +13,7 @@ from trl import GRPOConfig
 from entrokit.decoding import EntropyTemperature
 from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
 from entrokit.engines.trl.forward import policy_forward
+from entrokit.engines.trl.logged import family_rewards
 from entrokit.engines.trl.options import markdown, resolve
 from entrokit.rlvr import Intervention, recipe, stages_of
 
@@ -397,3 +398,23 @@ def test_a_sampler_that_cannot_be_reached_is_refused(config, option):
     setattr(args, option, True)
     with pytest.raises(ValueError, match="adaptive-temperature acts on the logits while sampling"):
         resolve(args, "grpo+adaptive-temperature")
+
+
+def test_surprise_entropy_and_families_are_logged(checkpoint, config, task):
+    t = trainer(checkpoint, config, task, options={"max_steps": 8, "top_p": 1.0, "per_device_train_batch_size": 16})
+    t.train()
+    rows = [row for row in t.state.log_history if "sampled/surprise" in row]
+    gaps = [float(row["sampled/surprise"]) - float(row["sampled/entropy"]) for row in rows]
+    error = torch.tensor(gaps).std() / len(gaps) ** 0.5
+    assert abs(sum(gaps) / len(gaps)) < 5 * error
+    families = {name for row in rows for name in row if name.startswith("reward/target")}
+    assert families == {f"reward/{f}" for f in task.train["family"]}
+    cold = trainer(checkpoint, config, task, options={"max_steps": 2, "top_p": 0.5})
+    cold.train()
+    row = next(row for row in cold.state.log_history if "sampled/surprise" in row)
+    assert float(row["sampled/surprise"]) < 0.9 * float(row["sampled/entropy"])
+
+
+def test_means_of_families_leave_out_what_could_not_be_scored():
+    found = family_rewards(["b", "a", "b", "a"], [1.0, math.nan, 0.0, 0.5])
+    assert found == {"reward/a": 0.5, "reward/b": 0.5}

@@ -15,7 +15,7 @@ from entrokit.diagnose import Diagnosis, Finding, Thresholds, Waterfall
 
 console = Console()
 
-_BAR = 24
+_BAR = 20
 
 
 def diagnose(
@@ -96,5 +96,5 @@ def _waterfall(w: Waterfall) -> list[Text | Padding]:
     for bar in w.bars:
         length = round(abs(bar.change) / largest * _BAR)
         style = "red" if bar.change < 0 else "green"
-        lines.append(Text.assemble(f"  {bar.name:<38}{bar.change:+8.3f} ", ("█" * length, style)))
+        lines.append(Text.assemble(f"  {bar.name:<38}{bar.change:+7.3f} ± {bar.error:.3f} ", ("█" * length, style)))
     return lines

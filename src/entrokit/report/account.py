@@ -19,7 +19,7 @@ _MOST_TEXTS = 14
 
 
 def waterfall(w: Waterfall) -> go.Figure:
-    """Entropy at the start, contributions, entropy at the end."""
+    """Entropy at the start, contributions with their standard errors over the accounted steps, entropy at the end."""
     import plotly.graph_objects as go
 
     names = ["at the start", *(b.name for b in w.bars), "at the end"]
@@ -28,7 +28,7 @@ def waterfall(w: Waterfall) -> go.Figure:
             x=[_wrapped(n) for n in names],
             y=[w.start, *(b.change for b in w.bars), w.end],
             measure=["absolute", *["relative"] * len(w.bars), "total"],
-            text=[f"{w.start:.2f}", *(f"{b.change:+.3f}" for b in w.bars), f"{w.end:.2f}"],
+            text=[f"{w.start:.2f}", *(f"{b.change:+.3f}<br>±{b.error:.3f}" for b in w.bars), f"{w.end:.2f}"],
             textposition="outside",
             cliponaxis=False,
             decreasing={"marker": {"color": _LOSS}},
@@ -41,8 +41,8 @@ def waterfall(w: Waterfall) -> go.Figure:
     # Bars that go up and come down again need room above them.
     tops = w.start + np.cumsum([0.0, *(b.change for b in w.bars)])
     low, high = min(0.0, float(tops.min())), max(float(tops.max()), w.end)
-    drawn.update_layout(height=400, margin={"b": 120}, xaxis={"tickangle": 0, "tickfont": {"size": 11}})
-    drawn.update_yaxes(range=[low - 0.06 * (high - low) * (low < 0), high + 0.14 * (high - low)])
+    drawn.update_layout(height=380, margin={"b": 92}, xaxis={"tickangle": 0, "tickfont": {"size": 11}})
+    drawn.update_yaxes(range=[low - 0.14 * (high - low) * (low < 0), high + 0.2 * (high - low)])
     return drawn
 
 

@@ -3,11 +3,12 @@ import re
 
 import pytest
 
+from entrokit.diagnose import Part, StepAccount
 from entrokit.report import Spread, summarise, write_page
 from entrokit.report.completions import completion
 from entrokit.report.page import render
 from entrokit.runs import Run, RunWriter
-from entrokit.runs.layout import ROLLOUT_COLUMNS
+from entrokit.runs.layout import ACCOUNT, ROLLOUT_COLUMNS
 
 pytest.importorskip("plotly", reason="reports need the extra 'report'")
 
@@ -145,3 +146,20 @@ def test_an_interrupted_run_makes_a_page(tmp_path):
     w.metrics(0, {"eval_entropy": 0.5, "eval_pass@1": 0.1, "eval_pass@4": 0.2})
     w.metrics(4, {"entropy": 0.5, "reward": 0.1, "pass@1": 0.1, "pass@4": 0.2})
     assert "0.50 → 0.50" in render([Run.load(tmp_path)])
+
+
+def test_the_report_shows_the_account_of_each_recipe_that_kept_one(tmp_path):
+    runs = [fake_run(tmp_path / name, name) for name in ("grpo", "dapo")]
+    assert "seed 0</h3>" not in render(runs)
+    part = {"likely, advantage > 0": Part(-0.001, 9.0)}
+    lines = [
+        StepAccount(
+            4 * i, 10, 64, 12, 0.5, -1e-3, -1e-3, -1e-3, 0.0, 0.0, 0.0, -1e-3, 0.1, 0.5, {"quadrant": part}
+        ).to_json()
+        for i in range(5)
+    ]
+    (tmp_path / "dapo" / ACCOUNT).write_text("\n".join(lines) + "\n{half", encoding="utf-8")
+    page = render(runs)
+    assert "<h3>dapo, seed 0</h3>" in page
+    assert "<h3>grpo, seed 0</h3>" not in page
+    assert "-0.050" in page  # five accounts of -0.001, each standing for ten steps

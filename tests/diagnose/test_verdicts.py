@@ -104,6 +104,21 @@ def test_a_family_that_falls_with_all_others_is_not_local(tmp_path):
     assert d.verdict == "collapse"
 
 
+def test_rollouts_alone_are_judged_by_their_rewards(tmp_path):
+    """verl's dumps hold neither entropy nor log-probabilities."""
+    for step in range(1, 25):
+        family = lambda i: "code" if i % 2 else "maths"  # noqa: E731
+        right = lambda i, step=step: float(i % 4 == 0 or (i % 4 == 1 and step < 10))  # noqa: E731
+        rows = [
+            {"input": f"{step} {i // 4}", "output": "x", "score": right(i), "step": step, "data_source": family(i)}
+            for i in range(64)
+        ]
+        (tmp_path / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    d = diagnose(tmp_path)
+    assert [f.verdict for f in d.findings] == ["local-failure", "insufficient-data"]
+    assert d.findings[0].cause == "'code' went wrong alone"
+
+
 def test_thresholds_are_the_users(tmp_path):
     file = table(tmp_path, **CASES["collapse"])
     settings = tmp_path / "t.yaml"

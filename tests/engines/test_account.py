@@ -148,7 +148,13 @@ def test_it_says_what_it_cannot_do(checkpoint, config, task):
     trainer.args.use_liger_kernel = True
     with pytest.raises(ValueError, match="Liger loss hides"):
         EntropyAccountCallback(trainer)
-    trainer.args.use_liger_kernel, trainer.accelerator.state._shared_state["num_processes"] = False, 2
+    trainer.args.use_liger_kernel, trainer.args.fp16 = False, True
+    with pytest.raises(ValueError, match="fp16 scales the loss"):
+        EntropyAccountCallback(trainer)
+    trainer.args.fp16, trainer.is_fsdp_enabled = False, True
+    with pytest.raises(ValueError, match="hold parameters in pieces"):
+        EntropyAccountCallback(trainer)
+    trainer.is_fsdp_enabled, trainer.accelerator.state._shared_state["num_processes"] = False, 2
     try:
         with pytest.raises(ValueError, match="accounts for one process, this run has 2"):
             EntropyAccountCallback(trainer)

@@ -31,7 +31,7 @@ def insufficient(facts: Facts, t: Thresholds) -> Finding | None:
     )
 
 
-def healthy(facts: Facts, t: Thresholds) -> Finding | None:
+def healthy(facts: Facts, t: Thresholds) -> Finding:
     h, r = facts.entropy, facts.reward
     evidence = [f"entropy went from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)"] if h else []
     if r is not None:
@@ -42,7 +42,6 @@ def healthy(facts: Facts, t: Thresholds) -> Finding | None:
 
 
 RULES: tuple[Rule, ...] = (
-    insufficient,
     mismatch,
     truncation,
     explosion,
@@ -52,18 +51,18 @@ RULES: tuple[Rule, ...] = (
     few_prompts,
     collapse,
     plateau,
-    healthy,
 )
+"""In order of precedence."""
 
 
 def findings_of(facts: Facts, thresholds: Thresholds) -> list[Finding]:
-    """Every rule that fires, in order of precedence; the last resort is that nothing is wrong."""
-    found: list[Finding] = []
-    for rule in RULES:
-        finding = rule(facts, thresholds)
-        if finding is None or (rule is healthy and found):
-            continue
-        found.append(finding)
-        if rule is insufficient:
-            break
-    return found
+    """Every rule that fires, in order of precedence; a run of which too little is known, or nothing is wrong, is last.
+
+    A run with rewards but without entropy (rollouts alone) is judged by what rewards and completions tell.
+    """
+    too_little = insufficient(facts, thresholds)
+    judged = too_little is None or (facts.reward is not None and len(facts.reward) >= thresholds.min_points)
+    found = [finding for rule in RULES if judged and (finding := rule(facts, thresholds)) is not None]
+    if too_little is not None:
+        return [*found, too_little]
+    return found or [healthy(facts, thresholds)]

@@ -59,8 +59,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         end_of_thinking: text after which a completion's tokens count as its answer.
 
     Raises:
-        ValueError: several processes, a loss that hides its log-probabilities (``use_liger_kernel``), or a number out
-            of range.
+        ValueError: several processes, FSDP, DeepSpeed, fp16, a loss that hides its log-probabilities
+            (``use_liger_kernel``), or a number out of range.
         TypeError: when training begins: an optimiser that `next_moves` does not know.
     """
 
@@ -76,6 +76,10 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             )
         if getattr(trainer.args, "use_liger_kernel", False):
             raise ValueError("EntropyAccountCallback: the Liger loss hides log-probabilities; use_liger_kernel=False")
+        if trainer.args.fp16:
+            raise ValueError("EntropyAccountCallback: fp16 scales the loss, and the shares with it; use bf16=True")
+        if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+            raise ValueError("EntropyAccountCallback: DeepSpeed and FSDP hold parameters in pieces; leave it out here")
         self._trainer, self._every, self._rows = trainer, every, rows
         self._file = Path(trainer.args.output_dir) / ACCOUNT
         tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
@@ -160,18 +164,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         # Rows without a gradient have no shares: leaving them out of the draw costs no bias and saves spread.
         active = [b.active.any(1).cpu() for b in batches]
         chosen, moving = draw(batches, active, self._rows, generator), sum(int(a.sum()) for a in active)
-        named = {n: p for n, p in self._model.named_parameters() if p.requires_grad and p.grad is not None}
         entropy = self._entropy(states, rows, count)
-        slopes = torch.autograd.grad(entropy, list(named.values()), allow_unused=True)
-        direction: dict[str, Tensor] = {}
-        moves = {id(m.parameter): m for m in next_moves(optimizer)}
-        parts = {"gradient": 0.0, "memory": 0.0, "decay": 0.0}
-        for (name, parameter), slope in zip(named.items(), slopes, strict=True):
-            move = moves.get(id(parameter))
-            if slope is None or move is None:
-                continue
-            parts = {key: parts[key] + float(value) for key, value in move.along(slope).items()}
-            direction[name] = move.preconditioner * slope
+        direction, parts = self._direction(entropy, optimizer)
         kept = self._listener.kept_by_clipping
         tokens, free = self._shares(direction, chosen)
         scale = moving / max(1, sum(len(index) for _, index in chosen))
@@ -193,6 +187,23 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             "splits": split(tokens, scale),
         }
         return _Open(known, entropy.item(), states, count)
+
+    def _direction(self, entropy: Tensor, optimizer: Any) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """``P ∇H`` by parameter name, and the parts of the prediction ``⟨∇H, Δθ⟩`` as `Move.along` names them."""
+        named = {n: p for n, p in self._model.named_parameters() if p.requires_grad and p.grad is not None}
+        direction: dict[str, Tensor] = {}
+        parts = {"gradient": 0.0, "memory": 0.0, "decay": 0.0}
+        if not named:
+            return direction, parts
+        slopes = torch.autograd.grad(entropy, list(named.values()), allow_unused=True)
+        moves = {id(m.parameter): m for m in next_moves(optimizer)}
+        for (name, parameter), slope in zip(named.items(), slopes, strict=True):
+            move = moves.get(id(parameter))
+            if slope is None or move is None:
+                continue
+            parts = {key: parts[key] + float(value) for key, value in move.along(slope).items()}
+            direction[name] = move.preconditioner * slope
+        return direction, parts
 
     @property
     def _model(self) -> Any:

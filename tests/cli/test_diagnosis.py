@@ -86,7 +86,8 @@ def test_bounds_stand_for_an_entropy_that_is_not_known(tmp_path):
     data = json.loads(diagnose(jsonl(tmp_path / "vllm.jsonl", rows), "--json").stdout)
     low, high = data["entropy_bounds_top_k"]
     assert 0 < low < high
-    assert data["verdict"] == "insufficient-data"
+    assert data["verdict"] == "truncation"  # all of them were cut at the limit
+    assert data["also"][-1]["verdict"] == "insufficient-data"
 
 
 def test_thresholds_from_a_file(tmp_path):

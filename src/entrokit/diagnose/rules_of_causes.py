@@ -16,30 +16,52 @@ _FEWEST_POINTS = 6
 
 
 def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
+    surprise = [] if _changes_sampling(facts) else _surprise_gap(facts, t) or _surprise_of_completions(facts, t)
+    evidence = (*surprise, *_reported_gaps(facts, t))
+    if not evidence:
+        return None
+    return Finding(
+        "mismatch",
+        "what samples is not the policy that is trained",
+        evidence,
+        remedies.against_mismatch(facts.log.config),
+    )
+
+
+def _surprise_gap(facts: Facts, t: Thresholds) -> list[str]:
+    """Drawn from the policy that is trained, tokens are as surprising on average as its entropy says."""
+    surprise, entropy = facts.log.get("sampler_surprise"), facts.log.get("trainer_entropy") or facts.log.get("entropy")
+    if surprise is None or entropy is None:
+        return []
+    _, own, other = np.intersect1d(entropy.steps, surprise.steps, return_indices=True)
+    late = slice(len(own) // 2, None)
+    level, gaps = entropy.values[own][late], (surprise.values[other] - entropy.values[own])[late]
+    if len(gaps) < t.min_points // 2 or level.mean() <= 0:
+        return []
+    gap = float(gaps.mean())
+    share, sigmas = gap / float(level.mean()), abs(gap) / max(float(gaps.std(ddof=1)) / len(gaps) ** 0.5, 1e-12)
+    if abs(share) <= t.mismatch_relative or sigmas <= t.mismatch_sigmas:
+        return []
+    return [
+        f"what was sampled has {gap:+.3f} nats of surprise per token over the trained policy's entropy in the second "
+        f"half of the run ({share:+.0%}, {min(sigmas, 999):.0f} standard errors); drawn from that policy both would be "
+        "equal"
+    ]
+
+
+def _surprise_of_completions(facts: Facts, t: Thresholds) -> list[str]:
+    m = facts.digest.mismatch
+    if abs(m.relative) <= t.mismatch_relative or abs(m.sigmas) <= t.mismatch_sigmas:
+        return []
+    return [
+        f"over {m.tokens} tokens of completions, surprise differs from entropy by {m.relative:+.0%} "
+        f"({abs(m.sigmas):.0f} standard errors)"
+    ]
+
+
+def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
+    """What engines report of how far their log-probabilities and the trainer's lie apart."""
     evidence = []
-    if not _changes_sampling(facts):
-        surprise, entropy = (
-            facts.log.get("sampler_surprise"),
-            facts.log.get("trainer_entropy") or facts.log.get("entropy"),
-        )
-        if surprise is not None and entropy is not None:
-            _, own, other = np.intersect1d(entropy.steps, surprise.steps, return_indices=True)
-            gap = surprise.values[other] - entropy.values[own]
-            gap = gap[len(gap) // 2 :]
-            if len(gap) >= t.min_points // 2 and (level := float(entropy.values[own].mean())) > 0:
-                sigmas = abs(float(gap.mean())) / max(float(gap.std(ddof=1)) / len(gap) ** 0.5, 1e-12)
-                if abs(float(gap.mean())) > t.mismatch_relative * level and sigmas > t.mismatch_sigmas:
-                    evidence.append(
-                        f"what was sampled has {gap.mean():+.3f} nats of surprise per token over the trained policy's "
-                        f"entropy in the second half of the run ({gap.mean() / level:+.0%}, {sigmas:.0f} standard "
-                        "errors); drawn from that policy both would be equal"
-                    )
-        m = facts.digest.mismatch
-        if not evidence and abs(m.relative) > t.mismatch_relative and abs(m.sigmas) > t.mismatch_sigmas:
-            evidence.append(
-                f"over {m.tokens} tokens of completions, surprise differs from entropy by {m.relative:+.0%} "
-                f"({abs(m.sigmas):.0f} standard errors)"
-            )
     for name, limit, what in (
         ("sampler_logp_gap", t.mismatch_logp, "log-probabilities of rollout engine and trainer differ by {:.3f} nats"),
         ("sampler_kl", t.mismatch_kl, "KL between rollout engine and trainer is {:.3f} nats"),
@@ -54,14 +76,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
     m = facts.digest.mismatch
     if m.logp_tokens and m.logp_gap / m.logp_tokens > t.mismatch_logp:
         evidence.append(f"log-probabilities in the completions differ by {m.logp_gap / m.logp_tokens:.3f} nats a token")
-    if not evidence:
-        return None
-    return Finding(
-        "mismatch",
-        "what samples is not the policy that is trained",
-        tuple(evidence),
-        remedies.against_mismatch(facts.log.config),
-    )
+    return evidence
 
 
 def truncation(facts: Facts, t: Thresholds) -> Finding | None:

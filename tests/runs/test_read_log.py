@@ -272,6 +272,10 @@ def test_what_is_nothing_is_said(tmp_path):
         read_log(write(tmp_path / "trainer_state.json", '{"log_history": ['))
     with pytest.raises(RunReadError, match="nothing in it is recognised"):
         read_log(write(tmp_path / "g.jsonl", '{"a": {"b": 1}}\n'))
+    for name in "ba":
+        RunWriter(tmp_path / "several" / name, {"recipe": "grpo"})
+    with pytest.raises(RunReadError, match="several holds 2 runs; name one of them: a, b"):
+        read_log(tmp_path / "several")
     write(tmp_path / "config.yaml", "[1, 2]")
     with pytest.raises(RunReadError, match="expected a mapping, got list"):
         read_log(tmp_path)

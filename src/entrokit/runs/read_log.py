@@ -131,6 +131,9 @@ def _is_rollout(row: dict[str, Any]) -> bool:
 
 def _unknown(where: Path, notes: Notes) -> str:
     said = "; ".join(notes.lines())
+    below = sorted(f.name for f in where.iterdir() if f.is_dir() and is_run(f)) if where.is_dir() else []
+    if below:
+        return f"{where} holds {len(below)} runs; name one of them: {', '.join(below[:5])}{', …' if below[5:] else ''}"
     return (
         f"{where}: nothing in it is recognised{f' ({said})' if said else ''}. Readable are an entrokit run "
         "(config.yaml), a TRL output folder (trainer_state.json, completions/*.parquet), verl's file logger, console "

@@ -64,9 +64,9 @@ def chart(title: str, x: str, table: dict[tuple[float, int], list[dict[str, floa
     for updates in UPDATES:
         rows = [(rate, [r[name] for r in own]) for (rate, u), own in table.items() if u == updates]
         rates, values = [f"{r:g}" for r, _ in rows], [v for _, v in rows]
-        mean = [float(np.mean(v)) for v in values]
+        middle = [float(np.median(v)) for v in values]
         label = f"{updates} update{'s' if updates > 1 else ''} per batch"
-        series.append(Series(label, rates, mean, low=[min(v) for v in values], high=[max(v) for v in values]))
+        series.append(Series(label, rates, middle, low=[min(v) for v in values], high=[max(v) for v in values]))
     return Chart(title, x, "correlation with the measured change", tuple(series))
 
 
@@ -94,9 +94,9 @@ def main() -> None:
     }
     (folder / "accuracy.json").write_text(json.dumps(text, indent=1), encoding="utf-8")
     charts = (
-        chart("Pocket policy: the account (through parameters)", "learning rate (AdamW)", on_pocket, "parameter"),
-        chart("Pocket policy: the free-logit law", "learning rate (AdamW)", on_pocket, "free"),
-        chart("Tabular bench: the free-logit law", "learning rate (gradient descent)", on_table, "free"),
+        chart("Pocket policy: the account", "learning rate (AdamW)", on_pocket, "parameter"),
+        chart("Pocket policy: free logits", "learning rate (AdamW)", on_pocket, "free"),
+        chart("Tabular bench: free logits", "learning rate (gradient descent)", on_table, "free"),
     )
     body = "".join(embed(figure(c)) for c in charts)
     page = document("accuracy of the account", f'<section class="charts">{body}</section>')
@@ -105,7 +105,7 @@ def main() -> None:
 
 def spread(rows: list[dict[str, float]], name: str) -> str:
     values = [row[name] for row in rows]
-    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+    return f"{np.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def figure(chart: Chart) -> go.Figure:
         drawn.add_hline(y=chart.y_line, line={"color": "#9a9aa6", "width": 1, "dash": "dot"})
     # A series that is one point under its own name needs no label on the axis beside the legend.
     names_are_x = all(list(s.x) == [s.name] for s in chart.series)
+    # Labels that look like numbers ("1e-05") stay labels.
+    axis = "category" if any(isinstance(x, str) for s in chart.series for x in s.x) else "linear"
     drawn = styled(drawn, chart.title, chart.x_label, chart.y_label)
     rows = len(chart.series)
     drawn.update_layout(
@@ -75,7 +77,7 @@ def figure(chart: Chart) -> go.Figure:
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
         height=330 + 19 * rows,
         margin={"l": 68, "b": 56 + 19 * rows},
-        xaxis={"rangemode": "normal", "showticklabels": not names_are_x},
+        xaxis={"rangemode": "normal", "showticklabels": not names_are_x, "type": axis},
         yaxis={"rangemode": "normal"},
     )
     return drawn

@@ -52,6 +52,12 @@ CASES = {
         "reward": line(0.2, 0.6),
         "sampling/sampling_logp_difference/mean": line(0.2, 0.4),
     },
+    "mismatch of mean log-probabilities": {
+        "entropy": line(0.6, 0.4),
+        "reward": line(0.2, 0.6),
+        "rollout_logp": line(-0.6, -0.4),
+        "trainer_logp": line(-0.8, -0.7),
+    },
     "truncation": {"entropy": line(0.5, 0.9), "reward": line(0.3, 0.3), "truncated": line(0.1, 0.8)},
     "local-failure": {
         "entropy": line(0.6, 0.4),

@@ -108,6 +108,8 @@ def test_metrics_in_jsonl_and_their_aliases(tmp_path):
     assert values(log, "accuracy") == [(3.0, 0.1)]
     assert canonical("train/reward/maths") == ("reward/maths", 0)
     assert canonical("val-core/openai/gsm8k/acc/mean@8") == ("reward/openai/gsm8k", 0)
+    assert canonical("env/maze/reward") == ("reward/maze", 0)
+    assert canonical("reward/mean") == ("reward", 5)
     assert canonical("eval_entropy") is None
 
 

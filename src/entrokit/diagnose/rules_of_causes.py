@@ -70,6 +70,12 @@ def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
         series = facts.log.get(name)
         if series is not None and (late := Trend(series.steps, series.values).end) > limit:
             evidence.append(what.format(late) + f" late in the run (limit {limit:g})")
+    sampler, trainer = (facts.log.get(name) for name in ("sampler_logp", "trainer_logp"))
+    if sampler is not None and trainer is not None:
+        _, own, other = np.intersect1d(sampler.steps, trainer.steps, return_indices=True)
+        gaps = np.abs(sampler.values[own] - trainer.values[other])[len(own) // 2 :]
+        if len(gaps) and gaps.mean() > t.mismatch_logp:
+            evidence.append(f"mean log-probabilities of rollout engine and trainer differ by {gaps.mean():.3f} nats")
     series = facts.log.get("sampler_correlation")
     if series is not None and (late := Trend(series.steps, series.values).end) < t.mismatch_correlation:
         evidence.append(f"probabilities of rollout engine and trainer correlate by {late:.3f} only")

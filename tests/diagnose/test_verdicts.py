@@ -58,6 +58,11 @@ CASES = {
         "rollout_logp": line(-0.6, -0.4),
         "trainer_logp": line(-0.8, -0.7),
     },
+    "mismatch of two entropies": {
+        "trainer_entropy": line(0.6, 0.4),
+        "reward": line(0.2, 0.6),
+        "rollout_entropy": line(0.6, 0.4) + 0.15,
+    },
     "truncation": {"entropy": line(0.5, 0.9), "reward": line(0.3, 0.3), "truncated": line(0.1, 0.8)},
     "local-failure": {
         "entropy": line(0.6, 0.4),

@@ -107,7 +107,7 @@ def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) 
     return Facts(
         log,
         digest,
-        _trend(log.get("entropy")) or _from(digest, None, "entropy"),
+        _trend(log.get("entropy")) or _trend(log.get("trainer_entropy")) or _from(digest, None, "entropy"),
         _trend(log.get("reward")) or _from(digest, None, "reward"),
         _trend(log.get("accuracy")),
         _trend(log.get("truncated")) or _from(digest, None, "truncated"),

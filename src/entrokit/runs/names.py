@@ -53,8 +53,8 @@ _VALIDATION = re.compile(r"val-core/(.+)/(?:acc|reward|score)/mean@\d+")
 def canonical(name: str) -> tuple[str, int] | None:
     """entrokit's name for a metric and how far behind its first alias it stands; None for any other metric.
 
-    ``reward/<family>``, ``entropy/<family>``, ``env/<family>/reward`` and verl's ``val-core/<data source>/…/mean@k`` are a family's series.
-    Metrics of evaluations (``eval_…``, ``eval/…``) are none of these.
+    ``reward/<family>``, ``entropy/<family>``, ``env/<family>/reward`` and verl's ``val-core/<data source>/…/mean@k``
+    are a family's series. Metrics of evaluations (``eval_…``, ``eval/…``) are none of these.
     """
     plain = name.strip().removeprefix("train/")
     found = _OF.get(plain) or _OF.get(plain.lower())

@@ -27,7 +27,7 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
 
 def crash(facts: Facts, t: Thresholds) -> Finding | None:
     r = facts.reward
-    if r is None or len(r) < t.min_points:
+    if r is None or len(r) < t.min_points or explosion(facts, t) is not None:
         return None
     best, lost = lost_reward(r, t)
     if lost is None:
@@ -38,8 +38,8 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
     rate = facts.log.config.get("learning_rate")
     if isinstance(rate, (int, float)):
         evidence.append(f"the learning rate was {rate:g}")
-    if facts.accounts:
-        worst = max(facts.accounts, key=lambda a: abs(a.measured))
+    worst = max(facts.accounts, key=lambda a: abs(a.measured - a.predicted), default=None)
+    if worst is not None and abs(worst.measured - worst.predicted) > 0.5 * abs(worst.predicted):
         evidence.append(
             f"the step after {worst.step} alone changed entropy by {worst.measured:+.3f} nats where the first order "
             f"says {worst.predicted:+.3f}"

@@ -186,7 +186,7 @@ def test_every_remedy_is_a_recipe_that_exists(config):
         against_explosion(config),
         against_truncation(config),
         against_mismatch(config),
-        against_plateau(config),
+        against_plateau(config, {"unlikely, advantage < 0": -1.0}),
     )
     for group in groups:
         assert 2 <= len(group) <= 3

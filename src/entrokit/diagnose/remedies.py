@@ -109,13 +109,9 @@ def against_few_prompts() -> tuple[Remedy, ...]:
     )
 
 
-def against_plateau(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    base = base_of(config)
-    return (
-        Remedy("holds the tokens of largest covariance near the sampling policy", f"{base}+kl-cov(ratio=0.01)"),
-        Remedy("keeps entropy in the nucleus near where it began", f"{base}+siren"),
-        Remedy("lets unlikely tokens rise: clip-higher", "dapo"),
-    )
+def against_plateau(config: Mapping[str, Any], quadrants: Mapping[str, float]) -> tuple[Remedy, ...]:
+    """Against a loss of entropy before the reward was found, by the tokens that it came from."""
+    return (*against_loss(config, quadrants)[:2], Remedy("lets unlikely tokens rise: clip-higher", "dapo"))
 
 
 def against_local_failure(family: str) -> tuple[Remedy, ...]:

@@ -85,7 +85,7 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
         "premature-convergence",
         "entropy was spent before the reward was found",
         (*evidence, *_where_it_went(facts)),
-        remedies.against_plateau(facts.log.config),
+        remedies.against_plateau(facts.log.config, facts.quadrants),
     )
 
 

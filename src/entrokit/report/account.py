@@ -38,11 +38,11 @@ def waterfall(w: Waterfall) -> go.Figure:
         )
     )
     drawn = styled(drawn, "From entropy at the start to entropy at the end", "", "nats per token")
-    # Bars that go up and come down again need room above them.
+    # Labels stand above bars that rise and below those that fall: both need room.
     tops = w.start + np.cumsum([0.0, *(b.change for b in w.bars)])
-    low, high = min(0.0, float(tops.min())), max(float(tops.max()), w.end)
+    low, high = float(tops.min()), max(float(tops.max()), w.end)
     drawn.update_layout(height=380, margin={"b": 92}, xaxis={"tickangle": 0, "tickfont": {"size": 11}})
-    drawn.update_yaxes(range=[low - 0.14 * (high - low) * (low < 0), high + 0.2 * (high - low)])
+    drawn.update_yaxes(range=[min(0.0, low - 0.18 * (high - low)), high + 0.2 * (high - low)])
     return drawn
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -18,7 +19,7 @@ from .conftest import length_reward
 
 
 def make(kind, checkpoint, config, task, dtype=torch.float64, **options):
-    spec = options.pop("recipe", None)
+    spec, peft_config = options.pop("recipe", None), options.pop("peft_config", None)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
     with torch.no_grad():
@@ -33,7 +34,7 @@ def make(kind, checkpoint, config, task, dtype=torch.float64, **options):
             "max_completion_length", "learning_rate", "max_steps", "logging_steps", "report_to", "save_strategy",
             "use_cpu", "bf16", "gradient_checkpointing", "disable_tqdm", "seed", "gradient_accumulation_steps",
             "steps_per_generation")})  # fmt: skip
-    more = {"recipe": spec} if spec else {}
+    more = ({"recipe": spec} if spec else {}) | ({"peft_config": peft_config} if peft_config else {})
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
     return kind(
         model, reward_funcs=length_reward, args=arguments, train_dataset=task.train, processing_class=tokenizer, **more
@@ -54,6 +55,13 @@ CASES = {
     "weight decay": (EntropyGRPOTrainer, {"recipe": "grpo", "weight_decay": 0.5}),
     "trl": (GRPOTrainer, {"gradient_accumulation_steps": 2}),
     "trl, entropy bonus": (GRPOTrainer, {"entropy_coef": 0.3}),
+    "adapters": (
+        EntropyGRPOTrainer,
+        {
+            "recipe": "grpo",
+            "peft_config": LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False),
+        },
+    ),
     "trl, rloo": (RLOOTrainer, {"gradient_accumulation_steps": 2}),
 }
 

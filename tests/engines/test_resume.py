@@ -103,7 +103,7 @@ def test_old_checkpoints_go_only_once_the_new_one_is_whole(checkpoint, config, s
     def killed(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("entrokit.engines.trl.trainer.write_manifest", killed)
+    monkeypatch.setattr("entrokit.engines.trl.resume.write_manifest", killed)
     more = trainer(checkpoint, config, small, options=options | {"max_steps": 5})
     with pytest.raises(KeyboardInterrupt):
         more.train(resume_from_checkpoint=True)

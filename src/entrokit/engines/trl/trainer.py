@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,26 +23,12 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
-from transformers import TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import RepeatSampler
 
 from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
 from entrokit.rlvr.selection import PromptSelector
 
 from .batch import Distinct, GenerationBatch, rollouts_of
-from .checkpoints import (
-    UNFINISHED,
-    EpochSampler,
-    damage,
-    load_rank,
-    newest_whole,
-    plain,
-    save_rank,
-    to_device,
-    write_manifest,
-)
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
@@ -51,11 +36,12 @@ from .logged import coverage, family_rewards, surprise, update_means
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
+from .resume import ResumableGRPOTrainer
 from .rewards import explained
 from .sampling import sampling_with
 
 
-class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class EntropyGRPOTrainer(ResumableGRPOTrainer):
     """`GRPOTrainer` whose advantages and loss come from a recipe.
 
     Args:
@@ -101,8 +87,6 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.on_statistics: Callable[[PolicyStats], None] | None = None
         with adapters_on_head_allowed():
             super().__init__(**bound)
-        self._resume = _ResumeLoss(self)
-        self.add_callback(self._resume)
         tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
         self.recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
         if reference is not None:
@@ -150,8 +134,7 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         if self._prompts is None:
-            sampler = super()._get_train_sampler(dataset)
-            return EpochSampler.like(sampler) if isinstance(sampler, RepeatSampler) else sampler
+            return super()._get_train_sampler(dataset)
         prompts = self.args.generation_batch_size // self.num_generations
         return SelectingSampler(
             self._prompts,
@@ -363,81 +346,14 @@ class EntropyGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.recipe.observe(means, self._context())
         return loss
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As `GRPOTrainer.train`; ``True`` resumes from the newest checkpoint that is whole.
-
-        Raises:
-            ValueError: no checkpoint to resume from, or the one that is named is damaged.
-        """
-        if resume_from_checkpoint is True:
-            found = newest_whole(self.args.output_dir)
-            if found is None:
-                raise ValueError(
-                    f"{self.args.output_dir} holds no checkpoint that is known to be whole; to go on from one of "
-                    "another trainer, name its folder"
-                )
-            resume_from_checkpoint = str(found)
-        elif isinstance(resume_from_checkpoint, str):
-            reason = damage(resume_from_checkpoint)
-            if reason == UNFINISHED:
-                self._say(f"{resume_from_checkpoint} has no manifest: another trainer wrote it, or it was cut off")
-            elif reason is not None:
-                raise ValueError(f"{resume_from_checkpoint} cannot be resumed from: {reason}")
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
-        run = self._get_output_dir(trial=trial)
-        folder = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        os.makedirs(folder, exist_ok=True)
-        save_rank(folder, self.accelerator.process_index, plain(self._resumable()))
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            # Only now is it worth more than the ones before it, which may go.
-            write_manifest(folder)
-            rotate_checkpoints(run, save_total_limit=limit, best_model_checkpoint=self.state.best_model_checkpoint)
-
     def _resumable(self) -> dict[str, Any]:
-        """What TRL and `transformers` would forget of this rank between two optimiser steps."""
-        return {
-            "recipe": self.recipe.state_dict(),
-            "prompts": None if self._prompts is None else self._prompts.state_dict(),
-            "step": self._step,
-            "batch": self._buffered_inputs,
-            "metrics": self._metrics,
-            "step_metrics": self._step_metrics,
-            "loss": self._tr_loss,
-            "last_logged": self._globalstep_last_logged,
-        }
+        prompts = None if self._prompts is None else self._prompts.state_dict()
+        own = {"recipe": self.recipe.state_dict(), "prompts": prompts, "step_metrics": self._step_metrics}
+        return super()._resumable() | own
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        state = None if checkpoint is None else load_rank(checkpoint, self.accelerator.process_index)
-        if state is None:
-            return
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
         self.recipe.load_state_dict(state["recipe"])
         if self._prompts is not None and state["prompts"] is not None:
             self._prompts.load_state_dict(state["prompts"])
-        device = self.accelerator.device
-        self._step, self._buffered_inputs = state["step"], to_device(state["batch"], device)
-        for mode, metrics in state["metrics"].items():
-            self._metrics[mode].update(metrics)
         self._step_metrics.update(state["step_metrics"])
-        self._resume.state = (to_device(state["loss"], device), state["last_logged"])
-
-
-class _ResumeLoss(TrainerCallback):  # type: ignore[misc]
-    """`transformers` starts the sum of losses since the last log anew on every `train`: this puts it back."""
-
-    def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
-        self.state: tuple[Tensor, int] | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.state is not None:
-            self._trainer._tr_loss, self._trainer._globalstep_last_logged = self.state
-            self.state = None

@@ -2,11 +2,11 @@
 
     python experiments/kill_test.py runs/kills --kills 50
 
-A tiny policy is trained with `EntropyGRPOTrainer`, a checkpoint every 5 steps, of which three are kept. The process gets
-SIGKILL at a random moment after training has begun, wherever it is: sampling, in a step, while a checkpoint is written or
-an old one removed. Then it is started anew with ``resume_from_checkpoint=True``. After the last kill it may finish; its
-weights and everything it logged must equal the undisturbed run's bit for bit. Prints what was found; exit code 1 if
-anything differs. About 8 s a kill.
+A tiny policy is trained with `EntropyGRPOTrainer`, a checkpoint every 5 steps, of which three are kept. The process
+gets SIGKILL at a random moment after training has begun, wherever it is: sampling, in a step, while a checkpoint is
+written or an old one removed. Then it is started anew with ``resume_from_checkpoint=True``. After the last kill it may
+finish; its weights and everything it logged must equal the undisturbed run's bit for bit. Prints what was found; exit
+code 1 if anything differs. About 8 s a kill.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def main() -> None:
     same_log = log_of(whole) == log_of(killed)
     print(
         f"{kills} kills over {STEPS} steps, the last one after step {furthest}; {unfinished} left an unfinished "
-        f"checkpoint behind; resumed from an earlier checkpoint than the last whole one: {lost} times; weights equal bit "
-        f"for bit: {same_weights}; {len(log_of(whole))} lines of metrics equal: {same_log}"
+        f"checkpoint behind; resumed from an earlier checkpoint than the last whole one: {lost} times; weights equal "
+        f"bit for bit: {same_weights}; {len(log_of(whole))} lines of metrics equal: {same_log}"
     )
     if lost or not same_weights or not same_log:
         sys.exit(1)

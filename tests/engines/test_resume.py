@@ -8,6 +8,7 @@ import torch
 
 from entrokit.engines.trl.checkpoints import MANIFEST, damage, load_rank, newest_whole, save_rank, write_manifest
 from entrokit.rlvr import recipe
+from entrokit.rlvr.selection import RunningRarePair
 
 from .test_trl import Counter, trainer, weights
 
@@ -130,3 +131,22 @@ def test_nothing_but_tensors_and_plain_values_is_read(tmp_path):
     assert damage(tmp_path) is None
     (tmp_path / MANIFEST).write_text("[1]")
     assert "its manifest cannot be read" in damage(tmp_path)
+
+
+def test_prompts_that_are_chosen_again_and_again_go_on_too(checkpoint, config, small, tmp_path):
+    def make(out):
+        selector = RunningRarePair([1, 3] + [2] * 14, 4, width=1)
+        options = settings(out, max_steps=14, per_device_train_batch_size=8)
+        return trainer(checkpoint, config, small, "grpo", options=options, prompts=selector)
+
+    whole = make(tmp_path / "whole")
+    whole.train()
+    for step in (3, 8, 10):
+        out = tmp_path / f"from{step}"
+        out.mkdir()
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{step}", out / f"checkpoint-{step}")
+        again = make(out)
+        again.train(resume_from_checkpoint=True)
+        assert log(again, step) == log(whole, step), step
+        ends = weights(again)
+        assert all(torch.equal(p, ends[n]) for n, p in weights(whole).items()), step

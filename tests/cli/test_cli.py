@@ -154,6 +154,19 @@ def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_a_killed_run_is_resumed(character_checkpoint, tmp_path):
+    options = ["--model", character_checkpoint, "--steps", "120", "--prompts", "4", "--completions", "4"]
+    with started("train", "grpo", "--out", "run", "--save-every", "3", *options, cwd=tmp_path) as process:
+        wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
+        process.kill()
+        process.communicate(timeout=60)
+    done = entrokit("resume", "run", cwd=tmp_path)
+    assert "Report: run/report.html" in done.stdout
+    run = Run.load(tmp_path / "run")
+    assert run.series("entropy")[0] == list(range(4, 121, 4))
+    assert run.series("eval_entropy")[0] == [0, 120]
+
+
 def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint, tmp_path):
     options = ["--model", character_checkpoint, "--steps", "100000", "--prompts", "4", "--completions", "4"]
     recipes = ["grpo", "dapo", "cispo"]

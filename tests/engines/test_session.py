@@ -1,6 +1,6 @@
 import pytest
 
-from entrokit.engines.session import TrainSettings, train
+from entrokit.engines.session import TrainSettings, resume, train
 from entrokit.runs import Run, RunWriteError, RunWriter
 
 
@@ -68,3 +68,38 @@ def test_recorded_completions_are_those_that_were_sampled(checkpoint, tmp_path):
 def test_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings("grpo", out="x", **options)
+
+
+def test_a_stopped_session_goes_on_as_the_same_run(checkpoint, tmp_path):
+    """Stopped inside a generation batch and between logs; every file then equals the undisturbed run's."""
+    options = {"steps": 12, "save_every": 3, "account_every": 4, "rollouts_every": 1}
+    train(settings(checkpoint, tmp_path / "whole", **options))
+    stopped = tmp_path / "stopped"
+
+    def stop(step, metrics):
+        if step == 8 and "entropy" in metrics:
+            raise KeyboardInterrupt
+
+    assert train(settings(checkpoint, stopped, **options), stop).interrupted
+    with (stopped / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "entr')  # as a kill would leave it
+    outcome = resume(stopped)
+    assert (outcome.steps, outcome.interrupted) == (12, False)
+    a, b = (Run.load(tmp_path / name) for name in ("whole", "stopped"))
+    for metric in ("entropy", "reward", "eval_entropy", "grad_norm", "loss"):
+        assert a.series(metric) == b.series(metric), metric
+    assert a.rollout_steps() == b.rollout_steps() == [0, 4, 8]
+    assert [a.rollouts(s) for s in (4, 8)] == [b.rollouts(s) for s in (4, 8)]
+    assert a.rollouts(12, evaluation=True) == b.rollouts(12, evaluation=True)
+    assert (a.folder / "entropy_account.jsonl").read_text() == (b.folder / "entropy_account.jsonl").read_text()
+    seconds = [row["seconds"] for row in b.metrics]
+    assert seconds == sorted(seconds)
+
+
+def test_a_run_without_checkpoints_cannot_go_on(checkpoint, tmp_path):
+    train(settings(checkpoint, tmp_path / "run", steps=4))
+    with pytest.raises(ValueError, match="no whole checkpoint to go on from; runs keep them with save_every"):
+        resume(tmp_path / "run")
+    RunWriter(tmp_path / "other", {"recipe": "grpo", "colour": "red"})
+    with pytest.raises(ValueError, match="its config holds 'colour', which this version"):
+        resume(tmp_path / "other")

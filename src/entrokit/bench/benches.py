@@ -92,7 +92,7 @@ def _finished(settings: TrainSettings) -> bool:
     if not Path(settings.out).exists():
         return False
     run = Run.load(settings.out)
-    listening = ("out", "rollouts_every", "account_every")  # none of them changes what is trained
+    listening = ("out", "rollouts_every", "account_every", "save_every")  # none of them changes what is trained
     wanted = {name: value for name, value in asdict(settings).items() if name not in listening}
     # A run from before a setting existed was made with its default.
     known = asdict(TrainSettings("grpo", "")) | run.config

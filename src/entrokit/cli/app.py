@@ -7,12 +7,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from . import catalogue, diagnosis, show
+
+if TYPE_CHECKING:
+    from entrokit.engines.session import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
 console = Console()
@@ -34,6 +37,7 @@ MatchedAccuracy = Annotated[
     ),
 ]
 Account = Annotated[int, typer.Option(help="optimiser steps from one entropy account to the next; 0 keeps none")]
+Save = Annotated[int, typer.Option(help="optimiser steps from one checkpoint to resume from to the next; 0 keeps none")]
 Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe: rare-pair, highest-variance")]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
@@ -53,6 +57,7 @@ def train(
     max_completion_length: Length = None,
     select: Select = "all",
     account_every: Account = 0,
+    save_every: Save = 0,
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
@@ -72,12 +77,29 @@ def train(
         max_completion_length=max_completion_length,
         select=select,
         account_every=account_every,
+        save_every=save_every,
     )
     show.warnings(console, recipe, updates)
     if model == "pocket":
         show.warm_pocket(console, task)
     with show.TrainProgress(console, recipe, steps) as progress:
         outcome = session.train(settings, progress.update)
+    _ended(outcome)
+
+
+@app.command()
+def resume(folder: Annotated[str, typer.Argument(help="the folder of a run that was stopped")]) -> None:
+    """Goes on with a run from its newest whole checkpoint (`train --save-every`), as the same run."""
+    from entrokit.engines import session
+    from entrokit.runs import Run
+
+    config = Run.load(folder).config
+    with show.TrainProgress(console, str(config.get("recipe")), int(config.get("steps", 0))) as progress:
+        outcome = session.resume(folder, progress.update)
+    _ended(outcome)
+
+
+def _ended(outcome: Outcome) -> None:
     page = write_report([outcome.folder], outcome.folder)
     if outcome.interrupted:
         console.print(f"Stopped after {outcome.steps} steps; the run in {outcome.folder} is whole as far as it went.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from entrokit.rlvr import recipe
 from entrokit.rlvr.selection import FixedPrompts, highest_variance, rare_pair
 from entrokit.rlvr.tasks import Task, load_task
-from entrokit.runs import RunWriter
+from entrokit.runs import Run, RunWriter
 
 from .pocket import PocketConfig, pocket_policy
 from .recorder import Recorder
@@ -43,6 +43,7 @@ class TrainSettings:
         pool: prompts that are probed, ``completions`` times each, where ``select`` asks for it.
         rollouts_every: generation batches from one written batch of completions to the next.
         account_every: optimiser steps from one entropy account to the next; 0 keeps none.
+        save_every: optimiser steps from one checkpoint that `resume` can go on from to the next; 0 keeps none.
     """
 
     recipe: str
@@ -62,6 +63,7 @@ class TrainSettings:
     pool: int = 256
     rollouts_every: int = 25
     account_every: int = 0
+    save_every: int = 0
 
     def __post_init__(self) -> None:
         recipe(self.recipe)
@@ -70,8 +72,9 @@ class TrainSettings:
         for name in ("steps", "prompts", "updates", "pool", "rollouts_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.account_every < 0:
-            raise ValueError(f"account_every: must be at least 0, got {self.account_every}")
+        for name in ("account_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: must be at least 0, got {getattr(self, name)}")
         if self.completions < 2:
             raise ValueError(f"completions: a group needs at least 2 to compare, got {self.completions}")
         if self.prompts * self.completions % self.updates:
@@ -107,12 +110,44 @@ def train(
         FileExistsError: the folder already holds a run.
         ValueError, RewardError, RunWriteError: see `EntropyGRPOTrainer` and `RunWriter`.
     """
+    writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
+    return _train(settings, writer, None, on_metrics, task)
+
+
+def resume(folder: str | Path, on_metrics: Callable[[int, Mapping[str, float]], None] | None = None) -> Outcome:
+    """Goes on with a run that was stopped, from its newest checkpoint that is whole; it stays the same run.
+
+    Raises:
+        RunReadError: no run there.
+        ValueError: no whole checkpoint (the run needs ``save_every``), or settings that this version does not know.
+    """
+    from .trl.checkpoints import newest_whole
+
+    config = Run.load(folder).config
+    known = {f.name for f in fields(TrainSettings)}
+    unknown = sorted(set(config) - known - {"versions"})
+    if unknown:
+        raise ValueError(f"{folder}: its config holds {unknown[0]!r}, which this version of entrokit does not know")
+    settings = TrainSettings(**{k: v for k, v in config.items() if k in known} | {"out": str(folder)})
+    checkpoint = newest_whole(folder)
+    if checkpoint is None:
+        raise ValueError(f"{folder} holds no whole checkpoint to go on from; runs keep them with save_every")
+    writer = RunWriter.reopen(folder, int(checkpoint.name.rpartition("-")[2]))
+    return _train(settings, writer, str(checkpoint), on_metrics, None)
+
+
+def _train(
+    settings: TrainSettings,
+    writer: RunWriter,
+    checkpoint: str | None,
+    on_metrics: Callable[[int, Mapping[str, float]], None] | None,
+    task: Task | None,
+) -> Outcome:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers import PrinterCallback, ProgressCallback
 
     from .trl import EntropyAccountCallback, EntropyGRPOTrainer
 
-    writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
     task = task or load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
     model, tokenizer = _model(settings, task)
     datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
@@ -136,8 +171,9 @@ def train(
         trainer.add_callback(EntropyAccountCallback(trainer, every=settings.account_every))
     interrupted = False
     try:
-        _evaluate(trainer)
-        trainer.train()
+        if checkpoint is None:
+            _evaluate(trainer)
+        trainer.train(resume_from_checkpoint=checkpoint)
     except KeyboardInterrupt:
         interrupted = True
     writer.checkpoint(lambda folder: _save(trainer, folder))
@@ -196,7 +232,9 @@ def _config(settings: TrainSettings, task: Task) -> Any:
         max_steps=settings.steps,
         logging_steps=settings.updates,
         logging_first_step=False,
-        save_strategy="no",
+        save_strategy="steps" if settings.save_every else "no",
+        save_steps=settings.save_every or 1,
+        save_total_limit=2,
         report_to=[],
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),

@@ -5,6 +5,7 @@
     rollouts/step-000040.parquet     one row a completion (columns: `ROLLOUT_COLUMNS`); written whole, then renamed
     evaluations/step-000600.parquet  the same for held-out prompts, at the start and at the end
     entropy_account.jsonl            one account of an optimiser step a line (`diagnose.StepAccount`), where asked for
+    checkpoint-600/                  the trainer's own, to go on from (`entrokit resume`), where asked for
     checkpoint/                      the policy: safetensors and tokenizer
     report.html                      one self-contained page
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .layout import CHECKPOINT, CONFIG, EVALUATIONS, METRICS, ROLLOUT_COLUMNS, ROLLOUTS, rollouts_file
+from .layout import ACCOUNT, CHECKPOINT, CONFIG, EVALUATIONS, METRICS, ROLLOUT_COLUMNS, ROLLOUTS, rollouts_file, step_of
 
 
 class RunWriteError(OSError):
@@ -42,6 +42,41 @@ class RunWriter:
         self._guarded(self.folder, self._make_folders)
         text = yaml.safe_dump(dict(config), sort_keys=False)
         self._replace(self.folder / CONFIG, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def reopen(cls, folder: str | Path, step: int) -> RunWriter:
+        """Goes on with a run after an optimiser step: what was written of later steps is taken back.
+
+        Raises:
+            RunWriteError: the folder cannot be written.
+        """
+        writer = cls.__new__(cls)
+        writer.folder = Path(folder)
+        kept = writer._keep_lines(METRICS, lambda row: row["step"] <= step)
+        writer._keep_lines(ACCOUNT, lambda row: row["step"] < step)
+        writer._start = time.monotonic() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
+        # A generation batch is named by the step that it was made before: that of `step` itself is still to come.
+        late = [f for name in (ROLLOUTS, EVALUATIONS) for f in (writer.folder / name).glob("step-*.parquet")]
+        for file in late:
+            if step_of(file) >= max(step, 1):
+                writer._guarded(file, file.unlink)
+        return writer
+
+    def _keep_lines(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Takes lines back from a file of one JSON object a line, a half-written last one among them."""
+        file, kept = self.folder / name, []
+        if not file.exists():
+            return []
+        for line in file.read_bytes().split(b"\n")[:-1]:
+            try:
+                row = json.loads(line)
+                if keep(row):
+                    kept.append(row)
+            except (ValueError, KeyError, TypeError):
+                break
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        self._replace(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+        return kept
 
     def _make_folders(self) -> None:
         for name in (ROLLOUTS, EVALUATIONS):

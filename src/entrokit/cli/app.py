@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from . import catalogue, diagnosis, show
+from .doctor import doctor
 
 if TYPE_CHECKING:
     from entrokit.engines.session import Outcome
@@ -199,6 +200,7 @@ def report(
 
 
 app.command()(diagnosis.diagnose)
+app.command()(doctor)
 app.command()(catalogue.papers)
 app.command()(catalogue.reproduce)
 

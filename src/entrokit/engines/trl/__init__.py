@@ -1,5 +1,9 @@
 """TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``."""
 
+from entrokit.engines.versions import require
+
+require("trl", "transformers")
+
 from .account import EntropyAccountCallback
 from .batch import GenerationBatch
 from .options import OPTIONS, trl_recipe

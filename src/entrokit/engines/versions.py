@@ -1,0 +1,76 @@
+"""Which versions of other packages entrokit works with, as its own metadata says, and which are installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One package: ``version`` is None where it is not installed, ``supported`` a specifier such as ``>=1.16,<2``."""
+
+    package: str
+    version: str | None
+    supported: str
+    extra: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is installed in a supported version."""
+        return self.version is not None and Requirement(f"{self.package}{self.supported}").specifier.contains(
+            Version(self.version), prereleases=True
+        )
+
+
+def installed() -> list[Installed]:
+    """Every package that entrokit or one of its extras (but ``dev`` and ``all``) asks for, in that order.
+
+    Empty where entrokit is run from its sources without being installed: nothing then says what it needs.
+    """
+    found: dict[str, Installed] = {}
+    try:
+        asked = metadata.requires("entrokit") or []
+    except metadata.PackageNotFoundError:
+        return []
+    for text in asked:
+        requirement = Requirement(text)
+        extra = next((e for e in _extras() if requirement.marker and requirement.marker.evaluate({"extra": e})), "")
+        if requirement.marker and not extra:
+            continue
+        found.setdefault(
+            requirement.name, Installed(requirement.name, _version(requirement.name), str(requirement.specifier), extra)
+        )
+    return list(found.values())
+
+
+def require(*packages: str) -> None:
+    """Refuses packages in versions that entrokit was not made for, at import rather than at step 900.
+
+    Raises:
+        ImportError: one is missing, or of another version; the message says what to install.
+    """
+    for package in installed():
+        if package.package not in packages or package.fits:
+            continue
+        has = f"{package.version} is installed" if package.version else "it is not installed"
+        extra = f"[{package.extra}]" if package.extra else ""
+        raise ImportError(
+            f"entrokit needs {package.package}{package.supported}, {has}: pip install 'entrokit{extra}' "
+            f"'{package.package}{package.supported}'"
+        )
+
+
+def _extras() -> list[str]:
+    known = metadata.metadata("entrokit").get_all("Provides-Extra") or []
+    return [e for e in known if e not in ("dev", "all")]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""Versions are checked where they are used, and `entrokit doctor` shows them."""
+
+from importlib import metadata
+
+import pytest
+from typer.testing import CliRunner
+
+from entrokit.cli.app import app
+from entrokit.engines import versions
+from entrokit.engines.versions import installed, require
+
+
+def other_version(monkeypatch, package, version):
+    known = metadata.version
+
+    def answer(name):
+        if name != package:
+            return known(name)
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(versions.metadata, "version", answer)
+
+
+def test_what_is_installed_here_fits():
+    found = {p.package: p for p in installed()}
+    assert found["torch"].fits
+    assert found["torch"].extra == ""
+    assert found["trl"].extra == "trl"
+    assert "pytest" not in found
+    require("torch", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.2.0", r"entrokit needs trl<2,>=1.16, 1.2.0 is installed: pip install 'entrokit\[trl\]' 'trl<2,>=1.16'"),
+        ("2.0.0", r"entrokit needs trl<2,>=1.16, 2.0.0 is installed"),
+        (None, r"entrokit needs trl<2,>=1.16, it is not installed"),
+    ],
+)
+def test_another_version_is_refused_by_name(monkeypatch, version, message):
+    other_version(monkeypatch, "trl", version)
+    with pytest.raises(ImportError, match=message):
+        require("trl")
+    require("transformers")
+
+
+def test_sources_that_are_not_installed_check_nothing(monkeypatch):
+    def nothing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(versions.metadata, "requires", nothing)
+    assert installed() == []
+    require("trl")
+
+
+def test_the_doctor_shows_versions_and_what_works(monkeypatch):
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 0
+    assert "entrokit itself: works" in shown.stdout
+    assert "statistics of torch.float32: logits by " in shown.stdout
+    other_version(monkeypatch, "trl", "0.9")
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 1
+    assert "training with TRL: lacks trl" in shown.stdout

@@ -84,8 +84,9 @@ def work(out: Path) -> None:
 
 def start(out: Path) -> subprocess.Popen[bytes]:
     (out / BEGAN).unlink(missing_ok=True)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": (out / "stderr").open("ab")}
-    return subprocess.Popen([sys.executable, __file__, str(out), "--work"], **quiet)  # type: ignore[call-overload,no-any-return]
+    command = [sys.executable, __file__, str(out), "--work"]
+    with (out / "stderr").open("ab") as errors:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
 
 
 def finish(out: Path) -> None:

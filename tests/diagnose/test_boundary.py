@@ -49,6 +49,8 @@ def test_what_cannot_be_compared_gives_nothing():
 
 def test_answers_are_found_where_models_put_them():
     assert extract_answer(r"so \boxed{41}, no, \boxed{ 42 }.") == "42"
+    assert extract_answer(r"thus \boxed{\frac{1}{2}}") == r"\frac{1}{2}"
+    assert extract_answer("cut \\boxed{12") == "cut \\boxed{12"
     assert extract_answer("2+2=4\n#### 4\n") == "4"
     assert extract_answer("<think>5?\n</think>\nIt is\n7") == "7"
     assert extract_answer("(1+2)*3") == "(1+2)*3"

@@ -130,6 +130,17 @@ def test_rollouts_alone_are_judged_by_their_rewards(tmp_path):
     assert d.findings[0].cause == "'code' went wrong alone"
 
 
+def test_groups_of_equal_rewards_show_in_rollouts_alone(tmp_path):
+    for step in range(1, 15):
+        rows = [
+            {"input": f"{step} {i // 4}", "output": "x", "score": float(i // 4 % 2), "step": step} for i in range(64)
+        ]
+        (tmp_path / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    d = diagnose(tmp_path)
+    assert d.findings[0].cause == "the reward tells nothing apart"
+    assert "224 of 224 groups of completions have equal rewards" in d.findings[0].evidence
+
+
 def test_thresholds_are_the_users(tmp_path):
     file = table(tmp_path, **CASES["collapse"])
     settings = tmp_path / "t.yaml"

@@ -291,6 +291,28 @@ def test_an_endless_line_is_not_read_into_memory(tmp_path, monkeypatch):
     assert any("a line is longer than" in n for n in log.notes.lines())
 
 
+def test_hostile_lines_cost_neither_time_nor_memory(tmp_path):
+    """Notes are bounded, and a console line is read in time that grows with its length."""
+    rows = [{"step": i, "choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [-1.0],
+             "top_logprobs": [{"a": 1.0 + i}]}}]} for i in range(200)]  # fmt: skip
+    log = read_log(jsonl(tmp_path / "r.jsonl", [VERL_ROLLOUT, *rows]))
+    assert len(list(log.completions())) == 1
+    assert len(log.notes.lines()) <= 41
+    write(tmp_path / "c.log", "step:1 - actor/entropy:0.5" + " - a" * 300_000 + "\n")
+    assert values(read_log(tmp_path / "c.log"), "entropy") == [(1.0, 0.5)]
+
+
+def test_an_event_file_is_read_without_its_neighbours(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra 'tensorboard'")
+    from torch.utils.tensorboard import SummaryWriter
+
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        with SummaryWriter(tmp_path / name) as writer:
+            writer.add_scalar("entropy", value, 0)
+    file = next((tmp_path / "b").iterdir()).rename(tmp_path / "a" / "z.tfevents.1")
+    assert values(read_log(file), "entropy") == [(0.0, 2.0)]
+
+
 def test_two_files_of_the_same_metrics_are_not_mixed(tmp_path):
     write(tmp_path / "a.csv", CSV)
     write(tmp_path / "b.csv", "step,entropy\n100,7.0\n")

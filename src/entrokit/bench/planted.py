@@ -28,18 +28,20 @@ class Planted:
 
     Attributes:
         name: of the cause. verdict: as `diagnose` names it.
-        changes: settings that plant it. task: what it does to the task.
+        changes: settings that plant it. task: what it does to the task. recipes: of the runs, seed by seed.
     """
 
     name: str
     verdict: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     task: Callable[[Task], Task] | None = None
+    recipes: tuple[str, ...] = ("grpo",)
 
     def train(self, seed: int, out: str | Path) -> Outcome:
         """Trains one run of 75 generation batches, with an account of every tenth step."""
-        ordinary = ORDINARY[seed % len(ORDINARY)] if self.verdict == "healthy" else ORDINARY[0]
-        base = TrainSettings(ordinary, str(out), steps=300, seed=seed, rollouts_every=5, account_every=10)
+        base = TrainSettings(
+            self.recipes[seed % len(self.recipes)], str(out), steps=300, seed=seed, rollouts_every=5, account_every=10
+        )
         settings = replace(base, **self.changes)
         task = load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
         return train(settings, task=task if self.task is None else self.task(task))
@@ -75,9 +77,9 @@ def broken_family(task: Task) -> Task:
 
 
 ORDINARY = ("grpo", "dapo", "grpo+kl-cov(ratio=0.1)", "grpo+steer(min_weight=0.1, scale_quantile=0.9)")
-"""Recipes of healthy runs, seed by seed; causes are planted in the first."""
+"""What healthy runs are trained with."""
 
-HEALTHY = Planted("healthy", "healthy")
+HEALTHY = Planted("healthy", "healthy", recipes=ORDINARY)
 
 PLANTED: tuple[Planted, ...] = (
     Planted("learning rate too high", "collapse", {"learning_rate": 3e-3}),

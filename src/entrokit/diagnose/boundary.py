@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from .coverage import Interval, detection_threshold, pass_at_k_interval
 from .support import SupportReport, answer_entropy, net_change_interval, support_dynamics
 
 _RIGHT = 1.0 - 1e-6
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_BOXED = "\\boxed{"
 NO_ANSWER = "(no answer)"
 
 
@@ -81,12 +80,23 @@ def boundary_of(completions: Iterable[Completion]) -> Boundary | None:
 
 def extract_answer(text: str) -> str:
     r"""The answer of a completion: ``\boxed{…}``, what follows ``####`` or ``</think>``, else the last line."""
-    boxed = _BOXED.findall(text)
-    if boxed:
-        return str(boxed[-1]).strip()
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return boxed
     tail = text.rpartition("####")[2] if "####" in text else text.rpartition("</think>")[2]
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     return lines[-1] if lines else NO_ANSWER
+
+
+def _last_boxed(text: str) -> str | None:
+    """What stands in the last ``\\boxed{…}``, braces of its own included; None without one that is closed."""
+    start = text.rfind(_BOXED)
+    depth = 1
+    for i in range(start + len(_BOXED), len(text) if start >= 0 else 0):
+        depth += {"{": 1, "}": -1}.get(text[i], 0)
+        if depth == 0:
+            return text[start + len(_BOXED) : i].strip()
+    return None
 
 
 def _moment(step: float, groups: Sequence[Sequence[Completion]], attempts: int) -> Moment:

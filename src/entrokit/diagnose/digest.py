@@ -10,7 +10,7 @@ import numpy as np
 
 from entrokit.runs import Completion
 
-from .account import QUADRANTS, quadrant
+from .account import LIKELY_DOWN, LIKELY_UP, UNLIKELY_DOWN, UNLIKELY_UP
 
 _MOST_FAMILIES, _MOST_STEPS, _MOST_PROMPTS = 64, 20_000, 50_000
 OTHER_FAMILIES = "(other families)"
@@ -176,10 +176,9 @@ def _add_quadrants(sums: dict[str, float], c: Completion) -> None:
     p = np.exp(logp)
     change = -c.advantage * p * (1 - p) * (logp + entropy)
     likely = logp > -entropy
-    for mask, sample in ((likely, (0.0, 1.0)), (~likely, (-1.0, 0.0))):
-        name = quadrant(c.advantage, *sample)
+    names = (LIKELY_UP, UNLIKELY_UP) if c.advantage > 0 else (LIKELY_DOWN, UNLIKELY_DOWN)
+    for name, mask in zip(names, (likely, ~likely), strict=True):
         sums[name] = sums.get(name, 0.0) + float(change[mask].sum())
-    assert set(sums) <= set(QUADRANTS)
 
 
 class _DistinctPrompts:

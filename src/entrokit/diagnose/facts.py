@@ -24,6 +24,10 @@ class Trend:
     steps: np.ndarray
     values: np.ndarray
 
+    @classmethod
+    def of(cls, series: Series) -> Trend:
+        return cls(series.steps, series.values)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -103,7 +107,6 @@ class Facts:
 
 def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) -> Facts:
     """Gathers the facts; series come from the log, and from the completions where the log has none."""
-    flat = _trend(log.get("zero_variance"))
     return Facts(
         log,
         digest,
@@ -111,7 +114,7 @@ def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) 
         _trend(log.get("reward")) or _from(digest, None, "reward"),
         _trend(log.get("accuracy")),
         _trend(log.get("truncated")) or _from(digest, None, "truncated"),
-        flat,
+        _trend(log.get("zero_variance")),
         tuple(_families(log, digest)),
         tuple(accounts),
         sum_of_quadrants(accounts) if accounts else dict(digest.free),
@@ -128,7 +131,7 @@ def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
 
 
 def _trend(series: Series | None) -> Trend | None:
-    return None if series is None else Trend(series.steps, series.values)
+    return None if series is None else Trend.of(series)
 
 
 def _from(digest: Digest, family: str | None, what: str) -> Trend | None:

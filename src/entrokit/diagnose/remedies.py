@@ -62,17 +62,15 @@ def against_crash(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
 
 def against_explosion(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
     chosen = str(config.get("recipe", ""))
-    own = []
     if "entropy-bonus" in chosen:
-        own.append(Remedy("take the entropy bonus out, or divide `coef` by ten", base_of(config)))
-    if "clip_high" in chosen:
-        own.append(Remedy("close the upper clip to DAPO's", "dapo"))
+        first = Remedy("take the entropy bonus out, or divide `coef` by ten", base_of(config))
+    else:
+        first = Remedy("no entropy bonus, and an upper clip no wider than 0.28", "dapo")
     return (
-        *own,
-        Remedy("no bonus, and clip-higher no wider than 0.28", "dapo"),
+        first,
         Remedy("a target instead of a push: entropy is led back to where it began", "grpo+siren"),
-        Remedy("holds the policy near a reference", f"{base_of({})}+reference-kl(beta=0.05)"),
-    )[:3]
+        Remedy("holds the policy near a reference", "grpo+reference-kl(beta=0.05)"),
+    )
 
 
 def against_truncation(config: Mapping[str, Any]) -> tuple[Remedy, ...]:

@@ -68,7 +68,7 @@ def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
         ("sampler_prob_gap", t.mismatch_prob, "probabilities of rollout engine and trainer differ by {:.3f}"),
     ):
         series = facts.log.get(name)
-        if series is not None and (late := Trend(series.steps, series.values).end) > limit:
+        if series is not None and (late := Trend.of(series).end) > limit:
             evidence.append(what.format(late) + f" late in the run (limit {limit:g})")
     sampler, trainer = (facts.log.get(name) for name in ("sampler_logp", "trainer_logp"))
     if sampler is not None and trainer is not None:
@@ -77,7 +77,7 @@ def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
         if len(gaps) and gaps.mean() > t.mismatch_logp:
             evidence.append(f"mean log-probabilities of rollout engine and trainer differ by {gaps.mean():.3f} nats")
     series = facts.log.get("sampler_correlation")
-    if series is not None and (late := Trend(series.steps, series.values).end) < t.mismatch_correlation:
+    if series is not None and (late := Trend.of(series).end) < t.mismatch_correlation:
         evidence.append(f"probabilities of rollout engine and trainer correlate by {late:.3f} only")
     m = facts.digest.mismatch
     if m.logp_tokens and m.logp_gap / m.logp_tokens > t.mismatch_logp:
@@ -136,6 +136,8 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
     r, flat = facts.reward, facts.flat_groups
     constant = r is not None and len(r) >= t.min_points and float(np.ptp(r.values)) <= 1e-9 * max(1.0, abs(r.best))
     always = flat is not None and float(flat.values.min()) >= t.no_signal
+    groups, equal = facts.digest.groups, facts.digest.flat_groups
+    always = always or (flat is None and groups >= t.min_points and equal >= t.no_signal * groups)
     if not constant and not always:
         return None
     evidence = []
@@ -143,6 +145,8 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
         evidence.append(f"the mean reward is {r.end:g} at all {len(r)} points")
     if flat is not None:
         evidence.append(f"{flat.values.mean():.0%} of the groups have equal rewards, from the first step on")
+    elif groups:
+        evidence.append(f"{equal} of {groups} groups of completions have equal rewards")
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
     return Finding(

@@ -21,7 +21,7 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
     if budget.bench == "tabular":
         found = [leash(s) for s in seeds]
         return Evidence(PAPER.slug, "tabular", seeds, (_miniature(found),), (_kept(seeds, found),))
-    runs = budget.open(seed).runs("grpo")["grpo"]  # type: ignore[attr-defined]
+    runs = budget.pocket(seed).runs("grpo")["grpo"]
     findings = (
         _moved(runs, "eval_pass@1", "Training finds right answers more often.", above=True, paper="54.5 → 65.4"),
         _moved(runs, "eval_pass@16", "With many attempts, fewer prompts are solved than before.", above=False),

@@ -19,12 +19,6 @@ CANONICAL: dict[str, tuple[str, ...]] = {
         "truncation_rate", "truncated_ratio", "truncated_fraction", "frac_truncated", "truncated_share",
     ),
     "zero_variance": ("frac_reward_zero_std", "zero_variance", "frac_zero_std"),
-    "reward_std": ("reward_std", "critic/score/std"),
-    "length": ("completions/mean_length", "response_length/mean", "length", "mean_length"),
-    "grad_norm": ("grad_norm", "actor/grad_norm"),
-    "learning_rate": ("learning_rate", "actor/lr", "lr"),
-    "kl": ("kl", "actor/kl_loss", "actor/ppo_kl"),
-    "clipped": ("clip_ratio/region_mean", "actor/pg_clipfrac", "clipfrac"),
     "sampler_logp_gap": (
         "sampling/sampling_logp_difference/mean", "sampler_logp_gap", "sampling_logp_difference", "logp_difference",
         "logprob_diff", "logp_diff",

@@ -22,7 +22,7 @@ from .readers.trl import STATE, completion_tables, newest_state, state_series
 from .readers.verl import console_series, is_rollout_dump, jsonl_completions
 from .training_log import Completion, Notes, Series, TrainingLog
 
-_TABLES, _CONSOLES = (".csv", ".tsv"), (".log", ".txt", ".out")
+_TABLES, _LINES, _CONSOLES = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".log", ".txt", ".out")
 _PEEKED = 20
 
 
@@ -64,25 +64,26 @@ def read_log(path: str | Path) -> TrainingLog:
     if tables:
         sources.append("completions in parquet")
         streams.append(partial(parquet_completions, tables, notes))
-    dumps = [f for f in files if is_rollout_dump(f)]
-    if len(dumps) > 1:
+    dumps = [f for f in files if is_rollout_dump(f)] if where.is_dir() else []
+    if dumps:
         sources.append("verl rollouts")
         streams.append(partial(jsonl_completions, sorted(dumps, key=lambda f: int(f.stem)), notes))
     for file in files:
-        if file.suffix in (".jsonl", ".ndjson") and file.name != ACCOUNT and not (file in dumps and len(dumps) > 1):
+        if file in dumps or file.name == ACCOUNT or is_event_file(file) or file.suffix in (".parquet", ".json"):
+            continue
+        if file.suffix in _LINES:
             series, holds_completions = _jsonl(file, notes)
             take("JSONL of metrics", series, file)
             if holds_completions:
                 sources.append("JSONL of rollouts")
                 streams.append(partial(jsonl_completions, [file], notes))
-        elif file.suffix in _TABLES or (not where.is_dir() and file.suffix not in (*_CONSOLES, ".parquet", ".json")):
-            if not is_event_file(file):
-                take("table", read_table(file, notes), file)
         elif file.suffix in _CONSOLES:
             take("verl console log", console_series(file, notes), file)
+        elif file.suffix in _TABLES or not where.is_dir():
+            take("table", read_table(file, notes), file)
     events = [f for f in (where.rglob("*") if where.is_dir() else [where]) if is_event_file(f)]
     if events and "entropy" not in found:
-        take("TensorBoard", event_series(where if where.is_dir() else where.parent, notes), events[0])
+        take("TensorBoard", event_series(events, notes), events[0])
     if not sources:
         raise RunReadError(_unknown(where, notes))
     account = where / ACCOUNT

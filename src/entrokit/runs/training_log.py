@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reader import RunReadError
-
 Floats = NDArray[np.float64]
+
+
+# Kinds of note that are told apart: a hostile file could make a new one of every line.
+_MOST_NOTES = 40
+_MORE = "something else could not be read"
 
 
 class Notes:
@@ -24,6 +27,8 @@ class Notes:
         self._first: dict[str, str] = {}
 
     def add(self, what: str, where: object) -> None:
+        if what not in self._count and len(self._count) >= _MOST_NOTES:
+            what = _MORE
         self._count[what] += 1
         self._first.setdefault(what, str(where))
 
@@ -103,10 +108,6 @@ class TrainingLog:
     completions: Callable[[], Iterator[Completion]] = _no_completions
     account: Path | None = None
     notes: Notes = field(default_factory=Notes)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.source, str) or not self.source:
-            raise RunReadError(f"{self.where}: nothing in it was recognised")
 
     def get(self, name: str) -> Series | None:
         """A series by entrokit's name; None where it was not written."""

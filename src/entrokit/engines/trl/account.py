@@ -167,7 +167,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         entropy = self._entropy(states, rows, count)
         direction, parts = self._direction(entropy, optimizer)
         kept = self._listener.kept_by_clipping
-        tokens, free = self._shares(direction, chosen)
+        tokens = self._shares(direction, chosen)
+        free = [t.free for t in tokens]
         scale = moving / max(1, sum(len(index) for _, index in chosen))
         unclipped = parts["gradient"] / kept
         known: dict[str, Any] = {
@@ -220,9 +221,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             total = total + torch.where(batch.train[index], stats.require("entropy", "account"), 0.0).sum()
         return total * (rows / sampled / count)
 
-    def _shares(
-        self, direction: Mapping[str, Tensor], chosen: Sequence[tuple[Captured, Tensor]]
-    ) -> tuple[list[TokenShare], list[float]]:
+    def _shares(self, direction: Mapping[str, Tensor], chosen: Sequence[tuple[Captured, Tensor]]) -> list[TokenShare]:
         shares: list[TokenShare] = []
         for batch, index in chosen:
             stats, derivatives = token_derivatives(
@@ -244,7 +243,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                 *(stats.require(n, "account") for n in ("logp", "entropy", "collision", "weighted_surprise")),
             )
             shares += self._named(batch, index, share, free, stats)
-        return shares, [t.free for t in shares]
+        return shares
 
     def _named(
         self, batch: Captured, index: Tensor, share: Tensor, free: Tensor, stats: PolicyStats
@@ -256,7 +255,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             begin, has = marker_start(tokens, train, self._marker)
         clipped = ((batch.advantages[index] != 0) & ~batch.active[index]).tolist()
         texts = {t: self._decode([t]) for t in set(tokens[train].tolist())}
-        columns = [x.tolist() for x in (share, free, batch.advantages[index], stats.logp, stats.entropy)]  # type: ignore[union-attr]
+        entropies = stats.require("entropy", "account")
+        columns = [x.tolist() for x in (share, free, batch.advantages[index], stats.logp, entropies)]
         for i, row in enumerate(train):
             ids = batch.prompt[index[i]]
             prompt = self._decode(ids[ids >= 0].tolist(), skip_special_tokens=True)[-120:]

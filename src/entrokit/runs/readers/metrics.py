@@ -15,17 +15,12 @@ class SeriesBuilder:
 
     def __init__(self) -> None:
         self._points: dict[str, dict[int, list[tuple[float, float]]]] = {}
-        self.unknown: set[str] = set()
 
     def add(self, step: float, metrics: Mapping[str, Any]) -> None:
         """Adds one row; names that entrokit has no use for, and values that are no numbers, are passed over."""
         for name, value in metrics.items():
-            known = canonical(str(name))
-            if known is None:
-                self.unknown.add(str(name))
-                continue
-            number = number_of(value)
-            if number is not None:
+            known, number = canonical(str(name)), number_of(value)
+            if known is not None and number is not None:
                 self._points.setdefault(known[0], {}).setdefault(known[1], []).append((step, number))
 
     def series(self) -> dict[str, Series]:

@@ -39,7 +39,7 @@ def _rows(batch: Any, step: float, file: Path, notes: Notes) -> Iterator[Complet
         column = batch.column(name)
         lists = str(column.type).startswith(("list<", "large_list<")) and "string" not in str(column.type)
         numeric = lists and "struct" not in str(column.type)
-        columns[name] = [None if x is None else x for x in _arrays(column)] if numeric else column.to_pylist()
+        columns[name] = _arrays(column) if numeric else column.to_pylist()
     for i in range(batch.num_rows):
         row = {name: columns[name][i] for name in names}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..training_log import Notes, Series
@@ -12,8 +13,8 @@ def is_event_file(file: Path) -> bool:
     return ".tfevents." in file.name
 
 
-def event_series(folder: Path, notes: Notes) -> dict[str, Series]:
-    """Series of the scalars in a folder's event files.
+def event_series(files: Sequence[Path], notes: Notes) -> dict[str, Series]:
+    """Series of the scalars in the event files of one run.
 
     Raises:
         ImportError: the extra ``tensorboard`` is not installed.
@@ -22,12 +23,14 @@ def event_series(folder: Path, notes: Notes) -> dict[str, Series]:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     except ImportError as error:
         raise ImportError(
-            f"{folder} holds TensorBoard event files; reading them needs the extra: pip install 'entrokit[tensorboard]'"
+            f"{files[0]} is a TensorBoard event file; reading it needs the extra: pip install 'entrokit[tensorboard]'"
         ) from error
     from tensorboard.util import tensor_util
 
     builder = SeriesBuilder()
-    for file in sorted(f for f in folder.rglob("*") if is_event_file(f)):
+    if len({file.parent for file in files}) > 1:
+        notes.add("event files of several folders were put together: name one of them", files[0].parent)
+    for file in sorted(files):
         try:
             for event in EventFileLoader(str(file)).Load():
                 for value in event.summary.value:

@@ -17,7 +17,7 @@ from .lines import json_objects, text_lines
 from .metrics import SeriesBuilder
 
 _STEP = re.compile(r"\bstep:(\d+)(?= - )")
-_PAIR = re.compile(r" - ([^\s:]+(?: [^\s:]+)*):(?:np\.\w+\()?(-?[0-9.]+(?:[eE][-+]?\d+)?|nan|inf|-inf)\)?(?= - |\s*$)")
+_NUMPY = re.compile(r"np\.\w+\((.*)\)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -28,8 +28,15 @@ def console_series(file: Path, notes: Notes) -> dict[str, Series]:
         plain = _ANSI.sub("", line)
         step = _STEP.search(plain)
         if step:
-            builder.add(float(step[1]), dict(_PAIR.findall(plain[step.end() :])))
+            builder.add(float(step[1]), dict(map(_pair, plain[step.end() :].split(" - "))))
     return builder.series()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """``name:value``, without what NumPy writes around a value."""
+    name, _, value = text.strip().rpartition(":")
+    numpy = _NUMPY.fullmatch(value)
+    return name, numpy[1] if numpy else value
 
 
 def is_rollout_dump(file: Path) -> bool:

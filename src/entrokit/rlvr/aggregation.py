@@ -25,7 +25,7 @@ class Totals:
     """
 
     tokens: Tensor | float | None = None
-    rows: int | None = None
+    rows: float | None = None
     length: int | None = None
 
 

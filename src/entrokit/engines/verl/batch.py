@@ -1,0 +1,135 @@
+"""verl's `TensorDict` of a worker as `Rollouts`, and our columns in it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entrokit.rlvr import PolicyStats, Rollouts
+
+REWARD_OF_A_RIGHT_ANSWER = 1.0
+COLUMN = "entrokit_rollouts/"
+PREPARED = "entrokit_prepared/"
+ADVANTAGES = "entrokit_advantages"
+
+# verl's names of a completion's score, the last one before any penalty: of its old trainer and of its new one.
+_REWARDS = ("token_level_rewards", "token_level_scores", "rm_scores")
+_SCORES = ("token_level_scores", "rm_scores")
+
+
+def rollouts_of(
+    data: Any,
+    *,
+    entropy: Tensor | None = None,
+    prompt_logp: Tensor | None = None,
+    eos_token_ids: list[int],
+) -> Rollouts:
+    """The completions of this worker, right-padded to its longest.
+
+    Args:
+        data: verl's batch in either layout, padded (its old trainer) or nested (its new one).
+        entropy: of the policy that sampled, ``[B, T]``. prompt_logp: ``[B, P]``, NaN at padding.
+        eos_token_ids: what ends a completion; one that ends otherwise was truncated.
+
+    Raises:
+        ValueError: a column that verl did not send; says which.
+    """
+    tokens, attention = padded(data["responses"]), real_tokens(data)
+    train = padded(data["response_mask"]).bool() & attention
+    reward = _total(data, _REWARDS, train)
+    score = _total(data, _SCORES, train) if any(name in data for name in _SCORES) else reward
+    behaviour = {"logp": padded(data["old_log_probs"]).float()}
+    if entropy is not None:
+        behaviour["entropy"] = entropy.float()
+    reference, weight = data.get("ref_log_prob", None), data.get("rollout_is_weights", None)
+    last = tokens.gather(1, (attention.sum(1, keepdim=True) - 1).clamp(min=0))[:, 0]
+    return Rollouts(
+        tokens=tokens,
+        attention=attention,
+        train=train,
+        group=group_ids(data["uid"]).to(tokens.device),
+        # A row that verl added to fill up a batch has no token to train on, and must count in no baseline.
+        reward=torch.where(train.any(1), reward, math.nan),
+        behaviour=PolicyStats(**behaviour).masked(attention),
+        correct=(score >= REWARD_OF_A_RIGHT_ANSWER - 1e-6) & train.any(1),
+        truncated=~torch.isin(last, torch.tensor(eos_token_ids, device=last.device)),
+        reference_logp=None if reference is None else padded(reference).float(),
+        prompt_logp=None if prompt_logp is None else prompt_logp.nan_to_num(nan=0.0),
+        prompt_mask=None if prompt_logp is None else ~torch.isnan(prompt_logp),
+        sampler_weight=None if weight is None else padded(weight).float(),
+    )
+
+
+def prompt_log_probs(log_probs: Tensor, data: Any) -> Tensor:
+    """Log-probabilities of the prompts' tokens but the first, ``[B, P - 1]`` with NaN at padding.
+
+    ``log_probs``: what verl's engine gives for whole sequences, nested, each entry of the token after it.
+    """
+    lengths = _prompt_lengths(data)
+    rows = [row[: int(n) - 1].float() for row, n in zip(log_probs.unbind(), lengths, strict=True)]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=math.nan)
+
+
+def padded(x: Tensor) -> Tensor:
+    """A nested or padded column as a padded one, zeros at padding."""
+    return x.to_padded_tensor(0) if x.is_nested else x
+
+
+def real_tokens(data: Any) -> Tensor:
+    """Where the completions have tokens, ``[B, T]`` bool."""
+    responses = data["responses"]
+    if responses.is_nested:
+        lengths = responses.offsets().diff()
+        return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+    return data["attention_mask"][:, -responses.shape[1] :].bool()
+
+
+def group_ids(uids: Any) -> Tensor:
+    """One integer a prompt from verl's ``uid`` of each row, alike on every rank, ``[B]``."""
+    digests = (hashlib.blake2b(str(uid).encode(), digest_size=7).digest() for uid in uids)
+    return torch.tensor([int.from_bytes(digest, "little") for digest in digests])
+
+
+def attach(data: Any, rollouts: Rollouts, advantages: Tensor, prepared: Mapping[str, Tensor]) -> None:
+    """Adds what the loss will need to verl's batch, to be shuffled and split with its rows."""
+    data[ADVANTAGES] = advantages
+    for name, value in rollouts.columns().items():
+        data[COLUMN + name] = value
+    for name, value in prepared.items():
+        data[PREPARED + name] = value
+
+
+def attached(data: Any, length: int | None = None) -> tuple[Rollouts, Tensor, dict[str, Tensor]]:
+    """What `attach` added, for the rows of ``data`` and the first ``length`` tokens of their completions."""
+    advantages = data[ADVANTAGES]
+    width = advantages.shape[1]
+
+    def cut(name: str, value: Tensor) -> Tensor:
+        per_token = value.dim() == 2 and not name.startswith("prompt_") and value.shape[1] == width
+        return value[:, :length] if per_token else value
+
+    columns, prepared = ({n: cut(n, v) for n, v in _under(data, prefix).items()} for prefix in (COLUMN, PREPARED))
+    return Rollouts.from_columns(columns), advantages[:, :length], prepared
+
+
+def _under(data: Any, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): data[name] for name in data.keys() if str(name).startswith(prefix)}  # noqa: SIM118
+
+
+def _total(data: Any, names: tuple[str, ...], train: Tensor) -> Tensor:
+    for name in names:
+        if name in data:
+            return padded(data[name]).float().sum(1)
+    raise ValueError(f"verl's batch has none of {list(names)}, so a recipe cannot know what completions are worth")
+
+
+def _prompt_lengths(data: Any) -> Tensor:
+    prompts = data["prompts"]
+    if prompts.is_nested:
+        return prompts.offsets().diff()
+    return data["attention_mask"][:, : prompts.shape[1]].sum(1)

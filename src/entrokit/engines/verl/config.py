@@ -1,0 +1,149 @@
+"""From verl's actor config to a recipe, or to an error at start-up that names the override to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+from verl.workers.config import PolicyLossConfig
+
+from entrokit.rlvr import BASES, Base, Context, Recipe, Rollouts, recipe
+from entrokit.rlvr.aggregation import AGGREGATIONS
+from entrokit.rlvr.grammar import Part, build_intervention
+from entrokit.rlvr.interventions import ReferenceKL, WeightedGRPO
+from entrokit.rlvr.surrogates import PPOClip
+
+from .registrations import PREFIX
+
+ACTOR = "actor_rollout_ref.actor"
+# What verl's model engines give for every token.
+AVAILABLE = frozenset({"logp", "entropy"})
+_VERLS_CLIP = {"clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 3.0}
+
+
+@dataclass
+class RecipePolicyLossConfig(PolicyLossConfig):  # type: ignore[misc]
+    """verl's `PolicyLossConfig` with a recipe string, for ``loss_mode=entrokit``.
+
+    ``actor_rollout_ref.actor.policy_loss._target_=entrokit.engines.verl.RecipePolicyLossConfig`` puts it in the place
+    of verl's own.
+    """
+
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class GivenAdvantages:
+    """Stage `advantage` where verl's own estimator (``algorithm.adv_estimator``) has the word."""
+
+    name: ClassVar[str] = "verl's"
+    values: Tensor | None = None
+
+    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
+        if self.values is None:
+            raise ValueError(f"recipe: {PREFIX}-<name> takes verl's advantages, and none were given")
+        return self.values
+
+
+def recipe_of(config: Any) -> Recipe | None:
+    """The recipe that verl's `ActorConfig` asks for; None where its ``loss_mode`` is not one of ours.
+
+    - ``loss_mode=entrokit`` and ``policy_loss.recipe``: that recipe, its base included;
+    - ``loss_mode=entrokit-<intervention>``: the intervention at its paper's defaults, upon verl's own clip,
+      aggregation and advantages;
+    - ``loss_mode=entrokit-<base>``: that base.
+
+    Raises:
+        ValueError: an unknown name, or options that contradict each other; says which to change.
+    """
+    mode, text = config.policy_loss.loss_mode, config.policy_loss.get("recipe", None)
+    if mode != PREFIX and not mode.startswith(PREFIX + "-"):
+        return None
+    if mode == PREFIX:
+        if not text:
+            raise ValueError(
+                f"loss_mode={PREFIX} needs a recipe: {ACTOR}.policy_loss._target_=entrokit.engines.verl."
+                f"RecipePolicyLossConfig and +{ACTOR}.policy_loss.recipe='grpo+steer(min_weight=0.7)'"
+            )
+        return _agreeing(recipe(text), config)
+    if text:
+        raise ValueError(f"loss_mode={mode} is a recipe of its own; with recipe={text!r} write loss_mode={PREFIX}")
+    name = mode.removeprefix(PREFIX + "-")
+    if name.replace("-", "_") in BASES:
+        return _agreeing(recipe(name), config)
+    return Recipe(Part("verl", {}), _verls_base(config), (build_intervention(Part(name, {})),))
+
+
+def with_advantages(chosen: Recipe, advantages: Tensor) -> Recipe:
+    """The recipe for one batch: where its base is verl's, with the advantages that verl computed."""
+    if not isinstance(chosen.base.advantage, GivenAdvantages):
+        return chosen
+    return replace(chosen, base=replace(chosen.base, advantage=GivenAdvantages(advantages)))
+
+
+def refuse(chosen: Recipe, config: Any) -> None:
+    """What verl cannot carry of a recipe.
+
+    Raises:
+        ValueError: names the part, what verl lacks, and what to write instead.
+    """
+    for intervention in chosen.interventions:
+        lacking = sorted(intervention.needs - AVAILABLE)
+        if lacking:
+            raise ValueError(
+                f"{intervention.name} needs {', '.join(lacking)} of every token, and verl's engines compute "
+                f"log-probabilities and entropies alone; {_INSTEAD.get(intervention.name, 'use it under TRL')}"
+            )
+        if intervention.name in chosen.decodes:
+            raise ValueError(
+                f"{intervention.name} acts on the logits while sampling, which verl leaves to vLLM or SGLang; drop it, "
+                "or use it under TRL with transformers' own generate"
+            )
+        if isinstance(intervention, WeightedGRPO) and intervention.normalize == "pair":
+            raise ValueError(
+                f"{intervention.name}(normalize='pair') pairs prompts in their order, and verl reorders them: use "
+                "normalize='prompt', or pairs under TRL"
+            )
+        if isinstance(intervention, ReferenceKL) and not config.use_kl_loss:
+            raise ValueError(
+                f"{intervention.name} needs the reference's log-probabilities: write {ACTOR}.use_kl_loss=True and "
+                f"{ACTOR}.kl_loss_coef=0 (verl then computes them, and adds no loss of its own)"
+            )
+    if config.strategy not in ("fsdp", "fsdp2"):
+        raise ValueError(
+            f"{ACTOR}.strategy={config.strategy}: entrokit's recipes run with fsdp and fsdp2; with others, use a "
+            "loss_mode of verl's own"
+        )
+
+
+_INSTEAD = {
+    "steer": "use form='theorem' (its default) or form='released'",
+    "clip-v": "use clip-b, its form for sampled tokens",
+    "siren": "use entropy-bonus or tea, or siren under TRL",
+}
+
+
+def _verls_base(config: Any) -> Base:
+    low, high = (
+        config.clip_ratio if value is None else value for value in (config.clip_ratio_low, config.clip_ratio_high)
+    )
+    if config.loss_agg_mode not in AGGREGATIONS:
+        raise ValueError(f"{ACTOR}.loss_agg_mode={config.loss_agg_mode}: recipes know {list(AGGREGATIONS)}")
+    return Base(GivenAdvantages(), PPOClip(low, high, config.clip_ratio_c), config.loss_agg_mode)
+
+
+def _agreeing(chosen: Recipe, config: Any) -> Recipe:
+    """The recipe, where verl's config says nothing else about what it decides."""
+    if chosen.base.aggregation != config.loss_agg_mode:
+        raise ValueError(
+            f"{ACTOR}.loss_agg_mode={config.loss_agg_mode} conflicts with recipe '{chosen}', which means "
+            f"{chosen.base.aggregation}: write {ACTOR}.loss_agg_mode={chosen.base.aggregation}, or take another base"
+        )
+    for name, default in _VERLS_CLIP.items():
+        if getattr(config, name) not in (default, None):
+            raise ValueError(
+                f"{ACTOR}.{name}={getattr(config, name)} is not read with recipe '{chosen}': write the clip as knobs "
+                "of its base, e.g. grpo(clip_low=0.2, clip_high=0.28, dual_clip=3.0)"
+            )
+    return chosen

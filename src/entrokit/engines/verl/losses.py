@@ -1,0 +1,139 @@
+"""The policy losses that entrokit registers with verl.
+
+verl's own `ppo_loss` calls them with the log-probabilities of one micro-batch. `RecipeWorker` hands over the rest (the
+whole batch's columns, and current entropies) for the time of the call; without it they see what verl shows any loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
+from entrokit.rlvr.intervention import implements
+
+from .config import recipe_of
+
+
+@dataclass
+class Handed:
+    """What a worker hands over to the loss of a micro-batch.
+
+    Attributes:
+        recipe: of this batch. data: the micro-batch. entropy: of the current policy, ``[b, T]`` with gradient, or None.
+        scalars: prepared numbers of the whole batch. seen: receives the metrics and the tokens that they are means of.
+    """
+
+    recipe: Recipe
+    data: Any
+    entropy: Tensor | None
+    scalars: Mapping[str, Tensor]
+    seen: list[tuple[dict[str, Tensor], Tensor]]
+
+
+_HANDED: ContextVar[Handed | None] = ContextVar("entrokit_verl_micro_batch", default=None)
+
+
+@contextmanager
+def handing_over(handed: Handed) -> Iterator[None]:
+    """For the time of verl's call of its loss."""
+    token = _HANDED.set(handed)
+    try:
+        yield
+    finally:
+        _HANDED.reset(token)
+
+
+def recipe_policy_loss(
+    old_log_prob: Tensor,
+    log_prob: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    loss_agg_mode: str = "token-mean",
+    config: Any = None,
+    rollout_is_weights: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """A recipe's loss under verl's contract for policy losses.
+
+    Args:
+        old_log_prob, log_prob, advantages, response_mask: one micro-batch, ``[b, T]``.
+        config: verl's `ActorConfig`; `recipe_of` reads the recipe from it.
+        rollout_is_weights: ``[b, T]`` or None, multiplies the policy loss.
+
+    Returns:
+        The loss, normalised as verl's `agg_loss` does it, and metrics.
+
+    Raises:
+        ValueError: a recipe that needs more than verl hands to a policy loss, where no `RecipeWorker` trains.
+    """
+    from .batch import attached
+
+    handed = _HANDED.get()
+    train = response_mask.bool()
+    if handed is not None:
+        chosen = handed.recipe
+        rollouts, advantages, prepared = attached(handed.data, log_prob.shape[1])
+        prepared |= dict(handed.scalars)
+        current = PolicyStats(logp=log_prob, entropy=handed.entropy)
+    else:
+        chosen = _of_a_micro_batch(config)
+        rollouts = _bare_rollouts(old_log_prob, train, rollout_is_weights)
+        prepared = chosen.prepare(rollouts, advantages, Context(generator=torch.Generator().manual_seed(0)))
+        current = PolicyStats(logp=log_prob)
+    result = chosen.loss(current, rollouts, advantages, prepared, _totals(config.global_batch_info))
+    metrics = dict(result.metrics)
+    if handed is not None:
+        handed.seen.append((metrics, rollouts.train.sum()))
+    count = rollouts.train.sum().clamp(min=1)
+    drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0).sum() / count
+    named = {
+        "actor/pg_clipfrac": metrics.pop("clipped_fraction"),
+        "actor/ppo_kl": drift,
+        **{f"actor/{name}": value for name, value in metrics.items()},
+    }
+    return result.loss, {name: float(value) for name, value in named.items()}
+
+
+def _totals(info: Mapping[str, Any]) -> Totals:
+    """verl's normalisers: the mini-batch's tokens and rows over all ranks, whose gradients are then averaged."""
+    ranks = info.get("dp_size") or 1
+    tokens, rows = info.get("batch_num_tokens"), info.get("global_batch_size")
+    return Totals(
+        tokens=None if tokens is None else tokens / ranks,
+        rows=None if rows is None else rows / ranks,
+        length=info.get("loss_scale_factor"),
+    )
+
+
+def _of_a_micro_batch(config: Any) -> Recipe:
+    chosen = recipe_of(config)
+    if chosen is None:
+        raise ValueError(f"loss_mode={config.policy_loss.loss_mode} is not one of entrokit's")
+    for i in chosen.interventions:
+        if i.needs - {"logp"} or implements(i, "advantage") or implements(i, "reward"):
+            raise ValueError(
+                f"{i.name} needs more than verl hands to a policy loss (entropies, rewards, the whole batch), and this "
+                "process does not train through entrokit.engines.verl.RecipeWorker; see `entrokit doctor`"
+            )
+    scoped = (replace(i, scope="micro") if hasattr(i, "scope") else i for i in chosen.interventions)  # type: ignore[type-var]
+    return replace(chosen, interventions=tuple(scoped))
+
+
+def _bare_rollouts(old_log_prob: Tensor, train: Tensor, weight: Tensor | None) -> Rollouts:
+    rows = torch.arange(len(train), device=train.device)
+    attention = train.flip(-1).cumsum(-1).flip(-1) > 0
+    return Rollouts(
+        tokens=torch.zeros_like(train, dtype=torch.long),
+        attention=attention,
+        train=train,
+        group=rows,
+        reward=torch.zeros(len(train), device=train.device),
+        behaviour=PolicyStats(logp=torch.where(attention, old_log_prob, 0.0)),
+        sampler_weight=weight,
+    )

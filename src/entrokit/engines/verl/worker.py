@@ -1,0 +1,191 @@
+"""verl's actor with a recipe: what a policy loss does not see, its worker does.
+
+Before the updates of a generation batch, `RecipeWorker` computes the recipe's advantages and batch-wide numbers over
+all ranks; they travel with the rows. It hands the current entropies to the loss, lets controllers observe every
+optimiser step, and keeps their state in verl's checkpoints. With a loss of verl's own it is verl's worker.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from verl.utils import tensordict_utils as tu
+from verl.workers.engine_workers import TrainingWorker
+from verl.workers.utils.losses import ppo_loss
+from verl.workers.utils.padding import no_padding_2_padding
+
+from entrokit.rlvr import Context, Recipe
+from entrokit.rlvr.intervention import implements
+
+from .batch import attach, attached, padded, prompt_log_probs, rollouts_of
+from .collectives import Collectives
+from .config import ACTOR, recipe_of, refuse, with_advantages
+from .losses import Handed, handing_over
+
+
+class RecipeWorker(TrainingWorker):  # type: ignore[misc]
+    """verl's `TrainingWorker`, in whose place the plug-in puts it."""
+
+    _recipe: Recipe | None = None
+    _of_batch: Recipe | None = None
+    _steps = 0
+
+    def set_loss_fn(self, loss_fn: Any) -> None:
+        """Takes verl's loss; where its config names a recipe, a recipe that cannot run is refused here, at start-up."""
+        config = getattr(loss_fn, "keywords", {}).get("config")
+        self._recipe = None if config is None else recipe_of(config)
+        if self._recipe is not None:
+            if getattr(loss_fn, "func", None) is not ppo_loss:
+                raise ValueError(f"{ACTOR}.policy_loss.loss_mode: recipes do not run with distillation")
+            refuse(self._recipe, config)
+            tokenizer = self.model_config.tokenizer
+            self._recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
+            self._seen: list[tuple[dict[str, Tensor], Tensor]] = []
+            self._scalars: dict[str, Tensor] = {}
+            loss_fn = partial(self._loss, loss_fn)
+        super().set_loss_fn(loss_fn)
+
+    def train_mini_batch(self, data: Any) -> Any:
+        """verl's updates of one generation batch, prepared as the recipe wants it."""
+        if self._recipe is not None:
+            self._prepare(data)
+        return super().train_mini_batch(data)
+
+    def train_batch(self, data: Any) -> Any:
+        """One optimiser step."""
+        chosen = self._of_batch
+        if self._recipe is None or chosen is None:
+            return super().train_batch(data)
+        if chosen.prepares_steps:
+            rollouts, advantages, prepared = attached(data)
+            known = prepared | self._scalars
+            self._place(data, chosen.prepare_step(rollouts, advantages, known, self._context()))
+        output = super().train_batch(data)
+        self._steps += 1
+        self._observe(chosen)
+        return output
+
+    def save_checkpoint(
+        self, local_path: str, hdfs_path: str | None = None, global_step: int = 0, max_ckpt_to_keep: int | None = None
+    ) -> Any:
+        """verl's checkpoint, and beside its files the recipe's state."""
+        done = super().save_checkpoint(local_path, hdfs_path, global_step, max_ckpt_to_keep)
+        if self._recipe is not None:
+            target = self._state_file(local_path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(".part")
+            torch.save({"recipe": self._recipe.state_dict(), "steps": self._steps}, part)
+            os.replace(part, target)
+        return done
+
+    def load_checkpoint(self, local_path: str, hdfs_path: str | None = None, del_local_after_load: bool = False) -> Any:
+        """verl's checkpoint, and the recipe's state.
+
+        Raises:
+            FileNotFoundError: the checkpoint has no state of this rank, and the recipe has some to restore.
+        """
+        if self._recipe is not None and local_path is not None:
+            self._load_state(self._state_file(local_path))
+        return super().load_checkpoint(local_path, hdfs_path, del_local_after_load)
+
+    def _load_state(self, source: Path) -> None:
+        assert self._recipe is not None
+        if source.exists():
+            state = torch.load(source, weights_only=True)
+            self._recipe.load_state_dict(state["recipe"])
+            self._steps = state["steps"]
+        elif any(self._recipe.state_dict().values()):
+            raise FileNotFoundError(
+                f"{source}: this checkpoint has no state of recipe '{self._recipe}'; it was saved without the recipe "
+                "or by more ranks. Start a new run from its weights instead of resuming it"
+            )
+
+    def _state_file(self, folder: str) -> Path:
+        return Path(folder) / f"entrokit_rank_{self.engine.get_data_parallel_rank()}.pt"
+
+    def _prepare(self, data: Any) -> None:
+        assert self._recipe is not None
+        if self._recipe.needs - {"logp"}:
+            tu.assign_non_tensor(data, calculate_entropy=True)
+        chosen, context = self._recipe, self._context()
+        entropy = padded(data["entropy"]) if "entropy" in data else None
+        prompt_logp = None
+        if (entropy is None and "entropy" in chosen.needs) or chosen.needs_prompts:
+            entropy, prompt_logp = self._behaviour(data, chosen.needs_prompts)
+        rollouts = rollouts_of(data, entropy=entropy, prompt_logp=prompt_logp, eos_token_ids=self._eos_token_ids())
+        chosen = with_advantages(chosen, padded(data["advantages"]).float())
+        if self._steps == 0:
+            self._warn(chosen, data)
+        advantages = chosen.advantages(rollouts, context)
+        attach(data, rollouts, advantages, {})
+        self._of_batch, self._scalars = chosen, {}
+        self._place(data, chosen.prepare(rollouts, advantages, context))
+
+    def _place(self, data: Any, prepared: dict[str, Tensor]) -> None:
+        """Columns into the batch; numbers of the whole batch stay here."""
+        from .batch import PREPARED
+
+        for name, value in prepared.items():
+            if value.dim():
+                data[PREPARED + name] = value
+            else:
+                self._scalars[name] = value
+
+    def _behaviour(self, data: Any, prompts: bool) -> tuple[Tensor, Tensor | None]:
+        """What verl's trainers drop: entropies of the policy that sampled, and log-probabilities of the prompts."""
+        copy = data.copy()
+        tu.assign_non_tensor(copy, compute_loss=False, calculate_entropy=True)
+        output = self.infer_batch(copy)
+        entropy = no_padding_2_padding(output["entropy"], data)
+        return entropy, prompt_log_probs(output["log_probs"], data) if prompts else None
+
+    def _loss(self, verls: Any, model_output: Any, data: Any, dp_group: Any = None) -> Any:
+        if self._of_batch is None:
+            raise ValueError("a recipe's loss outside train_mini_batch: its batch was not prepared")
+        entropy = model_output.get("entropy", None)
+        entropy = None if entropy is None else no_padding_2_padding(entropy, data)
+        scalars = {name: value.to(data.device or value.device) for name, value in self._scalars.items()}
+        with handing_over(Handed(self._of_batch, data, entropy, scalars, self._seen)):
+            return verls(model_output=model_output, data=data, dp_group=dp_group)
+
+    def _observe(self, chosen: Recipe) -> None:
+        """Means over the tokens of all ranks, for the controllers among the interventions."""
+        seen, self._seen = self._seen, []
+        watching = [i for i in chosen.interventions if implements(i, "observe")]
+        if not watching or not seen:
+            return
+        names = list(seen[0][0])
+        rows = torch.stack([torch.stack([*(m[n].float() * c for n in names), c.float()]) for m, c in seen])
+        *totals, tokens = self._context().reduce(rows.sum(0)).tolist()
+        means = {name: total / max(tokens, 1.0) for name, total in zip(names, totals, strict=True)}
+        # The state is that of the recipe, and `chosen` shares its interventions.
+        chosen.observe(means, self._context())
+
+    def _warn(self, chosen: Recipe, data: Any) -> None:
+        import logging
+
+        size = tu.get_non_tensor_data(data, "mini_batch_size", None) or len(data)
+        updates = len(data) * self.engine.get_data_parallel_size() // size
+        updates *= tu.get_non_tensor_data(data, "epochs", 1)
+        for reason in chosen.cannot_act(max(1, updates)) if self.rank == 0 else ():
+            logging.getLogger(__name__).warning(reason)
+
+    def _eos_token_ids(self) -> list[int]:
+        found = getattr(self.model_config.generation_config, "eos_token_id", None)
+        found = self.model_config.tokenizer.eos_token_id if found is None else found
+        return [] if found is None else list(found) if isinstance(found, (list, tuple)) else [found]
+
+    def _context(self) -> Context:
+        ranks = Collectives(self.engine.get_data_parallel_group(), self.engine.get_data_parallel_size(), self.device_name)
+        return Context(
+            step=self._steps,
+            generator=torch.Generator().manual_seed((42 * 1_000_003 + self._steps) % 2**63),
+            rank=self.engine.get_data_parallel_rank(),
+            reduce=ranks.reduce,
+            gather=ranks.gather,
+        )

@@ -3,25 +3,37 @@
 Everything is held to the recipe applied by hand to the same completions with plain PyTorch.
 """
 
+import copy
+import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("verl.trainer.ppo.core_algos", reason="verl needs its own environment: make test-parity")
 
-from entrokit.distributions import token_statistics
-from entrokit.engines.verl import LOSS_MODES, recipe_advantages
-from entrokit.rlvr import BASES, INTERVENTIONS, Context, PolicyStats, Rollouts, Totals, recipe
+from omegaconf import OmegaConf
+from verl import DataProto
+from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
+from verl.trainer.ppo.ray_trainer import compute_advantage
+from verl.utils import tensordict_utils as tu
+from verl.workers.config import ActorConfig
+from verl.workers.utils.losses import ppo_loss
+
+from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, recipe_advantages
+from entrokit.engines.verl.config import refuse
+from entrokit.rlvr import BASES, INTERVENTIONS, Context, Intervention, PolicyStats, Rollouts, Totals, Weighting, recipe
 from entrokit.rlvr.bases import Base
 from entrokit.rlvr.surrogates import PPOClip
 
 from . import verl_actor as v
+from .verl_actor import LEARNING_RATE, LOSS, MINI, actor, of_recipe, old_log_probs, statistics
 
-LOSS = "actor_rollout_ref.actor.policy_loss"
-MINI, LEARNING_RATE = 6, 0.02
 # Every intervention that verl can carry, at knobs at which it acts on twelve short completions.
 SPECS = {
     **{base: base for base in BASES},
@@ -58,15 +70,6 @@ def model(folder):
     return v.tiny_model(folder)
 
 
-def statistics(model, columns, need):
-    logits = model(
-        input_ids=columns["input_ids"],
-        attention_mask=columns["attention_mask"],
-        position_ids=columns["position_ids"],
-    ).logits
-    return PolicyStats.of(token_statistics(logits[:, v.PROMPT - 1 : -1], columns["responses"], need=need))
-
-
 def rollouts_by_hand(model, columns, chosen, old, reference):
     mask = columns["response_mask"].bool()
     with torch.no_grad():
@@ -96,14 +99,8 @@ def rollouts_by_hand(model, columns, chosen, old, reference):
     )
 
 
-def rows_of(columns, rows):
-    return {n: x[rows] if torch.is_tensor(x) and x.dim() else x for n, x in columns.items()}
-
-
 def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=None):
     """Plain PyTorch: statistics of all rows, a recipe, one SGD step for each mini-batch."""
-    import copy
-
     model = copy.deepcopy(model)
     rollouts = rollouts_by_hand(model, columns, chosen, old, reference)
     generator = torch.Generator().manual_seed(42 * 1_000_003)
@@ -115,9 +112,9 @@ def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=N
     for _ in range(epochs):
         for start in range(0, v.ROWS, MINI):
             rows = slice(start, start + MINI)
-            part = Rollouts.from_columns(rows_of(rollouts.columns(), rows))
-            own = chosen.prepare_step(part, advantages[rows], rows_of(prepared, rows), Context())
-            current = statistics(model, rows_of(columns, rows), chosen.needs | {"entropy"})
+            part = Rollouts.from_columns(v.rows_of(rollouts.columns(), rows))
+            own = chosen.prepare_step(part, advantages[rows], v.rows_of(prepared, rows), Context())
+            current = statistics(model, v.rows_of(columns, rows), chosen.needs | {"entropy"})
             totals = Totals(tokens=part.train.sum(), rows=MINI, length=v.LENGTH)
             loss = chosen.loss(current, part, advantages[rows], own, totals).loss
             optimizer.zero_grad()
@@ -127,43 +124,12 @@ def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=N
     return losses, dict(model.named_parameters())
 
 
-def old_log_probs(model, columns, noise=0.05):
-    """Of a policy a little away: where log π is log π_old, rounding would decide the sign of KL-Cov's |log π/π_old|."""
-    g = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        own = statistics(model, columns, frozenset({"logp"})).logp
-    return (own + noise * torch.randn(own.shape, generator=g)) * columns["response_mask"]
-
-
-def actor(folder, *overrides):
-    return v.actor(
-        folder,
-        "actor_rollout_ref.actor.ppo_mini_batch_size=2",
-        f"actor_rollout_ref.actor.optim.lr={LEARNING_RATE}",
-        *overrides,
-    )
-
-
-def of_recipe(spec):
-    aggregation = recipe(spec).base.aggregation
-    return [
-        f"{LOSS}._target_=entrokit.engines.verl.RecipePolicyLossConfig",
-        f"{LOSS}.loss_mode=entrokit",
-        f'+{LOSS}.recipe="{spec}"',
-        f"actor_rollout_ref.actor.loss_agg_mode={aggregation}",
-        f"actor_rollout_ref.actor.loss_scale_factor={v.LENGTH}",
-    ]
-
-
 def deviation(spec, folder, model, layout, epochs=2):
     """Largest differences of losses and weights from the recipe by hand, and how far the weights moved at all."""
     columns, chosen = v.completions(), recipe(spec)
     old = old_log_probs(model, columns)
-    extra, overrides = {}, of_recipe(spec)
-    if "reference-kl" in spec:
-        extra = {"ref_log_prob": old_log_probs(model, columns, noise=0.3)}
-        overrides += ["actor_rollout_ref.actor.use_kl_loss=True", "actor_rollout_ref.actor.kl_loss_coef=0.0"]
-    worker = actor(folder, *overrides)
+    reference = old_log_probs(model, columns, noise=0.3) if "reference-kl" in spec else None
+    worker = actor(folder, *of_recipe(spec))
     chosen.bind(lambda text: worker.actor.model_config.tokenizer.encode(text, add_special_tokens=False))
     before = v.parameters(worker)
     data = v.update_batch(
@@ -172,10 +138,10 @@ def deviation(spec, folder, model, layout, epochs=2):
         old,
         mini_batch=MINI,
         epochs=epochs,
-        **extra,
+        **({} if reference is None else {"ref_log_prob": reference}),
     )
     output = worker.update_actor(v.as_new_trainer(data) if layout == "new" else data)
-    losses, weights = trained_by_hand(model, columns, chosen, old, epochs, extra.get("ref_log_prob"))
+    losses, weights = trained_by_hand(model, columns, chosen, old, epochs, reference)
     after = v.parameters(worker)
     return (
         max(abs(a - b) for a, b in zip(output["metrics"]["loss"], losses, strict=True)),
@@ -196,3 +162,224 @@ def test_an_update_of_verls_actor_is_the_recipes_by_hand(spec, layout, folder, m
 def test_every_intervention_is_carried_or_refused():
     used = {part.name for spec in SPECS.values() for part in recipe(spec).interventions}
     assert used | set(REFUSED) == set(INTERVENTIONS)
+
+
+def test_verls_own_loss_is_left_alone_and_equals_our_recipe_for_it(folder, model):
+    """`vanilla` on the advantages of verl's GRPO, against the recipe `dapo`, which computes its own."""
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    theirs, _ = get_adv_estimator_fn("grpo")(
+        token_level_rewards=columns["token_level_rewards"],
+        response_mask=columns["response_mask"],
+        index=np.array(columns["uid"]),
+    )
+    after = {}
+    for name, overrides in {
+        "verl": [f"{LOSS}.loss_mode=vanilla"],
+        "ours": of_recipe("dapo(clip_high=0.2)"),
+    }.items():
+        worker = actor(folder, *overrides)
+        assert (worker.actor._recipe is None) == (name == "verl")
+        worker.update_actor(v.update_batch(columns, theirs, old, mini_batch=MINI, epochs=2))
+        after[name] = v.parameters(worker)
+    for n, weight in after["verl"].items():
+        torch.testing.assert_close(after["ours"][n], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_a_short_name_stands_upon_verls_clip_and_advantages(folder, model):
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    g = torch.Generator().manual_seed(3)
+    advantages = torch.randn(v.ROWS, 1, generator=g).expand(v.ROWS, v.LENGTH) * columns["response_mask"]
+    worker = actor(
+        folder,
+        f"{LOSS}.loss_mode=entrokit-steer",
+        "actor_rollout_ref.actor.clip_ratio_high=0.28",
+        "actor_rollout_ref.actor.clip_ratio_c=2.0",
+    )
+    worker.update_actor(v.update_batch(columns, advantages, old, mini_batch=MINI))
+    base = recipe("grpo+steer")
+    by_hand = replace(base, base=Base(base.base.advantage, PPOClip(0.2, 0.28, 2.0), "token-mean"))
+    _, weights = trained_by_hand(model, columns, by_hand, old, 1, given=advantages)
+    after = v.parameters(worker)
+    for n, weight in weights.items():
+        torch.testing.assert_close(after[n], weight.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        *(([f"{LOSS}.loss_mode=entrokit-{name}"], hint) for name, hint in REFUSED.items()),
+        (of_recipe("dapo+steer(form='exact')"), "form='theorem'"),
+        (of_recipe("grpo+weighted-grpo(normalize='pair')"), "verl reorders them"),
+        (of_recipe("dapo+reference-kl"), "use_kl_loss=True"),
+        ([*of_recipe("dapo"), "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"], "loss_agg_mode=token-mean"),
+        ([*of_recipe("dapo"), "actor_rollout_ref.actor.clip_ratio_high=0.28"], "clip_ratio_high=0.28 is not read"),
+        ([f"{LOSS}.loss_mode=entrokit"], r"needs a recipe.*_target_=entrokit.engines.verl.RecipePolicyLossConfig"),
+        ([*of_recipe("dapo"), f"{LOSS}.loss_mode=entrokit-steer"], "write loss_mode=entrokit"),
+        ([*of_recipe("dapo")[:2], f"+{LOSS}.recipe='grpo+stear'"], "did you mean 'steer'"),
+        (
+            [f"{LOSS}.loss_mode=entrokit-steer", "actor_rollout_ref.actor.loss_agg_mode=token-sum"],
+            "token-sum: recipes know",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_when_the_worker_starts(folder, model, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        actor(folder, *overrides)
+
+
+def test_other_engines_are_refused():
+    config = SimpleNamespace(strategy="megatron", use_kl_loss=False)
+    with pytest.raises(ValueError, match="run with fsdp and fsdp2"):
+        refuse(recipe("dapo"), config)
+
+
+@dataclass
+class Counting(Intervention):
+    """A user's own: what it sees of every optimiser step."""
+
+    name: ClassVar[str] = "counting"
+    needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
+    seen: list[float] = field(default_factory=list, init=False, compare=False)
+
+    def weigh(self, update, clip, prepared):
+        return Weighting(metrics={"entropy": update.mean(update.current.entropy)})
+
+    def observe(self, metrics, context):
+        self.seen.append(metrics["counting/entropy"])
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = list(state["seen"])
+
+
+def test_controllers_observe_every_step_and_live_in_verls_checkpoints(folder, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(INTERVENTIONS, "counting", Counting)
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    worker = actor(folder, *of_recipe("dapo+counting"))
+    zeros = torch.zeros(v.ROWS, v.LENGTH)
+    worker.update_actor(v.update_batch(columns, zeros, old, mini_batch=MINI, epochs=2))
+    seen = worker.actor._recipe.interventions[0].seen
+    assert len(seen) == 4
+    mask = columns["response_mask"][:MINI].bool()
+    with torch.no_grad():
+        first = statistics(model, v.rows_of(columns, slice(0, MINI)), frozenset({"logp", "entropy"})).entropy[mask]
+    assert seen[0] == pytest.approx(first.mean().item(), rel=1e-5)
+    worker.save_checkpoint(str(tmp_path / "actor"), global_step=1)
+    again = actor(folder, *of_recipe("dapo+counting"))
+    again.load_checkpoint(str(tmp_path / "actor"))
+    assert again.actor._recipe.interventions[0].seen == seen
+    assert again.actor._steps == 4
+    for n, weight in v.parameters(worker).items():
+        torch.testing.assert_close(v.parameters(again)[n], weight, atol=0, rtol=0)
+    (tmp_path / "actor" / "entrokit_rank_0.pt").unlink()
+    with pytest.raises(FileNotFoundError, match="no state of recipe"):
+        again.load_checkpoint(str(tmp_path / "actor"))
+
+
+def test_the_registered_loss_without_our_worker_is_the_micro_batch_form(model, folder):
+    """As a worker of verl's own calls it, through verl's own `ppo_loss`."""
+    spec = "dapo+clip-cov(ratio=0.3, low=0.0, high=9.0)"
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    worker = actor(folder, *of_recipe(spec))
+    worker.actor.set_loss_fn(lambda *args, **kwargs: None)  # RecipeWorker stands aside
+    assert worker.actor._recipe is None
+    config = verl_loss_config(spec)
+    advantages = torch.randn(v.ROWS, 1).expand(v.ROWS, v.LENGTH) * columns["response_mask"]
+    data = v.update_batch(columns, advantages, old, mini_batch=MINI)
+    tokens = int(columns["response_mask"].sum())
+    tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=tokens, global_batch_size=v.ROWS)
+    x = old_log_probs(model, columns, noise=0.2).requires_grad_()
+    loss, metrics = ppo_loss(config, {"log_probs": v.whole_sequences(x, data)}, data)
+    mask = columns["response_mask"].bool()
+    rollouts = Rollouts(
+        tokens=columns["responses"],
+        attention=mask,
+        train=mask,
+        group=torch.arange(v.ROWS),
+        reward=torch.zeros(v.ROWS),
+        behaviour=PolicyStats(logp=old),
+    )
+    micro = recipe("dapo+clip-cov(ratio=0.3, low=0.0, high=9.0, scope='micro')")
+    prepared = micro.prepare(rollouts, advantages, Context(generator=torch.Generator().manual_seed(0)))
+    expected = micro.loss(PolicyStats(logp=x), rollouts, advantages, prepared)
+    torch.testing.assert_close(loss, expected.loss)
+    assert metrics["actor/clip-cov/chosen_fraction"].aggregate() > 0.1
+    with pytest.raises(ValueError, match=r"steer needs more than verl hands.*entrokit doctor"):
+        ppo_loss(verl_loss_config("dapo+steer"), {"log_probs": v.whole_sequences(x, data)}, data)
+
+
+def verl_loss_config(spec):
+    return ActorConfig(
+        strategy="fsdp",
+        rollout_n=1,
+        ppo_micro_batch_size_per_gpu=1,
+        policy_loss=RecipePolicyLossConfig(loss_mode="entrokit", recipe=spec),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [("grpo", "grpo"), ("rloo", "rloo"), ("reinforce_plus_plus_baseline", "reinforce_plus_plus_baseline")],
+)
+def test_the_estimator_in_verls_driver(spec, name):
+    """verl's own `compute_advantage` on a `DataProto`, with our estimator and with verl's."""
+    columns = v.completions()
+
+    def computed(estimator, algorithm):
+        data = DataProto.from_dict(
+            tensors={n: columns[n] for n in ("token_level_rewards", "response_mask", "responses", "attention_mask")},
+            non_tensors={"uid": np.array(columns["uid"], dtype=object)},
+        )
+        return compute_advantage(data, estimator, config=OmegaConf.create(algorithm)).batch["advantages"]
+
+    ours = computed("entrokit", {"recipe": spec})
+    assert ours.abs().max() > 0.1
+    torch.testing.assert_close(ours, computed(name, {}), atol=1e-5, rtol=1e-4)
+
+
+def test_the_estimator_says_what_it_cannot_do():
+    columns = v.completions()
+    arguments = columns["token_level_rewards"], columns["response_mask"]
+    with pytest.raises(ValueError, match=r"\+algorithm.recipe=grpo"):
+        recipe_advantages(*arguments, config={}, index=columns["uid"])
+    with pytest.raises(ValueError, match=r"canon needs more than the rewards.*adv_estimator=grpo"):
+        recipe_advantages(*arguments, config={"recipe": "grpo+canon"}, index=columns["uid"])
+
+
+@pytest.mark.parametrize(
+    ("code", "environment"),
+    [
+        ("import verl; from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY as r; assert 'entrokit' in r", {}),
+        ("from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY as r; assert 'entrokit' in r", {}),
+        (
+            "from verl.workers.engine_workers import ActorRolloutRefWorker as w; import entrokit.engines.verl as e;"
+            "assert w.actor_worker_cls is e.RecipeWorker",
+            {},
+        ),
+        ("import sys, verl; assert 'verl.trainer.ppo.core_algos' not in sys.modules", {}),
+        (
+            "from verl.workers.engine_workers import ActorRolloutRefWorker as w;"
+            "assert w.actor_worker_cls.__module__.startswith('verl.')",
+            {"VERL_USE_EXTERNAL_PLUGINS": "none"},
+        ),
+        (
+            "from verl.workers.engine_workers import ActorRolloutRefWorker as w; import entrokit.engines.verl as e;"
+            "assert w.actor_worker_cls is e.RecipeWorker",
+            {"VERL_USE_EXTERNAL_PLUGINS": "none"},
+        ),
+    ],
+    ids=["losses", "estimator", "worker", "nothing imported early", "switched off", "registered by hand"],
+)
+def test_verl_loads_the_plug_in_by_itself(code, environment):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=os.environ | environment, check=False)
+    assert done.returncode == 0
+
+
+def test_every_loss_mode_is_registered():
+    assert all(get_policy_loss_fn(mode) for mode in LOSS_MODES)

@@ -5,10 +5,10 @@ verl has no CPU platform, so the tests register one; everything else is verl's o
 
 import os
 import socket
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import SimpleNamespace
 
-os.environ |= {"VERL_PLATFORM": "cpu-tests", "VERL_ENGINE_DEVICE": "cuda"}
+os.environ["VERL_ENGINE_DEVICE"] = "cuda"
 
 import torch
 from hydra import compose, initialize_config_module
@@ -18,8 +18,13 @@ from tensordict import TensorDict
 from verl.plugin.platform import PlatformRegistry, set_platform
 from verl.plugin.platform.platform_cuda import PlatformCUDA
 
+from entrokit.distributions import token_statistics
+from entrokit.rlvr import PolicyStats, recipe
+
 VOCABULARY, PROMPT, LENGTH, ROWS, GROUP = 24, 4, 7, 12, 3
 EOS = 1
+MINI, LEARNING_RATE = 6, 0.02
+LOSS = "actor_rollout_ref.actor.policy_loss"
 
 
 class _NoAccelerator(SimpleNamespace):
@@ -64,7 +69,7 @@ OVERRIDES = [
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32",
     "actor_rollout_ref.actor.use_dynamic_bsz=False",
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=3",
-    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=2",
     "actor_rollout_ref.actor.optim.optimizer=SGD",
     "actor_rollout_ref.actor.optim.optimizer_impl=torch.optim",
     "actor_rollout_ref.actor.optim.lr=0.5",
@@ -115,6 +120,13 @@ def tiny_model(folder, seed=0):
     return model.eval()
 
 
+def load(folder):
+    """The tiny model from its folder, as plain PyTorch."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+
+
 def single_process():
     """The process group of one that verl's workers expect to find."""
     if torch.distributed.is_initialized():
@@ -126,7 +138,7 @@ def single_process():
     torch.distributed.init_process_group("gloo", rank=0, world_size=1)
 
 
-def actor(folder, *overrides):
+def worker_of(folder, *overrides):
     """verl's `ActorRolloutRefWorker`, in the role of an actor, after `init_model`."""
     from verl.workers.engine_workers import ActorRolloutRefWorker
 
@@ -222,4 +234,58 @@ def as_new_trainer(data):
     return out
 
 
-__all__ = ["actor", "as_new_trainer", "completions", "nullcontext", "parameters", "tiny_model", "update_batch"]
+def rows_of(columns, rows):
+    """Some rows of every column."""
+    return {n: x[rows] if torch.is_tensor(x) and x.dim() else x for n, x in columns.items()}
+
+
+def whole_sequences(x, data):
+    """Numbers of completions ``[B, T]`` as verl's engine gives them: nested, whole sequences, a step early."""
+    rows = []
+    for row, real in zip(x, data["attention_mask"], strict=True):
+        prompt, length = int(real[:PROMPT].sum()), int(real[PROMPT:].sum())
+        rows.append(torch.cat([row.new_zeros(prompt - 1), row[:length], row.new_zeros(1)]))
+    offsets = torch.tensor([0, *(len(r) for r in rows)]).cumsum(0)
+    return torch.nested.nested_tensor_from_jagged(torch.cat(rows), offsets)
+
+
+def actor(folder, *overrides):
+    """`worker_of`, with mini-batches of ``MINI`` completions."""
+    return worker_of(
+        folder,
+        "actor_rollout_ref.actor.ppo_mini_batch_size=2",
+        f"actor_rollout_ref.actor.optim.lr={LEARNING_RATE}",
+        *overrides,
+    )
+
+
+def of_recipe(spec):
+    """The overrides that a recipe needs."""
+    aggregation = recipe(spec).base.aggregation
+    reference = ["actor_rollout_ref.actor.use_kl_loss=True", "actor_rollout_ref.actor.kl_loss_coef=0.0"]
+    return [
+        f"{LOSS}._target_=entrokit.engines.verl.RecipePolicyLossConfig",
+        f"{LOSS}.loss_mode=entrokit",
+        f'+{LOSS}.recipe="{spec}"',
+        f"actor_rollout_ref.actor.loss_agg_mode={aggregation}",
+        f"actor_rollout_ref.actor.loss_scale_factor={LENGTH}",
+        *(reference if "reference-kl(" in spec else []),
+    ]
+
+
+def statistics(model, columns, need):
+    """Of the completions under plain PyTorch, ``[B, T]``."""
+    logits = model(
+        input_ids=columns["input_ids"],
+        attention_mask=columns["attention_mask"],
+        position_ids=columns["position_ids"],
+    ).logits
+    return PolicyStats.of(token_statistics(logits[:, PROMPT - 1 : -1], columns["responses"], need=need))
+
+
+def old_log_probs(model, columns, noise=0.05):
+    """Of a policy a little away: where log π is log π_old, rounding would decide the sign of KL-Cov's |log π/π_old|."""
+    g = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        own = statistics(model, columns, frozenset({"logp"})).logp
+    return (own + noise * torch.randn(own.shape, generator=g)) * columns["response_mask"]

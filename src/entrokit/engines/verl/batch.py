@@ -82,11 +82,12 @@ def padded(x: Tensor) -> Tensor:
 
 def real_tokens(data: Any) -> Tensor:
     """Where the completions have tokens, ``[B, T]`` bool."""
-    responses = data["responses"]
+    responses: Tensor = data["responses"]
     if responses.is_nested:
         lengths = responses.offsets().diff()
         return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
-    return data["attention_mask"][:, -responses.shape[1] :].bool()
+    mask: Tensor = data["attention_mask"]
+    return mask[:, -responses.shape[1] :].bool()
 
 
 def group_ids(uids: Any) -> Tensor:
@@ -129,7 +130,8 @@ def _total(data: Any, names: tuple[str, ...], train: Tensor) -> Tensor:
 
 
 def _prompt_lengths(data: Any) -> Tensor:
-    prompts = data["prompts"]
+    prompts: Tensor = data["prompts"]
     if prompts.is_nested:
         return prompts.offsets().diff()
-    return data["attention_mask"][:, : prompts.shape[1]].sum(1)
+    mask: Tensor = data["attention_mask"]
+    return mask[:, : prompts.shape[1]].sum(1)

@@ -56,7 +56,8 @@ class _AfterImport(MetaPathFinder, Loader):
         return None if self.loader is None else self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        assert self.loader is not None and module.__spec__ is not None
+        assert self.loader is not None
+        assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
         self.callback(module)

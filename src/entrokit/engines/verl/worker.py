@@ -181,7 +181,9 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         return [] if found is None else list(found) if isinstance(found, (list, tuple)) else [found]
 
     def _context(self) -> Context:
-        ranks = Collectives(self.engine.get_data_parallel_group(), self.engine.get_data_parallel_size(), self.device_name)
+        ranks = Collectives(
+            self.engine.get_data_parallel_group(), self.engine.get_data_parallel_size(), self.device_name
+        )
         return Context(
             step=self._steps,
             generator=torch.Generator().manual_seed((42 * 1_000_003 + self._steps) % 2**63),

@@ -1,5 +1,6 @@
 """Versions are checked where they are used, and `entrokit doctor` shows them."""
 
+import sys
 from importlib import metadata
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from entrokit.cli.app import app
 from entrokit.engines import versions
+from entrokit.engines.plugins import plug_ins
 from entrokit.engines.versions import installed, require
 
 
@@ -65,3 +67,34 @@ def test_the_doctor_shows_versions_and_what_works(monkeypatch):
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1
     assert "training with TRL: lacks trl" in shown.stdout
+
+
+def fake_plug_in(monkeypatch, tmp_path, code):
+    """Installs a package with an entry point that verl would load, and makes verl look installed."""
+    (tmp_path / "badly_made.py").write_text(code)
+    folder = tmp_path / "badly_made-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: badly-made\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[verl.plugins]\nbadly-made = badly_made\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "badly_made", raising=False)
+    other_version(monkeypatch, "verl", "0.9.1")
+
+
+def shown_of(name):
+    return next(p for p in plug_ins() if p.name == name)
+
+
+def test_a_plug_in_of_verl_that_fails_is_shown(monkeypatch, tmp_path):
+    fake_plug_in(monkeypatch, tmp_path, "import nowhere_to_be_found")
+    assert shown_of("badly-made").problem == "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    shown = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200"})
+    assert "verl plug-in badly-made (badly_made): ModuleNotFoundError" in shown.stdout.replace("\n", " ")
+    assert shown.exit_code == 1
+
+
+def test_a_plug_in_that_verl_was_told_not_to_load_is_shown(monkeypatch, tmp_path):
+    fake_plug_in(monkeypatch, tmp_path, "works = True")
+    assert shown_of("badly-made").problem is None
+    monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "another")
+    assert shown_of("badly-made").problem.startswith("switched off by VERL_USE_EXTERNAL_PLUGINS=another; unset it")

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from entrokit.engines.plugins import PlugIn, plug_ins
+from entrokit.engines.versions import Installed, installed
+
 console = Console()
 
 _PARTS = {
@@ -15,7 +18,7 @@ _PARTS = {
     "report": "pages and pictures",
     "tensorboard": "reading TensorBoard files",
     "tasks": "reasoning-gym and maths tasks",
-    "verl": "verl's own functions, for parity tests",
+    "verl": "training with verl",
 }
 
 
@@ -24,7 +27,6 @@ def doctor() -> None:
     import torch
 
     from entrokit.distributions import backend
-    from entrokit.engines.versions import installed
 
     packages = installed()
     table = Table(box=None, pad_edge=False)
@@ -45,6 +47,19 @@ def doctor() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         chosen = {form: backend(device, dtype, form=form).name for form in ("logits", "linear")}
         console.print(Text(f"statistics of {dtype}: {', '.join(f'{f} by {n}' for f, n in chosen.items())}"))
-    wrong = [p for p in packages if p.version is not None and not p.fits]
-    if wrong:
+    broken = [p for p in packages if p.version is not None and not p.fits] + _verls_plug_ins(packages)
+    if broken:
         raise typer.Exit(1)
+
+
+def _verls_plug_ins(packages: list[Installed]) -> list[PlugIn]:
+    """Prints how verl's plug-ins load, where verl is installed, and returns those that do not."""
+    if not any(p.package == "verl" and p.version for p in packages):
+        return []
+    found = plug_ins()
+    for plug_in in found:
+        text = f"verl plug-in {plug_in.name} ({plug_in.target}): {plug_in.problem or 'works'}"
+        console.print(Text(text, style="bold red" if plug_in.problem else "green"))
+    if not any(plug_in.name == "entrokit" for plug_in in found):
+        console.print(Text("verl plug-in entrokit: not installed as a package; pip install it where verl runs"))
+    return [plug_in for plug_in in found if plug_in.problem]

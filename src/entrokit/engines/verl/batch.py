@@ -84,7 +84,7 @@ def real_tokens(data: Any) -> Tensor:
     """Where the completions have tokens, ``[B, T]`` bool."""
     responses: Tensor = data["responses"]
     if responses.is_nested:
-        lengths = responses.offsets().diff()
+        lengths = _lengths(responses)
         return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
     mask: Tensor = data["attention_mask"]
     return mask[:, -responses.shape[1] :].bool()
@@ -132,6 +132,11 @@ def _total(data: Any, names: tuple[str, ...], train: Tensor) -> Tensor:
 def _prompt_lengths(data: Any) -> Tensor:
     prompts: Tensor = data["prompts"]
     if prompts.is_nested:
-        return prompts.offsets().diff()
+        return _lengths(prompts)
     mask: Tensor = data["attention_mask"]
     return mask[:, : prompts.shape[1]].sum(1)
+
+
+def _lengths(nested: Any) -> Tensor:
+    lengths: Tensor = nested.offsets().diff()
+    return lengths

@@ -18,6 +18,7 @@ from torch import Tensor
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
 from entrokit.rlvr.intervention import implements
 
+from .batch import attached
 from .config import recipe_of
 
 
@@ -72,8 +73,6 @@ def recipe_policy_loss(
     Raises:
         ValueError: a recipe that needs more than verl hands to a policy loss, where no `RecipeWorker` trains.
     """
-    from .batch import attached
-
     handed = _HANDED.get()
     train = response_mask.bool()
     if handed is not None:

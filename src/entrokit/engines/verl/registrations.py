@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from entrokit.rlvr import BASES, INTERVENTIONS
+
+from .plugin import CORE, WORKERS
 
 PREFIX = "entrokit"
 
@@ -31,3 +34,20 @@ def register_worker(workers: Any) -> None:
     from .worker import RecipeWorker
 
     workers.ActorRolloutRefWorker.actor_worker_cls = RecipeWorker
+
+
+def check() -> None:
+    """Imports what verl's trainers import.
+
+    Raises:
+        RuntimeError: verl does not train through what was registered; says what is missing.
+    """
+    core, workers = import_module(CORE), import_module(WORKERS)
+    missing = [mode for mode in LOSS_MODES if mode not in core.POLICY_LOSS_REGISTRY]
+    if missing:
+        raise RuntimeError(f"loss modes that verl does not know: {', '.join(missing)}")
+    if PREFIX not in core.ADV_ESTIMATOR_REGISTRY:
+        raise RuntimeError(f"verl does not know the advantage estimator {PREFIX}")
+    trains = workers.ActorRolloutRefWorker.actor_worker_cls
+    if trains.__module__ != "entrokit.engines.verl.worker":
+        raise RuntimeError(f"verl's actors train through {trains.__module__}.{trains.__qualname__}")

@@ -7,6 +7,7 @@ optimiser step, and keeps their state in verl's checkpoints. With a loss of verl
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,12 @@ from verl.workers.utils.padding import no_padding_2_padding
 from entrokit.rlvr import Context, Recipe
 from entrokit.rlvr.intervention import implements
 
-from .batch import attach, attached, padded, prompt_log_probs, rollouts_of
+from .batch import PREPARED, attach, attached, padded, prompt_log_probs, rollouts_of
 from .collectives import Collectives
 from .config import ACTOR, recipe_of, refuse, with_advantages
 from .losses import Handed, handing_over
+
+logger = logging.getLogger(__name__)
 
 
 class RecipeWorker(TrainingWorker):  # type: ignore[misc]
@@ -128,8 +131,6 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
 
     def _place(self, data: Any, prepared: dict[str, Tensor]) -> None:
         """Columns into the batch; numbers of the whole batch stay here."""
-        from .batch import PREPARED
-
         for name, value in prepared.items():
             if value.dim():
                 data[PREPARED + name] = value
@@ -163,17 +164,14 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         rows = torch.stack([torch.stack([*(m[n].float() * c for n in names), c.float()]) for m, c in seen])
         *totals, tokens = self._context().reduce(rows.sum(0)).tolist()
         means = {name: total / max(tokens, 1.0) for name, total in zip(names, totals, strict=True)}
-        # The state is that of the recipe, and `chosen` shares its interventions.
         chosen.observe(means, self._context())
 
     def _warn(self, chosen: Recipe, data: Any) -> None:
-        import logging
-
         size = tu.get_non_tensor_data(data, "mini_batch_size", None) or len(data)
         updates = len(data) * self.engine.get_data_parallel_size() // size
         updates *= tu.get_non_tensor_data(data, "epochs", 1)
         for reason in chosen.cannot_act(max(1, updates)) if self.rank == 0 else ():
-            logging.getLogger(__name__).warning(reason)
+            logger.warning(reason)
 
     def _eos_token_ids(self) -> list[int]:
         found = getattr(self.model_config.generation_config, "eos_token_id", None)

@@ -1,7 +1,12 @@
 """A run that was stopped anywhere goes on as the same run, from the newest checkpoint that is whole."""
 
+import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +16,7 @@ from entrokit.rlvr import recipe
 from entrokit.rlvr.selection import RunningRarePair
 
 from .test_trl import Counter, trainer, weights
+from .test_two_processes import TORCHRUN
 
 TIMES = ("time", "runtime", "per_second")
 
@@ -150,3 +156,39 @@ def test_prompts_that_are_chosen_again_and_again_go_on_too(checkpoint, config, s
         assert log(again, step) == log(whole, step), step
         ends = weights(again)
         assert all(torch.equal(p, ends[n]) for n, p in weights(whole).items()), step
+
+
+def test_two_processes_go_on_bit_for_bit(checkpoint, tmp_path):
+    """From inside a generation batch, its end, and a later epoch; each rank has a state of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    script, out = Path(__file__).with_name("resumed.py"), tmp_path / "out.json"
+    done = subprocess.run(
+        [sys.executable, *TORCHRUN, str(script), checkpoint, str(tmp_path), str(out), "2", "4", "9"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads(out.read_text())
+    whole = results.pop("whole")
+    assert whole["processes"] == 2
+    assert whole["state"]["siren"]["anchor"] > 0
+    for step, again in results.items():
+        assert again["weights"] == whole["weights"], step
+        assert again["state"] == whole["state"], step
+        after = [row for row in whole["log"] if row["step"] > int(step)]
+        assert [row for row in again["log"] if row["step"] > int(step)] == after, step
+    assert len({load_rank(tmp_path / "whole" / "checkpoint-2", rank)["rank"] for rank in (0, 1)}) == 2
+
+
+def test_another_number_of_processes_is_another_run(checkpoint, config, small, tmp_path):
+    out = tmp_path / "out"
+    trainer(checkpoint, config, small, options=settings(out, max_steps=2)).train()
+    folder = out / "checkpoint-2"
+    save_rank(folder, 0, load_rank(folder, 0) | {"processes": 2})
+    write_manifest(folder)
+    again = trainer(checkpoint, config, small, options=settings(out, max_steps=4))
+    with pytest.raises(ValueError, match=r"was saved by 2 processes, and this run has 1.*start a new run"):
+        again.train(resume_from_checkpoint=True)

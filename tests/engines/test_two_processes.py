@@ -1,4 +1,4 @@
-"""Two real processes (gloo) train as one does, on identical completions and slices, for recipes of every stage."""
+"""Two real processes (gloo) train as one does, on identical completions and slices, with DDP and with FSDP2."""
 
 import json
 import os
@@ -7,10 +7,26 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from entrokit.rlvr import BASES, INTERVENTIONS, recipe
+
+from .by_hand import train_by_hand
+from .two_processes import LEARNING_RATE
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(20000 + os.getpid() % 20000)]
+# Every base and every intervention of the catalogue, at knobs at which it acts on short completions.
 SPECS = [
     "grpo",
+    "cispo",
+    "gspo",
+    "rloo+clip-b(mu=0.2, side='both')",
+    "reinforce_plus_plus+clip-v(mu=0.2, max_frac=0.3)",
+    "reinforce_plus_plus_baseline+reference-kl(beta=0.1)",
+    "dispo(correct='reward')",
+    "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)",
+    "dapo+kl-cov(ratio=0.2)",
     "dr_grpo+canon(mu=0.7)",
     "grpo+arm",
     "grpo+perplexity-shaping(alpha=0.3)+position-shaping",
@@ -19,13 +35,29 @@ SPECS = [
     "dr_grpo+siren(coef=0.5, anchor=0.5)",
     "dapo+siren(coef=0.5, scope='step')",
     "dapo+tea",
+    "grpo+entropy-bonus(coef=0.01)",
     "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.3)",
+    "dapo+adaptive-temperature+token-group-average+adaptive-clip(pivot=0.5)+redistribute-advantage(pivot=0.5)",
 ]
 
 
-def run(command, checkpoint, folder, name):
+# As `accelerate launch --use_fsdp --fsdp_version 2` sets it.
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "Qwen3DecoderLayer",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+}
+
+
+def run(command, checkpoint, folder, name, **setting):
     out = folder / f"{name}.json"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    environment = (
+        os.environ | setting | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    )
     done = subprocess.run(
         [*command, str(SCRIPT), checkpoint, str(folder / name), str(out), *SPECS],
         capture_output=True,
@@ -39,23 +71,37 @@ def run(command, checkpoint, folder, name):
 
 
 @pytest.fixture(scope="module")
-def runs(checkpoint, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    port = 20000 + os.getpid() % 20000
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    one = run([sys.executable], checkpoint, folder, "one")
-    two = run([sys.executable, *torchrun], checkpoint, folder, "two")
-    return one, two
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def one_process(checkpoint, folder):
+    return run([sys.executable], checkpoint, folder, "one")
+
+
+@pytest.fixture(scope="module", params=["ddp", "fsdp2"])
+def runs(request, one_process, checkpoint, folder):
+    setting = FSDP2 if request.param == "fsdp2" else {}
+    two = run([sys.executable, *TORCHRUN], checkpoint, folder, request.param, **setting)
+    assert all(result["sharded"] == (request.param == "fsdp2") for result in two.values())
+    return one_process, two
+
+
+def test_every_base_and_intervention_is_among_them():
+    used = [recipe(spec) for spec in SPECS]
+    assert {part.name for r in used for part in r.interventions} == set(INTERVENTIONS)
+    assert {r.base_part.name for r in used} == set(BASES)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_losses_advantages_and_weights_agree(runs, spec):
     one, two = (r[spec] for r in runs)
     assert (one["processes"], two["processes"]) == (1, 2)
-    assert len(one["losses"]) == 6
+    assert len(one["losses"]) == 10
     assert any(abs(x) > 1e-4 for x in one["grad_norms"])
     for name in ("losses", "entropy", "weights"):
-        assert two[name] == pytest.approx(one[name], abs=1e-5), name
+        torch.testing.assert_close(torch.tensor(two[name]), torch.tensor(one[name]), atol=1e-5, rtol=0, msg=name)
     assert two["grad_norms"] == pytest.approx(one["grad_norms"], rel=1e-4)
     for a, b in zip(one["advantages"], two["advantages"], strict=True):
         assert b == pytest.approx(a, abs=1e-5)
@@ -63,3 +109,11 @@ def test_losses_advantages_and_weights_agree(runs, spec):
     for part, state in one["state"].items():
         for name, value in state.items():
             assert two["state"][part][name] == (value if value is None else pytest.approx(value, rel=1e-5))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_one_process_is_the_recipe_by_hand(one_process, checkpoint, spec):
+    one = one_process[spec]
+    expected = train_by_hand(checkpoint, spec, one["prompts"], LEARNING_RATE)
+    assert one["losses"] == pytest.approx(expected["losses"], abs=1e-5)
+    torch.testing.assert_close(torch.tensor(one["weights"]), expected["weights"], atol=1e-5, rtol=0)

@@ -11,6 +11,8 @@ import sys
 os.environ["ACCELERATE_USE_CPU"] = "true"
 
 import torch
+from accelerate import DistributedType, PartialState
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 from trl.trainer import grpo_trainer
@@ -18,7 +20,8 @@ from trl.trainer import grpo_trainer
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 
-ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 6, 8, 2
+ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 10, 8, 2
+LENGTH, SEED, LEARNING_RATE = 9, 3, 0.05
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -31,15 +34,17 @@ def in_steps(batch):
     return {k: v[order] if torch.is_tensor(v) and v.dim() and len(v) == ROWS else v for k, v in batch.items()}
 
 
-def completions(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+def completion(step, row, eos):
     """Random tokens that depend on the row's place in the generation batch of all processes, and on the step."""
+    g = torch.Generator().manual_seed(1000 * step + row)
+    length = int(torch.randint(2, LENGTH, (1,), generator=g))
+    return [*torch.randint(2, 20, (length,), generator=g).tolist(), eos]
+
+
+def completions(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
     first = self.accelerator.process_index * len(prompt_ids)
-    ids = []
-    for row in range(first, first + len(prompt_ids)):
-        g = torch.Generator().manual_seed(1000 * self.state.global_step + row)
-        length = int(torch.randint(2, 9, (1,), generator=g))
-        ids.append([*torch.randint(2, 20, (length,), generator=g).tolist(), self.processing_class.eos_token_id])
-    return ids, None
+    rows = range(first, first + len(prompt_ids))
+    return [completion(self.state.global_step, row, self.processing_class.eos_token_id) for row in rows], None
 
 
 def reward(completions, **kwargs):
@@ -52,8 +57,8 @@ def train(checkpoint, spec, folder):
         per_device_train_batch_size=ROWS // STEPS_PER_GENERATION // WORLD,
         steps_per_generation=STEPS_PER_GENERATION,
         num_generations=GROUP,
-        max_completion_length=9,
-        learning_rate=0.05,
+        max_completion_length=LENGTH,
+        learning_rate=LEARNING_RATE,
         optim="sgd",
         lr_scheduler_type="constant",
         max_steps=STEPS,
@@ -64,9 +69,16 @@ def train(checkpoint, spec, folder):
         bf16=False,
         gradient_checkpointing=False,
         disable_tqdm=True,
-        seed=3,
+        seed=SEED,
     )
-    advantages = []
+    if os.environ.get("ACCELERATE_USE_FSDP"):
+        let_accelerate_shard()
+    advantages, prompts = [], []
+
+    def listen(batch):
+        advantages.append(trainer.accelerator.gather(batch.advantages[:, 0]).tolist())
+        prompts.append(batch.prompts)
+
     trainer = EntropyGRPOTrainer(
         AutoModelForCausalLM.from_pretrained(checkpoint),
         reward_funcs=reward,
@@ -74,20 +86,29 @@ def train(checkpoint, spec, folder):
         train_dataset=countdown(train_size=64, eval_size=8).train,
         processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
         recipe=spec,
-        on_generation=lambda batch: advantages.append(trainer.accelerator.gather(batch.advantages[:, 0]).tolist()),
+        on_generation=listen,
     )
     trainer.train()
     logged = [row for row in trainer.state.log_history if "loss" in row]
-    weights = torch.cat([p.detach().flatten() for p in trainer.accelerator.unwrap_model(trainer.model).parameters()])
+    parameters = trainer.accelerator.unwrap_model(trainer.model).parameters()
+    whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in parameters]
+    weights = torch.cat([p.detach().flatten() for p in whole])
     return {
         "losses": [row["loss"] for row in logged],
         "grad_norms": [row["grad_norm"] for row in logged],
         "entropy": [row["entropy"] for row in logged],
         "advantages": advantages,
-        "weights": weights[:: max(1, len(weights) // 500)].tolist(),
+        "prompts": prompts,
+        "weights": weights.tolist(),
+        "sharded": any(isinstance(p, DTensor) for p in trainer.model.parameters()),
         "processes": trainer.accelerator.num_processes,
         "state": {k: v for k, v in trainer.recipe.state_dict().items() if v},
     }
+
+
+def let_accelerate_shard():
+    """accelerate shards on accelerators only: tells it that this CPU is one. The sharding is torch's own (FSDP2)."""
+    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_NPU
 
 
 def main():

@@ -14,6 +14,7 @@ from .test_verl_engine import SPECS
 from .verl_actor import tiny_model
 
 ROOT = Path(__file__).parents[2]
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(20000 + os.getpid() % 20000)]
 # A draw among candidates follows their order, which differs between one rank and two: here all of them are taken.
 ALL = {**SPECS, "clip-cov": "dapo+clip-cov(ratio=1.0, low=0.0, high=9.0)"}
 
@@ -36,10 +37,8 @@ def run(launcher, folder, out):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     tiny_model(folder / "model")
-    port = 20000 + os.getpid() % 20000
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
     one = run([], str(folder / "model"), folder / "one.json")
-    return one, run(torchrun, str(folder / "model"), folder / "two.json")
+    return one, run(TORCHRUN, str(folder / "model"), folder / "two.json")
 
 
 @pytest.mark.parametrize("spec", ALL.values(), ids=ALL.keys())

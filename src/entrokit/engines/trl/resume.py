@@ -84,12 +84,21 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         state = None if checkpoint is None else load_rank(checkpoint, self.accelerator.process_index)
-        if state is not None:
-            self._restore(state)
+        if state is None:
+            return
+        if state["processes"] != self.accelerator.num_processes:
+            raise ValueError(
+                f"{checkpoint} was saved by {state['processes']} processes, and this run has "
+                f"{self.accelerator.num_processes}: it cannot go on as the same run. Resume with as many, or start a "
+                "new run from its weights (model=<the checkpoint's folder>)"
+            )
+        self._restore(state)
 
     def _resumable(self) -> dict[str, Any]:
         """What TRL and `transformers` would forget of this rank between two optimiser steps."""
         return {
+            "rank": self.accelerator.process_index,
+            "processes": self.accelerator.num_processes,
             "step": self._step,
             "batch": self._buffered_inputs,
             "metrics": self._metrics,

@@ -1,0 +1,114 @@
+"""The table of docs/engines.md: how far each engine's training is from the recipe applied by hand.
+
+    python experiments/engine_deviations.py trl trl.json      # in an environment with entrokit[trl,dev]
+    python experiments/engine_deviations.py verl verl.json    # in one with entrokit[verl,dev]
+    python experiments/engine_deviations.py table trl.json verl.json
+
+Each number is the largest difference of any step's loss or any weight, over the recipes in which an intervention (or a
+base) stands: ten SGD steps under TRL, four under verl. The runs are those of the tests.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def largest(one, two):
+    """The largest difference between two runs' losses and weights."""
+    return max(abs(a - b) for name in ("losses", "weights") for a, b in zip(one[name], two[name], strict=True))
+
+
+def trl():
+    """One process against the recipe by hand; two, with DDP and with FSDP2, against one."""
+    import torch
+    from tests.engines.by_hand import train_by_hand
+    from tests.engines.conftest import TINY
+    from tests.engines.test_two_processes import FSDP2, SPECS, TORCHRUN, run
+    from tests.engines.two_processes import LEARNING_RATE
+
+    from entrokit.engines.pocket import character_tokenizer, fresh_model
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = str(folder / "policy")
+        model = fresh_model(TINY)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(2.0)
+        model.save_pretrained(checkpoint)
+        character_tokenizer().save_pretrained(checkpoint)
+        one = run([sys.executable], checkpoint, folder, "one")
+        ddp = run([sys.executable, *TORCHRUN], checkpoint, folder, "ddp")
+        fsdp = run([sys.executable, *TORCHRUN], checkpoint, folder, "fsdp2", **FSDP2)
+        found = {}
+        for spec in SPECS:
+            hand = train_by_hand(checkpoint, spec, one[spec]["prompts"], LEARNING_RATE)
+            hand["weights"] = hand["weights"].tolist()
+            found[spec] = {
+                "TRL, 1 process": largest(one[spec], hand),
+                "TRL, 2 processes (DDP)": largest(two := ddp[spec], one[spec]),
+                "TRL, 2 processes (FSDP2)": largest(fsdp[spec], one[spec]),
+            }
+            assert two["processes"] == 2
+    return found
+
+
+def verl():
+    """verl's actor on one rank against the recipe by hand, in both layouts; two ranks against one."""
+    from tests.parity import verl_actor as v
+    from tests.parity.test_verl_engine import SPECS, deviation
+    from tests.parity.test_verl_two_ranks import ALL, TORCHRUN, run
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = str(folder / "policy")
+        model = v.tiny_model(checkpoint)
+        found = {}
+        for spec in SPECS.values():
+            both = [deviation(spec, checkpoint, model, layout)[:2] for layout in ("old", "new")]
+            found[spec] = {"verl, 1 rank (FSDP2)": max(x for pair in both for x in pair)}
+        one = run([], checkpoint, folder / "one.json")
+        two = run(TORCHRUN, checkpoint, folder / "two.json")
+    for spec in ALL.values():
+        found.setdefault(spec, {})["verl, 2 ranks (FSDP2)"] = largest(two[spec], one[spec])
+    return found
+
+
+def table(*files):
+    """A Markdown table: one row for each intervention and base, one column for each engine."""
+    from entrokit.rlvr import BASES, INTERVENTIONS, recipe
+
+    runs = [json.loads(Path(file).read_text()) for file in files]
+    columns = list(dict.fromkeys(c for run in runs for cells in run.values() for c in cells))
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for name in [*INTERVENTIONS, *BASES]:
+        cells = []
+        for column in columns:
+            found = [
+                row[column]
+                for run in runs
+                for spec, row in run.items()
+                if column in row
+                and name in {recipe(spec).base_part.name, *(i.name for i in recipe(spec).interventions)}
+            ]
+            cells.append(f"{max(found):.1e}" if found else "refused")
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main():
+    what, *files = sys.argv[1:]
+    if what == "table":
+        print(table(*files))
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        Path(files[0]).write_text(json.dumps({"trl": trl, "verl": verl}[what](), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -324,7 +324,7 @@ def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypa
         ({"importance_sampling_level": "sequence"}, "grpo", "`sequence` is the base `gspo`"),
         ({"beta": 0.1}, "grpo+reference-kl(beta=0.2)", r"beta=0.1\) conflicts .*means beta=0.2"),
         ({"top_entropy_quantile": 0.2}, "grpo", r"forking-tokens\(rho="),
-        ({"entropy_coef": 0.01}, "grpo", "entropy_coef=0.01.*no entropy-bonus"),
+        ({"entropy_coef": 0.01}, "grpo", "entropy_coef=0.01.*entropy-bonus"),
         ({"off_policy_mask_threshold": 0.1}, "grpo", "off_policy_mask_threshold"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, "grpo", "multi_objective_aggregation"),
     ],

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -98,3 +99,13 @@ def test_a_plug_in_that_verl_was_told_not_to_load_is_shown(monkeypatch, tmp_path
     assert shown_of("badly-made").problem is None
     monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "another")
     assert shown_of("badly-made").problem.startswith("switched off by VERL_USE_EXTERNAL_PLUGINS=another; unset it")
+
+
+@pytest.mark.parametrize("file", ["fsdp2", "deepspeed_zero2"])
+def test_the_launch_configs_of_the_docs_are_accelerates(file):
+    """Unknown keys are an error there."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(Path(__file__).parents[2] / "docs" / "configs" / f"{file}.yaml"))
+    assert config.num_processes == 8
+    assert config.mixed_precision == "bf16"

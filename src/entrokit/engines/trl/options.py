@@ -65,12 +65,11 @@ _REFUSED = {
     "vespo_k_neg": "VESPO is not a recipe",
     "vespo_lambda_neg": "VESPO is not a recipe",
     "off_policy_mask_threshold": "no intervention of that name yet",
-    "entropy_coef": "no entropy-bonus intervention yet",
-    "use_adaptive_entropy": "no entropy-bonus intervention yet",
-    "entropy_coef_min": "no entropy-bonus intervention yet",
-    "entropy_coef_max": "no entropy-bonus intervention yet",
-    "entropy_coef_delta": "no entropy-bonus intervention yet",
-    "entropy_target": "no entropy-bonus intervention yet",
+    "entropy_coef": "write the bonus as `entropy-bonus(coef=...)` in the recipe",
+    **dict.fromkeys(
+        ("use_adaptive_entropy", "entropy_coef_min", "entropy_coef_max", "entropy_coef_delta", "entropy_target"),
+        "the recipe's `entropy-bonus` has a constant coefficient; `siren` holds entropy at an anchor",
+    ),
     "router_aux_loss_coef": "the load-balancing loss of mixture-of-experts models is not carried yet",
     "cast_lm_head_to_fp32": "statistics are summed in float32 whatever the head multiplies in",
 }

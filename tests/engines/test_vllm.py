@@ -1,0 +1,126 @@
+"""Generation by vLLM, through TRL: everything but vLLM itself, which a stand-in replaces (it needs a GPU).
+
+The stand-in samples from the policy that it was last given, and reports log-probabilities a little off, as vLLM's
+numerics do. What TRL makes of them, and what the recipe does with that, is real, and equals `GRPOTrainer`.
+"""
+
+import copy
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+from trl import GRPOTrainer
+from trl.trainer import grpo_trainer
+
+from entrokit.engines.trl import EntropyGRPOTrainer, trl_recipe
+
+from .conftest import length_reward
+
+NOISE = 0.3
+
+
+class StandIn:
+    """What TRL asks of `trl.generation.vllm_generation.VLLMGeneration`."""
+
+    def __init__(self, model, processing_class=None, max_completion_length=8, temperature=1.0, **options):
+        self.policy, self.tokenizer = model, processing_class
+        self.length, self.temperature, self.options = max_completion_length, temperature, options
+        self.served, self.syncs, self.calls = None, 0, 0
+
+    def sync_weights(self):
+        self.served = copy.deepcopy(self.policy).eval()
+        self.syncs += 1
+
+    @torch.no_grad()
+    def generate(self, prompts, images, num_generations, profiler=None):
+        assert self.served is not None, "weights are synchronised before the first generation"
+        self.calls += 1
+        g = torch.Generator().manual_seed(self.calls)
+        found, logps = [], []
+        for prompt in prompts:
+            ids = list(prompt)
+            own = []
+            while len(own) < self.length:
+                logits = self.served(torch.tensor([ids])).logits[0, -1] / self.temperature
+                token = int(torch.multinomial(logits.softmax(-1), 1, generator=g))
+                own.append([float(logits.log_softmax(-1)[token]) + NOISE * float(torch.randn(1, generator=g))])
+                ids.append(token)
+                if token == self.tokenizer.eos_token_id:
+                    break
+            found.append(ids[len(prompt) :])
+            logps.append(own)
+        return prompts, found, logps, None
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
+    monkeypatch.setattr(grpo_trainer, "is_vllm_available", lambda: True, raising=False)
+
+
+def trained(kind, checkpoint, args, task, **extra):
+    t = kind(
+        checkpoint,
+        reward_funcs=length_reward,
+        args=args,
+        train_dataset=task.train,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
+        **extra,
+    )
+    t.train()
+    return t
+
+
+@pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_training_with_vllm_is_trls(stand_in, checkpoint, config, task, mode, loss_type):
+    """Weights after four updates, and what is logged of the mismatch between sampler and trainer."""
+    options = {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_importance_sampling_mode": mode,
+        "vllm_importance_sampling_clip_max": 1.2,
+        "loss_type": loss_type,
+        "steps_per_generation": 2,
+        "max_steps": 4,
+        "optim": "sgd",
+        "learning_rate": 0.1,
+    }
+    theirs = trained(GRPOTrainer, checkpoint, config(**options), task)
+    spec = trl_recipe(config(**options))
+    ours = trained(EntropyGRPOTrainer, checkpoint, config(**options), task, recipe=spec)
+    assert ours.vllm_generation.syncs == 2
+    expected = dict(theirs.model.named_parameters())
+    for name, weight in ours.model.named_parameters():
+        torch.testing.assert_close(weight, expected[name], atol=2e-6, rtol=1e-4, msg=name)
+    their_log, our_log = (
+        {k: v for row in t.state.log_history for k, v in row.items() if k.startswith("sampling/")}
+        for t in (theirs, ours)
+    )
+    assert len(our_log) == 5
+    assert 0.5 * NOISE < our_log["sampling/sampling_logp_difference/mean"] < 2 * NOISE
+    assert our_log == pytest.approx(their_log, rel=1e-4)
+
+
+def test_the_weights_of_the_correction_reach_the_recipe(stand_in, checkpoint, config, task):
+    seen = []
+    options = {"use_vllm": True, "vllm_mode": "colocate", "vllm_importance_sampling_mode": "token_truncate"}
+    args = config(**options, vllm_importance_sampling_clip_max=1.1, max_steps=1)
+    trained(EntropyGRPOTrainer, checkpoint, args, task, recipe="grpo+steer", on_generation=seen.append)
+    weight, train = seen[0].rollouts.sampler_weight, seen[0].rollouts.train
+    assert weight.shape == seen[0].rollouts.tokens.shape
+    assert weight[train].max() == pytest.approx(1.1)
+    assert weight[train].min() < 0.9
+
+
+def test_without_correction_nothing_is_weighed(stand_in, checkpoint, config, task):
+    seen = []
+    args = config(use_vllm=True, vllm_mode="colocate", vllm_importance_sampling_correction=False, max_steps=1)
+    trained(EntropyGRPOTrainer, checkpoint, args, task, recipe="grpo+steer", on_generation=seen.append)
+    assert seen[0].rollouts.sampler_weight is None
+
+
+def test_a_recipe_that_acts_while_sampling_is_refused(stand_in, checkpoint, config, task):
+    args = config(use_vllm=True, vllm_mode="colocate")
+    with pytest.raises(ValueError, match=r"use_vllm=True\) conflicts with recipe .* adaptive-temperature acts on the"):
+        trained(EntropyGRPOTrainer, checkpoint, args, task, recipe="grpo+adaptive-temperature")

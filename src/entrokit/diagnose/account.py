@@ -144,7 +144,7 @@ class StepAccount:
                 str(by): {str(key): Part(float(p["share"]), float(p["tokens"])) for key, p in parts.items()}
                 for by, parts in row["splits"].items()
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError(f"not a line of an entropy account: {type(error).__name__}: {error}") from error
         return cls(**numbers, splits=splits)  # type: ignore[arg-type]
 

@@ -119,7 +119,8 @@ def _finite(entropy: Sequence[float], reward: Sequence[float]) -> tuple[NDArray[
     H, R = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
     if H.shape != R.shape or H.ndim != 1:
         raise ValueError(f"fit_entropy_reward_law: entropy {H.shape} and reward {R.shape} must be 1-D of one length")
-    finite = np.isfinite(H) & np.isfinite(R)
+    # Beyond these, e^H or a sum of squares overflows: no entropy and no reward of a run.
+    finite = (np.abs(H) < 300.0) & (np.abs(R) < 1e100)
     return H[finite], R[finite]
 
 

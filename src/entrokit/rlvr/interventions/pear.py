@@ -31,7 +31,8 @@ def marker_start(response_ids: Tensor, mask: Tensor, marker: Sequence[int]) -> t
         response_ids: ``[B, T]``. mask: ``[B, T]`` bool, real tokens. marker: one or more token ids.
     """
     rows, length = response_ids.shape
-    found = torch.zeros(rows, length, dtype=torch.bool, device=response_ids.device)
+    # At least one column: there is no first of none.
+    found = torch.zeros(rows, max(length, 1), dtype=torch.bool, device=response_ids.device)
     last = length - len(marker) + 1
     if last > 0:
         found[:, :last] = True
@@ -53,7 +54,7 @@ def phase_entropy(
     marker = [end_think_id] if isinstance(end_think_id, int) else list(end_think_id)
     start, has = marker_start(response_ids, mask, marker)
     place = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-    final = torch.where(mask, place, -1).amax(1)
+    final = torch.nn.functional.pad(torch.where(mask, place, -1), (1, 0), value=-1).amax(1)
     begin = torch.where(has, start, final)[:, None]
     end = torch.where(has, start + len(marker), final + 1)[:, None]
     return (

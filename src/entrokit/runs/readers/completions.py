@@ -142,7 +142,7 @@ def _floats(value: Any) -> Floats | None:
         return None
     try:
         found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if found.ndim == 1 and np.isfinite(found).all() else None
 

@@ -28,7 +28,10 @@ def read_table(file: Path, notes: Notes) -> dict[str, Series]:
         raise RunReadError(f"{file} is empty: expected a header such as step,reward,entropy")
     delimiter = max(",;\t", key=header.count)
     csv.field_size_limit(LONGEST_LINE)
-    names = [n.strip() for n in next(csv.reader([header], delimiter=delimiter), [])]
+    try:
+        names = [n.strip() for n in next(csv.reader([header], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise RunReadError(f"{file}: its header cannot be read ({error})") from error
     builder = SeriesBuilder()
     try:
         for i, cells in enumerate(csv.reader(lines, delimiter=delimiter)):

@@ -1,3 +1,7 @@
+import json
+import shutil
+import sys
+
 import pytest
 
 from entrokit.engines.session import TrainSettings, resume, train
@@ -103,3 +107,50 @@ def test_a_run_without_checkpoints_cannot_go_on(checkpoint, tmp_path):
     RunWriter(tmp_path / "other", {"recipe": "grpo", "colour": "red"})
     with pytest.raises(ValueError, match="its config holds 'colour', which this version"):
         resume(tmp_path / "other")
+
+
+@pytest.fixture
+def with_code(checkpoint, tmp_path):
+    """The tiny policy, with Python code of its own that leaves a mark wherever it runs."""
+    folder = tmp_path / "with_code"
+    shutil.copytree(checkpoint, folder)
+    mark = tmp_path / "ran"
+    (folder / "own.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import Qwen3Config, Qwen3ForCausalLM\n"
+        f"Path({str(mark)!r}).touch()\n"
+        "class OwnConfig(Qwen3Config):\n    model_type = 'own'\n"
+        "class OwnModel(Qwen3ForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "own",
+        "architectures": ["OwnModel"],
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder), mark
+
+
+def test_a_models_own_code_runs_only_when_that_is_asked_for(with_code, tmp_path):
+    folder, mark = with_code
+    with pytest.raises(ValueError, match=r"brings Python code of its own, which was not run.*--trust-remote-code"):
+        train(settings(folder, tmp_path / "no"))
+    assert not mark.exists()
+    train(settings(folder, tmp_path / "yes", steps=4, trust_remote_code=True, save_every=4))
+    assert mark.exists()
+
+
+def test_a_run_cannot_give_its_own_model_leave_when_it_is_resumed(with_code, tmp_path):
+    folder, mark = with_code
+    out = tmp_path / "run"
+    train(settings(folder, out, steps=4, trust_remote_code=True, save_every=4))
+    mark.unlink()
+    assert Run.load(out).config["trust_remote_code"] is True
+    for name in [n for n in sys.modules if "transformers_modules" in n]:
+        del sys.modules[name]
+    with pytest.raises(ValueError, match="--trust-remote-code"):
+        resume(out)
+    assert not mark.exists()
+    resume(out, trust_remote_code=True)
+    assert mark.exists()

@@ -1,4 +1,4 @@
-"""The first inputs of every surface, and all that ever failed; `experiments/fuzz.py` tries them by the hundred thousand."""
+"""The first inputs of every surface, and all that ever failed; `experiments/fuzz.py` tries 100 000 of each."""
 
 import json
 from pathlib import Path

@@ -39,6 +39,7 @@ MatchedAccuracy = Annotated[
 ]
 Account = Annotated[int, typer.Option(help="optimiser steps from one entropy account to the next; 0 keeps none")]
 Save = Annotated[int, typer.Option(help="optimiser steps from one checkpoint to resume from to the next; 0 keeps none")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="let Python code that comes with the model run")]
 Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe: rare-pair, highest-variance")]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
@@ -59,6 +60,7 @@ def train(
     select: Select = "all",
     account_every: Account = 0,
     save_every: Save = 0,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
@@ -79,6 +81,7 @@ def train(
         select=select,
         account_every=account_every,
         save_every=save_every,
+        trust_remote_code=trust_remote_code,
     )
     show.warnings(console, recipe, updates)
     if model == "pocket":
@@ -89,14 +92,17 @@ def train(
 
 
 @app.command()
-def resume(folder: Annotated[str, typer.Argument(help="the folder of a run that was stopped")]) -> None:
+def resume(
+    folder: Annotated[str, typer.Argument(help="the folder of a run that was stopped")],
+    trust_remote_code: Trust = False,
+) -> None:
     """Goes on with a run from its newest whole checkpoint (`train --save-every`), as the same run."""
     from entrokit.engines import session
     from entrokit.runs import Run
 
     config = Run.load(folder).config
     with show.TrainProgress(console, str(config.get("recipe")), int(config.get("steps", 0))) as progress:
-        outcome = session.resume(folder, progress.update)
+        outcome = session.resume(folder, progress.update, trust_remote_code=trust_remote_code)
     _ended(outcome)
 
 
@@ -129,6 +135,7 @@ def compare(
     max_completion_length: Length = None,
     select: Select = "all",
     account_every: Account = 0,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
@@ -149,6 +156,7 @@ def compare(
         max_completion_length=max_completion_length,
         select=select,
         account_every=account_every,
+        trust_remote_code=trust_remote_code,
     )
     for name in recipes:
         show.warnings(console, name, updates)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class TrainSettings:
         rollouts_every: generation batches from one written batch of completions to the next.
         account_every: optimiser steps from one entropy account to the next; 0 keeps none.
         save_every: optimiser steps from one checkpoint that `resume` can go on from to the next; 0 keeps none.
+        trust_remote_code: whether Python code that comes with ``model`` may run; see SECURITY.md.
     """
 
     recipe: str
@@ -64,6 +66,7 @@ class TrainSettings:
     rollouts_every: int = 25
     account_every: int = 0
     save_every: int = 0
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         recipe(self.recipe)
@@ -114,8 +117,17 @@ def train(
     return _train(settings, writer, None, on_metrics, task)
 
 
-def resume(folder: str | Path, on_metrics: Callable[[int, Mapping[str, float]], None] | None = None) -> Outcome:
+def resume(
+    folder: str | Path,
+    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None,
+    *,
+    trust_remote_code: bool = False,
+) -> Outcome:
     """Goes on with a run that was stopped, from its newest checkpoint that is whole; it stays the same run.
+
+    Args:
+        trust_remote_code: as in `TrainSettings`. What the run's own config says of it is not heeded: a folder from
+            elsewhere must not give itself leave.
 
     Raises:
         RunReadError: no run there.
@@ -128,7 +140,8 @@ def resume(folder: str | Path, on_metrics: Callable[[int, Mapping[str, float]], 
     unknown = sorted(set(config) - known - {"versions"})
     if unknown:
         raise ValueError(f"{folder}: its config holds {unknown[0]!r}, which this version of entrokit does not know")
-    settings = TrainSettings(**{k: v for k, v in config.items() if k in known} | {"out": str(folder)})
+    given = {k: v for k, v in config.items() if k in known}
+    settings = TrainSettings(**given | {"out": str(folder), "trust_remote_code": trust_remote_code})
     checkpoint = newest_whole(folder)
     if checkpoint is None:
         raise ValueError(f"{folder} holds no whole checkpoint to go on from; runs keep them with save_every")
@@ -149,22 +162,24 @@ def _train(
     from .trl import EntropyAccountCallback, EntropyGRPOTrainer
 
     task = task or load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
-    model, tokenizer = _model(settings, task)
+    with _own_code_refused(settings):
+        model, tokenizer = _model(settings, task)
     datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
     held_out = datasets[1].select(range(min(_EVALUATION_PROMPTS, len(datasets[1]))))
     recorder = Recorder(writer, tokenizer, every=settings.updates * settings.rollouts_every, on_metrics=on_metrics)
-    trainer = EntropyGRPOTrainer(
-        model,
-        reward_funcs=task.reward,
-        args=_config(settings, task),
-        train_dataset=datasets[0],
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        callbacks=[recorder.callback()],
-        recipe=settings.recipe,
-        prompts=_selector(settings, task, model, tokenizer),
-        on_generation=recorder.on_generation,
-    )
+    with _own_code_refused(settings):
+        trainer = EntropyGRPOTrainer(
+            model,
+            reward_funcs=task.reward,
+            args=_config(settings, task),
+            train_dataset=datasets[0],
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            callbacks=[recorder.callback()],
+            recipe=settings.recipe,
+            prompts=_selector(settings, task, model, tokenizer),
+            on_generation=recorder.on_generation,
+        )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
     if settings.account_every:
@@ -230,6 +245,7 @@ def _config(settings: TrainSettings, task: Task) -> Any:
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant",
         max_steps=settings.steps,
+        trust_remote_code=settings.trust_remote_code,
         logging_steps=settings.updates,
         logging_first_step=False,
         save_strategy="steps" if settings.save_every else "no",
@@ -249,7 +265,22 @@ def _model(settings: TrainSettings, task: Task) -> tuple[Any, Any]:
         return pocket_policy(pocket_config(task))
     from transformers import AutoTokenizer
 
-    return settings.model, AutoTokenizer.from_pretrained(settings.model, padding_side="left")
+    options = {"padding_side": "left", "trust_remote_code": settings.trust_remote_code}
+    return settings.model, AutoTokenizer.from_pretrained(settings.model, **options)
+
+
+@contextmanager
+def _own_code_refused(settings: TrainSettings) -> Iterator[None]:
+    """Says in entrokit's words what `transformers` says of a model with code of its own."""
+    try:
+        yield
+    except ValueError as error:
+        if settings.trust_remote_code or "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            f"{settings.model} brings Python code of its own, which was not run: read it, and if you trust it, say "
+            "--trust-remote-code (trust_remote_code=True)"
+        ) from error
 
 
 def pocket_config(task: Task) -> PocketConfig:

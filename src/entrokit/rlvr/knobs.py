@@ -14,11 +14,14 @@ def check_range(
     open_low: bool = False,
     optional: bool = False,
 ) -> None:
-    """Raises `ValueError` unless knob ``name`` of ``owner`` is a number in [low, high] ((low, high] if open_low)."""
+    """Raises `ValueError` unless knob ``name`` of ``owner`` is a finite number from ``low`` to ``high``.
+
+    ``open_low``: ``low`` itself is out of range. ``optional``: None is allowed.
+    """
     value = getattr(owner, name)
     if value is None and optional:
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
     if not number or not (low < value if open_low else low <= value) or not value <= high:
         bracket = "(" if open_low else "["
         also = " or None" if optional else ""

@@ -111,6 +111,7 @@ class ClipCov(ScopedIntervention):
 
     def __post_init__(self) -> None:
         check_range(self, "ratio", 0.0, 1.0, open_low=True)
+        check_range(self, "low", float("-inf"))
         check_range(self, "high", self.low)
         check_choice(self, "scope", SCOPES)
 

@@ -138,7 +138,7 @@ class PerplexityShaping(Intervention):
 @dataclass
 class PositionShaping(Intervention):
     """Late tokens count more. Knobs: `gamma` (γ), `k` (steepness; below 0 favours early tokens), `cap` (None for the
-    paper's plain formula), `start` and `end` (optimiser steps between which it acts; always by default).
+    paper's plain formula), `start` and `end` (optimiser steps between which it acts; None: to the last).
     """
 
     name: ClassVar[str] = "position-shaping"
@@ -146,20 +146,20 @@ class PositionShaping(Intervention):
     k: float = 15.0
     cap: float | None = 0.5
     start: int = 0
-    end: float = float("inf")
+    end: int | None = None
 
     def __post_init__(self) -> None:
         check_range(self, "gamma", 0.0)
         check_range(self, "k", -float("inf"))
         check_range(self, "cap", 0.0, optional=True)
         check_range(self, "start", 0)
-        check_range(self, "end", self.start)
+        check_range(self, "end", self.start, optional=True)
 
     @property
     def separable(self) -> bool:
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        if not self.start <= context.step < self.end:
+        if context.step < self.start or (self.end is not None and context.step >= self.end):
             return advantages
         return shape_advantage_position(advantages, rollouts.train, self.gamma, self.k, self.cap)

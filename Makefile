@@ -7,7 +7,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEMO_RECIPES = "grpo" "grpo+kl-cov(ratio=0.1)" "grpo+steer(min_weight=0.1, scale_quantile=0.9)"
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-parity lint format bench clean
+.PHONY: demo test test-parity lint docs format bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
@@ -24,6 +24,10 @@ lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/dev.stamp  ## the docs site into build/site; a warning is an error
+	$(BIN)/python scripts/api.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

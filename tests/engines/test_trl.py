@@ -77,6 +77,7 @@ EVERY = [
     "grpo+siren(anchored=False, scope='step')",
     "dapo+tea",
     "grpo+entropy-bonus(coef=0.01)",
+    "rloo_sequence+reward-kl(beta=0.1)",
 ]
 
 

@@ -1,11 +1,12 @@
 """`grpo`, `dr_grpo`, `dapo` and `cispo` equal TRL's own trainer under the mapping of `trl_recipe`."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from transformers import set_seed
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from entrokit.engines.trl import EntropyGRPOTrainer, trl_recipe
@@ -137,3 +138,74 @@ def test_the_correction_for_another_sampler_multiplies_the_loss_as_in_trl(checkp
     torch.testing.assert_close(
         step(ours, our_inputs, 1, 0)[0], step(theirs, their_inputs, 1, 0)[0], atol=1e-6, rtol=1e-6
     )
+
+
+def rloo_pair(checkpoint, config, task, **options):
+    """TRL's `RLOOTrainer`, and ours with the recipe that equals its config."""
+    known = {f.name for f in dataclasses.fields(RLOOConfig)}
+    common = {k: v for k, v in config(**options).to_dict().items() if k in known and v is not None}
+    shared = {
+        n: common[n]
+        for n in (
+            *("output_dir", "per_device_train_batch_size", "num_generations", "max_completion_length", "learning_rate"),
+            *("max_steps", "logging_steps", "use_cpu", "bf16", "gradient_checkpointing", "disable_tqdm", "seed"),
+            *("report_to", "gradient_accumulation_steps", "steps_per_generation", "num_iterations", "optim"),
+        )
+        if n in common
+    }
+    shared |= {"save_strategy": "no", "lr_scheduler_type": "constant"}
+    shared |= {n: options[n] for n in ("beta", "epsilon") if n in options}
+    theirs_args = RLOOConfig(**shared)
+    data = {"reward_funcs": length_reward, "train_dataset": task.train}
+    ours_args = GRPOConfig(**{k: v for k, v in shared.items() if k not in ("beta", "epsilon")})
+    return (
+        RLOOTrainer(checkpoint, args=theirs_args, **data),
+        EntropyGRPOTrainer(checkpoint, args=ours_args, recipe=trl_recipe(theirs_args), **data),
+    )
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.2])
+def test_rloo_trainer_on_the_same_batch(checkpoint, config, task, beta):
+    theirs, ours = rloo_pair(checkpoint, config, task, beta=beta, epsilon=0.3)
+    assert str(ours.recipe).startswith("rloo_sequence")
+    if beta:
+        for trainer in (theirs, ours):
+            torch.manual_seed(8)
+            with torch.no_grad():
+                for p in trainer.ref_model.parameters():
+                    p.add_(0.05 * torch.randn_like(p))
+    their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
+    assert torch.equal(their_inputs["completion_ids"], our_inputs["completion_ids"])
+    mask = our_inputs["completion_mask"].bool()
+    expected = (their_inputs["advantages"][:, None] * mask).float()
+    torch.testing.assert_close(our_inputs["advantages"], expected, atol=2e-6, rtol=1e-4)
+    for trainer in (theirs, ours):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for p in trainer.model.parameters():
+                p.add_(0.05 * torch.randn_like(p))
+    their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
+    our_loss, our_gradients = step(ours, our_inputs, 1, 0)
+    torch.testing.assert_close(our_loss, their_loss, atol=2e-6, rtol=1e-5)
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, atol=2e-6, rtol=1e-4, msg=name)
+    assert 0 < ours._metrics["train"]["clip_ratio/region_mean"][-1] < 1
+
+
+def test_whole_runs_of_rloo_end_at_the_same_weights(checkpoint, config, task):
+    options = {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2, "beta": 0.05}
+    theirs, ours = rloo_pair(checkpoint, config, task, **options, max_steps=6, optim="sgd", learning_rate=0.1)
+    start = {n: p.detach().clone() for n, p in theirs.model.named_parameters()}
+    for trainer in (theirs, ours):
+        set_seed(7)
+        trainer.train()
+    for (name, p), q in zip(theirs.model.named_parameters(), ours.model.parameters(), strict=True):
+        torch.testing.assert_close(q, p, atol=2e-5, rtol=0, msg=name)
+    assert max((p.detach() - start[n]).abs().max().item() for n, p in theirs.model.named_parameters()) > 1e-3
+
+
+@pytest.mark.parametrize("option", [{"normalize_advantages": True}, {"reward_clip_range": (-1.0, 1.0)}])
+def test_options_of_rloo_without_a_recipe_are_refused(tmp_path, option):
+    args = RLOOConfig(str(tmp_path), use_cpu=True, bf16=False, **option)
+    with pytest.raises(ValueError, match=f"{next(iter(option))}=.*has no recipe"):
+        trl_recipe(args)

@@ -36,6 +36,7 @@ SPECS = [
     "dapo+siren(coef=0.5, scope='step')",
     "dapo+tea",
     "grpo+entropy-bonus(coef=0.01)",
+    "rloo_sequence+reward-kl(beta=0.1)",
     "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.3)",
     "dapo+adaptive-temperature+token-group-average+adaptive-clip(pivot=0.5)+redistribute-advantage(pivot=0.5)",
 ]

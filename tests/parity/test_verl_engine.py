@@ -53,6 +53,7 @@ SPECS = {
     "pear": "grpo+pear(alpha=0.5, end_of_thinking='h')",
     "tea": "grpo+tea(cap=2.0)",
     "reference-kl": "dr_grpo+reference-kl(beta=0.1)",
+    "reward-kl": "rloo+reward-kl(beta=0.1)",
     "entropy-bonus": "grpo+entropy-bonus(coef=0.1)",
     "step scope": "dapo+steer(min_weight=0.3, scope='step')+forking-tokens(rho=0.5, scope='step')",
     "three at once": "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
@@ -128,7 +129,7 @@ def deviation(spec, folder, model, layout, epochs=2):
     """Largest differences of losses and weights from the recipe by hand, and how far the weights moved at all."""
     columns, chosen = v.completions(), recipe(spec)
     old = old_log_probs(model, columns)
-    reference = old_log_probs(model, columns, noise=0.3) if "reference-kl" in spec else None
+    reference = old_log_probs(model, columns, noise=0.3) if "-kl(" in spec else None
     worker = actor(folder, *of_recipe(spec))
     chosen.bind(lambda text: worker.actor.model_config.tokenizer.encode(text, add_special_tokens=False))
     before = v.parameters(worker)

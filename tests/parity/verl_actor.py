@@ -269,7 +269,7 @@ def of_recipe(spec):
         f'+{LOSS}.recipe="{spec}"',
         f"actor_rollout_ref.actor.loss_agg_mode={aggregation}",
         f"actor_rollout_ref.actor.loss_scale_factor={LENGTH}",
-        *(reference if "reference-kl(" in spec else []),
+        *(reference if "-kl(" in spec else []),
     ]
 
 

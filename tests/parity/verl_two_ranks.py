@@ -31,7 +31,7 @@ def main():
         old = v.old_log_probs(model, columns)
         worker = v.actor(folder, *v.of_recipe(spec))
         rows = own_rows()
-        kl = "reference-kl" in spec
+        kl = "-kl(" in spec
         reference = {"ref_log_prob": v.old_log_probs(model, columns, noise=0.3)[rows]} if kl else {}
         own = v.rows_of(columns, rows) | {"uid": [columns["uid"][i] for i in rows]}
         data = v.update_batch(

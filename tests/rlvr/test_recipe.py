@@ -32,6 +32,7 @@ EVERY = [
     "dapo+forking-tokens(rho=0.4, normalize='all')",
     "dr_grpo+reference-kl(beta=0.1)",
     "grpo+entropy-bonus(coef=0.1)",
+    "rloo_sequence+reward-kl(beta=0.1)",
     "dispo(pos_high=0.1, neg_low=0.1)+steer(min_weight=0.3)",
     "grpo+clip-b(mu=0.2, side='both')",
     "dapo+clip-v(mu=0.2, max_frac=0.2)",

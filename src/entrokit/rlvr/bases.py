@@ -17,7 +17,7 @@ from .advantages import (
     RLOOAdvantage,
 )
 from .interventions.dispo import DISPO
-from .surrogates import CISPO, GSPO, PPOClip, Surrogate
+from .surrogates import CISPO, GSPO, PPOClip, SequenceClip, Surrogate
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ def rloo(*, clip_low: float = 0.2, clip_high: float = 0.2, dual_clip: float | No
     return Base(RLOOAdvantage(), PPOClip(clip_low, clip_high, dual_clip), "token-mean")
 
 
+def rloo_sequence(*, clip_low: float = 0.2, clip_high: float = 0.2) -> Base:
+    """RLOO over whole completions, as TRL's `RLOOTrainer`: leave-one-out, clip on Π r, mean over completions."""
+    return Base(RLOOAdvantage(), SequenceClip(clip_low, clip_high), "seq-mean-token-sum")
+
+
 def reinforce_plus_plus(
     *, clip_low: float = 0.2, clip_high: float = 0.2, dual_clip: float | None = 3.0, gamma: float = 1.0
 ) -> Base:
@@ -112,6 +117,7 @@ BASES: dict[str, Callable[..., Base]] = {
         dispo,
         gspo,
         rloo,
+        rloo_sequence,
         reinforce_plus_plus,
         reinforce_plus_plus_baseline,
     )

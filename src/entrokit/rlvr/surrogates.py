@@ -224,3 +224,39 @@ class GSPO:
     def clip(self, update: Update) -> Clip:
         s = _sequence_ratio(update.current.logp, update.behaviour.logp, update.train)
         return Clip(outside(s, update.advantages, self.clip_low, self.clip_high))
+
+
+@dataclass(frozen=True)
+class SequenceClip:
+    """PPO's clip on the ratio of the whole completion, ``s = Π_t r_t``, as TRL's `RLOOTrainer` takes it.
+
+    ``max(-A s, -A clip(s, 1 - clip_low, 1 + clip_high))`` a completion, spread over its tokens: their sum is that loss,
+    and each token's gradient is that of its own ``log π``.
+    """
+
+    name: ClassVar[str] = "sequence clip"
+    separable: ClassVar[bool] = False
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_range(self, "clip_low", 0.0, 1.0)
+        check_range(self, "clip_high", 0.0)
+
+    def loss(self, update: Update) -> Tensor:
+        s = _whole_ratio(update).detach()
+        logp = update.current.logp
+        loss = clipped_loss(
+            s * (logp - logp.detach()).exp(), update.advantages, self.clip_low, self.clip_high, dual_clip=None
+        )
+        # Each token's slope belongs to the sum over tokens, its value to one completion.
+        return loss - loss.detach() + loss.detach() / update.train.sum(-1, keepdim=True).clamp(min=1)
+
+    def clip(self, update: Update) -> Clip:
+        return Clip(outside(_whole_ratio(update), update.advantages, self.clip_low, self.clip_high))
+
+
+def _whole_ratio(update: Update) -> Tensor:
+    """``[B, 1]``; 1 for a row without tokens."""
+    log_ratio = torch.where(update.train, update.current.logp - update.behaviour.logp, 0.0)
+    return log_ratio.sum(-1, keepdim=True).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()

@@ -14,9 +14,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from entrokit.rlvr import ForkingTokens, Recipe, ReferenceKL, recipe
+from trl import RLOOConfig
+
+from entrokit.rlvr import ForkingTokens, Recipe, ReferenceKL, RewardKL, recipe
 from entrokit.rlvr.advantages import DrGRPOAdvantage
-from entrokit.rlvr.surrogates import CISPO, GSPO, PPOClip
+from entrokit.rlvr.surrogates import CISPO, GSPO, PPOClip, SequenceClip
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
 def implied(chosen: Recipe) -> dict[str, Any]:
     """What a recipe means in TRL's words; options that TRL has no word for keep TRL's defaults."""
     surrogate = chosen.base.surrogate
-    kl = _find(chosen, ReferenceKL)
+    kl, in_reward = _find(chosen, ReferenceKL), _find(chosen, RewardKL)
     forking = _find(chosen, ForkingTokens)
     own_words = forking is not None and (forking.normalize, forking.scope, forking.invert) == ("all", "micro", False)
     words: dict[str, Any] = {
@@ -124,15 +126,17 @@ def implied(chosen: Recipe) -> dict[str, Any]:
             "seq-mean-token-mean": "grpo",
             "token-mean": "cispo" if isinstance(surrogate, CISPO) else "dapo",
             "seq-mean-token-sum-norm": "dr_grpo",
+            # TRL has no word for it, and `_compute_loss` is ours: what counts is that it divides by rows.
+            "seq-mean-token-sum": "grpo",
         }[chosen.base.aggregation],
         "delta": None,
-        "importance_sampling_level": "sequence" if isinstance(surrogate, GSPO) else "token",
+        "importance_sampling_level": "sequence" if isinstance(surrogate, GSPO | SequenceClip) else "token",
         "scale_rewards": "none" if isinstance(chosen.base.advantage, DrGRPOAdvantage) else "group",
-        "beta": kl.beta if kl else 0.0,
+        "beta": kl.beta if kl else in_reward.beta if in_reward else 0.0,
         "use_bias_correction_kl": kl.bias_correction if kl else True,
         "top_entropy_quantile": forking.rho if forking is not None and own_words else 1.0,
     }
-    if isinstance(surrogate, PPOClip | GSPO):
+    if isinstance(surrogate, PPOClip | GSPO | SequenceClip):
         words |= {"epsilon": surrogate.clip_low, "epsilon_high": surrogate.clip_high}
     if isinstance(surrogate, CISPO):
         words |= {"epsilon_high": 1.0 + surrogate.clip_high}
@@ -140,12 +144,21 @@ def implied(chosen: Recipe) -> dict[str, Any]:
 
 
 def trl_recipe(args: Any) -> Recipe:
-    """The recipe that equals TRL's own trainer under a config with one of its four mapped loss types.
+    """The recipe that equals TRL's own trainer: `GRPOTrainer` with one of its four mapped loss types, or `RLOOTrainer`.
+
+    Args:
+        args: a `GRPOConfig` or a `RLOOConfig`.
 
     Raises:
-        ValueError: a loss type without a counterpart.
+        ValueError: a loss type without a counterpart, or an option of RLOO without one.
     """
     high = args.epsilon if args.epsilon_high is None else args.epsilon_high
+    if isinstance(args, RLOOConfig):
+        for name in ("normalize_advantages", "reward_clip_range"):
+            if getattr(args, name):
+                raise ValueError(f"RLOOConfig({name}={getattr(args, name)!r}) has no recipe; shape the reward yourself")
+        chosen = recipe(f"rloo_sequence(clip_low={args.epsilon}, clip_high={high})")
+        return recipe(chosen, RewardKL(beta=args.beta)) if args.beta else chosen
     clip = f"clip_low={args.epsilon}, clip_high={high}, dual_clip=None"
     bases = {
         "grpo": f"grpo({clip}, std_eps=1e-4)",
@@ -168,7 +181,7 @@ def markdown() -> str:
 
 
 def _with_reference(given: dict[str, Any], chosen: Recipe) -> Recipe:
-    if "beta" not in given or _find(chosen, ReferenceKL) is not None:
+    if "beta" not in given or _find(chosen, ReferenceKL) is not None or _find(chosen, RewardKL) is not None:
         return chosen
     kl = ReferenceKL(beta=given["beta"], bias_correction=given.get("use_bias_correction_kl", True))
     return recipe(chosen, kl)

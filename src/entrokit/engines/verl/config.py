@@ -11,7 +11,7 @@ from verl.workers.config import PolicyLossConfig
 from entrokit.rlvr import BASES, Base, Context, Recipe, Rollouts, recipe
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
-from entrokit.rlvr.interventions import ReferenceKL, WeightedGRPO
+from entrokit.rlvr.interventions import ReferenceKL, RewardKL, WeightedGRPO
 from entrokit.rlvr.surrogates import PPOClip
 
 from .registrations import PREFIX
@@ -105,7 +105,7 @@ def refuse(chosen: Recipe, config: Any) -> None:
                 f"{intervention.name}(normalize='pair') pairs prompts in their order, and verl reorders them: use "
                 "normalize='prompt', or pairs under TRL"
             )
-        if isinstance(intervention, ReferenceKL) and not config.use_kl_loss:
+        if isinstance(intervention, ReferenceKL | RewardKL) and not config.use_kl_loss:
             raise ValueError(
                 f"{intervention.name} needs the reference's log-probabilities: write {ACTOR}.use_kl_loss=True and "
                 f"{ACTOR}.kl_loss_coef=0 (verl then computes them, and adds no loss of its own)"

@@ -15,7 +15,7 @@ from .forking_tokens import ForkingTokens
 from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
 from .light_if import TokenEntropyAdaptive
 from .pear import Pear
-from .reference_kl import ReferenceKL
+from .reference_kl import ReferenceKL, RewardKL
 from .siren import SelfAnchoredEntropyLoss, Siren
 from .steer import Steer
 from .weighted_grpo import WeightedGRPO
@@ -42,6 +42,7 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         Siren,
         TokenEntropyAdaptive,
         ReferenceKL,
+        RewardKL,
         EntropyBonus,
     )
 }
@@ -70,6 +71,7 @@ __all__ = [
     "PositionShaping",
     "RedistributeAdvantage",
     "ReferenceKL",
+    "RewardKL",
     "SelfAnchoredEntropyLoss",
     "Siren",
     "Steer",

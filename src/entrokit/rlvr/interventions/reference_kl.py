@@ -1,4 +1,4 @@
-"""KL penalty to a reference policy, as GRPO adds it.
+"""KL penalty to a reference policy, in the loss as GRPO adds it, or in the reward as RLOO and PPO do.
 
 Estimators of KL(π ‖ π_ref) from the sampled token (Schulman, "Approximating KL divergence"), with
 ``d = log π_ref - log π``:
@@ -7,6 +7,8 @@ Estimators of KL(π ‖ π_ref) from the sampled token (Schulman, "Approximating
 
 With ``bias_correction`` the estimate is multiplied by the ratio π/π_old, which makes it unbiased after the first update
 (DeepSeek-V3.2; TRL's ``use_bias_correction_kl``).
+
+In the reward (RLOO, arXiv 2402.14740), over a completion's tokens: ``R - β Σ_t (log π_old - log π_ref)``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
+from ..rollouts import Rollouts
 from ..update import LOG_RATIO_LIMIT, Update
 
 ESTIMATORS = ("k1", "k2", "k3")
@@ -63,3 +68,24 @@ class ReferenceKL(Intervention):
             raise ValueError("reference-kl: the engine handed over no reference log-probabilities (reference_logp)")
         kl = kl_estimate(update.current.logp, update.reference_logp, self.estimator)
         return self.beta * (kl * update.ratio if self.bias_correction else kl)
+
+
+@dataclass
+class RewardKL(Intervention):
+    """KL to the reference policy, taken from the reward. Knob: `beta` (coefficient)."""
+
+    name: ClassVar[str] = "reward-kl"
+    beta: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_range(self, "beta", 0.0, open_low=True)
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    def reward(self, rollouts: Rollouts, rewards: Tensor, context: Context) -> Tensor:
+        if rollouts.reference_logp is None:
+            raise ValueError("reward-kl: the engine handed over no reference log-probabilities (reference_logp)")
+        gap = rollouts.behaviour.logp - rollouts.reference_logp
+        return rewards - self.beta * torch.where(rollouts.train, gap, 0.0).sum(1)

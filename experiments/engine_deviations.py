@@ -25,26 +25,18 @@ def largest(one, two):
 
 def trl():
     """One process against the recipe by hand; two, with DDP and with FSDP2, against one."""
-    import torch
     from tests.engines.by_hand import train_by_hand
-    from tests.engines.conftest import TINY
-    from tests.engines.test_two_processes import FSDP2, SPECS, TORCHRUN, run
+    from tests.engines.conftest import tiny_policy
+    from tests.engines.test_two_processes import FSDP2, SPECS, trained
     from tests.engines.two_processes import LEARNING_RATE
-
-    from entrokit.engines.pocket import character_tokenizer, fresh_model
+    from tests.processes import TORCHRUN
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint = str(folder / "policy")
-        model = fresh_model(TINY)
-        with torch.no_grad():
-            for p in model.parameters():
-                p.mul_(2.0)
-        model.save_pretrained(checkpoint)
-        character_tokenizer().save_pretrained(checkpoint)
-        one = run([sys.executable], checkpoint, folder, "one")
-        ddp = run([sys.executable, *TORCHRUN], checkpoint, folder, "ddp")
-        fsdp = run([sys.executable, *TORCHRUN], checkpoint, folder, "fsdp2", **FSDP2)
+        checkpoint = tiny_policy(folder / "policy")
+        one = trained([], checkpoint, folder, "one")
+        ddp = trained(TORCHRUN, checkpoint, folder, "ddp")
+        fsdp = trained(TORCHRUN, checkpoint, folder, "fsdp2", **FSDP2)
         found = {}
         for spec in SPECS:
             hand = train_by_hand(checkpoint, spec, one[spec]["prompts"], LEARNING_RATE)
@@ -62,7 +54,8 @@ def verl():
     """verl's actor on one rank against the recipe by hand, in both layouts; two ranks against one."""
     from tests.parity import verl_actor as v
     from tests.parity.test_verl_engine import SPECS, deviation
-    from tests.parity.test_verl_two_ranks import ALL, TORCHRUN, run
+    from tests.parity.test_verl_two_ranks import ALL, trained
+    from tests.processes import TORCHRUN
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -72,8 +65,8 @@ def verl():
         for spec in SPECS.values():
             both = [deviation(spec, checkpoint, model, layout)[:2] for layout in ("old", "new")]
             found[spec] = {"verl, 1 rank (FSDP2)": max(x for pair in both for x in pair)}
-        one = run([], checkpoint, folder / "one.json")
-        two = run(TORCHRUN, checkpoint, folder / "two.json")
+        one = trained([], checkpoint, folder / "one.json")
+        two = trained(TORCHRUN, checkpoint, folder / "two.json")
     for spec in ALL.values():
         found.setdefault(spec, {})["verl, 2 ranks (FSDP2)"] = largest(two[spec], one[spec])
     return found

@@ -62,8 +62,8 @@ def names_of(package: str) -> dict[str, Entry]:
 def page() -> str:
     """The whole page."""
     parts = [
-        "# API\n\nThe public names, generated from the source by `python scripts/api.py`. What a name takes,\n"
-        "gives and raises stands in its docstring: `help(name)`. Anything else may change without notice.\n"
+        "# API\n\nThe public names, generated from the source by `python scripts/api.py`. What a name takes, gives\n"
+        "and raises stands in its docstring: `help(name)`. Anything else may change without notice.\n"
     ]
     for package in PACKAGES:
         summary = _summary(ast.parse(_file_of(package).read_text(encoding="utf-8")))

@@ -16,10 +16,8 @@ def task():
     return countdown(train_size=64, eval_size=8)
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def tiny_policy(folder):
     """A tiny policy on disk, sharp enough that its entropies differ from token to token."""
-    folder = tmp_path_factory.mktemp("tiny")
     model = fresh_model(TINY)
     with torch.no_grad():
         for p in model.parameters():
@@ -27,6 +25,11 @@ def checkpoint(tmp_path_factory):
     model.save_pretrained(folder)
     character_tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return tiny_policy(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """A run that was stopped anywhere goes on as the same run, from the newest checkpoint that is whole."""
 
-import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +11,8 @@ from entrokit.engines.trl.checkpoints import MANIFEST, damage, load_rank, newest
 from entrokit.rlvr import recipe
 from entrokit.rlvr.selection import RunningRarePair
 
+from ..processes import TORCHRUN, run
 from .test_trl import Counter, trainer, weights
-from .test_two_processes import TORCHRUN
 
 TIMES = ("time", "runtime", "per_second")
 
@@ -160,18 +156,8 @@ def test_prompts_that_are_chosen_again_and_again_go_on_too(checkpoint, config, s
 
 def test_two_processes_go_on_bit_for_bit(checkpoint, tmp_path):
     """From inside a generation batch, its end, and a later epoch; each rank has a state of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
     script, out = Path(__file__).with_name("resumed.py"), tmp_path / "out.json"
-    done = subprocess.run(
-        [sys.executable, *TORCHRUN, str(script), checkpoint, str(tmp_path), str(out), "2", "4", "9"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(out.read_text())
+    results = run([*TORCHRUN, str(script), checkpoint, str(tmp_path), str(out), "2", "4", "9"], out)
     whole = results.pop("whole")
     assert whole["processes"] == 2
     assert whole["state"]["siren"]["anchor"] > 0

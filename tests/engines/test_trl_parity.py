@@ -44,6 +44,15 @@ def scored(trainer, task):
     return trainer._generate_and_score_completions(prompts)
 
 
+def perturb(*models):
+    """The same small change of weights to each."""
+    for model in models:
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.05 * torch.randn_like(p))
+
+
 def step(trainer, inputs, parts, row):
     """Loss and gradients of one micro-batch, after the same perturbation of the weights: ratios differ from 1."""
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
@@ -64,11 +73,7 @@ def test_loss_and_gradient_on_the_same_batch(checkpoint, config, task, base, sha
     torch.testing.assert_close(our_inputs["advantages"], expected, atol=1e-6, rtol=1e-5)
     assert expected.abs().max() > 0.1
     their_inputs.setdefault("old_per_token_logps", our_inputs["entrokit_rollouts/behaviour_logp"])
-    for trainer in (theirs, ours):
-        torch.manual_seed(5)
-        with torch.no_grad():
-            for p in trainer.model.parameters():
-                p.add_(0.05 * torch.randn_like(p))
+    perturb(theirs.model, ours.model)
     parts = ours.args.steps_per_generation
     for row in range(parts):
         their_loss, their_gradients = step(theirs, their_inputs, parts, row)
@@ -116,11 +121,7 @@ def test_gspo_equals_importance_sampling_of_the_sequence(checkpoint, config, tas
     theirs, ours = pair(checkpoint, config, task, options, spec)
     their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
     their_inputs.setdefault("old_per_token_logps", our_inputs["entrokit_rollouts/behaviour_logp"])
-    for trainer in (theirs, ours):
-        torch.manual_seed(5)
-        with torch.no_grad():
-            for p in trainer.model.parameters():
-                p.add_(0.05 * torch.randn_like(p))
+    perturb(theirs.model, ours.model)
     their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
     our_loss, our_gradients = step(ours, our_inputs, 1, 0)
     assert 0 < ours._metrics["train"]["clip_ratio/region_mean"][-1] < 1
@@ -169,21 +170,13 @@ def test_rloo_trainer_on_the_same_batch(checkpoint, config, task, beta):
     theirs, ours = rloo_pair(checkpoint, config, task, beta=beta, epsilon=0.3)
     assert str(ours.recipe).startswith("rloo_sequence")
     if beta:
-        for trainer in (theirs, ours):
-            torch.manual_seed(8)
-            with torch.no_grad():
-                for p in trainer.ref_model.parameters():
-                    p.add_(0.05 * torch.randn_like(p))
+        perturb(theirs.ref_model, ours.ref_model)
     their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
     assert torch.equal(their_inputs["completion_ids"], our_inputs["completion_ids"])
     mask = our_inputs["completion_mask"].bool()
     expected = (their_inputs["advantages"][:, None] * mask).float()
     torch.testing.assert_close(our_inputs["advantages"], expected, atol=2e-6, rtol=1e-4)
-    for trainer in (theirs, ours):
-        torch.manual_seed(5)
-        with torch.no_grad():
-            for p in trainer.model.parameters():
-                p.add_(0.05 * torch.randn_like(p))
+    perturb(theirs.model, ours.model)
     their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
     our_loss, our_gradients = step(ours, our_inputs, 1, 0)
     torch.testing.assert_close(our_loss, their_loss, atol=2e-6, rtol=1e-5)

@@ -1,9 +1,5 @@
 """Two real processes (gloo) train as one does, on identical completions and slices, with DDP and with FSDP2."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +7,11 @@ import torch
 
 from entrokit.rlvr import BASES, INTERVENTIONS, recipe
 
+from ..processes import TORCHRUN, run
 from .by_hand import train_by_hand
 from .two_processes import LEARNING_RATE
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(20000 + os.getpid() % 20000)]
 # Every base and every intervention of the catalogue, at knobs at which it acts on short completions.
 SPECS = [
     "grpo",
@@ -54,21 +50,9 @@ FSDP2 = {
 }
 
 
-def run(command, checkpoint, folder, name, **setting):
+def trained(launcher, checkpoint, folder, name, **environment):
     out = folder / f"{name}.json"
-    environment = (
-        os.environ | setting | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
-    )
-    done = subprocess.run(
-        [*command, str(SCRIPT), checkpoint, str(folder / name), str(out), *SPECS],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(out.read_text())
+    return run([*launcher, str(SCRIPT), checkpoint, str(folder / name), str(out), *SPECS], out, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +62,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_process(checkpoint, folder):
-    return run([sys.executable], checkpoint, folder, "one")
+    return trained([], checkpoint, folder, "one")
 
 
 @pytest.fixture(scope="module", params=["ddp", "fsdp2"])
 def runs(request, one_process, checkpoint, folder):
     setting = FSDP2 if request.param == "fsdp2" else {}
-    two = run([sys.executable, *TORCHRUN], checkpoint, folder, request.param, **setting)
+    two = trained(TORCHRUN, checkpoint, folder, request.param, **setting)
     assert all(result["sharded"] == (request.param == "fsdp2") for result in two.values())
     return one_process, two
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from entrokit.engines.plugins import plug_ins
 from entrokit.engines.verl import recipe_of
 from entrokit.engines.verl.config import refuse
+from tests.docs.tutorial import FOLDER, follow
 
 DOCS = (Path(__file__).parents[2] / "docs" / "verl.md").read_text()
 
@@ -48,3 +50,18 @@ def test_the_one_override_asks_for_one_method():
 
 def test_our_plug_in_works_here():
     assert [p.problem for p in plug_ins() if p.name == "entrokit"] == [None]
+
+
+def test_the_tutorial(tmp_path, monkeypatch):
+    shutil.copy(FOLDER / "verl-file-logger.jsonl", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    defined, _, commands = follow("verl")
+    assert commands["entrokit diagnose verl-file-logger.jsonl"].startswith("collapse: entropy was spent")
+    assert "verl plug-in entrokit (entrokit.engines.verl): works" in commands["entrokit doctor"]
+    assert str(defined["chosen"]) == "dapo+kl-cov(ratio=0.01)"
+    assert "write actor_rollout_ref.actor.loss_agg_mode=token-mean" in defined["message"]
+    text = (FOLDER / "verl.md").read_text(encoding="utf-8")
+    (override,) = re.search(r"```text\n(.*?)```", text, re.S).group(1).split()
+    assert str(composed([override, *defined["OVERRIDES"][:3]])) == "verl+kl-cov"
+    block = re.search(r"```bash\n(python -m verl.trainer.main_ppo.*?)```", text, re.S).group(1)
+    assert str(composed(shlex.split(block.replace("\\\n", " "))[3:])) == str(defined["chosen"])

@@ -96,17 +96,23 @@ def group_ids(uids: Any) -> Tensor:
     return torch.tensor([int.from_bytes(digest, "little") for digest in digests])
 
 
-def attach(data: Any, rollouts: Rollouts, advantages: Tensor, prepared: Mapping[str, Tensor]) -> None:
+def attach(data: Any, rollouts: Rollouts, advantages: Tensor) -> None:
     """Adds what the loss will need to verl's batch, to be shuffled and split with its rows."""
     data[ADVANTAGES] = advantages
     for name, value in rollouts.columns().items():
         data[COLUMN + name] = value
+
+
+def attach_prepared(data: Any, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Adds the columns among what a recipe prepared; returns the rest, numbers of the whole batch."""
     for name, value in prepared.items():
-        data[PREPARED + name] = value
+        if value.dim():
+            data[PREPARED + name] = value
+    return {name: value for name, value in prepared.items() if not value.dim()}
 
 
 def attached(data: Any, length: int | None = None) -> tuple[Rollouts, Tensor, dict[str, Tensor]]:
-    """What `attach` added, for the rows of ``data`` and the first ``length`` tokens of their completions."""
+    """What was attached, for the rows of ``data`` and the first ``length`` tokens of their completions."""
     advantages = data[ADVANTAGES]
     width = advantages.shape[1]
 

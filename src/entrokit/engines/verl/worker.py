@@ -23,7 +23,7 @@ from verl.workers.utils.padding import no_padding_2_padding
 from entrokit.rlvr import Context, Recipe
 from entrokit.rlvr.intervention import implements
 
-from .batch import PREPARED, attach, attached, padded, prompt_log_probs, rollouts_of
+from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of
 from .collectives import Collectives
 from .config import ACTOR, recipe_of, refuse, with_advantages
 from .losses import Handed, handing_over
@@ -67,7 +67,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         if chosen.prepares_steps:
             rollouts, advantages, prepared = attached(data)
             known = prepared | self._scalars
-            self._place(data, chosen.prepare_step(rollouts, advantages, known, self._context()))
+            self._scalars = attach_prepared(data, chosen.prepare_step(rollouts, advantages, known, self._context()))
         output = super().train_batch(data)
         self._steps += 1
         self._observe(chosen)
@@ -125,17 +125,9 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         if self._steps == 0:
             self._warn(chosen, data)
         advantages = chosen.advantages(rollouts, context)
-        attach(data, rollouts, advantages, {})
-        self._of_batch, self._scalars = chosen, {}
-        self._place(data, chosen.prepare(rollouts, advantages, context))
-
-    def _place(self, data: Any, prepared: dict[str, Tensor]) -> None:
-        """Columns into the batch; numbers of the whole batch stay here."""
-        for name, value in prepared.items():
-            if value.dim():
-                data[PREPARED + name] = value
-            else:
-                self._scalars[name] = value
+        attach(data, rollouts, advantages)
+        self._of_batch = chosen
+        self._scalars = attach_prepared(data, chosen.prepare(rollouts, advantages, context))
 
     def _behaviour(self, data: Any, prompts: bool) -> tuple[Tensor, Tensor | None]:
         """What verl's trainers drop: entropies of the policy that sampled, and log-probabilities of the prompts."""

@@ -1,0 +1,26 @@
+"""Scripts of the tests in processes of their own, one or several."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_PORT = str(20000 + os.getpid() % 20000)
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _PORT]
+_QUIET = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def run(arguments, out, **environment):
+    """Runs Python with arguments, which writes JSON to ``out``; returns what it says."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | _QUIET | {"PYTHONPATH": str(ROOT)} | environment,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(Path(out).read_text())

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrokit.rlvr import PolicyStats, Rollouts, recipe
+from entrokit.rlvr import recipe
 from entrokit.rlvr.intervention import implements
 
-from .batch import group_ids
+from .batch import bare_rollouts, group_ids
 
 
 def recipe_advantages(
@@ -42,13 +42,11 @@ def recipe_advantages(
                 "workers compute its advantages"
             )
     train = response_mask.bool()
-    rollouts = Rollouts(
-        tokens=torch.zeros_like(train, dtype=torch.long),
-        attention=train.flip(-1).cumsum(-1).flip(-1) > 0,
-        train=train,
-        group=group_ids(range(len(train)) if index is None else index).to(train.device),
+    rollouts = bare_rollouts(
+        train,
+        torch.zeros_like(token_level_rewards),
         reward=token_level_rewards.sum(-1),
-        behaviour=PolicyStats(logp=torch.zeros_like(token_level_rewards)),
+        group=None if index is None else group_ids(index).to(train.device),
     )
     advantages = chosen.advantages(rollouts)
     return advantages, advantages

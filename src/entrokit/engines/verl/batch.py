@@ -65,6 +65,33 @@ def rollouts_of(
     )
 
 
+def bare_rollouts(
+    train: Tensor,
+    logp: Tensor,
+    *,
+    reward: Tensor | None = None,
+    group: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Rollouts:
+    """Completions of which verl shows little: tokens are unknown, and what is not given is 0, or a group of one.
+
+    Args:
+        train: ``[B, T]`` bool. logp: of the policy that sampled, ``[B, T]``. reward, group: ``[B]``.
+        weight: ``[B, T]``, as `Rollouts.sampler_weight`.
+    """
+    rows = torch.arange(len(train), device=train.device)
+    attention = train.flip(-1).cumsum(-1).flip(-1) > 0
+    return Rollouts(
+        tokens=torch.zeros_like(train, dtype=torch.long),
+        attention=attention,
+        train=train,
+        group=rows if group is None else group,
+        reward=torch.zeros(len(train), device=train.device) if reward is None else reward,
+        behaviour=PolicyStats(logp=torch.where(attention, logp, 0.0)),
+        sampler_weight=weight,
+    )
+
+
 def prompt_log_probs(log_probs: Tensor, data: Any) -> Tensor:
     """Log-probabilities of the prompts' tokens but the first, ``[B, P - 1]`` with NaN at padding.
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
+from entrokit.rlvr import Context, PolicyStats, Recipe, Totals
 from entrokit.rlvr.intervention import implements
 
-from .batch import attached
+from .batch import attached, bare_rollouts
 from .config import recipe_of
 
 
@@ -82,7 +82,7 @@ def recipe_policy_loss(
         current = PolicyStats(logp=log_prob, entropy=handed.entropy)
     else:
         chosen = _of_a_micro_batch(config)
-        rollouts = _bare_rollouts(old_log_prob, train, rollout_is_weights)
+        rollouts = bare_rollouts(train, old_log_prob, weight=rollout_is_weights)
         prepared = chosen.prepare(rollouts, advantages, Context(generator=torch.Generator().manual_seed(0)))
         current = PolicyStats(logp=log_prob)
     result = chosen.loss(current, rollouts, advantages, prepared, _totals(config.global_batch_info))
@@ -122,17 +122,3 @@ def _of_a_micro_batch(config: Any) -> Recipe:
             )
     scoped = (replace(i, scope="micro") if hasattr(i, "scope") else i for i in chosen.interventions)  # type: ignore[type-var]
     return replace(chosen, interventions=tuple(scoped))
-
-
-def _bare_rollouts(old_log_prob: Tensor, train: Tensor, weight: Tensor | None) -> Rollouts:
-    rows = torch.arange(len(train), device=train.device)
-    attention = train.flip(-1).cumsum(-1).flip(-1) > 0
-    return Rollouts(
-        tokens=torch.zeros_like(train, dtype=torch.long),
-        attention=attention,
-        train=train,
-        group=rows,
-        reward=torch.zeros(len(train), device=train.device),
-        behaviour=PolicyStats(logp=torch.where(attention, old_log_prob, 0.0)),
-        sampler_weight=weight,
-    )

@@ -53,6 +53,7 @@ def rollouts_of(model, tokenizer, prompts, completions, need, reference):
         group=torch.arange(ROWS) // GROUP,
         reward=rewards,
         behaviour=behaviour,
+        rewards=rewards[:, None],
         correct=rewards > 0.5,
         truncated=torch.zeros(ROWS, dtype=torch.bool),
         reference_logp=torch.where(own[1], frozen, 0.0),

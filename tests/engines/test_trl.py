@@ -78,6 +78,8 @@ EVERY = [
     "dapo+tea",
     "grpo+entropy-bonus(coef=0.01)",
     "rloo_sequence+reward-kl(beta=0.1)",
+    "grpo+empg+epo",
+    "grpo+recap",
 ]
 
 

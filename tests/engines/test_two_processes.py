@@ -33,6 +33,8 @@ SPECS = [
     "dapo+tea",
     "grpo+entropy-bonus(coef=0.01)",
     "rloo_sequence+reward-kl(beta=0.1)",
+    "grpo+empg+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)",
+    "grpo+recap(temperature=0.1)",
     "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.3)",
     "dapo+adaptive-temperature+token-group-average+adaptive-clip(pivot=0.5)+redistribute-advantage(pivot=0.5)",
 ]
@@ -93,7 +95,11 @@ def test_losses_advantages_and_weights_agree(runs, spec):
     assert two["state"].keys() == one["state"].keys()
     for part, state in one["state"].items():
         for name, value in state.items():
-            assert two["state"][part][name] == (value if value is None else pytest.approx(value, rel=1e-5))
+            found = two["state"][part][name]
+            if value is None:
+                assert found is None
+            else:
+                torch.testing.assert_close(torch.tensor(found), torch.tensor(value), rtol=1e-5, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("spec", SPECS)

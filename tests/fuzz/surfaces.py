@@ -95,7 +95,8 @@ def recipe_string(seed: int) -> None:
 
 RECIPES = [
     *BASES,
-    *(f"grpo+{name}" for name in INTERVENTIONS if name not in ("siren", "clip-v")),
+    *(f"grpo+{name}" for name in INTERVENTIONS if name not in ("siren", "clip-v", "epo", "recap")),
+    "grpo+epo(total_steps=9)",
     "dapo+steer(form='exact', scope='micro')",
     "dapo+steer(mapping='linear', form='released')",
     "grpo+clip-v(mu=0.2)",

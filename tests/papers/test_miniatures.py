@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entrokit.papers import canon, light_if, pear, progrpo, rare_event_pairing, siren
+from entrokit.papers import canon, empg, epo, light_if, pear, progrpo, rare_event_pairing, recap, siren
 from entrokit.papers import entropy_performance_exchange as exchange
 
 
@@ -71,3 +71,22 @@ def test_tea_keeps_right_tokens_alive():
     (none, success), (spread, _) = (light_if.shares_of_right(0, alpha) for alpha in (0.0, 1.0))
     assert spread > none
     assert success > 0.9
+
+
+def test_entropy_swings_as_the_sheet_says():
+    spreads = [np.std(epo.oscillation(alpha)[100:]) for alpha in epo.ALPHAS]
+    assert spreads == pytest.approx([0.5104, 0.4288, 0.3150, 0.2268], abs=2e-4)
+
+
+def test_two_routes_start_even_and_the_bonus_leans_to_the_certain_one(monkeypatch):
+    monkeypatch.setattr(empg, "UPDATES", 40)
+    without, with_it = (np.mean([empg.two_routes(zeta, s)[-1] for s in range(4)]) for zeta in (0.0, 0.5))
+    assert empg.two_routes(0.0, 0)[0] == 0.5
+    assert with_it > 0.65 > without
+
+
+def test_weights_of_two_rewards_start_even_and_the_settled_one_falls():
+    course = np.array(recap.weights_of(0.2, 0))
+    assert course[0].tolist() == [1.0, 1.0]
+    assert course.sum(1) == pytest.approx(np.full(recap.STEPS, 2.0))
+    assert course[-50:, 1].mean() > 1.1 > 0.9 > course[-50:, 0].mean()

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from . import (
     canon,
     dispo,
+    empg,
     entropy_dynamics_rft,
     entropy_mechanism,
     entropy_performance_exchange,
+    epo,
     forking_tokens,
     hapo,
     invisible_leash,
@@ -18,6 +20,7 @@ from . import (
     policy_cliff,
     progrpo,
     rare_event_pairing,
+    recap,
     siren,
     steer,
 )
@@ -28,9 +31,11 @@ CATALOGUE: dict[str, Paper] = {
     for module in (
         canon,
         dispo,
+        empg,
         entropy_dynamics_rft,
         entropy_mechanism,
         entropy_performance_exchange,
+        epo,
         forking_tokens,
         hapo,
         invisible_leash,
@@ -39,6 +44,7 @@ CATALOGUE: dict[str, Paper] = {
         policy_cliff,
         progrpo,
         rare_event_pairing,
+        recap,
         siren,
         steer,
     )

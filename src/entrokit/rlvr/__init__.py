@@ -13,6 +13,8 @@ from .context import Context
 from .intervention import Intervention, Penalty, Weighting, stages_of
 from .interventions import (
     ARM,
+    EMPG,
+    EPO,
     INTERVENTIONS,
     PRESETS,
     AdaptiveClip,
@@ -26,6 +28,7 @@ from .interventions import (
     Pear,
     PerplexityShaping,
     PositionShaping,
+    Recap,
     RedistributeAdvantage,
     ReferenceKL,
     RewardKL,
@@ -47,6 +50,8 @@ __all__ = [
     "AGGREGATIONS",
     "ARM",
     "BASES",
+    "EMPG",
+    "EPO",
     "INTERVENTIONS",
     "PRESETS",
     "AdaptiveClip",
@@ -66,6 +71,7 @@ __all__ = [
     "PerplexityShaping",
     "PolicyStats",
     "PositionShaping",
+    "Recap",
     "Recipe",
     "RecipeLoss",
     "RedistributeAdvantage",

@@ -25,11 +25,15 @@ class Rollouts:
         group: ``[B]`` int64, which prompt a completion answers.
         reward: ``[B]`` float, NaN where no reward function could score the completion.
         behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``attention``.
+        rewards: ``[B, K]`` float, what each of several reward functions gave, NaN where it does not apply.
         correct: ``[B]`` bool, completions whose answer is right.
         truncated: ``[B]`` bool, completions cut off by the length limit.
         reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
         prompt_logp: ``[B, P]`` float, log-probabilities of the prompts' tokens. prompt_mask: ``[B, P]`` bool, those
             that something was predicted for.
+        trajectory: ``[B]`` int64, which episode a row belongs to, where an engine cuts episodes into rows.
+        turn: ``[B, T]`` int64, which turn of its episode a trained token belongs to, from 0 on along a row; by default
+            every run of trained tokens is a turn (`Turns`).
         sampler_weight: ``[B, T]`` float, importance weight of the trainer's policy against the engine that really
             sampled (vLLM's numerics differ); multiplies the policy loss.
 
@@ -43,11 +47,14 @@ class Rollouts:
     group: Tensor
     reward: Tensor
     behaviour: PolicyStats
+    rewards: Tensor | None = None
     correct: Tensor | None = None
     truncated: Tensor | None = None
     reference_logp: Tensor | None = None
     prompt_logp: Tensor | None = None
     prompt_mask: Tensor | None = None
+    trajectory: Tensor | None = None
+    turn: Tensor | None = None
     sampler_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +73,9 @@ class Rollouts:
                 ~torch.isfinite(value) & self.attention,
                 "is NaN or infinite at a real token",
             )
+        if self.rewards is not None:
+            _check("rewards", self.rewards, (*per_row, *self.rewards.shape[1:2]), "float")
+            _refuse("rewards", torch.isinf(self.rewards), "is infinite")
         if self.correct is not None:
             _check("correct", self.correct, per_row, "bool")
         if self.truncated is not None:
@@ -83,6 +93,13 @@ class Rollouts:
             _refuse(
                 "prompt_logp", ~torch.isfinite(self.prompt_logp) & self.prompt_mask, "is NaN or infinite at a token"
             )
+        if self.trajectory is not None:
+            _check("trajectory", self.trajectory, per_row, "integer")
+        if self.turn is not None:
+            _check("turn", self.turn, per_token, "integer")
+            _refuse("turn", (self.turn < 0) & self.train, "is below 0 at a trained token")
+            so_far = torch.where(self.train, self.turn, 0).cummax(1).values
+            _refuse("turn", (self.turn < so_far) & self.train, "goes back to an earlier turn")
         if self.sampler_weight is not None:
             _check("sampler_weight", self.sampler_weight, per_token, "float")
         _refuse("reward", torch.isinf(self.reward), "is infinite")

@@ -72,6 +72,7 @@ def rollouts_of(
     behaviour: PolicyStats,
     reward: Tensor,
     *,
+    rewards: Tensor | None = None,
     prompt_logp: Tensor | None = None,
     first_row: int,
     per_prompt: int,
@@ -81,7 +82,7 @@ def rollouts_of(
 
     Args:
         output: what TRL's `_generate_and_score_completions` returns.
-        behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``.
+        behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``. rewards: ``[B, K]``.
         prompt_logp: of its prompts' tokens but the first, ``[B, P - 1]``.
         first_row: index of this process's first row among those of all processes.
         per_prompt: completions of each prompt, which stand next to one another.
@@ -96,6 +97,7 @@ def rollouts_of(
         group=(first_row + torch.arange(len(tokens), device=tokens.device)) // per_prompt,
         reward=reward,
         behaviour=behaviour.masked(attention),
+        rewards=rewards,
         correct=reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6,
         truncated=~ends.any(1),
         reference_logp=output.get("ref_per_token_logps"),

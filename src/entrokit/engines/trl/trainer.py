@@ -201,6 +201,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             output,
             behaviour,
             self._own_rewards(rows),
+            rewards=self._own_rows(self._reward_table, rows),
             prompt_logp=self._prompt_logp(output) if self.recipe.needs_prompts else None,
             first_row=self.accelerator.process_index * rows,
             per_prompt=self.num_generations if training else self.num_generations_eval,
@@ -243,11 +244,16 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
 
     def _own_rewards(self, rows: int) -> Tensor:
         """Weighted sum of the reward functions for this process's rows; NaN where none of them could score."""
-        assert self._reward_table is not None
-        weighted = self._reward_table * self.reward_weights.to(self._reward_table.device)
-        reward: Tensor = weighted.nansum(1).masked_fill(torch.isnan(self._reward_table).all(1), math.nan)
+        table = self._own_rows(self._reward_table, rows)
+        weighted = table * self.reward_weights.to(table.device)
+        reward: Tensor = weighted.nansum(1).masked_fill(torch.isnan(table).all(1), math.nan)
+        return reward
+
+    def _own_rows(self, table: Tensor | None, rows: int) -> Tensor:
+        """This process's part of TRL's table of rewards, which is that of all processes."""
+        assert table is not None
         start = self.accelerator.process_index * rows
-        return reward[start : start + rows]
+        return table[start : start + rows]
 
     def _correct_logged_advantages(self, advantages: Tensor, train: Tensor) -> None:
         """TRL has logged advantages of its own; whoever reads the completions table must find the ones trained on."""

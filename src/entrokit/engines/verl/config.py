@@ -11,7 +11,7 @@ from verl.workers.config import PolicyLossConfig
 from entrokit.rlvr import BASES, Base, Context, Recipe, Rollouts, recipe
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
-from entrokit.rlvr.interventions import ReferenceKL, RewardKL, WeightedGRPO
+from entrokit.rlvr.interventions import Recap, ReferenceKL, RewardKL, WeightedGRPO
 from entrokit.rlvr.surrogates import PPOClip
 
 from .registrations import PREFIX
@@ -104,6 +104,11 @@ def refuse(chosen: Recipe, config: Any) -> None:
             raise ValueError(
                 f"{intervention.name}(normalize='pair') pairs prompts in their order, and verl reorders them: use "
                 "normalize='prompt', or pairs under TRL"
+            )
+        if isinstance(intervention, Recap):
+            raise ValueError(
+                f"{intervention.name} weighs several rewards against each other, and verl hands over one score a "
+                "completion; use it under TRL"
             )
         if isinstance(intervention, ReferenceKL | RewardKL) and not config.use_kl_loss:
             raise ValueError(

@@ -37,6 +37,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
     _recipe: Recipe | None = None
     _of_batch: Recipe | None = None
     _steps = 0
+    _updates = 1
 
     def set_loss_fn(self, loss_fn: Any) -> None:
         """Takes verl's loss; where its config names a recipe, a recipe that cannot run is refused here, at start-up."""
@@ -115,6 +116,9 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         assert self._recipe is not None
         if self._recipe.needs - {"logp"}:
             tu.assign_non_tensor(data, calculate_entropy=True)
+        size = tu.get_non_tensor_data(data, "mini_batch_size", None) or len(data)
+        updates = len(data) * self.engine.get_data_parallel_size() // size * tu.get_non_tensor_data(data, "epochs", 1)
+        self._updates = max(1, updates)
         chosen, context = self._recipe, self._context()
         entropy = padded(data["entropy"]) if "entropy" in data else None
         prompt_logp = None
@@ -123,7 +127,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         rollouts = rollouts_of(data, entropy=entropy, prompt_logp=prompt_logp, eos_token_ids=self._eos_token_ids())
         chosen = with_advantages(chosen, padded(data["advantages"]).float())
         if self._steps == 0:
-            self._warn(chosen, data)
+            self._warn(chosen)
         advantages = chosen.advantages(rollouts, context)
         attach(data, rollouts, advantages)
         self._of_batch = chosen
@@ -158,11 +162,8 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         means = {name: total / max(tokens, 1.0) for name, total in zip(names, totals, strict=True)}
         chosen.observe(means, self._context())
 
-    def _warn(self, chosen: Recipe, data: Any) -> None:
-        size = tu.get_non_tensor_data(data, "mini_batch_size", None) or len(data)
-        updates = len(data) * self.engine.get_data_parallel_size() // size
-        updates *= tu.get_non_tensor_data(data, "epochs", 1)
-        for reason in chosen.cannot_act(max(1, updates)) if self.rank == 0 else ():
+    def _warn(self, chosen: Recipe) -> None:
+        for reason in chosen.cannot_act(self._updates) if self.rank == 0 else ():
             logger.warning(reason)
 
     def _eos_token_ids(self) -> list[int]:
@@ -176,6 +177,8 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         )
         return Context(
             step=self._steps,
+            # verl counts generation batches, and -1 where it does not know.
+            total_steps=max(0, getattr(self.optimizer_config, "total_training_steps", 0)) * self._updates,
             generator=torch.Generator().manual_seed((42 * 1_000_003 + self._steps) % 2**63),
             rank=self.engine.get_data_parallel_rank(),
             reduce=ranks.reduce,

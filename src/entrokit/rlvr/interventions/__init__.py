@@ -8,13 +8,16 @@ from .arm import ARM
 from .canon import Canon
 from .covariance import ClipCov, KLCov
 from .dispo import DISPO, dispo_loss
+from .empg import EMPG
 from .entropy_bonus import EntropyBonus
 from .entropy_discriminator import ClipB, ClipV
+from .epo import EPO
 from .exchange import PerplexityShaping, PositionShaping
 from .forking_tokens import ForkingTokens
 from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
 from .light_if import TokenEntropyAdaptive
 from .pear import Pear
+from .recap import DynamicObjectiveWeights, Recap, combine_rewards
 from .reference_kl import ReferenceKL, RewardKL
 from .siren import SelfAnchoredEntropyLoss, Siren
 from .steer import Steer
@@ -44,6 +47,9 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         ReferenceKL,
         RewardKL,
         EntropyBonus,
+        EPO,
+        EMPG,
+        Recap,
     )
 }
 
@@ -55,6 +61,8 @@ PRESETS: dict[str, str] = {
 __all__ = [
     "ARM",
     "DISPO",
+    "EMPG",
+    "EPO",
     "INTERVENTIONS",
     "PRESETS",
     "AdaptiveClip",
@@ -63,12 +71,14 @@ __all__ = [
     "ClipB",
     "ClipCov",
     "ClipV",
+    "DynamicObjectiveWeights",
     "EntropyBonus",
     "ForkingTokens",
     "KLCov",
     "Pear",
     "PerplexityShaping",
     "PositionShaping",
+    "Recap",
     "RedistributeAdvantage",
     "ReferenceKL",
     "RewardKL",
@@ -78,5 +88,6 @@ __all__ = [
     "TokenEntropyAdaptive",
     "TokenGroupAverage",
     "WeightedGRPO",
+    "combine_rewards",
     "dispo_loss",
 ]

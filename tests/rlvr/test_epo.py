@@ -1,0 +1,141 @@
+"""EPO: the sheet's worked numbers, gradients, limits, and its history."""
+
+import pytest
+import torch
+
+from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
+from entrokit.rlvr.interventions.epo import EPO, corridor_penalty, epo_beta, epo_entropy_loss, turn_weights
+
+ROWS = torch.tensor([[0.2, 0.5, 1.0, 9.0], [0.9, 1.3, 0.0, 0.7], [0.4, 9.0, 9.0, 9.0]], dtype=torch.float64)
+MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]).bool()
+WHO = torch.tensor([0, 1, 1])
+CORRIDOR = {"kappa_l": 0.5, "kappa_r": 1.5}
+
+
+def test_check_1_the_schedule():
+    found = [epo_beta(k, 150) for k in (0, 1, 25, 37, 75, 100, 150)]
+    assert found == pytest.approx([2, 1.960789, 1.367879, 1.227638, 1.049787, 1.018316, 1.002479], abs=1e-6)
+    assert [epo_beta(k, 125) for k in (31, 62)] == pytest.approx([1.223130, 1.049787], abs=1e-6)
+
+
+def test_check_2_the_penalty():
+    H = torch.tensor([0.2, 0.5, 1.0, 0.25, 0.75])
+    assert corridor_penalty(H, 0.5, 0.5, 1.5).tolist() == pytest.approx([0.05, 0, 0.25, 0, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize(("agg", "mean", "smooth"), [("turn", 0.564583, 0.0109375), ("token", 0.625, 0.015625)])
+def test_check_3_the_worked_example(agg, mean, smooth):
+    options = {"traj_id": WHO, "alpha": 0.1, "beta": 1.367879, "agg": agg, **CORRIDOR}
+    loss, info = epo_entropy_loss(ROWS, MASK, 0.5, **options)
+    assert float(info["L_H"]) == pytest.approx(mean, abs=1e-6)
+    assert float(info["L_smooth"]) == pytest.approx(smooth, abs=1e-7)
+    assert float(loss) == pytest.approx(-0.001 * (mean - 1.367879 * smooth), abs=1e-9)
+
+
+def test_check_4_gradients():
+    H = ROWS[:2].clone().requires_grad_()
+    options = {"traj_id": torch.tensor([0, 1]), "alpha": 0.1, "beta": 1.367879, **CORRIDOR}
+    loss, _ = epo_entropy_loss(H, MASK[:2], 0.5, **options)
+    (gradient,) = torch.autograd.grad(loss, H)
+    expected = [[-1.894647e-4, -1.666667e-4, -1.438687e-4, 0.0], [-1.079015e-4, -1.079015e-4, -1.420985e-4, -1.25e-4]]
+    torch.testing.assert_close(gradient, torch.tensor(expected, dtype=torch.float64), atol=1e-10, rtol=0)
+    step = 1e-6
+    for i, j in MASK[:2].nonzero().tolist():
+        ends = []
+        for sign in (1, -1):
+            moved = ROWS[:2].clone()
+            moved[i, j] += sign * step
+            ends.append(float(epo_entropy_loss(moved, MASK[:2], 0.5, **options)[0]))
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(gradient[i, j]), abs=1e-9)
+
+
+def test_check_5_limits_and_degenerate_input():
+    options = {"traj_id": WHO, "beta": 1.5}
+    other = torch.where(MASK, ROWS, torch.nan)
+    loss, _ = epo_entropy_loss(ROWS, MASK, 0.5, alpha=0.1, **options, **CORRIDOR)
+    assert epo_entropy_loss(other, MASK, 0.5, alpha=0.1, **options, **CORRIDOR)[0] == loss
+    bonus = epo_entropy_loss(ROWS, MASK, None, alpha=0.1, **options)[0]
+    assert float(bonus) == pytest.approx(-0.001 * 0.564583, abs=1e-9)
+    assert epo_entropy_loss(ROWS, MASK, 0.5, alpha=0.0, **options, **CORRIDOR)[0] == bonus
+    assert epo_entropy_loss(ROWS, MASK, 0.5, kappa_l=0.0, kappa_r=torch.inf, **options)[0] == bonus
+    H = ROWS.clone().requires_grad_()
+    for agg in ("turn", "token"):
+        empty, info = epo_entropy_loss(H, torch.zeros_like(MASK), 0.5, traj_id=WHO, agg=agg)
+        empty.backward()
+        assert float(empty) == 0.0
+        assert not H.grad.any()
+        assert float(info["inside"]) == 0.0
+
+
+def test_check_6_the_official_penalty_has_no_gradient():
+    rows = torch.tensor([[0.2, 0.5, 1.0, 0.05], [0.9, 1.3, 0.0, 0.7]]).requires_grad_()
+    found = 0.1 * corridor_penalty(rows, torch.tensor([[0.4], [0.8]]), 0.5, 1.5, kind="indicator")
+    torch.testing.assert_close(found, torch.tensor([[0.1, 0.0, 0.1, 0.1], [0.0, 0.1, 0.1, 0.0]]))
+    assert not found.requires_grad
+    with pytest.raises(ValueError, match="unknown kind 'soft'"):
+        corridor_penalty(rows, 0.5, kind="soft")
+
+
+def episodes():
+    """The worked example with both turns of the second episode in one row, an answer of the environment between."""
+    train = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 1]]).bool()
+    entropy = torch.tensor([[0.2, 0.5, 1.0, 0, 0, 0], [0.9, 1.3, 0.0, 0.7, 5.0, 0.4]], dtype=torch.float64)
+    attention = train.flip(-1).cumsum(-1).flip(-1) > 0
+    rollouts = Rollouts(
+        tokens=torch.zeros(2, 6, dtype=torch.long),
+        attention=attention,
+        train=train,
+        group=torch.zeros(2, dtype=torch.long),
+        reward=torch.zeros(2),
+        behaviour=PolicyStats(logp=torch.zeros(2, 6, dtype=torch.float64), entropy=entropy * attention),
+    )
+    return rollouts, entropy
+
+
+@pytest.mark.parametrize(("agg", "expected"), [("turn", -0.000549622), ("token", None)])
+def test_the_intervention_adds_the_worked_loss(agg, expected):
+    rollouts, entropy = episodes()
+    with_it = recipe("dr_grpo", EPO(alpha=0.1, kappa_low=0.5, kappa_high=1.5, agg=agg, total_steps=150))
+    with_it.observe({"epo/entropy": 0.4}, Context())
+    with_it.observe({"epo/entropy": 0.6}, Context())
+    zeros = torch.zeros(2, 6, dtype=torch.float64)
+    prepared = with_it.prepare(rollouts, zeros, Context(step=25))
+    loss = with_it.loss(PolicyStats(zeros, entropy), rollouts, zeros, prepared).loss
+    if expected is None:
+        expected = -0.001 * (0.625 - 1.367879 * 0.015625)
+    assert float(loss) == pytest.approx(expected, abs=1e-9)
+    parts = []
+    for row in (slice(0, 1), slice(1, 2)):
+        own = Rollouts.from_columns({n: c[row] for n, c in rollouts.columns().items()})
+        some = {n: p[row] if p.dim() else p for n, p in prepared.items()}
+        totals = Totals(tokens=8, rows=2)
+        parts.append(float(with_it.loss(PolicyStats(zeros[row], entropy[row]), own, zeros[row], some, totals).loss))
+    assert sum(parts) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_history_excludes_the_present_counts_every_step_alike_and_is_saved():
+    epo = EPO()
+    assert epo.reference is None
+    for value in (1.0, 0.5, 0.0):
+        epo.observe({"epo/entropy": value}, Context())
+    assert epo.reference == pytest.approx(0.5)
+    again = EPO()
+    again.load_state_dict(epo.state_dict())
+    assert again.reference == epo.reference
+    rollouts, _ = episodes()
+    first = EPO(total_steps=4).prepare(rollouts, torch.zeros(2, 6), Context())
+    assert float(first["beta"]) == 0.0
+
+
+def test_weights_are_those_of_a_mean_of_means_of_means():
+    rollouts, entropy = episodes()
+    weight = turn_weights(rollouts)
+    assert float((weight * entropy).sum() / 2) == pytest.approx(0.564583, abs=1e-6)
+    assert not weight[~rollouts.train].any()
+
+
+def test_a_run_of_unknown_length_is_refused_by_name():
+    rollouts, _ = episodes()
+    with pytest.raises(ValueError, match=r"epo: the engine did not say how many steps .* epo\(total_steps="):
+        EPO().prepare(rollouts, torch.zeros(2, 6), Context())
+    assert float(EPO().prepare(rollouts, torch.zeros(2, 6), Context(total_steps=10))["beta"]) == 0.0

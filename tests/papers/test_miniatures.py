@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entrokit.papers import canon, empg, epo, light_if, pear, progrpo, rare_event_pairing, recap, siren
+from entrokit.papers import canon, diffadapt, empg, epo, light_if, pear, progrpo, rare_event_pairing, recap, siren
 from entrokit.papers import entropy_performance_exchange as exchange
 
 
@@ -90,3 +90,10 @@ def test_weights_of_two_rewards_start_even_and_the_settled_one_falls():
     assert course[0].tolist() == [1.0, 1.0]
     assert course.sum(1) == pytest.approx(np.full(recap.STEPS, 2.0))
     assert course[-50:, 1].mean() > 1.1 > 0.9 > course[-50:, 0].mean()
+
+
+def test_the_worlds_labels_come_in_the_sheets_shares():
+    _, _, _, states, labels = diffadapt.world(0)
+    shares = np.bincount(labels.numpy(), minlength=3) / diffadapt.QUESTIONS
+    assert shares == pytest.approx([0.30, 0.48, 0.22], abs=0.04)
+    assert states.shape == (1500, 8)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from . import (
     canon,
+    diffadapt,
     dispo,
     empg,
     entropy_dynamics_rft,
@@ -30,6 +31,7 @@ CATALOGUE: dict[str, Paper] = {
     module.PAPER.slug: module.PAPER
     for module in (
         canon,
+        diffadapt,
         dispo,
         empg,
         entropy_dynamics_rft,

@@ -1,6 +1,7 @@
 """docs/api.md is what the source says."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,6 @@ ROOT = Path(__file__).parents[2]
 def api():
     spec = importlib.util.spec_from_file_location("api", ROOT / "scripts" / "api.py")
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["api"] = module
     spec.loader.exec_module(module)
     return module

@@ -250,6 +250,8 @@ class Counting(Intervention):
         return Weighting(metrics={"entropy": update.mean(update.current.entropy)})
 
     def observe(self, metrics, context):
+        assert metrics["entropy"] == pytest.approx(metrics["counting/entropy"], rel=1e-6)
+        assert 0.0 <= metrics["clip_ratio/region_mean"] <= 1.0
         self.seen.append(metrics["counting/entropy"])
 
     def state_dict(self):

@@ -12,6 +12,9 @@ from .stats import PolicyStats
 
 _BEHAVIOUR = "behaviour_"
 
+# From here on an engine that knows rewards alone counts a completion as right: 1, but for rounding.
+LEAST_RIGHT_REWARD = 1.0 - 1e-6
+
 
 @dataclass(frozen=True)
 class Rollouts:

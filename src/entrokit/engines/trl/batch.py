@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts
-
-REWARD_OF_A_RIGHT_ANSWER = 1.0
+from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def rollouts_of(
         reward=reward,
         behaviour=behaviour.masked(attention),
         rewards=rewards,
-        correct=reward >= REWARD_OF_A_RIGHT_ANSWER - 1e-6,
+        correct=reward >= LEAST_RIGHT_REWARD,
         truncated=~ends.any(1),
         reference_logp=output.get("ref_per_token_logps"),
         prompt_logp=prompt_logp,

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
 from entrokit.rlvr.selection import PromptSelector
-
-from .batch import REWARD_OF_A_RIGHT_ANSWER
 
 PROMPT_INDEX = "entrokit_prompt"
 
@@ -77,7 +76,7 @@ def success_counts(
         texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         columns = {name: [row[name] for row in rows for _ in range(G)] for name in rows[0] if name != "prompt"}
         scores = reward(prompts=[r["prompt"] for r in rows for _ in range(G)], completions=texts, **columns)
-        right = [score is not None and score >= REWARD_OF_A_RIGHT_ANSWER - 1e-6 for score in scores]
+        right = [score is not None and score >= LEAST_RIGHT_REWARD for score in scores]
         counts += [sum(right[i * G : (i + 1) * G]) for i in range(len(rows))]
     model.train(was_training)
     return counts

@@ -86,7 +86,8 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         state = None if checkpoint is None else load_rank(checkpoint, self.accelerator.process_index)
         if state is None:
             return
-        if state["processes"] != self.accelerator.num_processes:
+        # Checkpoints of before this was kept do not say.
+        if state.get("processes", self.accelerator.num_processes) != self.accelerator.num_processes:
             raise ValueError(
                 f"{checkpoint} was saved by {state['processes']} processes, and this run has "
                 f"{self.accelerator.num_processes}: it cannot go on as the same run. Resume with as many, or start a "

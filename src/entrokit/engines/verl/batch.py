@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from entrokit.rlvr import PolicyStats, Rollouts
+from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
 
-REWARD_OF_A_RIGHT_ANSWER = 1.0
 COLUMN = "entrokit_rollouts/"
 PREPARED = "entrokit_prepared/"
 ADVANTAGES = "entrokit_advantages"
@@ -41,8 +41,8 @@ def rollouts_of(
     """
     tokens, attention = padded(data["responses"]), real_tokens(data)
     train = padded(data["response_mask"]).bool() & attention
-    reward = _total(data, _REWARDS, train)
-    score = _total(data, _SCORES, train) if any(name in data for name in _SCORES) else reward
+    reward = _total(data, _REWARDS)
+    score = _total(data, _SCORES) if any(name in data for name in _SCORES) else reward
     behaviour = {"logp": padded(data["old_log_probs"]).float()}
     if entropy is not None:
         behaviour["entropy"] = entropy.float()
@@ -56,7 +56,7 @@ def rollouts_of(
         # A row that verl added to fill up a batch has no token to train on, and must count in no baseline.
         reward=torch.where(train.any(1), reward, math.nan),
         behaviour=PolicyStats(**behaviour).masked(attention),
-        correct=(score >= REWARD_OF_A_RIGHT_ANSWER - 1e-6) & train.any(1),
+        correct=(score >= LEAST_RIGHT_REWARD) & train.any(1),
         truncated=~torch.isin(last, torch.tensor(eos_token_ids, device=last.device)),
         reference_logp=None if reference is None else padded(reference).float(),
         prompt_logp=None if prompt_logp is None else prompt_logp.nan_to_num(nan=0.0),
@@ -152,10 +152,12 @@ def attached(data: Any, length: int | None = None) -> tuple[Rollouts, Tensor, di
 
 
 def _under(data: Any, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): data[name] for name in data.keys() if str(name).startswith(prefix)}  # noqa: SIM118
+    # A TensorDict iterates over its rows, not its names.
+    names = [name for name in data.keys() if name.startswith(prefix)]  # noqa: SIM118
+    return {name.removeprefix(prefix): data[name] for name in names}
 
 
-def _total(data: Any, names: tuple[str, ...], train: Tensor) -> Tensor:
+def _total(data: Any, names: tuple[str, ...]) -> Tensor:
     for name in names:
         if name in data:
             return padded(data[name]).float().sum(1)

@@ -87,12 +87,17 @@ def recipe_policy_loss(
         current = PolicyStats(logp=log_prob)
     result = chosen.loss(current, rollouts, advantages, prepared, _totals(config.global_batch_info))
     metrics = dict(result.metrics)
-    if handed is not None:
-        handed.seen.append((metrics, rollouts.train.sum()))
+    clipped = metrics.pop("clipped_fraction")
     count = rollouts.train.sum().clamp(min=1)
+    if handed is not None:
+        # Under the names that controllers know from TRL.
+        seen = {**metrics, "clip_ratio/region_mean": clipped}
+        if handed.entropy is not None:
+            seen["entropy"] = torch.where(rollouts.train, handed.entropy.detach(), 0.0).sum() / count
+        handed.seen.append((seen, rollouts.train.sum()))
     drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0).sum() / count
     named = {
-        "actor/pg_clipfrac": metrics.pop("clipped_fraction"),
+        "actor/pg_clipfrac": clipped,
         "actor/ppo_kl": drift,
         **{f"actor/{name}": value for name, value in metrics.items()},
     }

@@ -110,7 +110,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
             )
 
     def _state_file(self, folder: str) -> Path:
-        return Path(folder) / f"entrokit_rank_{self.engine.get_data_parallel_rank()}.pt"
+        return Path(folder) / f"entrokit_rank_{self.rank}.pt"
 
     def _prepare(self, data: Any) -> None:
         assert self._recipe is not None

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..groups import group_sum
 from ..intervention import Intervention, Penalty, Weighting
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
@@ -58,16 +59,16 @@ def corridor_penalty(
 
 
 def turn_weights(rollouts: Rollouts, context: Context | None = None) -> Tensor:
-    """Weights ``[B, T]`` of a mean over tokens, turns and episodes, times the rows a rank has on average (Eq. 2).
+    """Weights ``[B, T]`` of a mean over tokens, turns and episodes (Eq. 2), times the rows of an episode.
 
     Summed over a batch's tokens and divided by its rows they give that mean; episodes without tokens count for none.
     """
     context = context or Context()
     turns = Turns.of(rollouts)
-    episodes, episode = torch.unique(turns.trajectory, return_inverse=True)
-    number = torch.zeros(len(episodes), device=turns.order.device).index_add(0, episode, torch.ones_like(turns.tokens))
-    rows, many = context.reduce(turns.tokens.new_tensor([float(len(rollouts)), float(len(episodes))]))
-    weight: Tensor = turns.spread(1.0 / (turns.tokens * number[episode])) * rows / many.clamp(min=1)
+    number = group_sum(torch.ones_like(turns.tokens), turns.trajectory)
+    episodes = float(len(torch.unique(turns.trajectory)))
+    rows, many = context.reduce(turns.tokens.new_tensor([float(len(rollouts)), episodes]))
+    weight: Tensor = turns.spread(1.0 / (turns.tokens * number)) * rows / many.clamp(min=1)
     return weight
 
 
@@ -97,10 +98,9 @@ def epo_entropy_loss(
     turns = mask.any(1)
     if agg == "turn":
         own = traj_id[turns]
-        episodes, index = torch.unique(own, return_inverse=True)
-        number = torch.zeros(len(episodes), device=mask.device).index_add(0, index, torch.ones(len(own)))
-        weight = torch.zeros(len(mask), dtype=entropy.dtype, device=mask.device)
-        weight[turns] = (1.0 / (number[index] * max(1, len(episodes)))).to(entropy.dtype)
+        number = group_sum(entropy.new_ones(len(own)), own)
+        weight = entropy.new_zeros(len(mask))
+        weight[turns] = 1.0 / (number * max(1, len(torch.unique(own))))
         weight = weight[:, None] / mask.sum(1, keepdim=True).clamp(min=1)
     elif agg == "token":
         weight = torch.ones_like(entropy) / mask.sum().clamp(min=1)

@@ -167,7 +167,8 @@ def _std(values: Sequence[float]) -> float:
 
 @dataclass
 class Recap(Intervention):
-    """RECAP's weights for the reward functions of a run, instead of fixed ones. Knobs: `window` (W, in generation
+    """RECAP's weights for the reward functions of a run, instead of fixed ones; put it before interventions that change
+    the reward, whose work it would undo. Knobs: `window` (W, in generation
     batches), `temperature` (T), `alpha` (α), `rule`.
     """
 

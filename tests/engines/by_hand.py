@@ -78,7 +78,8 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
         rollouts, prompt = rollouts_of(model, tokenizer, prompts[generation], texts, need, reference)
         seeded = torch.Generator().manual_seed(SEED * 1_000_003 + done)
         context = Context(step=done, total_steps=STEPS, generator=seeded)
-        advantages = chosen.advantages(rollouts, context)
+        rewarded = chosen.rewarded(rollouts, context)
+        advantages = chosen.estimate(rewarded, context)
         prepared = chosen.prepare(rollouts, advantages, context)
         columns = {"advantages": advantages, "prompt": prompt[0], "real": prompt[1]}
         columns |= {f"rollouts/{n}": c for n, c in rollouts.columns().items()}
@@ -100,6 +101,7 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
             losses.append(result.loss.item())
             seen = {n: float(m) for n, m in result.metrics.items()}
             chosen.observe(seen | {"entropy": float(current.entropy[own.train].mean())}, context)
+        chosen.remember(rewarded, advantages, context)
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return {"losses": losses, "weights": weights}
 

@@ -80,6 +80,8 @@ EVERY = [
     "rloo_sequence+reward-kl(beta=0.1)",
     "grpo+empg+epo",
     "grpo+recap",
+    "dr_grpo+tool-reward+self-imitation(size=2, trigger=0.5, tools_only=False)",
+    "ares",
 ]
 
 

@@ -56,11 +56,14 @@ SPECS = {
     "reward-kl": "rloo+reward-kl(beta=0.1)",
     "empg": "grpo+empg",
     "epo": "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01, total_steps=9)",
+    "tool-reward": "dr_grpo+tool-reward",
+    "aepo-reward": "grpo+aepo-reward(window=2, quantile=0.5)",
+    "aepo-kl": "dr_grpo+aepo-kl(beta=0.1, window=2, quantile=0.5)",
     "entropy-bonus": "grpo+entropy-bonus(coef=0.1)",
     "step scope": "dapo+steer(min_weight=0.3, scope='step')+forking-tokens(rho=0.5, scope='step')",
     "three at once": "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
 }
-REFUSED = {"clip-v": "clip-b", "siren": "siren under TRL", "adaptive-temperature": "vLLM", "recap": "one score a"}
+REFUSED = {"clip-v": "clip-b", "siren": "siren under TRL", "adaptive-temperature": "vLLM", "recap": "one score a", "self-imitation": "no place"}
 
 
 @pytest.fixture(scope="module")

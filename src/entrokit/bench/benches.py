@@ -76,21 +76,27 @@ class PocketBench:
         Raises:
             ValueError: a run that is already there is unfinished, or was made with other settings.
         """
-        planned = {
-            (spec, seed): replace(self.settings, recipe=str(recipe(spec)), seed=seed, out=str(self._folder(spec, seed)))
-            for seed in self.seeds
-            for spec in specs
-        }
-        train_all({Path(s.out).name: s for s in planned.values() if not _finished(s)}, self.jobs, self.on_progress)
+        planned = {(spec, seed): planned_run(self.settings, spec, seed) for seed in self.seeds for spec in specs}
+        missing = [s for s in planned.values() if not Path(s.out).exists()]
+        for settings in (s for s in planned.values() if s not in missing):
+            if not finished(settings):
+                raise ValueError(f"{settings.out} holds an unfinished run; remove that folder to train it anew")
+        train_all({Path(s.out).name: s for s in missing}, self.jobs, self.on_progress)
         return {spec: [Run.load(planned[spec, seed].out) for seed in self.seeds] for spec in specs}
 
-    def _folder(self, spec: str, seed: int) -> Path:
-        return Path(self.settings.out) / f"{folder_name(str(recipe(spec)))}-seed{seed}"
+
+def planned_run(shared: TrainSettings, spec: str, seed: int) -> TrainSettings:
+    """Settings of one recipe and seed, in a folder of its own inside ``shared.out``."""
+    name = str(recipe(spec))
+    return replace(shared, recipe=name, seed=seed, out=str(Path(shared.out) / f"{folder_name(name)}-seed{seed}"))
 
 
-def _finished(settings: TrainSettings) -> bool:
-    if not Path(settings.out).exists():
-        return False
+def finished(settings: TrainSettings) -> bool:
+    """Whether the run that is there got to its last evaluation.
+
+    Raises:
+        ValueError: it was made with other settings.
+    """
     run = Run.load(settings.out)
     listening = ("out", "rollouts_every", "account_every", "save_every")  # none of them changes what is trained
     wanted = {name: value for name, value in asdict(settings).items() if name not in listening}
@@ -100,6 +106,4 @@ def _finished(settings: TrainSettings) -> bool:
     if other:
         raise ValueError(f"{settings.out} holds a run with {', '.join(other)}; choose another folder")
     evaluated = run.series("eval_entropy")[0]
-    if not evaluated or evaluated[-1] < settings.steps:
-        raise ValueError(f"{settings.out} holds an unfinished run; remove that folder to train it anew")
-    return True
+    return bool(evaluated) and evaluated[-1] >= settings.steps

@@ -68,11 +68,13 @@ def train_all(
     planned: Mapping[str, TrainSettings],
     jobs: int | None = None,
     on_progress: Progress | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> dict[str, Run]:
     """Trains all of ``planned``, begun in that order, and returns the finished runs under the same names.
 
     Args:
         jobs, on_progress: as for `compare`.
+        enough: asked before each run is begun; once it says so, no other is, and those not begun are not returned.
 
     Raises:
         Exception: the first error of a run; the other runs finish and stay on disk.
@@ -84,10 +86,10 @@ def train_all(
     threads = max(1, (os.cpu_count() or 1) // workers)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_threads, initargs=(threads,)) as pool:
-        outcomes = _run(pool, workers, planned, on_progress)
+        outcomes = _run(pool, workers, planned, on_progress, enough or (lambda: False))
     if any(o.interrupted for o in outcomes):
         raise KeyboardInterrupt
-    return {key: Run.load(s.out) for key, s in planned.items()}
+    return {key: Run.load(planned[key].out) for key in list(planned)[: len(outcomes)]}
 
 
 def folder_name(recipe_string: str) -> str:
@@ -108,14 +110,15 @@ def _run(
     workers: int,
     planned: Mapping[str, TrainSettings],
     on_progress: Progress | None,
+    enough: Callable[[], bool],
 ) -> list[Outcome]:
     """Hands out a run only when a worker is free: what a pool has queued can no longer be called back by Ctrl-C."""
     waiting = list(planned.values())
     futures: list[Future[Outcome]] = []
     pending: set[Future[Outcome]] = set()
     try:
-        while waiting or pending:
-            while waiting and len(pending) < workers:
+        while pending or (waiting and not enough()):
+            while waiting and len(pending) < workers and not enough():
                 future = pool.submit(train, waiting.pop(0))
                 futures.append(future)
                 pending.add(future)

@@ -46,10 +46,13 @@ def train_tabular(
     seed: int,
     settings: TabularSettings | None = None,
     on_update: Callable[[float, float], None] | None = None,
+    on_states: Callable[[Tensor], None] | None = None,
 ) -> Course:
     """Trains one recipe on the problem of a seed, in about a second.
 
     Args:
+        on_states: called with the probability of a right action in every state, ``[states]``, before every step and at
+            the end.
         on_update: called after each gradient step with the change of the mean entropy that the free-logit law of
             arXiv 2602.03392 predicts for it, and with the change that came (nats).
 
@@ -64,16 +67,17 @@ def train_tabular(
         raise ValueError(
             f"tabular bench: {chosen.decodes[0]} acts while a language model samples, which is not done here"
         )
-    if any(i.name == "reference-kl" for i in chosen.interventions):
-        raise ValueError("tabular bench: there is no reference policy for reference-kl")
+    for i in chosen.interventions:
+        if i.needs_reference:
+            raise ValueError(f"tabular bench: there is no reference policy for {i.name}")
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(s.states, s.actions, generator=generator).requires_grad_()
     right = torch.rand(s.states, s.actions, generator=generator).topk(s.right).indices
     is_right = torch.zeros(s.states, s.actions, dtype=torch.bool).scatter_(1, right, True)
-    course = [_measure(logits, is_right)]
+    course = [_measure(logits, is_right, on_states)]
     for step in range(s.steps):
         _step(chosen, logits, is_right, s, Context(step=step, total_steps=s.steps, generator=generator), on_update)
-        course.append(_measure(logits, is_right))
+        course.append(_measure(logits, is_right, on_states))
     entropies, accuracies = np.array(course).T
     return Course(np.arange(s.steps + 1, dtype=np.float64), entropies, accuracies)
 
@@ -168,7 +172,9 @@ def _statistics(logits: Tensor, state: Tensor, tokens: Tensor, need: Collection[
     return PolicyStats.of(token_statistics(logits[state][:, None], tokens, need=need))
 
 
-def _measure(logits: Tensor, is_right: Tensor) -> tuple[float, float]:
+def _measure(logits: Tensor, is_right: Tensor, on_states: Callable[[Tensor], None] | None) -> tuple[float, float]:
     with torch.no_grad():
-        accuracy = (logits.softmax(-1) * is_right).sum(-1).mean()
-        return _mean_entropy(logits), float(accuracy)
+        success = (logits.softmax(-1) * is_right).sum(-1)
+    if on_states is not None:
+        on_states(success)
+    return _mean_entropy(logits), float(success.mean())

@@ -183,7 +183,7 @@ def explanation(name: str) -> Group:
     facts = [
         f"Statistics per token: {', '.join(sorted(chosen.needs))} (one pass over the vocabulary)",
         "Extra passes: one without gradient per generation batch, for the behaviour policy's statistics"
-        + ("; one of the reference policy" if any(i.name == "reference-kl" for i in chosen.interventions) else ""),
+        + ("; one of the reference policy" if any(i.needs_reference for i in chosen.interventions) else ""),
         f"State that a checkpoint keeps: {', '.join(state) if state else 'none'}",
     ]
     return Group(table, *map(Text, facts))

@@ -157,9 +157,11 @@ def _train(
     task: Task | None,
 ) -> Outcome:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # It warns that `rollout_func` is experimental; which TRL this runs on is checked elsewhere.
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from transformers import PrinterCallback, ProgressCallback
 
-    from .trl import EntropyAccountCallback, EntropyGRPOTrainer
+    from .trl import EntropyAccountCallback, EntropyGRPOTrainer, EpisodeRollout
 
     task = task or load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
     with _own_code_refused(settings):
@@ -179,6 +181,7 @@ def _train(
             recipe=settings.recipe,
             prompts=_selector(settings, task, model, tokenizer),
             on_generation=recorder.on_generation,
+            rollout_func=None if task.environment is None else EpisodeRollout(task.environment),
         )
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
@@ -291,8 +294,8 @@ def pocket_config(task: Task) -> PocketConfig:
     """
     if task.demonstrations is None:
         raise ValueError(
-            f"the pocket policy cannot play {task.name}: it knows countdown, sums and instructions; give --model a "
-            "local path or a hub id"
+            f"the pocket policy cannot play {task.name}: it knows countdown, sums, instructions and mazes; give "
+            "--model a local path or a hub id"
         )
     return PocketConfig(demonstrations=task.demonstrations)
 

@@ -12,6 +12,7 @@ from .bases import BASES, Base
 from .context import Context
 from .intervention import Intervention, Penalty, Weighting, stages_of
 from .interventions import (
+    AEPOKL,
     ARM,
     EMPG,
     EPO,
@@ -19,6 +20,7 @@ from .interventions import (
     PRESETS,
     AdaptiveClip,
     AdaptiveTemperature,
+    AEPOReward,
     Canon,
     ClipB,
     ClipCov,
@@ -33,10 +35,12 @@ from .interventions import (
     ReferenceKL,
     RewardKL,
     SelfAnchoredEntropyLoss,
+    SelfImitation,
     Siren,
     Steer,
     TokenEntropyAdaptive,
     TokenGroupAverage,
+    ToolReward,
     WeightedGRPO,
     dispo_loss,
 )
@@ -47,6 +51,7 @@ from .surrogates import Clip, cispo_loss, gspo_loss, policy_gradient_loss, ppo_c
 from .update import Update
 
 __all__ = [
+    "AEPOKL",
     "AGGREGATIONS",
     "ARM",
     "BASES",
@@ -54,6 +59,7 @@ __all__ = [
     "EPO",
     "INTERVENTIONS",
     "PRESETS",
+    "AEPOReward",
     "AdaptiveClip",
     "AdaptiveTemperature",
     "Base",
@@ -79,10 +85,12 @@ __all__ = [
     "RewardKL",
     "Rollouts",
     "SelfAnchoredEntropyLoss",
+    "SelfImitation",
     "Siren",
     "Steer",
     "TokenEntropyAdaptive",
     "TokenGroupAverage",
+    "ToolReward",
     "Totals",
     "Update",
     "WeightedGRPO",

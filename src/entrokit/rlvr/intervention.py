@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from .context import Context
+from .replay import Replay
 from .rollouts import Rollouts
 from .surrogates import Clip, Surrogate
 from .update import Update
@@ -66,12 +67,17 @@ class Intervention:
       ``[B, ...]`` columns that travel with the rows;
     - `replace_surrogate` once: a surrogate of its own instead of the base's;
     - `weigh` and `penalty` for every micro-batch of every update;
-    - `observe` after every optimiser step of training, never in evaluation.
+    - `observe` after every optimiser step of training, never in evaluation;
+    - `replay` and then `remember` after the last optimiser step of every generation batch of training.
     """
 
     name: ClassVar[str]
     # Whether the engine must hand over log-probabilities of the prompts.
     needs_prompts: ClassVar[bool] = False
+    # Whether the engine must hand over log-probabilities of a reference policy; the coefficient is then called `beta`.
+    needs_reference: ClassVar[bool] = False
+    # Whether it asks for updates of its own (`replay`), which an engine must be able to make.
+    replays: ClassVar[bool] = False
     # One of SCOPES.
     scope: str = "generation"
 
@@ -127,6 +133,28 @@ class Intervention:
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         """Lets a controller see the metrics of an optimiser step, averaged over ranks."""
 
+    def replay(self, context: Context) -> Replay | None:
+        """What to train on once more, after the updates on a generation batch; alike (or nothing) on every rank."""
+        return None
+
+    def remember(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> None:
+        """Lets a memory see a generation batch of training, after its updates; ``rollouts`` hold shaped rewards."""
+
+    def check(self, vocabulary: int, context: int) -> None:
+        """Refuses remembered completions that a model cannot read, after `load_state_dict`.
+
+        Args:
+            vocabulary: number of token ids. context: tokens of a prompt and its completion together.
+
+        Raises:
+            ValueError: names the first such completion.
+        """
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the state takes; it is bounded whatever the length of the run."""
+        return _nbytes(self.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         """What must survive a restart; empty for a method without memory."""
         return {}
@@ -158,6 +186,16 @@ class ScopedIntervention(Intervention, ABC):
         """As `prepare`, for a scope wider than a micro-batch."""
 
 
+def _nbytes(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.nbytes
+    if isinstance(state, Mapping):
+        return sum(map(_nbytes, state.values()))
+    if isinstance(state, (list, tuple)):
+        return sum(map(_nbytes, state))
+    return 8 if isinstance(state, (int, float)) else 0
+
+
 def stages_of(intervention: Intervention) -> list[str]:
     """Names of the stages that an intervention implements, in the order they run."""
     hooks = {
@@ -168,6 +206,7 @@ def stages_of(intervention: Intervention) -> list[str]:
         "weight": "weigh",
         "surrogate": "replace_surrogate",
         "penalty": "penalty",
+        "replay": "replay",
         "observe": "observe",
     }
     return [stage for stage, hook in hooks.items() if implements(intervention, hook)]

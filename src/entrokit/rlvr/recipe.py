@@ -7,7 +7,8 @@ It composes like a chain of gradient transformations and knows no engine:
 
 An engine calls, in this order: `Recipe.decode` before it samples to train, `Recipe.advantages` and `Recipe.prepare`
 once per generation batch, `Recipe.prepare_step` once it knows which rows an optimiser step takes, `Recipe.loss` for
-every micro-batch, `Recipe.observe` after every optimiser step of training.
+every micro-batch, `Recipe.observe` after every optimiser step of training, `Recipe.replay` and `Recipe.remember` after
+the last one of a generation batch.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .bases import Base
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
 from .intervention import Intervention, LogitsProcessor, Penalty, implements
+from .replay import Replay
 from .rollouts import Rollouts
 from .stats import PolicyStats
 from .surrogates import Clip, Surrogate
@@ -108,7 +110,14 @@ class Recipe:
         The reward stage comes first; ``rollouts`` keeps the task's own rewards.
         """
         context = context or Context()
-        rollouts = replace(rollouts, reward=self.rewards(rollouts, context))
+        return self.estimate(self.rewarded(rollouts, context), context)
+
+    def rewarded(self, rollouts: Rollouts, context: Context | None = None) -> Rollouts:
+        """The generation batch with the rewards that the reward stage makes of the task's."""
+        return replace(rollouts, reward=self.rewards(rollouts, context))
+
+    def estimate(self, rollouts: Rollouts, context: Context) -> Tensor:
+        """`advantages` of a batch that `rewarded` gave."""
         advantages = self.base.advantage(rollouts, context)
         for intervention in self.interventions:
             advantages = intervention.advantage(rollouts, advantages, context)
@@ -221,6 +230,38 @@ class Recipe:
         """Hands the metrics of an optimiser step to every intervention."""
         for intervention in self.interventions:
             intervention.observe(metrics, context)
+
+    @property
+    def replays(self) -> bool:
+        """Whether an engine must hand over prompts and make the updates that `replay` asks for."""
+        return any(i.replays for i in self.interventions)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything wants to see generation batches once they have been trained on."""
+        return any(implements(i, "remember") for i in self.interventions)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the state of each intervention that has any."""
+        return {i.name: i.memory_bytes for i in self.interventions if implements(i, "state_dict")}
+
+    def replay(self, context: Context) -> list[tuple[str, Replay]]:
+        """What interventions want trained on once more, by name; asked after the updates on a generation batch."""
+        found = ((i.name, i.replay(context)) for i in self.interventions if i.replays)
+        return [(name, replay) for name, replay in found if replay is not None]
+
+    def of_replay(self, replay: Replay) -> Recipe:
+        """The recipe of a replay's loss: this one's base, and the interventions that the replay names."""
+        return Recipe(self.base_part, self.base, replay.interventions)
+
+    def remember(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> None:
+        """Shows every intervention a generation batch of training once it has been trained on and replayed upon.
+
+        Args:
+            rollouts: as `rewarded` gave them; with prompts where the recipe replays.
+        """
+        for intervention in self.interventions:
+            intervention.remember(rollouts, advantages, context)
 
     def state_dict(self) -> dict[str, Any]:
         return {i.name: i.state_dict() for i in self.interventions}

@@ -34,9 +34,12 @@ class Rollouts:
         reference_logp: ``[B, T]`` float, log-probabilities under a reference policy.
         prompt_logp: ``[B, P]`` float, log-probabilities of the prompts' tokens. prompt_mask: ``[B, P]`` bool, those
             that something was predicted for.
+        prompt: ``[B, P]`` int64, the prompts' token ids, left-padded with -1, where the recipe replays.
         trajectory: ``[B]`` int64, which episode a row belongs to, where an engine cuts episodes into rows.
         turn: ``[B, T]`` int64, which turn of its episode a trained token belongs to, from 0 on along a row; by default
             every run of trained tokens is a turn (`Turns`).
+        tool_calls: ``[B]`` int64, calls of tools in a completion; by default its turns that something answered
+            (`tool_calls`).
         sampler_weight: ``[B, T]`` float, importance weight of the trainer's policy against the engine that really
             sampled (vLLM's numerics differ); multiplies the policy loss.
 
@@ -56,8 +59,10 @@ class Rollouts:
     reference_logp: Tensor | None = None
     prompt_logp: Tensor | None = None
     prompt_mask: Tensor | None = None
+    prompt: Tensor | None = None
     trajectory: Tensor | None = None
     turn: Tensor | None = None
+    tool_calls: Tensor | None = None
     sampler_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +101,9 @@ class Rollouts:
             _refuse(
                 "prompt_logp", ~torch.isfinite(self.prompt_logp) & self.prompt_mask, "is NaN or infinite at a token"
             )
+        if self.prompt is not None:
+            _check("prompt", self.prompt, (*per_row, *self.prompt.shape[1:2]), "integer")
+            _refuse("prompt", (self.prompt[:, :-1] >= 0) & (self.prompt[:, 1:] < 0), "is padded on the right")
         if self.trajectory is not None:
             _check("trajectory", self.trajectory, per_row, "integer")
         if self.turn is not None:
@@ -103,6 +111,9 @@ class Rollouts:
             _refuse("turn", (self.turn < 0) & self.train, "is below 0 at a trained token")
             so_far = torch.where(self.train, self.turn, 0).cummax(1).values
             _refuse("turn", (self.turn < so_far) & self.train, "goes back to an earlier turn")
+        if self.tool_calls is not None:
+            _check("tool_calls", self.tool_calls, per_row, "integer")
+            _refuse("tool_calls", self.tool_calls < 0, "is below 0")
         if self.sampler_weight is not None:
             _check("sampler_weight", self.sampler_weight, per_token, "float")
         _refuse("reward", torch.isinf(self.reward), "is infinite")

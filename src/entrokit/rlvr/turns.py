@@ -67,3 +67,9 @@ def runs(mask: Tensor) -> Tensor:
     before = torch.nn.functional.pad(mask, (1, 0))[:, :-1]
     number = (mask & ~before).long().cumsum(1) - 1
     return torch.where(mask, number, -1)
+
+
+def answered_turns(rollouts: Rollouts) -> Tensor:
+    """Turns of each completion that tokens of something else follow, ``[B]`` int64."""
+    other = rollouts.attention & ~rollouts.train
+    return (rollouts.train[:, :-1] & other[:, 1:]).sum(1)

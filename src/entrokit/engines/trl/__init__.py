@@ -6,6 +6,7 @@ require("trl", "transformers")
 
 from .account import EntropyAccountCallback
 from .batch import GenerationBatch
+from .episodes import EpisodeRollout
 from .options import OPTIONS, trl_recipe
 from .prompts import success_counts
 from .rewards import RewardError
@@ -15,6 +16,7 @@ __all__ = [
     "OPTIONS",
     "EntropyAccountCallback",
     "EntropyGRPOTrainer",
+    "EpisodeRollout",
     "GenerationBatch",
     "RewardError",
     "success_counts",

@@ -73,6 +73,7 @@ def rollouts_of(
     *,
     rewards: Tensor | None = None,
     prompt_logp: Tensor | None = None,
+    tool_calls: Sequence[int] | None = None,
     first_row: int,
     per_prompt: int,
     eos_token_ids: Sequence[int],
@@ -83,11 +84,14 @@ def rollouts_of(
         output: what TRL's `_generate_and_score_completions` returns.
         behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``. rewards: ``[B, K]``.
         prompt_logp: of its prompts' tokens but the first, ``[B, P - 1]``.
+        tool_calls: of each completion, where whoever played it counted them.
         first_row: index of this process's first row among those of all processes.
         per_prompt: completions of each prompt, which stand next to one another.
     """
     tokens, attention = output["completion_ids"], output["completion_mask"].bool()
     ends = torch.isin(tokens, torch.tensor(list(eos_token_ids), device=tokens.device)) & attention
+    # Every turn of an episode may end with such a token: the last one counts.
+    last = torch.nn.functional.pad(attention, (0, 1))[:, 1:] < attention
     weight = output.get("importance_sampling_ratio")
     return Rollouts(
         tokens=tokens,
@@ -98,7 +102,8 @@ def rollouts_of(
         behaviour=behaviour.masked(attention),
         rewards=rewards,
         correct=reward >= LEAST_RIGHT_REWARD,
-        truncated=~ends.any(1),
+        truncated=~(ends & last).any(1),
+        tool_calls=None if tool_calls is None else torch.tensor(tool_calls, device=tokens.device),
         reference_logp=output.get("ref_per_token_logps"),
         prompt_logp=prompt_logp,
         prompt_mask=None if prompt_logp is None else predicted(output["prompt_mask"]),

@@ -118,7 +118,7 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
 def implied(chosen: Recipe) -> dict[str, Any]:
     """What a recipe means in TRL's words; options that TRL has no word for keep TRL's defaults."""
     surrogate = chosen.base.surrogate
-    kl, in_reward = _find(chosen, ReferenceKL), _find(chosen, RewardKL)
+    kl, anchor = _find(chosen, ReferenceKL), _anchored(chosen)
     forking = _find(chosen, ForkingTokens)
     own_words = forking is not None and (forking.normalize, forking.scope, forking.invert) == ("all", "micro", False)
     words: dict[str, Any] = {
@@ -132,7 +132,7 @@ def implied(chosen: Recipe) -> dict[str, Any]:
         "delta": None,
         "importance_sampling_level": "sequence" if isinstance(surrogate, GSPO | SequenceClip) else "token",
         "scale_rewards": "none" if isinstance(chosen.base.advantage, DrGRPOAdvantage) else "group",
-        "beta": kl.beta if kl else in_reward.beta if in_reward else 0.0,
+        "beta": anchor.beta if anchor is not None else 0.0,
         "use_bias_correction_kl": kl.bias_correction if kl else True,
         "top_entropy_quantile": forking.rho if forking is not None and own_words else 1.0,
     }
@@ -181,10 +181,16 @@ def markdown() -> str:
 
 
 def _with_reference(given: dict[str, Any], chosen: Recipe) -> Recipe:
-    if "beta" not in given or _find(chosen, ReferenceKL) is not None or _find(chosen, RewardKL) is not None:
+    if "beta" not in given or _anchored(chosen) is not None:
         return chosen
     kl = ReferenceKL(beta=given["beta"], bias_correction=given.get("use_bias_correction_kl", True))
     return recipe(chosen, kl)
+
+
+def _anchored(chosen: Recipe) -> Any:
+    """What needs a reference policy; `ReferenceKL` first, whose words TRL knows."""
+    every = [i for i in chosen.interventions if i.needs_reference]
+    return next((i for i in every if isinstance(i, ReferenceKL)), every[0] if every else None)
 
 
 def _find(chosen: Recipe, kind: type[Any]) -> Any:

@@ -30,12 +30,14 @@ from entrokit.rlvr.selection import PromptSelector
 
 from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
+from .episodes import TOOL_CALLS
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
 from .logged import coverage, family_rewards, surprise, update_means
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
+from .replay import Replayer
 from .resume import ResumableGRPOTrainer
 from .rewards import explained
 from .sampling import sampling_with
@@ -98,6 +100,8 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         if self.ref_model is not None:
             attach_head(self.ref_model)
         self._forward = policy_forward(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)
+        self._replayer = Replayer(self)
+        self.add_callback(self._replayer)
         if self._forward.head_unknown is not None:
             self._say(
                 f"{type(bare(self.model)).__name__}: {self._forward.head_unknown}; its whole logits are held in memory "
@@ -203,12 +207,16 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             self._own_rewards(rows),
             rewards=self._own_rows(self._reward_table, rows),
             prompt_logp=self._prompt_logp(output) if self.recipe.needs_prompts else None,
+            tool_calls=[row[TOOL_CALLS] for row in inputs] if TOOL_CALLS in inputs[0] else None,
             first_row=self.accelerator.process_index * rows,
             per_prompt=self.num_generations if training else self.num_generations_eval,
             eos_token_ids=self.eos_token_ids,
         )
         context = self._context()
-        advantages = self.recipe.advantages(rollouts, context)
+        rewarded = self.recipe.rewarded(rollouts, context)
+        advantages = self.recipe.estimate(rewarded, context)
+        if training:
+            self._replayer.hold(rewarded, advantages, output)
         prepared = self.recipe.prepare(rollouts, advantages, context)
         output["advantages"] = advantages
         output |= named(COLUMN, rollouts.columns()) | named(PREPARED, prepared)
@@ -291,13 +299,14 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         )
 
     def _reduce(self, x: Tensor) -> Tensor:
-        total: Tensor = self.accelerator.reduce(x, reduction="sum")
-        return total
+        total: Tensor = self.accelerator.reduce(x.to(self.accelerator.device), reduction="sum")
+        return total.to(x.device)
 
     def _gather(self, x: Tensor) -> Tensor:
+        home, x = x.device, x.to(self.accelerator.device)
         sizes = self.accelerator.gather(torch.tensor([len(x)], device=x.device)).tolist()
         padded = self.accelerator.gather(self.accelerator.pad_across_processes(x, dim=0))
-        return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)])
+        return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)]).to(home)
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
@@ -355,7 +364,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
     def _resumable(self) -> dict[str, Any]:
         prompts = None if self._prompts is None else self._prompts.state_dict()
         own = {"recipe": self.recipe.state_dict(), "prompts": prompts, "step_metrics": self._step_metrics}
-        return super()._resumable() | own
+        return super()._resumable() | own | {"held": self._replayer.held}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
@@ -363,3 +372,4 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         if self._prompts is not None and state["prompts"] is not None:
             self._prompts.load_state_dict(state["prompts"])
         self._step_metrics.update(state["step_metrics"])
+        self._replayer.restore(state.get("held", []))

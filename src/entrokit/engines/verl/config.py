@@ -11,7 +11,7 @@ from verl.workers.config import PolicyLossConfig
 from entrokit.rlvr import BASES, Base, Context, Recipe, Rollouts, recipe
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
-from entrokit.rlvr.interventions import Recap, ReferenceKL, RewardKL, WeightedGRPO
+from entrokit.rlvr.interventions import Recap, WeightedGRPO
 from entrokit.rlvr.surrogates import PPOClip
 
 from .registrations import PREFIX
@@ -110,7 +110,12 @@ def refuse(chosen: Recipe, config: Any) -> None:
                 f"{intervention.name} weighs several rewards against each other, and verl hands over one score a "
                 "completion; use it under TRL"
             )
-        if isinstance(intervention, ReferenceKL | RewardKL) and not config.use_kl_loss:
+        if intervention.replays:
+            raise ValueError(
+                f"{intervention.name} takes updates of its own on what it remembers, and verl's worker has no place "
+                "for them; use it under TRL"
+            )
+        if intervention.needs_reference and not config.use_kl_loss:
             raise ValueError(
                 f"{intervention.name} needs the reference's log-probabilities: write {ACTOR}.use_kl_loss=True and "
                 f"{ACTOR}.kl_loss_coef=0 (verl then computes them, and adds no loss of its own)"

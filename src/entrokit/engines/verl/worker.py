@@ -20,7 +20,7 @@ from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
-from entrokit.rlvr import Context, Recipe
+from entrokit.rlvr import Context, Recipe, Rollouts
 from entrokit.rlvr.intervention import implements
 
 from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of
@@ -56,9 +56,12 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
 
     def train_mini_batch(self, data: Any) -> Any:
         """verl's updates of one generation batch, prepared as the recipe wants it."""
-        if self._recipe is not None:
-            self._prepare(data)
-        return super().train_mini_batch(data)
+        if self._recipe is None:
+            return super().train_mini_batch(data)
+        rewarded, advantages = self._prepare(data)
+        done = super().train_mini_batch(data)
+        self._recipe.remember(rewarded, advantages, self._context())
+        return done
 
     def train_batch(self, data: Any) -> Any:
         """One optimiser step."""
@@ -112,7 +115,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
     def _state_file(self, folder: str) -> Path:
         return Path(folder) / f"entrokit_rank_{self.rank}.pt"
 
-    def _prepare(self, data: Any) -> None:
+    def _prepare(self, data: Any) -> tuple[Rollouts, Tensor]:
         assert self._recipe is not None
         if self._recipe.needs - {"logp"}:
             tu.assign_non_tensor(data, calculate_entropy=True)
@@ -128,10 +131,12 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         chosen = with_advantages(chosen, padded(data["advantages"]).float())
         if self._steps == 0:
             self._warn(chosen)
-        advantages = chosen.advantages(rollouts, context)
+        rewarded = chosen.rewarded(rollouts, context)
+        advantages = chosen.estimate(rewarded, context)
         attach(data, rollouts, advantages)
         self._of_batch = chosen
         self._scalars = attach_prepared(data, chosen.prepare(rollouts, advantages, context))
+        return rewarded, advantages
 
     def _behaviour(self, data: Any, prompts: bool) -> tuple[Tensor, Tensor | None]:
         """What verl's trainers drop: entropies of the policy that sampled, and log-probabilities of the prompts."""

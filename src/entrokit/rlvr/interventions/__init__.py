@@ -4,6 +4,8 @@
 """
 
 from ..intervention import Intervention
+from .aepo_kl import AEPOKL
+from .aepo_reward import AEPOReward
 from .arm import ARM
 from .canon import Canon
 from .covariance import ClipCov, KLCov
@@ -19,8 +21,10 @@ from .light_if import TokenEntropyAdaptive
 from .pear import Pear
 from .recap import DynamicObjectiveWeights, Recap, combine_rewards
 from .reference_kl import ReferenceKL, RewardKL
+from .self_imitation import SelfImitation
 from .siren import SelfAnchoredEntropyLoss, Siren
 from .steer import Steer
+from .tool_reward import ToolReward
 from .weighted_grpo import WeightedGRPO
 
 INTERVENTIONS: dict[str, type[Intervention]] = {
@@ -50,21 +54,30 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         EPO,
         EMPG,
         Recap,
+        ToolReward,
+        SelfImitation,
+        AEPOReward,
+        AEPOKL,
     )
 }
 
 PRESETS: dict[str, str] = {
     "hapo": "dapo(clip_high=0.2, dual_clip=10.0)"
     "+adaptive-temperature+token-group-average+adaptive-clip+redistribute-advantage",
+    "ares": "dapo(clip_high=0.3)+aepo-reward+aepo-kl",
+    "spear": "dr_grpo(clip_high=0.28, dual_clip=None)"
+    "+clip-cov(ratio=0.02, high=40.0, scope='micro')+tool-reward+self-imitation",
 }
 
 __all__ = [
+    "AEPOKL",
     "ARM",
     "DISPO",
     "EMPG",
     "EPO",
     "INTERVENTIONS",
     "PRESETS",
+    "AEPOReward",
     "AdaptiveClip",
     "AdaptiveTemperature",
     "Canon",
@@ -83,10 +96,12 @@ __all__ = [
     "ReferenceKL",
     "RewardKL",
     "SelfAnchoredEntropyLoss",
+    "SelfImitation",
     "Siren",
     "Steer",
     "TokenEntropyAdaptive",
     "TokenGroupAverage",
+    "ToolReward",
     "WeightedGRPO",
     "combine_rewards",
     "dispo_loss",

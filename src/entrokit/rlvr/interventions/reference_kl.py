@@ -50,6 +50,7 @@ class ReferenceKL(Intervention):
     """KL to the reference policy. Knobs: `beta` (coefficient), `estimator`, `bias_correction`."""
 
     name: ClassVar[str] = "reference-kl"
+    needs_reference: ClassVar[bool] = True
     beta: float = 0.04
     estimator: str = "k3"
     bias_correction: bool = True
@@ -75,6 +76,7 @@ class RewardKL(Intervention):
     """KL to the reference policy, taken from the reward. Knob: `beta` (coefficient)."""
 
     name: ClassVar[str] = "reward-kl"
+    needs_reference: ClassVar[bool] = True
     beta: float = 0.05
 
     def __post_init__(self) -> None:

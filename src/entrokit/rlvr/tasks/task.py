@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from .episode import Environment
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -33,6 +35,8 @@ class Task:
         reward: ``reward(prompts=..., completions=..., **columns) -> list[float | None]``, as TRL calls it.
         max_completion_length: tokens that a right completion needs at most, in this task's own notation.
         demonstrations: what a pocket policy is warmed up on; None for a task that it cannot play.
+        environment: what answers the policy turn by turn; None where a completion is one turn. The reward function
+            then receives ``solved`` (what each episode came to) as a column.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Task:
     reward: Callable[..., list[float | None]] | Callable[..., list[float]]
     max_completion_length: int
     demonstrations: Demonstrations | None = None
+    environment: Environment | None = None
 
 
 def completion_text(completion: Any) -> str:

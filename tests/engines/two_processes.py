@@ -93,7 +93,9 @@ def train(checkpoint, spec, folder):
     parameters = trainer.accelerator.unwrap_model(trainer.model).parameters()
     whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in parameters]
     weights = torch.cat([p.detach().flatten() for p in whole])
+    everyones = trainer.accelerator.gather(weights.sum()[None].cpu())
     return {
+        "ranks_apart": float(everyones.max() - everyones.min()),
         "losses": [row["loss"] for row in logged],
         "grad_norms": [row["grad_norm"] for row in logged],
         "entropy": [row["entropy"] for row in logged],
@@ -102,8 +104,16 @@ def train(checkpoint, spec, folder):
         "weights": weights.tolist(),
         "sharded": any(isinstance(p, DTensor) for p in trainer.model.parameters()),
         "processes": trainer.accelerator.num_processes,
-        "state": {k: v for k, v in trainer.recipe.state_dict().items() if v},
+        "state": {k: as_json(v) for k, v in trainer.recipe.state_dict().items() if v},
     }
+
+
+def as_json(state):
+    if isinstance(state, dict):
+        return {k: as_json(v) for k, v in state.items()}
+    if isinstance(state, list):
+        return [as_json(v) for v in state]
+    return state.tolist() if torch.is_tensor(state) else state
 
 
 def let_accelerate_shard():

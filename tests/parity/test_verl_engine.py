@@ -63,7 +63,13 @@ SPECS = {
     "step scope": "dapo+steer(min_weight=0.3, scope='step')+forking-tokens(rho=0.5, scope='step')",
     "three at once": "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
 }
-REFUSED = {"clip-v": "clip-b", "siren": "siren under TRL", "adaptive-temperature": "vLLM", "recap": "one score a", "self-imitation": "no place"}
+REFUSED = {
+    "clip-v": "clip-b",
+    "siren": "siren under TRL",
+    "adaptive-temperature": "vLLM",
+    "recap": "one score a",
+    "self-imitation": "no place",
+}
 
 
 @pytest.fixture(scope="module")

@@ -72,10 +72,22 @@ CONTESTANTS: tuple[Contestant, ...] = (
     _added("entropy-bonus", "coef=0.02"),
     _added("epo", "coef=0.02, alpha=1.0, kappa_low=0.8, kappa_high=1.2"),
     _added("empg", "k=3.0, zeta=0.5"),
+    _added("aepo-reward", "window=2", absent={"tabular": "a completion of one token has no window"}),
+    _added("aepo-kl", "beta=0.2, window=2", absent=_NO_REFERENCE),
+    Contestant(
+        "ares", "ares", "dapo(clip_high=0.3)+aepo-reward(window=2)+aepo-kl(beta=0.2, window=2)", absent=_NO_REFERENCE
+    ),
+    _added(
+        "self-imitation",
+        "size=128, warmup=20",
+        fixed="tools_only=False",
+        absent={"tabular": "there are no updates beside those on the samples"},
+    ),
     Contestant("dispo", "dispo", "dispo(pos_low=0.2, pos_high=1.0, neg_low=0.2, neg_high=1.0)"),
 )
 
 UNRANKED: Mapping[str, str] = {
     "recap": "weighs several rewards against one another; the benches have one",
+    "tool-reward": "nothing on the benches calls a tool; see the maze in docs/verdicts.md",
 }
 """Interventions that no bench can show, and why."""

@@ -67,6 +67,8 @@ def train_tabular(
         raise ValueError(
             f"tabular bench: {chosen.decodes[0]} acts while a language model samples, which is not done here"
         )
+    if chosen.replays:
+        raise ValueError("tabular bench: there are no updates beside those on the samples, so nothing is replayed")
     for i in chosen.interventions:
         if i.needs_reference:
             raise ValueError(f"tabular bench: there is no reference policy for {i.name}")

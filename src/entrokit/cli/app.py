@@ -14,6 +14,7 @@ from rich.console import Console
 
 from . import catalogue, diagnosis, show
 from .doctor import doctor
+from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
     from entrokit.engines.session import Outcome
@@ -211,6 +212,7 @@ app.command()(diagnosis.diagnose)
 app.command()(doctor)
 app.command()(catalogue.papers)
 app.command()(catalogue.reproduce)
+app.command()(scoreboard)
 
 
 def write_report(folders: list[Path], where: Path, matched_accuracy: Sequence[float] = ()) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import (
+    ares,
     canon,
     diffadapt,
     dispo,
@@ -23,6 +24,7 @@ from . import (
     rare_event_pairing,
     recap,
     siren,
+    spear,
     steer,
 )
 from .paper import Paper
@@ -30,6 +32,7 @@ from .paper import Paper
 CATALOGUE: dict[str, Paper] = {
     module.PAPER.slug: module.PAPER
     for module in (
+        ares,
         canon,
         diffadapt,
         dispo,
@@ -48,6 +51,7 @@ CATALOGUE: dict[str, Paper] = {
         rare_event_pairing,
         recap,
         siren,
+        spear,
         steer,
     )
 }

@@ -12,8 +12,12 @@ from entrokit.report import Chart, Series
 from entrokit.rlvr import Context
 from entrokit.rlvr.interventions.epo import EPO, corridor_penalty, epo_beta
 
+from .claims import ends_better, entropy_gap, gap_chart, matched_chart
+from .episodes import maze
 from .paper import Budget, Evidence, Finding, Paper
 
+# The paper's coefficient of 0.001 is for episodes of thousands of tokens.
+RECIPE = "grpo+epo(coef=0.02, alpha=1.0, kappa_low=0.8, kappa_high=1.2)"
 ALPHAS = (0.0, 1.0, 5.0, 20.0)
 STEPS, ACTIONS, COEF = 400, 8, 0.1
 _LOW, _HIGH, _SWING = 0.8, 1.2, 20
@@ -21,6 +25,15 @@ _LOW, _HIGH, _SWING = 0.8, 1.2, 20
 
 def reproduce(seed: int, budget: Budget) -> Evidence:
     seeds = tuple(budget.range(seed))
+    if budget.bench == "pocket":
+        bench = maze(budget, seed)
+        bench.courses("grpo", RECIPE)
+        findings = (
+            entropy_gap(bench, RECIPE, "grpo", claim="EPO keeps an agent's entropy up at equal success.", bound=0.0),
+            ends_better(bench, RECIPE, "grpo", "EPO", reference="paper, 3B, ALFWorld: 63.3 → 75.8 after convergence"),
+        )
+        charts = (matched_chart(bench, ["grpo", RECIPE]), gap_chart(bench, [RECIPE], "grpo"))
+        return Evidence(PAPER.slug, "pocket", seeds, findings, charts)
     courses = {alpha: np.array([oscillation(alpha, s) for s in seeds]) for alpha in ALPHAS}
     spread = {alpha: c[:, STEPS // 4 :].std(1) for alpha, c in courses.items()}
     falls = all((spread[b] < spread[a]).all() for a, b in pairwise(ALPHAS))
@@ -75,7 +88,6 @@ PAPER = Paper(
         "entrokit.rlvr.interventions.epo.epo_entropy_loss",
         "entrokit.rlvr.turns.Turns",
     ),
-    recipes=("grpo+epo",),
+    recipes=("grpo+epo", RECIPE),
     reproduce=reproduce,
-    benches=("tabular",),
 )

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """Points ``x, y`` under a name, joined by a line or (``marks``) not. ``low, high``: ends of vertical intervals."""
+    """Points ``x, y`` under a name, joined by a line or (``marks``) not.
+
+    ``low, high``: ends of vertical intervals. ``labels``: written beside the points; empty ones only show on hovering
+    over them, as ``hints`` do.
+    """
 
     name: str
     x: Sequence[float | str]
@@ -22,6 +26,8 @@ class Series:
     marks: bool = False
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    labels: Sequence[str] | None = None
+    hints: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,13 @@ class Chart:
     series: tuple[Series, ...]
     x_line: float | None = None
     y_line: float | None = None
+
+
+def _beside(x: Sequence[float | str]) -> list[str]:
+    """Where labels stand: turned inwards at the right end, so that they stay in the picture."""
+    numbers = [v for v in x if not isinstance(v, str)]
+    middle = (min(numbers) + max(numbers)) / 2 if numbers else 0.0
+    return ["middle left" if not isinstance(v, str) and v > middle else "middle right" for v in x]
 
 
 def figure(chart: Chart) -> go.Figure:
@@ -57,7 +70,11 @@ def figure(chart: Chart) -> go.Figure:
             x=list(s.x),
             y=list(s.y),
             name=s.name,
-            mode="markers" if s.marks else "lines",
+            mode=("markers" if s.marks else "lines") + ("+text" if s.labels is not None else ""),
+            text=s.labels,
+            textposition=_beside(s.x),
+            textfont={"size": 10, "color": colour},
+            hovertext=s.hints,
             line={"color": colour, "width": 2},
             marker={"color": colour, "size": 7},
             error_y=error,

@@ -22,14 +22,16 @@ def sampling_with(model: Any, processors: Sequence[Callable[[Tensor, Tensor], Te
         return
     from transformers import LogitsProcessorList
 
-    outer = vars(model).get("generate")
-    before = outer.keywords["logits_processor"] if outer is not None else []
-    generate = outer.func if outer is not None else model.generate
+    # accelerate may have put one of its own there (FSDP2).
+    own = vars(model).get("generate")
+    generate, before = model.generate, []
+    if isinstance(own, partial) and "logits_processor" in own.keywords:
+        generate, before = own.func, own.keywords["logits_processor"]
     model.generate = partial(generate, logits_processor=LogitsProcessorList([*before, *processors]))
     try:
         yield
     finally:
-        if outer is None:
+        if own is None:
             del model.generate
         else:
-            model.generate = outer
+            model.generate = own

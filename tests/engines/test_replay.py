@@ -1,10 +1,10 @@
 """The replay stage under TRL: updates of its own that equal plain PyTorch, and a memory that a checkpoint holds."""
 
-import copy
 import shutil
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr import INTERVENTIONS, PolicyStats, Rollouts, Totals, recipe
@@ -13,13 +13,12 @@ from ..processes import TORCHRUN, run
 from .conftest import length_reward
 from .test_two_processes import SCRIPT
 
-SPEC = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False)"
+SPEC = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False, low=1e3, high=1e4)"
 
 
 def trainer(checkpoint, config, task, spec=SPEC, **options):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    given = {"optim": "sgd", "learning_rate": 0.5, "steps_per_generation": 2} | options
+    given = {"optim": "sgd", "learning_rate": 0.5, "lr_scheduler_type": "constant", "steps_per_generation": 2}
+    given |= options
     return EntropyGRPOTrainer(
         AutoModelForCausalLM.from_pretrained(checkpoint),
         reward_funcs=length_reward,
@@ -42,7 +41,9 @@ def test_a_replay_is_the_loss_by_hand_in_optimiser_steps_of_its_own(checkpoint, 
     seen, original = [], t._replayer._train
 
     def watched(name, replay, context):
-        before = copy.deepcopy(t.model).eval()
+        # A fresh model: the trainer's forward is bound to its own weights.
+        before = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+        before.load_state_dict(t.model.state_dict())
         original(name, replay, context)
         seen.append((replay, before, {n: p.detach().clone() for n, p in t.model.named_parameters()}))
 
@@ -56,7 +57,7 @@ def test_a_replay_is_the_loss_by_hand_in_optimiser_steps_of_its_own(checkpoint, 
             rows = slice(start, start + 4)
             part = Rollouts.from_columns({k: v[rows] for k, v in replay.rollouts.columns().items()})
             logp = logits_of(model, part).log_softmax(-1).gather(-1, part.tokens[..., None])[..., 0]
-            # Clip-Cov's draw is prepared once, for the whole replay.
+            # No covariance reaches Clip-Cov's bounds here: its draw plays no part.
             loss = chosen.loss(
                 PolicyStats(logp=logp),
                 part,

@@ -46,7 +46,7 @@ def test_finding_a_paper():
     ):
         search(family="optim")
     with pytest.raises(
-        ValueError, match="no paper 'ster' in the catalogue; it holds canon, diffadapt, dispo, empg, entropy"
+        ValueError, match="no paper 'ster' in the catalogue; it holds ares, canon, diffadapt, dispo, empg, entropy"
     ):
         paper("ster")
 

@@ -3,7 +3,20 @@
 import numpy as np
 import pytest
 
-from entrokit.papers import canon, diffadapt, empg, epo, light_if, pear, progrpo, rare_event_pairing, recap, siren
+from entrokit.papers import (
+    ares,
+    canon,
+    diffadapt,
+    empg,
+    epo,
+    light_if,
+    pear,
+    progrpo,
+    rare_event_pairing,
+    recap,
+    siren,
+    spear,
+)
 from entrokit.papers import entropy_performance_exchange as exchange
 
 
@@ -97,3 +110,19 @@ def test_the_worlds_labels_come_in_the_sheets_shares():
     shares = np.bincount(labels.numpy(), minlength=3) / diffadapt.QUESTIONS
     assert shares == pytest.approx([0.30, 0.48, 0.22], abs=0.04)
     assert states.shape == (1500, 8)
+
+
+def test_imitation_starts_uniform_and_finds_what_rewards_alone_do_not(monkeypatch):
+    monkeypatch.setattr(spear, "UPDATES", 70)
+    none, warm, at_once = (spear.imitation(gamma, 0) for gamma in spear.GAMMAS.values())
+    assert none[0][0] == pytest.approx(4.0**-5, rel=0.1)
+    assert none[1][0] == pytest.approx(np.log(4), abs=1e-2)
+    assert none[0][-1] < 0.1 < warm[0][-1]
+    assert at_once[1][29] < warm[1][29] < none[1][29]
+
+
+def test_windows_of_high_entropy_grow_with_length(monkeypatch):
+    monkeypatch.setattr(ares, "SEQUENCES", 300)
+    count, length = ares.two_states(0)
+    assert (count <= np.maximum(length - ares.WINDOW + 1, 0)).all()
+    assert np.corrcoef(count, length)[0, 1] > 0.6

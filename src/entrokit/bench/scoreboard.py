@@ -126,22 +126,31 @@ def tabular_scoreboard(
     Raises:
         ValueError: the folder holds scores of another protocol.
     """
-    file = Path(folder) / "tabular.json"
-    board = Scoreboard("tabular", asdict(settings), tuple(seeds), ())
-    known = {}
-    if file.exists():
-        before = Scoreboard.load(file)
-        if before.protocol != board.protocol:
-            raise ValueError(f"{file} holds scores of another protocol; choose another folder")
-        known = {(score.recipe, score.seed): score for score in before.scores}
+    measured = Path(folder) / "tabular.jsonl"
+    protocol = asdict(settings)
+    known = _known(measured, protocol)
     for seed in seeds:
         for spec in recipes_of("tabular"):
             if (spec, seed) not in known and not enough():
                 known[spec, seed] = tabular_score(spec, seed, settings)
-                replace(board, scores=tuple(known.values())).save(file)
-    board = replace(board, scores=_ordered(known, "tabular", seeds))
-    board.save(file)
+                with measured.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(known[spec, seed])) + "\n")
+    board = Scoreboard("tabular", protocol, tuple(seeds), _ordered(known, "tabular", seeds))
+    board.save(Path(folder) / "tabular.json")
     return board
+
+
+def _known(file: Path, protocol: dict[str, Any]) -> dict[tuple[str, int], Score]:
+    """The scores that were measured so far: a line with the protocol, then a line each; begins the file if need be."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(protocol) + "\n", encoding="utf-8")
+    # A last line without its end was cut off.
+    first, *rest = file.read_text(encoding="utf-8").split("\n")[:-1] or [""]
+    if first != json.dumps(protocol):
+        raise ValueError(f"{file} holds scores of another protocol; choose another folder")
+    scores = [Score(**json.loads(line)) for line in rest]
+    return {(score.recipe, score.seed): score for score in scores}
 
 
 def tabular_score(spec: str, seed: int, settings: TabularSettings) -> Score:

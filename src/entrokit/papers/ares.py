@@ -36,8 +36,8 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
     findings = (
         Finding(
             "How many windows of high entropy a response has tells how long it reasons.",
-            "2000 sequences that switch between reasoning and fluent text: length on windows, every seed: slope above 0, "
-            "correlation at least 0.7",
+            "2000 sequences that switch between reasoning and fluent text: length on windows, every seed: slope above "
+            "0, correlation at least 0.7",
             f"slope {min(slopes):.2f} to {max(slopes):.2f}, correlation {min(correlations):.3f} to "
             f"{max(correlations):.3f}",
             min(slopes) > 0 and min(correlations) >= 0.7,
@@ -99,7 +99,7 @@ PAPER = Paper(
     arxiv="2510.08457",
     year=2025,
     family="rlvr: rewards and advantages",
-    claim="Rewards and KL by difficulty: dwelling on windows of high entropy costs on easy prompts and pays on hard ones.",
+    claim="Rewards and KL by difficulty: windows of high entropy cost on easy prompts and pay on hard ones.",
     names=(
         "entrokit.rlvr.AEPOReward",
         "entrokit.rlvr.AEPOKL",

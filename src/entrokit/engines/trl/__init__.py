@@ -7,6 +7,7 @@ require("trl", "transformers")
 from .account import EntropyAccountCallback
 from .batch import GenerationBatch
 from .episodes import EpisodeRollout
+from .mix import only_for, replay_mix
 from .options import OPTIONS, trl_recipe
 from .prompts import success_counts
 from .rewards import RewardError
@@ -19,6 +20,8 @@ __all__ = [
     "EpisodeRollout",
     "GenerationBatch",
     "RewardError",
+    "only_for",
+    "replay_mix",
     "success_counts",
     "trl_recipe",
 ]

@@ -1,0 +1,149 @@
+"""The scoreboard: who is on it, that it goes on where it was, and what its table and picture say."""
+
+import json
+import shutil
+
+import pytest
+
+from entrokit.bench import contestants, scoreboard
+from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contestant
+from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
+from entrokit.bench.tabular import TabularSettings
+from entrokit.engines.session import TrainSettings
+from entrokit.papers.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
+from entrokit.rlvr import INTERVENTIONS, recipe
+
+SMALL = TabularSettings(states=8, actions=6, right=2, samples=4, steps=4)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    chosen = (Contestant(BASELINE, BASELINE), Contestant("steer", "grpo+steer", "grpo+steer(min_weight=0.1)"))
+    for module in (contestants, scoreboard):
+        monkeypatch.setattr(module, "CONTESTANTS", chosen)
+    monkeypatch.setattr("entrokit.papers.scoreboard.CONTESTANTS", chosen)
+    return chosen
+
+
+def test_every_intervention_is_on_it_or_says_why_not():
+    shown = {i.name for c in CONTESTANTS for i in recipe(c.default).interventions}
+    assert shown | set(UNRANKED) == set(INTERVENTIONS)
+    assert not shown & set(UNRANKED)
+    for bench in ("tabular", "pocket"):
+        assert len(set(recipes_of(bench))) == len(recipes_of(bench))
+        assert len(not_shown(bench)) == sum(bench in c.absent for c in CONTESTANTS) + len(UNRANKED)
+    assert recipes_of("pocket")[0] == BASELINE
+
+
+@pytest.mark.parametrize("spec", recipes_of("tabular"))
+def test_the_tabular_bench_can_show_what_it_is_said_to(spec):
+    score = scoreboard.tabular_score(spec, 0, TabularSettings(states=8, actions=6, right=2, samples=4, steps=2))
+    assert 0 < score.accuracy < 1
+    assert 0 <= score.coverage_kept <= 1 or score.coverage_kept != score.coverage_kept
+
+
+def test_what_it_cannot_show_is_refused_by_the_bench_itself():
+    for contestant in CONTESTANTS:
+        if "tabular" in contestant.absent and contestant.name != "aepo-reward":
+            with pytest.raises(ValueError, match=r"tabular bench|log-probabilities|marker"):
+                scoreboard.tabular_score(contestant.default, 0, SMALL)
+
+
+def test_a_stopped_one_goes_on_and_measures_nothing_twice(few, tmp_path, monkeypatch):
+    left = iter([False, False, True, True, True, True])
+    first = tabular_scoreboard(range(2), tmp_path, lambda: next(left), SMALL)
+    assert not first.complete
+    assert len(first.scores) == 2
+    trained = []
+    original = scoreboard.tabular_score
+    monkeypatch.setattr(scoreboard, "tabular_score", lambda *a: trained.append(a[:2]) or original(*a))
+    second = tabular_scoreboard(range(2), tmp_path, lambda: False, SMALL)
+    assert second.complete
+    assert len(trained) == 4
+    assert set(first.scores) < set(second.scores)
+    assert Scoreboard.load(tmp_path / "tabular.json") == second
+    with pytest.raises(ValueError, match="another protocol"):
+        tabular_scoreboard(range(2), tmp_path, lambda: False, TabularSettings(steps=3))
+
+
+def test_fewer_seeds_later_lose_nothing(few, tmp_path):
+    whole = tabular_scoreboard(range(3), tmp_path, lambda: False, SMALL)
+    assert len(tabular_scoreboard(range(2), tmp_path, lambda: False, SMALL).scores) == 6
+    # Times are measured: equal ones are the old ones.
+    assert tabular_scoreboard(range(3), tmp_path, lambda: False, SMALL) == whole
+
+
+def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(few, tmp_path, monkeypatch, caplog):
+    settings = TrainSettings("grpo", "", steps=4, prompts=4, completions=16)
+    monkeypatch.setattr(scoreboard, "LEVELS", {"pocket": 0.0})
+    board = pocket_scoreboard([0], tmp_path, lambda: False, settings, jobs=1)
+    assert board.complete
+    score = board.of(BASELINE)[0]
+    assert 0 <= score.coverage_kept <= 1
+    assert score.entropy_start > 0
+    assert score.tokens > 1
+    assert score.seconds > 0
+    kept, cut = tmp_path / "pocket" / "grpo-seed0", tmp_path / "pocket" / "grpo+steer-seed0"
+    before = (kept / "metrics.jsonl").read_bytes()
+    lines = (cut / "metrics.jsonl").read_text().splitlines()
+    (cut / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    shutil.rmtree(cut / "checkpoint")
+    again = pocket_scoreboard([0], tmp_path, lambda: False, settings, jobs=1)
+    assert "was cut off and is trained anew" in caplog.text
+    assert again.complete
+    assert (kept / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(ValueError, match="choose another folder"):
+        pocket_scoreboard([0], tmp_path, lambda: False, TrainSettings("grpo", "", steps=8), jobs=1)
+
+
+def score(spec, seed, accuracy, entropy_end, matched=1.0, **other):
+    fields = {"pass_at_k": 0.9, "entropy_start": 2.0, "coverage_kept": 1.0, "seconds": 1.0, "tokens": 1.0}
+    return Score(
+        recipe=spec, seed=seed, accuracy=accuracy, entropy_end=entropy_end, entropy_matched=matched, **fields | other
+    )
+
+
+def board_of(*rows):
+    return Scoreboard("tabular", {}, (0, 1), tuple(score(*row, **{}) for row in rows))
+
+
+def test_standings_compare_in_pairs_and_mark_the_front(few, tmp_path):
+    board = board_of(
+        (BASELINE, 0, 0.5, 1.0),
+        (BASELINE, 1, 0.6, 1.0),
+        ("grpo+steer", 0, 0.4, 0.9),
+        ("grpo+steer", 1, 0.5, 0.9, None),
+        ("grpo+steer(min_weight=0.1)", 0, 0.52, 1.2),
+        ("grpo+steer(min_weight=0.1)", 1, 0.62, 1.2),
+    )
+    base, worse, better = standings(board)
+    assert (base.front, worse.front, better.front) == (False, False, True)
+    assert better.accuracy_gap.mean == pytest.approx(0.02)
+    assert better.accuracy_gap.low == pytest.approx(0.02)
+    assert better.entropy_kept == pytest.approx(0.6)
+    assert worse.matched_gap is None
+    assert base.accuracy_gap is None
+    assert better.suited
+    assert not worse.suited
+    table = markdown(board).splitlines()
+    assert table[2].startswith("| `grpo+steer(min_weight=0.1)` ◆ | 0.570 | **+0.020")
+    assert "not reached" in table[4]
+    chart = picture(board)
+    assert [len(s.x) for s in chart.series] == [1, 1, 1, 1]
+    page = write_scoreboard([board], tmp_path).read_text()
+    assert "Pareto front" in page
+    assert (tmp_path / "tabular.md").read_text() == markdown(board)
+
+
+def test_an_incomplete_recipe_is_left_out_and_the_baseline_must_be_there(few):
+    partial = board_of((BASELINE, 0, 0.5, 1.0), (BASELINE, 1, 0.6, 1.0), ("grpo+steer", 0, 0.4, 0.9))
+    assert [s.recipe for s in standings(partial)] == [BASELINE]
+    with pytest.raises(ValueError, match="has 1 of 2 runs"):
+        standings(board_of((BASELINE, 0, 0.5, 1.0)))
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    for text in ("{", json.dumps({"bench": "tabular"}), json.dumps([1])):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(ValueError, match=r"x\.json is no scoreboard"):
+            Scoreboard.load(tmp_path / "x.json")

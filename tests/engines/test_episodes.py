@@ -1,5 +1,7 @@
 """Episodes inside one `generate`: who said which token, what is trained on, and what TRL's own tools fill in."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -149,3 +151,14 @@ def test_trls_own_tool_mask_fills_turns_and_calls():
 def test_every_move_of_the_alphabet_is_one_token(player):
     _, tokenizer = player
     assert all(len(tokenizer.encode(move)) == 1 for move in (*MOVES, "m", "#", "!"))
+
+
+def test_the_environment_in_the_docs_can_be_played(player, config):
+    text = (Path(__file__).parents[2] / "docs" / "episodes.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0].split("trainer = ")[0]
+    scope: dict = {}
+    exec(code, scope)
+    episode = scope["environment"].start("1234567")
+    assert [episode.step(t).text for t in ("6\n", "7\n")] == ["wrong\n", "right\n"]
+    assert episode.solved
+    assert scope["reward"](completions=["", ""], solved=[True, False]) == [1.0, 0.0]

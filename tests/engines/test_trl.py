@@ -79,6 +79,7 @@ EVERY = [
     "grpo+entropy-bonus(coef=0.01)",
     "rloo_sequence+reward-kl(beta=0.1)",
     "grpo+empg+epo",
+    "grpo+epo-official",
     "grpo+recap",
     "dr_grpo+tool-reward+self-imitation(size=2, trigger=0.5, tools_only=False)",
     "ares",

@@ -34,6 +34,7 @@ SPECS = [
     "grpo+entropy-bonus(coef=0.01)",
     "rloo_sequence+reward-kl(beta=0.1)",
     "grpo+empg+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)",
+    "grpo+epo-official(coef=0.1)",
     "grpo+recap(temperature=0.1)",
     "dr_grpo+tool-reward",
     "dapo+aepo-reward(window=2, quantile=0.5)+aepo-kl(beta=0.1, window=2)",

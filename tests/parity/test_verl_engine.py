@@ -56,6 +56,7 @@ SPECS = {
     "reward-kl": "rloo+reward-kl(beta=0.1)",
     "empg": "grpo+empg",
     "epo": "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01, total_steps=9)",
+    "epo-official": "grpo+epo-official(coef=0.1)",
     "tool-reward": "dr_grpo+tool-reward",
     "aepo-reward": "grpo+aepo-reward(window=2, quantile=0.5)",
     "aepo-kl": "dr_grpo+aepo-kl(beta=0.1, window=2, quantile=0.5)",

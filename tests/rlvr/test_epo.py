@@ -1,10 +1,13 @@
 """EPO: the sheet's worked numbers, gradients, limits, and its history."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
 from entrokit.rlvr.interventions.epo import EPO, corridor_penalty, epo_beta, epo_entropy_loss, turn_weights
+from entrokit.rlvr.interventions.epo_official import OfficialEPO, official_weight
 
 ROWS = torch.tensor([[0.2, 0.5, 1.0, 9.0], [0.9, 1.3, 0.0, 0.7], [0.4, 9.0, 9.0, 9.0]], dtype=torch.float64)
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]).bool()
@@ -74,6 +77,43 @@ def test_check_6_the_official_penalty_has_no_gradient():
     assert not found.requires_grad
     with pytest.raises(ValueError, match="unknown kind 'soft'"):
         corridor_penalty(rows, 0.5, kind="soft")
+
+
+def test_check_6_the_official_schedule():
+    found = [official_weight(k) for k in (0, 25, 75, 76, 100, 150)]
+    assert found == pytest.approx([1, 0.902683, 0.827067, 0.768632, 0.294304, 0.039830], abs=1e-6)
+
+
+def test_the_official_form_has_the_gradient_of_a_plain_bonus_and_another_loss():
+    rollouts, entropy = episodes()
+    official = recipe("dapo+epo-official(coef=0.1, alpha=0.5)")
+    bonus = recipe("dapo", EPO(coef=0.1, alpha=0.0, agg="token", total_steps=9))
+    losses, gradients = [], []
+    for chosen in (official, bonus):
+        H = entropy.clone().requires_grad_()
+        zero = torch.zeros_like(entropy)
+        current = PolicyStats(logp=zero, entropy=H)
+        loss = chosen.loss(current, rollouts, zero, chosen.prepare(rollouts, zero)).loss
+        losses.append(float(loss.detach()))
+        gradients.append(torch.autograd.grad(loss, H)[0])
+    torch.testing.assert_close(*gradients)
+    assert losses[0] > losses[1]
+
+
+def test_the_official_history_is_one_of_turns_and_includes_the_present():
+    rollouts, entropy = episodes()
+    part = OfficialEPO()
+    first = [(17 / 30 + 0.725) / 2, 0.4]
+    prepared = part.prepare(rollouts, torch.zeros(2, 6), Context())
+    assert prepared["reference"][1].tolist() == pytest.approx([first[0]] * 4 + [0, first[1]])
+    part.remember(rollouts, torch.zeros(2, 6), Context())
+    double = replace(rollouts, behaviour=PolicyStats(logp=entropy * 0, entropy=3 * rollouts.behaviour.entropy))
+    later = part.prepare(double, torch.zeros(2, 6), Context())
+    assert later["reference"][1].tolist() == pytest.approx([2 * first[0]] * 4 + [0, 2 * first[1]])
+    assert float(later["weight"]) == pytest.approx(official_weight(1))
+    again = OfficialEPO()
+    again.load_state_dict(part.state_dict())
+    assert (again.seen, again.batches) == (part.seen, 1)
 
 
 def episodes():

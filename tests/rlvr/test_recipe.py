@@ -35,6 +35,7 @@ EVERY = [
     "rloo_sequence+reward-kl(beta=0.1)",
     "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.8, kappa_high=1.2, total_steps=9)",
     "dapo+epo(coef=0.1, agg='token', total_steps=9)",
+    "dapo+epo-official(coef=0.1)",
     "grpo+empg",
     "grpo+recap(temperature=0.5)",
     "dr_grpo+tool-reward+self-imitation",

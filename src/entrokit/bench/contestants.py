@@ -88,6 +88,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
 
 UNRANKED: Mapping[str, str] = {
     "recap": "weighs several rewards against one another; the benches have one",
+    "epo-official": "its penalty has no gradient: it trains as entropy-bonus does",
     "tool-reward": "nothing on the benches calls a tool; see the maze in docs/verdicts.md",
 }
 """Interventions that no bench can show, and why."""

@@ -83,6 +83,7 @@ PAPER = Paper(
     claim="An entropy bonus with a corridor around the entropy's history keeps agents from collapsing, then exploding.",
     names=(
         "entrokit.rlvr.EPO",
+        "entrokit.rlvr.OfficialEPO",
         "entrokit.rlvr.interventions.epo.epo_beta",
         "entrokit.rlvr.interventions.epo.corridor_penalty",
         "entrokit.rlvr.interventions.epo.epo_entropy_loss",

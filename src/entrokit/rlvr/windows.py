@@ -90,12 +90,15 @@ def hwe_mask(
     H = H.detach()
     means, defined = window_entropy(H, mask, w, align)
     values, valid = (means, defined) if level == "window" else (H, mask & defined.any(1, keepdim=True))
-    rows = [values[i][valid[i]].float().quantile(q) for i in range(len(H)) if bool(valid[i].any())]
-    quantiles = context.gather(torch.stack(rows) if rows else H.new_zeros(0))
+    known = valid.any(1)
+    own = H.new_zeros(0, dtype=torch.float32)
+    if bool(known.any()):
+        own = values[known].float().masked_fill(~valid[known], torch.nan).nanquantile(q, dim=1)
+    quantiles = context.gather(own)
     if not len(quantiles):
         return HighWindows(torch.zeros_like(mask), torch.zeros(len(H), dtype=torch.long, device=H.device), before)
-    own = float(quantiles.quantile(0.5) if level == "window" else quantiles.mean())
-    threshold = own if before is None else decay * before + (1.0 - decay) * own
+    found = float(quantiles.quantile(0.5) if level == "window" else quantiles.mean())
+    threshold = found if before is None else decay * before + (1.0 - decay) * found
     high = defined & (means >= threshold)
     if triggers is not None:
         high &= triggers

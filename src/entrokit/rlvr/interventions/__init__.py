@@ -14,6 +14,7 @@ from .empg import EMPG
 from .entropy_bonus import EntropyBonus
 from .entropy_discriminator import ClipB, ClipV
 from .epo import EPO
+from .epo_official import OfficialEPO
 from .exchange import PerplexityShaping, PositionShaping
 from .forking_tokens import ForkingTokens
 from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
@@ -52,6 +53,7 @@ INTERVENTIONS: dict[str, type[Intervention]] = {
         RewardKL,
         EntropyBonus,
         EPO,
+        OfficialEPO,
         EMPG,
         Recap,
         ToolReward,
@@ -88,6 +90,7 @@ __all__ = [
     "EntropyBonus",
     "ForkingTokens",
     "KLCov",
+    "OfficialEPO",
     "Pear",
     "PerplexityShaping",
     "PositionShaping",

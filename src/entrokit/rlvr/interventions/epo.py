@@ -10,7 +10,7 @@ Where alpha beta_k < 1, as in the published settings, entropy above the corridor
 ceiling needs alpha beta_k > 1. kappa_low = 0, as in the experiments, has no lower side.
 
 Departures: k counts optimiser steps, and so does the history. The official code's penalty is a constant without
-gradient (``kind="indicator"``), its history is one of turns that includes the present; the paper is followed.
+gradient (``kind="indicator"``), its history is one of turns that includes the present: see `epo_official`.
 """
 
 from __future__ import annotations

@@ -201,11 +201,11 @@ def test_state_survives_a_restart():
 def test_an_entry_of_another_tokenizer_or_context_is_refused_by_name():
     s = SelfImitation(size=64, tools_only=False)
     remembered(s, [1, 0])
-    s.check(vocabulary=20, context=7)
+    s.check_fits(vocabulary=20, longest=7)
     with pytest.raises(ValueError, match=r"entry 0, sampled at update 1.*none of the tokenizer's 3"):
-        s.check(vocabulary=3, context=7)
+        s.check_fits(vocabulary=3, longest=7)
     with pytest.raises(ValueError, match="exceed the context of 1"):
-        s.check(vocabulary=20, context=1)
+        s.check_fits(vocabulary=20, longest=1)
 
 
 def test_an_engine_without_prompts_is_told_so():

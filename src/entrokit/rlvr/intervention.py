@@ -140,11 +140,11 @@ class Intervention:
     def remember(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> None:
         """Lets a memory see a generation batch of training, after its updates; ``rollouts`` hold shaped rewards."""
 
-    def check(self, vocabulary: int, context: int) -> None:
+    def check_fits(self, vocabulary: int, longest: int) -> None:
         """Refuses remembered completions that a model cannot read, after `load_state_dict`.
 
         Args:
-            vocabulary: number of token ids. context: tokens of a prompt and its completion together.
+            vocabulary: number of token ids. longest: tokens of a prompt and its completion together.
 
         Raises:
             ValueError: names the first such completion.

@@ -122,11 +122,11 @@ class TrajectoryBuffer:
             prompt=prompt,
         )
 
-    def check(self, vocabulary: int, context: int) -> None:
+    def check_fits(self, vocabulary: int, longest: int) -> None:
         """Refuses entries that a model cannot read.
 
         Args:
-            vocabulary: number of token ids. context: tokens of a prompt and its completion together.
+            vocabulary: number of token ids. longest: tokens of a prompt and its completion together.
 
         Raises:
             ValueError: names the first such entry.
@@ -134,11 +134,11 @@ class TrajectoryBuffer:
         for i, e in enumerate(self.entries):
             largest = int(torch.cat([e.prompt, e.tokens]).max()) if len(e.prompt) + len(e.tokens) else 0
             length = len(e.prompt) + len(e.tokens)
-            if largest >= vocabulary or length > context:
+            if largest >= vocabulary or length > longest:
                 what = (
                     f"token {largest} is none of the tokenizer's {vocabulary}"
                     if largest >= vocabulary
-                    else f"its {length} tokens exceed the context of {context}"
+                    else f"its {length} tokens exceed the context of {longest}"
                 )
                 raise ValueError(
                     f"replay buffer: entry {i}, sampled at update {e.step}, does not fit this model: {what}; it comes "

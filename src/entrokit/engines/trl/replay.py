@@ -51,7 +51,7 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         for intervention in trainer.recipe.interventions:
             if intervention.replays:
-                intervention.check(model.get_input_embeddings().num_embeddings, context)
+                intervention.check_fits(model.get_input_embeddings().num_embeddings, context)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self._trainer

@@ -131,8 +131,8 @@ class SelfImitation(Intervention):
         spread = torch.where(rollouts.train, advantages[chosen].float()[:, None], 0.0)
         return Replay(rollouts, spread, self.coef * cosine_warmup(self.updates + 1, self.warmup), (self._clip_cov(),))
 
-    def check(self, vocabulary: int, context: int) -> None:
-        self.buffer.check(vocabulary, context)
+    def check_fits(self, vocabulary: int, longest: int) -> None:
+        self.buffer.check_fits(vocabulary, longest)
 
     @property
     def memory_bytes(self) -> int:

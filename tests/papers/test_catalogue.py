@@ -39,10 +39,11 @@ def test_finding_a_paper():
     assert [p.slug for p in search(["2602.00983"])] == ["dispo"]
     assert search(["nonsense"]) == []
     assert search(family="diagnosis") == [paper("invisible-leash"), paper("policy-cliff")]
-    assert search(family="rlvr") == [p for p in search() if p.family not in ("decoding", "diagnosis")]
+    assert search(family="rlvr") == [p for p in search() if p.family.startswith("rlvr")]
     assert list(CATALOGUE) == sorted(CATALOGUE)
     with pytest.raises(
-        ValueError, match="no family 'optim'; there are decoding, diagnosis, rlvr: agents, rlvr: reg.*rlvr: tokens"
+        ValueError,
+        match="no family 'optim'; there are decoding, diagnosis, information, rlvr: agents, rlvr: reg.*rlvr: tokens",
     ):
         search(family="optim")
     with pytest.raises(

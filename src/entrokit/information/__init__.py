@@ -1,0 +1,36 @@
+"""Floor 2: measures and methods of information."""
+
+from .bottleneck import (
+    BottleneckCoupling,
+    bottleneck_coupling,
+    ebim_refine,
+    greedy_ebim,
+    joint_of,
+    merge_loss_bits,
+    quantize,
+)
+from .coupling import GREEDY_GAP_BITS, Coupling, majorization_bound_bits, min_entropy_coupling
+from .grid_world import GridWorld, soft_policy, soft_q
+from .markov_coding_game import MarkovCodingGame, play
+from .pmf import entropy_bits, information_bits
+
+__all__ = [
+    "GREEDY_GAP_BITS",
+    "BottleneckCoupling",
+    "Coupling",
+    "GridWorld",
+    "MarkovCodingGame",
+    "bottleneck_coupling",
+    "ebim_refine",
+    "entropy_bits",
+    "greedy_ebim",
+    "information_bits",
+    "joint_of",
+    "majorization_bound_bits",
+    "merge_loss_bits",
+    "min_entropy_coupling",
+    "play",
+    "quantize",
+    "soft_policy",
+    "soft_q",
+]

@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "api.md"
 PACKAGES = (
     "entrokit.distributions",
     "entrokit.decoding",
+    "entrokit.information",
     "entrokit.losses",
     "entrokit.rlvr",
     "entrokit.rlvr.tasks",

@@ -106,8 +106,8 @@ class MaxEntModel:
             from scipy.optimize import linprog
         except ImportError as error:
             raise ImportError(
-                f"MaxEntModel.fit found no law with {self._list(F)}; to say which of them cannot be met it needs scipy: "
-                "pip install 'entrokit[information]'"
+                f"MaxEntModel.fit found no law with {self._list(F)}; to say which of them cannot be met it needs "
+                "scipy: pip install 'entrokit[information]'"
             ) from error
 
         f = self.features[np.isfinite(self.log_reference)]  # type: ignore[arg-type]

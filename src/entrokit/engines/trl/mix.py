@@ -48,9 +48,11 @@ def replay_mix(
 def only_for(source: str, reward: Callable[..., list[float | None]]) -> Callable[..., list[float | None]]:
     """A reward function for one source of a `replay_mix`: None for completions of the others, which it is not shown."""
 
+    wanted = source
+
     @functools.wraps(reward)
     def applied(prompts: list[Any], completions: list[Any], source: list[str], **columns: Any) -> list[float | None]:
-        own = [i for i, s in enumerate(source) if s == applied_source]
+        own = [i for i, s in enumerate(source) if s == wanted]
         lists = {k: [v[i] for i in own] if _per_row(v, source) else v for k, v in columns.items()}
         scores = (
             reward(prompts=[prompts[i] for i in own], completions=[completions[i] for i in own], **lists) if own else []
@@ -60,7 +62,6 @@ def only_for(source: str, reward: Callable[..., list[float | None]]) -> Callable
             given[i] = score
         return given
 
-    applied_source = source
     applied.__name__ = f"{getattr(reward, '__name__', 'reward')}_{source}"
     return applied
 

@@ -1,0 +1,13 @@
+"""What docs/information.md shows is run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TEXT = (Path(__file__).parents[2] / "docs" / "information.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, flags=re.S))
+def test_a_block_runs(code):
+    exec(code, {})

@@ -12,8 +12,18 @@ from .bottleneck import (
 from .coupling import GREEDY_GAP_BITS, Coupling, majorization_bound_bits, min_entropy_coupling
 from .grid_world import GridWorld, soft_policy, soft_q
 from .ion_channel import IonChannel, poisson, pore_count
+from .langevin import LangevinSampler, PosteriorEnsemble
 from .markov_coding_game import MarkovCodingGame, play
 from .maximum_entropy import InfeasibleError, MaxEntModel
+from .mixture import (
+    RegretBounds,
+    effective_dimension_nats,
+    hypothesis_weight,
+    laplace_complexity,
+    mixture_log_prob,
+    mixture_regret,
+    regret_bounds,
+)
 from .pmf import entropy_bits, information_bits
 from .process_ensemble import ProcessEnsemble, entropy_production
 
@@ -24,23 +34,32 @@ __all__ = [
     "GridWorld",
     "InfeasibleError",
     "IonChannel",
+    "LangevinSampler",
     "MarkovCodingGame",
     "MaxEntModel",
+    "PosteriorEnsemble",
     "ProcessEnsemble",
+    "RegretBounds",
     "bottleneck_coupling",
     "ebim_refine",
+    "effective_dimension_nats",
     "entropy_bits",
     "entropy_production",
     "greedy_ebim",
+    "hypothesis_weight",
     "information_bits",
     "joint_of",
+    "laplace_complexity",
     "majorization_bound_bits",
     "merge_loss_bits",
     "min_entropy_coupling",
+    "mixture_log_prob",
+    "mixture_regret",
     "play",
     "poisson",
     "pore_count",
     "quantize",
+    "regret_bounds",
     "soft_policy",
     "soft_q",
 ]

@@ -28,6 +28,7 @@ from . import (
     siren,
     spear,
     steer,
+    universality_lens,
 )
 from .paper import Paper
 
@@ -57,6 +58,7 @@ CATALOGUE: dict[str, Paper] = {
         siren,
         spear,
         steer,
+        universality_lens,
     )
 }
 

@@ -39,8 +39,8 @@ def reproduce(seed: int, budget: Budget) -> Evidence:
         "What is lost while learning a function is set by how many networks nearly are it, not by how many parameters "
         "they have.",
         "20 000 random ReLU networks as the class, 64 noisy inputs of 5 bits, every seed: single input and AND < "
-        "majority < parity at both sizes, soft bound at least regret - 2 standard errors; mean over seeds: 80 times the "
-        "parameters change the regret of single input and parity by less than 60 %",
+        "majority < parity at both sizes, soft bound at least regret - 2 standard errors; mean over seeds: 80 times "
+        "the parameters change the regret of single input and parity by less than 60 %",
         "; ".join(
             f"{name}: "
             + ", ".join(

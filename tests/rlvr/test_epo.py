@@ -176,6 +176,9 @@ def test_weights_are_those_of_a_mean_of_means_of_means():
 
 def test_a_run_of_unknown_length_is_refused_by_name():
     rollouts, _ = episodes()
+    epo = EPO()
+    assert float(epo.prepare(rollouts, torch.zeros(2, 6), Context())["beta"]) == 0.0
+    epo.observe({"epo/entropy": 0.5}, Context())
     with pytest.raises(ValueError, match=r"epo: the engine did not say how many steps .* epo\(total_steps="):
-        EPO().prepare(rollouts, torch.zeros(2, 6), Context())
-    assert float(EPO().prepare(rollouts, torch.zeros(2, 6), Context(total_steps=10))["beta"]) == 0.0
+        epo.prepare(rollouts, torch.zeros(2, 6), Context())
+    assert float(epo.prepare(rollouts, torch.zeros(2, 6), Context(total_steps=10))["beta"]) > 0.0

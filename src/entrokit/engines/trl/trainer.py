@@ -292,7 +292,8 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         alone = self.accelerator.num_processes == 1
         return Context(
             step=self.state.global_step,
-            total_steps=self.state.max_steps,
+            # Before ``train`` the state knows no length; an evaluation then still has the arguments'.
+            total_steps=max(self.state.max_steps, self.args.max_steps, 0),
             generator=torch.Generator().manual_seed(seed),
             rank=self.accelerator.process_index,
             **({} if alone else {"reduce": self._reduce, "gather": self._gather}),

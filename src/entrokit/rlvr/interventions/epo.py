@@ -151,17 +151,17 @@ class EPO(Intervention):
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         like = rollouts.behaviour.logp
+        # Without a history there is no corridor: weight 0, whatever stands in for the reference. An evaluation before
+        # the first step, of a run whose length is not known yet, therefore asks for none.
+        beta = 0.0 if self.reference is None else self._beta(context)
+        prepared = {"reference": like.new_tensor(self.reference or 0.0), "beta": like.new_tensor(beta)}
+        return prepared | ({"weight": turn_weights(rollouts, context)} if self.agg == "turn" else {})
+
+    def _beta(self, context: Context) -> float:
         steps = self.total_steps or context.total_steps
         if not steps:
             raise ValueError("epo: the engine did not say how many steps the run has; write epo(total_steps=...)")
-        beta = epo_beta(context.step, steps, self.gamma)
-        # Without a history there is no corridor: weight 0, whatever stands in for the reference.
-        known = self.reference is not None
-        prepared = {
-            "reference": like.new_tensor(self.reference or 0.0),
-            "beta": like.new_tensor(beta if known else 0.0),
-        }
-        return prepared | ({"weight": turn_weights(rollouts, context)} if self.agg == "turn" else {})
+        return epo_beta(context.step, steps, self.gamma)
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:
         H = update.current.require("entropy", self.name)

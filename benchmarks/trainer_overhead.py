@@ -1,10 +1,10 @@
-"""What a training step costs: `EntropyGRPOTrainer` against TRL's `GRPOTrainer`, and every intervention against `grpo`.
+"""What a step costs: `EntropyGRPOTrainer` against TRL's `GRPOTrainer`, and the scoreboard's recipes against `grpo`.
 
 On the pocket policy, interleaved: in every round each trainer has one turn, a generation batch with its four updates,
 in an order that rotates. All turns of a round start from one seed, so they sample the same completions, and ratios are
 taken within a round. Prints the median time, the median ratio to `grpo` with its quartiles, the median ratio to TRL,
 and the share of a turn that the behaviour pass takes (the forward pass without gradient over the whole generation
-batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about nine minutes.
+batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -23,36 +23,15 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from entrokit.bench.contestants import BASELINE
+from entrokit.bench.scoreboard import recipes_of
 from entrokit.engines.pocket import pocket_policy
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 
-ROUNDS = 30
+ROUNDS = 10
 UPDATES = 4
-BASELINE = "grpo"
-RECIPES = [
-    BASELINE,
-    "grpo+clip-cov(ratio=0.1, low=0.5, high=50)",
-    "grpo+kl-cov(ratio=0.1)",
-    "grpo+steer(min_weight=0.1)",
-    "grpo+forking-tokens",
-    "grpo+clip-b(mu=0.5)",
-    "grpo+clip-v(mu=0.5, max_frac=1.0)",
-    "grpo+token-group-average",
-    "grpo+adaptive-clip",
-    "grpo+redistribute-advantage",
-    "grpo+adaptive-temperature",
-    "dispo",
-    "hapo",
-    "grpo+canon",
-    "grpo+arm",
-    "grpo+perplexity-shaping",
-    "grpo+position-shaping",
-    "grpo+weighted-grpo",
-    "grpo+pear(end_of_thinking='=')",
-    "grpo+siren",
-    "grpo+tea",
-]
+RECIPES = recipes_of("pocket")
 
 
 class Turns(TrainerCallback):  # type: ignore[misc]
@@ -136,14 +115,14 @@ def main() -> None:
     # The first turn warms up.
     seconds = {kind: turns.seconds[1:] for kind, (_, turns) in trainers.items()}
     rows = {}
-    print(f"{'':46}{'median':>9}   ratio to {BASELINE} [quartiles]  to TRL  behaviour pass")
+    print(f"{'':72}{'median':>9}   ratio to {BASELINE} [quartiles]  to TRL  behaviour pass")
     for kind, own in seconds.items():
         low, ratio, high = statistics.quantiles([a / b for a, b in zip(own, seconds[BASELINE], strict=True)], n=4)
         row = {"median_s": statistics.median(own), "ratio": ratio, "quartiles": [low, high], "rounds": len(own)}
         row["ratio_to_trl"] = statistics.median(a / b for a, b in zip(own, seconds["TRL"], strict=True))
         row["behaviour_share"] = statistics.median(a / b for a, b in zip(passes[kind][1:], own, strict=True))
         print(
-            f"{kind:46}{row['median_s'] * 1e3:6.1f} ms   {ratio:.3f} [{low:.3f}, {high:.3f}]         "
+            f"{kind:72}{row['median_s'] * 1e3:6.1f} ms   {ratio:.3f} [{low:.3f}, {high:.3f}]         "
             f"{row['ratio_to_trl']:.3f}   {100 * row['behaviour_share']:.1f} %"
         )
         rows[kind] = row

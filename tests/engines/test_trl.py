@@ -138,10 +138,10 @@ def test_sirens_anchor_is_that_of_the_first_training_batch(checkpoint, config, t
 
 def test_an_evaluation_before_training_knows_the_length_of_the_run(checkpoint, config, task):
     t = trainer(checkpoint, config, task, "grpo+epo(coef=0.01)", eval_dataset=task.evaluation)
-    assert t._context().total_steps == config.max_steps
+    assert t._context().total_steps == t.args.max_steps
     assert t.evaluate()
     t.train()
-    assert t.recipe.interventions[0].seen[1] == config.max_steps
+    assert t.recipe.interventions[0].seen[1] == t.args.max_steps
 
 
 def test_evaluation_never_moves_a_controller_and_reports_its_own_metrics(checkpoint, config, task):

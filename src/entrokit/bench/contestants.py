@@ -63,8 +63,8 @@ CONTESTANTS: tuple[Contestant, ...] = (
     _added("perplexity-shaping", "alpha=0.3"),
     _added("position-shaping", "gamma=0.5"),
     _added("weighted-grpo", "w_neg=0.5"),
-    # On countdown no completion has a marker: the last token stands for it.
-    _added("pear", "alpha=0.5", fixed="end_of_thinking='='", absent={"tabular": "a completion has no two phases"}),
+    # On countdown no completion has a marker: the last token stands for it, nothing follows, and α weighs nothing.
+    _added("pear", fixed="end_of_thinking='='", absent={"tabular": "a completion has no two phases"}),
     _added("siren", "coef=1.0"),
     _added("tea", "alpha=0.5"),
     _added("reference-kl", "beta=0.2", absent=_NO_REFERENCE),

@@ -15,6 +15,9 @@ from entrokit.diagnose import PairedDifference, paired_difference
 from entrokit.report import Chart, Series, document, embed, figure, write_document
 
 
+_EXPLODED = 2.0
+
+
 @dataclass(frozen=True)
 class Standing:
     """A recipe over all seeds: means, and differences from the baseline in pairs of equal seeds.
@@ -145,8 +148,16 @@ def not_shown(bench: str) -> list[str]:
 
 
 def picture(board: Scoreboard) -> Chart:
-    """Accuracy against entropy kept; the Pareto front as a line, with its names."""
-    found = standings(board)
+    """Accuracy against entropy kept; the Pareto front as a line, with those of its names for which there is room.
+
+    A policy whose entropy more than doubled is named below instead: it would push all others into a corner.
+    """
+    every = standings(board)
+    found = [s for s in every if s.entropy_kept <= _EXPLODED]
+    outside = "".join(
+        f"; {s.recipe} at {s.entropy_kept:.1f}, {s.accuracy:.2f} outside" for s in every if s not in found
+    )
+    named = _with_room(found)
 
     def points(name: str, chosen: Sequence[Standing]) -> Series:
         return Series(
@@ -154,14 +165,14 @@ def picture(board: Scoreboard) -> Chart:
             [s.entropy_kept for s in chosen],
             [s.accuracy for s in chosen],
             marks=True,
-            labels=[s.name if s.front or s.recipe == BASELINE else "" for s in chosen],
+            labels=[s.name if s.recipe in named else "" for s in chosen],
             hints=[s.recipe for s in chosen],
         )
 
     front = sorted((s for s in found if s.front), key=lambda s: s.entropy_kept)
     return Chart(
         f"Accuracy against entropy kept, {board.bench} bench",
-        "entropy at the end over entropy at the start",
+        f"entropy at the end over entropy at the start{outside}",
         "accuracy at the end, mean over seeds",
         (
             points("the paper's knobs", [s for s in found if not s.suited and s.recipe != BASELINE]),
@@ -169,7 +180,21 @@ def picture(board: Scoreboard) -> Chart:
             points(BASELINE, [s for s in found if s.recipe == BASELINE]),
             Series("Pareto front", [s.entropy_kept for s in front], [s.accuracy for s in front]),
         ),
+        height=560,
     )
+
+
+def _with_room(found: Sequence[Standing]) -> set[str]:
+    """Recipes whose names can stand beside their points: the baseline's, then the front's, none upon another."""
+    width, height = (max(v) - min(v) or 1.0 for v in zip(*((s.entropy_kept, s.accuracy) for s in found), strict=True))
+    placed: list[Standing] = []
+    for s in sorted(found, key=lambda s: (s.recipe != BASELINE, -s.accuracy)):
+        if (s.front or s.recipe == BASELINE) and all(
+            abs(s.accuracy - o.accuracy) > 0.03 * height or abs(s.entropy_kept - o.entropy_kept) > 0.2 * width
+            for o in placed
+        ):
+            placed.append(s)
+    return {s.recipe for s in placed}
 
 
 def write_scoreboard(boards: Sequence[Scoreboard], folder: str | Path) -> Path:
@@ -183,7 +208,7 @@ def write_scoreboard(boards: Sequence[Scoreboard], folder: str | Path) -> Path:
             f"<section><h2>{board.bench} bench, {len(board.seeds)} seeds</h2>"
             f'<p class="note">{runs} of {whole} runs. ◆: on the Pareto front. Differences are paired by seed, with '
             "95 % bootstrap intervals; bold where they leave out 0.</p>"
-            f'<div class="charts wide">{embed(figure(picture(board)))}</div>{_html(table)}</section>'
+            f'<div class="charts wide">{embed(figure(picture(board)))}</div><div class="scroll">{_html(table)}</div></section>'
         )
     body = f"<header><h1>Scoreboard</h1></header>{''.join(sections)}"
     return write_document(Path(folder) / "scoreboard.html", document("scoreboard", body))
@@ -195,9 +220,9 @@ def _html(table: str) -> str:
 
     def cell(text: str, tag: str) -> str:
         bold = text.startswith("**")
-        plain = text.strip("*").replace("`", "")
+        plain = text.strip("*").replace("`", "").replace("+", "+<wbr>") if "`" in text else text.strip("*")
         return f"<{tag}>{f'<b>{plain}</b>' if bold else plain}</{tag}>"
 
     head = "".join(cell(t, "th") for t in rows[0])
     body = "".join(f"<tr>{''.join(cell(t, 'td') for t in row)}</tr>" for row in rows[2:])
-    return f'<table class="runs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table class="standings"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Series on common axes; ``x_line`` and ``y_line`` are values marked by a thin line."""
+    """Series on common axes; ``x_line`` and ``y_line`` are values marked by a thin line, ``height`` is in pixels."""
 
     title: str
     x_label: str
@@ -40,6 +40,7 @@ class Chart:
     series: tuple[Series, ...]
     x_line: float | None = None
     y_line: float | None = None
+    height: int = 330
 
 
 def _beside(x: Sequence[float | str]) -> list[str]:
@@ -92,7 +93,7 @@ def figure(chart: Chart) -> go.Figure:
     drawn.update_layout(
         showlegend=True,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
-        height=330 + 19 * rows,
+        height=chart.height + 19 * rows,
         margin={"l": 68, "b": 56 + 19 * rows},
         xaxis={"rangemode": "normal", "showticklabels": not names_are_x, "type": axis},
         yaxis={"rangemode": "normal"},

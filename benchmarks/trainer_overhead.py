@@ -3,8 +3,9 @@
 On the pocket policy, interleaved: in every round each trainer has one turn, a generation batch with its four updates,
 in an order that rotates. All turns of a round start from one seed, so they sample the same completions, and ratios are
 taken within a round. Prints the median time, the median ratio to `grpo` with its quartiles, the median ratio to TRL,
-and the share of a turn that the behaviour pass takes (the forward pass without gradient over the whole generation
-batch; with four updates TRL makes one too). Writes ``runs/bench/trainer_overhead.json``. Takes about a quarter of an hour.
+and the share of a turn that forward passes without gradient take (one over the whole generation batch, which TRL makes
+too with four updates; one more where a reference is needed). Writes ``runs/bench/trainer_overhead.json``. Takes about
+ten minutes.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def main() -> None:
         low, ratio, high = statistics.quantiles([a / b for a, b in zip(own, seconds[BASELINE], strict=True)], n=4)
         row = {"median_s": statistics.median(own), "ratio": ratio, "quartiles": [low, high], "rounds": len(own)}
         row["ratio_to_trl"] = statistics.median(a / b for a, b in zip(own, seconds["TRL"], strict=True))
-        row["behaviour_share"] = statistics.median(a / b for a, b in zip(passes[kind][1:], own, strict=True))
+        per_turn = len(passes[kind]) // (ROUNDS + 1)
+        row["behaviour_share"] = per_turn * statistics.median(passes[kind][per_turn:]) / row["median_s"]
         print(
             f"{kind:72}{row['median_s'] * 1e3:6.1f} ms   {ratio:.3f} [{low:.3f}, {high:.3f}]         "
             f"{row['ratio_to_trl']:.3f}   {100 * row['behaviour_share']:.1f} %"

@@ -9,7 +9,19 @@ from .bottleneck import (
     merge_loss_bits,
     quantize,
 )
+from .categories import categories
 from .coupling import GREEDY_GAP_BITS, Coupling, majorization_bound_bits, min_entropy_coupling
+from .diffusion_entropy import (
+    DiffusionSpectralEntropyLoss,
+    adjacency_spectral_entropy,
+    binned_entropy,
+    diffusion_spectral_entropy,
+    diffusion_spectral_mutual_information,
+    matrix_entry_entropy,
+    spectral_entropy,
+)
+from .diffusion_lanczos import SpectrumEstimate, estimate_diffusion_spectrum
+from .diffusion_operator import diffusion_eigenvalues
 from .grid_world import GridWorld, soft_policy, soft_q
 from .ion_channel import IonChannel, poisson, pore_count
 from .langevin import LangevinSampler, PosteriorEnsemble
@@ -26,11 +38,13 @@ from .mixture import (
 )
 from .pmf import entropy_bits, information_bits
 from .process_ensemble import ProcessEnsemble, entropy_production
+from .representation_recorder import RepresentationRecorder
 
 __all__ = [
     "GREEDY_GAP_BITS",
     "BottleneckCoupling",
     "Coupling",
+    "DiffusionSpectralEntropyLoss",
     "GridWorld",
     "InfeasibleError",
     "IonChannel",
@@ -40,17 +54,27 @@ __all__ = [
     "PosteriorEnsemble",
     "ProcessEnsemble",
     "RegretBounds",
+    "RepresentationRecorder",
+    "SpectrumEstimate",
+    "adjacency_spectral_entropy",
+    "binned_entropy",
     "bottleneck_coupling",
+    "categories",
+    "diffusion_eigenvalues",
+    "diffusion_spectral_entropy",
+    "diffusion_spectral_mutual_information",
     "ebim_refine",
     "effective_dimension_nats",
     "entropy_bits",
     "entropy_production",
+    "estimate_diffusion_spectrum",
     "greedy_ebim",
     "hypothesis_weight",
     "information_bits",
     "joint_of",
     "laplace_complexity",
     "majorization_bound_bits",
+    "matrix_entry_entropy",
     "merge_loss_bits",
     "min_entropy_coupling",
     "mixture_log_prob",
@@ -62,4 +86,5 @@ __all__ = [
     "regret_bounds",
     "soft_policy",
     "soft_q",
+    "spectral_entropy",
 ]

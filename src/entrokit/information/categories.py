@@ -9,8 +9,8 @@ from torch import Tensor
 def categories(y: Tensor, *, discrete: bool | None = None, n_clusters: int = 10) -> Tensor:
     """Categories ``[N]`` int64, counted from 0.
 
-    Integers ``[N]`` are their own categories; reals ``[N]`` fall into bins of equal width from the least to the largest;
-    vectors ``[N, ...]`` are flattened and clustered (spectral clustering on nearest neighbours, scikit-learn).
+    Integers ``[N]`` are their own categories; reals ``[N]`` fall into bins of equal width from the least to the
+    largest; vectors ``[N, ...]`` are flattened and clustered (spectral clustering on nearest neighbours, scikit-learn).
 
     Args:
         discrete: whether each value is a category of its own; by default, whether y holds integers or booleans.
@@ -27,13 +27,18 @@ def categories(y: Tensor, *, discrete: bool | None = None, n_clusters: int = 10)
     if y.dim() == 1 or y[0].numel() == 1:
         y = y.flatten()
         if discrete or (discrete is None and not y.is_floating_point()):
-            return y.unique(return_inverse=True)[1]
+            return _own(y)
         low, high = y.min(), y.max()
         scaled = (y - low) / (high - low) if high > low else torch.zeros_like(y, dtype=torch.float64)
         return (scaled * n_clusters).long().clamp(max=n_clusters - 1)
     if discrete:
-        return y.flatten(1).unique(dim=0, return_inverse=True)[1]
+        return _own(y.flatten(1))
     return _clusters(y.flatten(1), n_clusters)
+
+
+def _own(y: Tensor) -> Tensor:
+    category: Tensor = torch.unique(y, dim=0, return_inverse=True)[1]
+    return category
 
 
 def _clusters(y: Tensor, n_clusters: int) -> Tensor:

@@ -3,7 +3,8 @@
 Diffusion Spectral Entropy (arXiv 2312.04823, definitions IV.1 and IV.2); all in bits unless ``base`` says otherwise.
 With a_i ∝ |λ_i|^t over the eigenvalues of the diffusion operator:
 
-    S_D(X, t) = -Σ a_i log a_i,    I_D(X; Y) = Σ_y n_y/N [mean of S_D over random subsets of n_y points - S_D(X | Y = y)]
+    S_D(X, t) = -Σ a_i log a_i
+    I_D(X; Y) = Σ_y n_y/N [mean of S_D over random subsets of n_y points - S_D(X | Y = y)]
 
 The subsets stand for S_D(X): entropy grows with the number of points, and both sides then have equally many.
 """
@@ -105,16 +106,16 @@ def diffusion_spectral_mutual_information(
     # The generator's device need not be that of the points.
     kept, n = labels.to(G.device)[rows.to(G.device)], len(rows)
 
-    def S(chosen: Tensor) -> Tensor:
+    def entropy(chosen: Tensor) -> Tensor:
         K = diffusion_matrix(G[chosen][:, chosen], alpha)
         return spectral_entropy(torch.linalg.eigvalsh(K), t, base=base)
 
     total = G.new_zeros(())
-    for label in kept.unique():
+    for label in torch.unique(kept):
         own = torch.nonzero(kept == label)[:, 0]
         if 1 < len(own) < n:
-            random = torch.stack([S(_draw(n, len(own), generator).to(G.device)) for _ in range(repeats)]).mean()
-            total = total + len(own) / n * (random - S(own))
+            random = torch.stack([entropy(_draw(n, len(own), generator).to(G.device)) for _ in range(repeats)]).mean()
+            total = total + len(own) / n * (random - entropy(own))
     return total, labels
 
 
@@ -135,9 +136,9 @@ class DiffusionSpectralEntropyLoss(nn.Module):
 
 
 def matrix_entry_entropy(x: Tensor, *, sigma: float | str = 10.0, base: float = 2.0) -> Tensor:
-    """A baseline: entropy of the entries of the row-normalised affinity, as shares of their sum."""
-    G = affinity(x, sigma)
-    entries = (G / G.sum(1, keepdim=True)).flatten()
+    """A baseline: entropy of the entries of the row-normalised diffusion matrix, as shares of their sum."""
+    K = diffusion_matrix(affinity(x, sigma))
+    entries = (K / K.sum(1, keepdim=True)).flatten()
     return spectral_entropy(entries, base=base)
 
 
@@ -161,12 +162,14 @@ def binned_entropy(x: Tensor, *, bins: int = 2, base: float = 2.0) -> Tensor:
 
     Each dimension of ``x`` ``[N, D]`` is cut from its least to its largest value; constant ones say nothing.
     """
+    if bins < 1:
+        raise ValueError(f"binned_entropy: bins must be at least 1, got {bins}")
     x = points(x)
     low, high = x.min(0).values, x.max(0).values
     moves = high > low
     scaled = (x[:, moves] - low[moves]) / (high - low)[moves]
     cells = (scaled * bins).long().clamp(max=bins - 1)
-    counts = cells.unique(dim=0, return_counts=True)[1] if bool(moves.any()) else torch.tensor([len(x)])
+    counts = torch.unique(cells, dim=0, return_counts=True)[1] if bool(moves.any()) else torch.tensor([len(x)])
     return spectral_entropy(counts.double(), base=base)
 
 

@@ -7,7 +7,6 @@ out of that: converged Ritz pairs are single eigenvalues, so they count once; an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -139,8 +138,8 @@ def _weighed(ritz: Tensor, share: Tensor, residual: Tensor, n: int, block: int, 
     count = torch.arange(1, converged + 1, device=ritz.device)
     # A single eigenvector's share is that of a random direction; where many lie close together, a Ritz vector stands
     # for several of them and its share is larger.
-    single = (share[:converged].cumsum(0) * n / block - count).abs() <= 3.0 * (2.0 * count / block).sqrt()
-    certain = int(single.long().cumprod(0).sum()) if block * len(ritz) < n * block else len(ritz)
+    single = (share[:converged].cumsum(0) * n / block - count).abs() <= 4.0 * (2.0 * count / block).sqrt()
+    certain = int(single.long().cumprod(0).sum()) if len(ritz) < n else n
     weights = torch.ones_like(ritz)
     rest, values = trace - float(ritz[:certain].sum()), ritz.abs()
     mass = float((share[certain:] * values[certain:]).sum())

@@ -84,4 +84,5 @@ def diffusion_eigenvalues(x: Tensor, *, sigma: float | str = 10.0, alpha: float 
     Raises:
         ValueError: see `points` and `bandwidth`.
     """
-    return torch.linalg.eigvalsh(diffusion_matrix(affinity(x, sigma), alpha)).flip(0)
+    ascending: Tensor = torch.linalg.eigvalsh(diffusion_matrix(affinity(x, sigma), alpha))
+    return ascending.flip(0)

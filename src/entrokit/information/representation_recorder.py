@@ -26,7 +26,8 @@ class RepresentationRecorder:
 
     Args:
         model: any module. layers: names as in ``model.named_modules()``.
-        max_samples: rows a layer. rows: makes points ``[N, D]`` of a layer's output; by default each sample is flattened.
+        max_samples: rows a layer.
+        rows: makes points ``[N, D]`` of a layer's output; by default each sample is flattened.
         measure: of the points, 0-dim; ``options`` go to it. By default `diffusion_spectral_entropy`.
 
     Raises:

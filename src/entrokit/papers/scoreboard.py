@@ -14,7 +14,6 @@ from entrokit.bench.scoreboard import ATTEMPTS, LEVELS, Score, Scoreboard, recip
 from entrokit.diagnose import PairedDifference, paired_difference
 from entrokit.report import Chart, Series, document, embed, figure, write_document
 
-
 _EXPLODED = 2.0
 
 
@@ -208,7 +207,8 @@ def write_scoreboard(boards: Sequence[Scoreboard], folder: str | Path) -> Path:
             f"<section><h2>{board.bench} bench, {len(board.seeds)} seeds</h2>"
             f'<p class="note">{runs} of {whole} runs. ◆: on the Pareto front. Differences are paired by seed, with '
             "95 % bootstrap intervals; bold where they leave out 0.</p>"
-            f'<div class="charts wide">{embed(figure(picture(board)))}</div><div class="scroll">{_html(table)}</div></section>'
+            f'<div class="charts wide">{embed(figure(picture(board)))}</div>'
+            f'<div class="scroll">{_html(table)}</div></section>'
         )
     body = f"<header><h1>Scoreboard</h1></header>{''.join(sections)}"
     return write_document(Path(folder) / "scoreboard.html", document("scoreboard", body))

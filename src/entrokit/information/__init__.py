@@ -22,6 +22,7 @@ from .diffusion_entropy import (
 )
 from .diffusion_lanczos import SpectrumEstimate, estimate_diffusion_spectrum
 from .diffusion_operator import diffusion_eigenvalues
+from .effective_features import EffectiveFeatureMeter, effective_features, superposition_ratio
 from .grid_world import GridWorld, soft_policy, soft_q
 from .ion_channel import IonChannel, poisson, pore_count
 from .langevin import LangevinSampler, PosteriorEnsemble
@@ -39,12 +40,15 @@ from .mixture import (
 from .pmf import entropy_bits, information_bits
 from .process_ensemble import ProcessEnsemble, entropy_production
 from .representation_recorder import RepresentationRecorder
+from .sparse_autoencoder import SparseAutoencoderFit, TiedSparseAutoencoder, fit_sae, sparse_autoencoder_loss
+from .toy_superposition import ToyModel, toy_models
 
 __all__ = [
     "GREEDY_GAP_BITS",
     "BottleneckCoupling",
     "Coupling",
     "DiffusionSpectralEntropyLoss",
+    "EffectiveFeatureMeter",
     "GridWorld",
     "InfeasibleError",
     "IonChannel",
@@ -55,7 +59,10 @@ __all__ = [
     "ProcessEnsemble",
     "RegretBounds",
     "RepresentationRecorder",
+    "SparseAutoencoderFit",
     "SpectrumEstimate",
+    "TiedSparseAutoencoder",
+    "ToyModel",
     "adjacency_spectral_entropy",
     "binned_entropy",
     "bottleneck_coupling",
@@ -65,9 +72,11 @@ __all__ = [
     "diffusion_spectral_mutual_information",
     "ebim_refine",
     "effective_dimension_nats",
+    "effective_features",
     "entropy_bits",
     "entropy_production",
     "estimate_diffusion_spectrum",
+    "fit_sae",
     "greedy_ebim",
     "hypothesis_weight",
     "information_bits",
@@ -86,5 +95,8 @@ __all__ = [
     "regret_bounds",
     "soft_policy",
     "soft_q",
+    "sparse_autoencoder_loss",
     "spectral_entropy",
+    "superposition_ratio",
+    "toy_models",
 ]

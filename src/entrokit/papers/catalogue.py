@@ -29,6 +29,7 @@ from . import (
     siren,
     spear,
     steer,
+    superposition_entropy,
     universality_lens,
 )
 from .paper import Paper
@@ -60,6 +61,7 @@ CATALOGUE: dict[str, Paper] = {
         siren,
         spear,
         steer,
+        superposition_entropy,
         universality_lens,
     )
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from . import (
     ares,
     canon,
+    credit_scorecards,
     diffadapt,
     diffusion_spectral_entropy,
     dispo,
@@ -39,6 +40,7 @@ CATALOGUE: dict[str, Paper] = {
     for module in (
         ares,
         canon,
+        credit_scorecards,
         diffadapt,
         diffusion_spectral_entropy,
         dispo,

@@ -97,8 +97,10 @@ def scorecards(seed: int) -> Scorecards:
     one_hot = OneHotEncoder(handle_unknown="ignore")
     logit = LogisticRegression(max_iter=1000).fit(one_hot.fit_transform(card.encoder_.bins(train.X)), train.y)
     filled = [np.where(np.isnan(p.X), -9.0, p.X) for p in (train, test)]
-    stumps = GradientBoostingClassifier(n_estimators=60, learning_rate=0.3, max_depth=1, random_state=0)
-    stumps.fit(filled[0], train.y)
+    # The rounds, rate and leaves of the stumps that made the bins.
+    stumps = GradientBoostingClassifier(
+        n_estimators=60, learning_rate=0.3, max_depth=1, min_samples_leaf=0.05, random_state=0
+    ).fit(filled[0], train.y)
     says = {
         "evidence": card.decision_function(test.X),
         "one-hot": logit.decision_function(one_hot.transform(card.encoder_.bins(test.X))),

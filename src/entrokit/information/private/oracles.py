@@ -1,0 +1,199 @@
+"""Frequency oracles under ε-local differential privacy: each user says one noisy thing, and shares can still be told.
+
+Standard mechanisms, as the sheet `ldp-heavy-hitters` (arXiv 2412.14832) gives them. A user's own item is supported with
+probability p, any other with q; of n reports of which C support an item, its share is estimated without bias as
+
+    f̂ = (C/n - q) / (p - q),    Var f̂ = [f p(1-p) + (1-f) q(1-q)] / (n (p - q)²)
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .randomness import Floats, Ints, RandomSource, SecureSource
+
+_PRIME = np.uint64(2**31 - 1)
+
+
+class FrequencyOracle(ABC):
+    """One mechanism on a domain of items 0 to ``d - 1``.
+
+    Args:
+        d: at least 1. epsilon: the budget that one report spends, above 0.
+
+    Attributes:
+        p, q: see above.
+    """
+
+    name: ClassVar[str]
+    p: float
+    q: float
+
+    def __init__(self, d: int, epsilon: float) -> None:
+        if d < 1:
+            raise ValueError(f"{self.name}: the domain must hold at least one item, got d={d}")
+        if not (epsilon > 0 and math.isfinite(epsilon)):
+            raise ValueError(f"{self.name}: epsilon must be finite and above 0, got {epsilon}")
+        self.d, self.epsilon = d, epsilon
+
+    @abstractmethod
+    def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> NDArray[np.generic]:
+        """What users with items ``[n]`` say; one row each. Secure randomness by default."""
+
+    @abstractmethod
+    def aggregate(self, reports: NDArray[np.generic]) -> Ints:
+        """How many reports support each item, ``[d]``."""
+
+    @abstractmethod
+    def likelihood(self, reports: NDArray[np.generic], x: int) -> Floats:
+        """Probability of each report for a user with item ``x``; of the noise alone where a report names a hash."""
+
+    def estimate(self, counts: ArrayLike, n: int) -> Floats:
+        """Shares ``[d]`` from supporting reports among n; unbiased, so they may leave [0, 1]: clip only for display."""
+        if n < 1:
+            raise ValueError(f"{self.name}: an estimate needs reports, got n={n}")
+        return (np.asarray(counts, dtype=np.float64) / n - self.q) / (self.p - self.q)
+
+    def variance(self, f: ArrayLike, n: int) -> Floats:
+        """Of the estimate at true shares f from n reports."""
+        f = np.asarray(f, dtype=np.float64)
+        noise = f * self.p * (1.0 - self.p) + (1.0 - f) * self.q * (1.0 - self.q)
+        found: Floats = noise / (n * (self.p - self.q) ** 2)
+        return found
+
+    def _items(self, x: ArrayLike, least: int = 0) -> Ints:
+        items = np.asarray(x, dtype=np.int64)
+        if items.ndim != 1 or (len(items) and (items.min() < least or items.max() >= self.d)):
+            raise ValueError(f"{self.name}: items must be [n] integers from {least} to {self.d - 1}")
+        return items
+
+
+class KRR(FrequencyOracle):
+    """k-ary randomised response: the item itself with p, any other with q. Best for d below ``3 e^ε + 2``."""
+
+    name = "krr"
+
+    def __init__(self, d: int, epsilon: float) -> None:
+        super().__init__(d, epsilon)
+        # In e^-ε: a large ε must not overflow.
+        self.p = 1.0 / (1.0 + (d - 1) * math.exp(-epsilon))
+        self.q = self.p * math.exp(-epsilon)
+
+    def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> Ints:
+        x, source = self._items(x), source or SecureSource()
+        lie = source.random(len(x)) >= self.p
+        other = source.integers(max(self.d - 1, 1), len(x))
+        return np.where(lie & (self.d > 1), other + (other >= x), x)
+
+    def aggregate(self, reports: NDArray[np.generic]) -> Ints:
+        return np.bincount(np.asarray(reports, dtype=np.int64), minlength=self.d)
+
+    def likelihood(self, reports: NDArray[np.generic], x: int) -> Floats:
+        return np.where(np.asarray(reports) == x, self.p, self.q)
+
+    def simulate(self, counts: ArrayLike, rng: np.random.Generator) -> Ints:
+        """Supporting reports ``[d]`` of users with these true counts, without drawing every user; for experiments."""
+        counts = np.asarray(counts, dtype=np.int64)
+        kept = rng.binomial(counts, self.p)
+        found: Ints = kept.copy()
+        for item, lies in enumerate(counts - kept):
+            if lies:
+                others = np.full(self.d, 1.0 / (self.d - 1))
+                others[item] = 0.0
+                found += rng.multinomial(lies, others)
+        return found
+
+
+class OUE(FrequencyOracle):
+    """Optimised unary encoding: a bit for every item; one's own stays 1 half the time, others flip to 1 with q.
+
+    An item of -1 stands for one outside the domain: nothing is set before the noise.
+    """
+
+    name = "oue"
+
+    def __init__(self, d: int, epsilon: float) -> None:
+        super().__init__(d, epsilon)
+        self.p, self.q = 0.5, math.exp(-epsilon) / (1.0 + math.exp(-epsilon))
+
+    def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> NDArray[np.bool_]:
+        x, source = self._items(x, least=-1), source or SecureSource()
+        chance = np.full((len(x), self.d), self.q)
+        inside = np.nonzero(x >= 0)[0]
+        chance[inside, x[inside]] = self.p
+        bits: NDArray[np.bool_] = source.random((len(x), self.d)) < chance
+        return bits
+
+    def aggregate(self, reports: NDArray[np.generic]) -> Ints:
+        counts: Ints = np.asarray(reports, dtype=bool).sum(0, dtype=np.int64)
+        return counts
+
+    def likelihood(self, reports: NDArray[np.generic], x: int) -> Floats:
+        chance = np.full(self.d, self.q)
+        if x >= 0:
+            chance[x] = self.p
+        found: Floats = np.where(np.asarray(reports, dtype=bool), chance, 1.0 - chance).prod(1)
+        return found
+
+    def simulate(self, counts: ArrayLike, n: int, rng: np.random.Generator) -> Ints:
+        """Supporting reports ``[d]`` of n users with these true counts; for experiments."""
+        counts = np.asarray(counts, dtype=np.int64)
+        found: Ints = rng.binomial(counts, self.p) + rng.binomial(n - counts, self.q)
+        return found
+
+
+class OLH(FrequencyOracle):
+    """Optimised local hashing: the item hashed to ``round(e^ε) + 1`` values, and those by randomised response.
+
+    Items may be any integers from 0 to 2^62 - 1, whatever d; a report ``[4]`` is a hash (three numbers) and a value.
+    """
+
+    name = "olh"
+
+    def __init__(self, d: int, epsilon: float) -> None:
+        super().__init__(d, epsilon)
+        self.g = round(math.exp(min(epsilon, 20.0))) + 1
+        self.p = 1.0 / (1.0 + (self.g - 1) * math.exp(-epsilon))
+        self.q = 1.0 / self.g
+
+    def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> NDArray[np.uint64]:
+        x, source = np.asarray(x, dtype=np.int64), source or SecureSource()
+        if x.ndim != 1 or (len(x) and (x.min() < 0 or x.max() >= 2**62)):
+            raise ValueError("olh: items must be [n] integers from 0 to 2^62 - 1")
+        keys = source.integers(int(_PRIME), 3 * len(x)).astype(np.uint64).reshape(-1, 3)
+        hashed = self._hash(keys, x).astype(np.int64)
+        lie = source.random(len(x)) >= self.p
+        other = source.integers(max(self.g - 1, 1), len(x))
+        said = np.where(lie, other + (other >= hashed), hashed)
+        return np.column_stack([keys, said.astype(np.uint64)])
+
+    def aggregate(self, reports: NDArray[np.generic], candidates: ArrayLike | None = None) -> Ints:
+        """How many reports support each of the candidates, ``[d]``; 0 to d - 1 by default."""
+        items = np.arange(self.d) if candidates is None else np.asarray(candidates, dtype=np.int64)
+        rows = np.asarray(reports, dtype=np.uint64)
+        return np.array([(self._hash(rows[:, :3], v) == rows[:, 3]).sum() for v in items], dtype=np.int64)
+
+    def likelihood(self, reports: NDArray[np.generic], x: int) -> Floats:
+        rows = np.asarray(reports, dtype=np.uint64)
+        lie = (1.0 - self.p) / (self.g - 1)
+        return np.where(self._hash(rows[:, :3], x) == rows[:, 3], self.p, lie)
+
+    def _hash(self, keys: NDArray[np.uint64], x: ArrayLike) -> NDArray[np.uint64]:
+        """Carter and Wegman's on two halves of 31 bits: no sum passes 2^64."""
+        items = np.asarray(x, dtype=np.uint64)
+        low, high = items & np.uint64(2**31 - 1), items >> np.uint64(31)
+        found: NDArray[np.uint64] = (keys[:, 0] * low + keys[:, 1] * high + keys[:, 2]) % _PRIME % np.uint64(self.g)
+        return found
+
+
+ORACLES: dict[str, type[FrequencyOracle]] = {"krr": KRR, "oue": OUE, "olh": OLH}
+
+
+def best_oracle(d: int, epsilon: float) -> str:
+    """The oracle of least variance on d items: "krr" below ``3 e^ε + 2``, else "oue"."""
+    return "krr" if d < 3.0 * math.exp(min(epsilon, 50.0)) + 2.0 else "oue"

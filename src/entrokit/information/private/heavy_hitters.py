@@ -20,7 +20,7 @@ from .randomness import Floats, Ints, RandomSource, SecureSource
 from .strategies import AdaptiveExtension, ConsensusPruning, Extension, History
 
 # Bits of reports that are held at a time.
-_HELD = 2**24
+_HELD = 2**21
 
 
 @dataclass(frozen=True)

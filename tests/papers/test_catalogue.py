@@ -47,7 +47,8 @@ def test_finding_a_paper():
     ):
         search(family="optim")
     with pytest.raises(
-        ValueError, match="no paper 'ster' in the catalogue; it holds ares, canon, credit-scorecards, diffadapt, diffusion"
+        ValueError,
+        match="no paper 'ster' in the catalogue; it holds ares, canon, credit-scorecards, diffadapt, diffusion",
     ):
         paper("ster")
 

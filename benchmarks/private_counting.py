@@ -1,7 +1,7 @@
 """Frequency oracles against `pure-ldp` (``pip install pure-ldp statsmodels``), and how the prefix tree scales.
 
-- 20 000 users, 64 items, ε = 2: randomising and counting (their local hashing fails with today's xxhash). Agreement: the
-  root mean squared error of either estimate, over what the formula expects (1 is exact). Then times, in turns.
+- 20 000 users, 64 items, ε = 2: randomising and counting (their local hashing fails with today's xxhash). Agreement:
+  the root mean squared error of either estimate, over what the formula expects (1 is exact). Then times, in turns.
 - `PrefixTreeHeavyHitters` on 10^4 to 10^6 users of 48 bits, with secure randomness: time and peak of Python's memory.
 
 Prints tables and writes ``runs/bench/private_counting.json``. Takes about three minutes.

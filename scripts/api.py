@@ -18,6 +18,8 @@ PACKAGES = (
     "entrokit.distributions",
     "entrokit.decoding",
     "entrokit.information",
+    "entrokit.information.credit",
+    "entrokit.information.private",
     "entrokit.losses",
     "entrokit.rlvr",
     "entrokit.rlvr.tasks",

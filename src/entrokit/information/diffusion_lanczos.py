@@ -50,11 +50,11 @@ def estimate_diffusion_spectrum(
 ) -> SpectrumEstimate:
     """What `diffusion_eigenvalues` says, for points ``[N, D]`` whose matrix would not fit.
 
-    Takes O(N² D) time for each of ``steps + 1`` passes (two more with alpha) and O(N (D + block · steps)) memory.
+    Takes O(N² D) time for each of ``steps + 1`` passes (one more with alpha) and O(N (D + block · steps)) memory.
     `benchmarks/spectral_entropy.py` holds it to the exact entropy.
 
     Args:
-        sigma, alpha: as for `diffusion_eigenvalues`. block: b. steps: k; where b·k reaches N, the result is exact.
+        sigma, alpha: as for `diffusion_eigenvalues`. block: b. steps: k. Up to N = b the result is exact.
         generator: of the first block.
 
     Raises:

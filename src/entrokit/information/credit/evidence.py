@@ -141,7 +141,7 @@ def _jeffreys(g: Floats, b: Floats, added: float, se: str, alpha: float, sampled
     evidence = np.log(q / p)
     contributions = (q - p) * evidence
     iv, error = float(contributions.sum()), math.sqrt(_variance(g, b, evidence, se, sampled))
-    noise, dof = sampled / g.sum() + 1.0 / b.sum(), len(g) - 1
+    noise, dof = float(sampled / g.sum() + 1.0 / b.sum()), len(g) - 1
     half = float(norm.ppf(1.0 - alpha / 2.0)) * error
     return InformationValue(
         iv,

@@ -150,7 +150,7 @@ class FairScorecard(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 int(f),
                 label,
                 float(evidence),
-                -factor * (self.coef_[f] * evidence + self.intercept_ / len(used)) + offset / len(used),
+                float(-factor * (self.coef_[f] * evidence + self.intercept_ / len(used)) + offset / len(used)),
             )
             for f in used
             for label, evidence in zip(

@@ -13,16 +13,14 @@ from .categories import categories
 from .coupling import GREEDY_GAP_BITS, Coupling, majorization_bound_bits, min_entropy_coupling
 from .diffusion_entropy import (
     DiffusionSpectralEntropyLoss,
-    adjacency_spectral_entropy,
-    binned_entropy,
     diffusion_spectral_entropy,
     diffusion_spectral_mutual_information,
-    matrix_entry_entropy,
     spectral_entropy,
 )
 from .diffusion_lanczos import SpectrumEstimate, estimate_diffusion_spectrum
 from .diffusion_operator import diffusion_eigenvalues
 from .effective_features import EffectiveFeatureMeter, effective_features, superposition_ratio
+from .entropy_baselines import adjacency_spectral_entropy, binned_entropy, matrix_entry_entropy
 from .grid_world import GridWorld, soft_policy, soft_q
 from .ion_channel import IonChannel, poisson, pore_count
 from .langevin import LangevinSampler, PosteriorEnsemble

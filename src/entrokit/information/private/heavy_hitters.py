@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .choice import ORACLES, best_oracle
 from .ledger import PrivacyLedger
-from .oracles import OLH, ORACLES, best_oracle
+from .local_hashing import OLH
 from .randomness import Floats, Ints, RandomSource, SecureSource
 from .strategies import AdaptiveExtension, ConsensusPruning, Extension, History
 

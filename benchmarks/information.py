@@ -35,7 +35,7 @@ from entrokit.information import (
 
 ROUNDS = 7
 SIZES = (100, 1_000, 10_000, 100_000)
-MOST_SCANNED = 10_000  # beyond, the scan would take minutes
+MOST_SCANNED = 10_000  # beyond, seven rounds of the scan would take minutes
 STATES = (100, 10_000, 200_000)
 SYMBOLS = (20, 200)
 CODES = (100_000, 1024)

@@ -125,7 +125,7 @@ def test_normalising_is_recorded_and_undoes_scale():
 
 
 def test_a_collapsed_autoencoder_is_told():
-    x = torch.rand(200, 4)
+    x = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
     with pytest.warns(UserWarning, match=r"all but 0: lower l1"):
         fit_sae(x, l1=1000.0, lr=0.1, max_epochs=20)
     with pytest.warns(UserWarning, match="collapsed"):

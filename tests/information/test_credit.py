@@ -1,6 +1,8 @@
 """Scorecards: the sheet's numbers and identities, errors by simulation, bins, estimators, and fair choices."""
 
+import importlib.util
 import math
+import sys
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -14,11 +16,11 @@ pytest.importorskip("sklearn")
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from entrokit.distributions import jeffreys_divergence
 from entrokit.information.credit import (
     FairScorecard,
     WoEEncoder,
     information_value,
-    jeffreys_divergence,
     pareto_front,
     psi,
     select_features,
@@ -202,6 +204,12 @@ def test_bins_respect_their_least_size_and_monotone_rates():
     assert bins_of(np.array([1.0, 1.5, np.nan, 9.0]), np.array([1.0, 2.0])).tolist() == [0, 1, 3, 2]
 
 
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs scikit-learn: pip install 'entrokit\[information\]'"):
+        importlib.reload(sys.modules["entrokit.information.credit"])
+
+
 def test_points_add_up_and_double_the_odds():
     X, y, _ = portfolio()
     card = FairScorecard(base_score=500.0, base_odds=20.0, pdo=30.0).fit(X, y)
@@ -227,14 +235,6 @@ def test_a_bound_drops_the_proxy_and_the_score_tells_less_of_the_attribute():
     nothing = FairScorecard(tau=0.0).fit(X, y, protected=protected)
     assert not nothing.chosen_.any()
     assert nothing.predict_proba(X)[0, 1] == pytest.approx(y.mean())
-
-
-def test_divergence_at_the_edges_and_its_gradient():
-    p, q = torch.tensor([0.5, 0.5, 0.0]).double(), torch.tensor([0.25, 0.75, 0.0]).double()
-    assert math.isfinite(jeffreys_divergence(p, q))
-    assert jeffreys_divergence(p, torch.tensor([1.0, 0.0, 0.0]).double()) == math.inf
-    a, b = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in ([0.3, 0.7], [0.6, 0.4]))
-    assert torch.autograd.gradcheck(jeffreys_divergence, (a, b))
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_toy_models_without_sparsity_drop_all_but_the_important_features():
     ("call", "message"),
     [
         (lambda: effective_features(torch.tensor([math.nan])), "finite codes"),
-        (lambda: effective_features(Z, -1), "order must be at least 0"),
+        (lambda: effective_features(Z, -1), "order must be >= 0"),
         (lambda: superposition_ratio(Z, 0), "n_neurons"),
         (lambda: EffectiveFeatureMeter(0), "n_neurons"),
         (lambda: EffectiveFeatureMeter(1).update(torch.tensor(1.0)), "expected finite codes"),

@@ -86,6 +86,13 @@ class _TiledOperator:
         self._scale = weight * d.rsqrt()
         self.trace = float(self._scale.double().square().sum())
 
+    def __len__(self) -> int:
+        return len(self._x)
+
+    @property
+    def device(self) -> torch.device:
+        return self._x.device
+
     def __matmul__(self, v: Tensor) -> Tensor:
         return (self._scale * self._apply(self._scale * v.to(self._scale.dtype))).double()
 
@@ -109,11 +116,11 @@ def _block_lanczos(
     operator: _TiledOperator, block: int, steps: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ritz values, their shares of the first block, and residuals, ``[M]`` each."""
-    n, device = len(operator._x), operator._x.device
+    n = len(operator)
     start = torch.randn(
         n, block, generator=generator, dtype=torch.float64, device=generator.device if generator else None
     )
-    basis = torch.linalg.qr(start.to(device))[0]
+    basis = torch.linalg.qr(start.to(operator.device))[0]
     columns, last = [], basis
     while True:
         image = operator @ last

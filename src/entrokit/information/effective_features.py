@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entrokit.distributions import renyi_entropy
+
 
 def effective_features(z: Tensor, order: float = 1.0) -> Tensor:
     """F of codes, or the Hill number of another order; 0-dim, 0 with a warning where all codes are 0.
@@ -29,9 +31,7 @@ def effective_features(z: Tensor, order: float = 1.0) -> Tensor:
     Raises:
         ValueError: a code that is not finite, no dimension, or a negative order.
     """
-    if not z.dim() or not bool(torch.isfinite(z).all()):
-        raise ValueError(f"effective_features: expected finite codes [..., D], got shape {list(z.shape)}")
-    return _hill(z.abs().reshape(-1, z.shape[-1]).sum(0), order)
+    return _hill(_mass(z), order)
 
 
 def superposition_ratio(z: Tensor, n_neurons: int) -> Tensor:
@@ -45,20 +45,19 @@ def superposition_ratio(z: Tensor, n_neurons: int) -> Tensor:
     return effective_features(z) / n_neurons
 
 
+def _mass(z: Tensor) -> Tensor:
+    """The magnitude that each feature receives, ``[D]``."""
+    if not z.dim() or not bool(torch.isfinite(z).all()):
+        raise ValueError(f"effective features: expected finite codes [..., D], got shape {list(z.shape)}")
+    return z.abs().reshape(-1, z.shape[-1]).sum(0)
+
+
 def _hill(mass: Tensor, order: float) -> Tensor:
-    if not order >= 0:
-        raise ValueError(f"effective_features: order must be at least 0, got {order}")
     total = mass.sum()
     if not total > 0:
-        warnings.warn("effective_features: all codes are 0; the autoencoder has collapsed", stacklevel=3)
+        warnings.warn("effective features: all codes are 0; the autoencoder has collapsed", stacklevel=3)
         return total * 0.0
-    p = mass[mass > 0] / total
-    if order == 1:
-        return torch.exp(-torch.xlogy(p, p).sum())
-    if math.isinf(order):
-        return 1.0 / p.max()
-    # For large orders the powers themselves would underflow.
-    return torch.exp(torch.logsumexp(order * p.log(), 0) / (1.0 - order))
+    return renyi_entropy(mass / total, order).exp()
 
 
 class EffectiveFeatureMeter:
@@ -80,11 +79,9 @@ class EffectiveFeatureMeter:
         Raises:
             ValueError: codes that are not finite, or of another D than before.
         """
-        if not z.dim() or not bool(torch.isfinite(z).all()):
-            raise ValueError(f"EffectiveFeatureMeter: expected finite codes [..., D], got shape {list(z.shape)}")
-        if self.mass is not None and z.shape[-1] != len(self.mass):
-            raise ValueError(f"EffectiveFeatureMeter: codes of {z.shape[-1]} features after some of {len(self.mass)}")
-        added = z.detach().abs().double().reshape(-1, z.shape[-1]).sum(0).cpu()
+        added = _mass(z.detach().double()).cpu()
+        if self.mass is not None and len(added) != len(self.mass):
+            raise ValueError(f"EffectiveFeatureMeter: codes of {len(added)} features after some of {len(self.mass)}")
         self.mass = added if self.mass is None else self.mass + added
 
     def compute(self) -> dict[str, float]:

@@ -157,7 +157,7 @@ def _train(
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     losses: list[float] = []
     best, best_epoch = copy.deepcopy(model.state_dict()), 0
-    while len(losses) < max_epochs and len(losses) - best_epoch < patience + (not losses):
+    while len(losses) < max_epochs and len(losses) - best_epoch < patience:
         total = 0.0
         for rows in torch.split(torch.randperm(len(acts), generator=generator), batch_size):
             x = acts[rows.to(acts.device)]
@@ -168,7 +168,7 @@ def _train(
             optimizer.step()
             total += float(loss.detach()) * len(x)
         losses.append(total / len(acts))
-        if losses[-1] <= min(losses):
+        if losses[-1] == min(losses):
             best, best_epoch = copy.deepcopy(model.state_dict()), len(losses)
     model.load_state_dict(best)
     return losses

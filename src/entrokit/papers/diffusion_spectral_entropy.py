@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,9 +41,7 @@ _KINDS = ("true labels", "shuffled labels")
 
 def blobs(seed: int) -> list[float]:
     """DSMI in bits of five blobs of 500 points with labels of which a growing share is drawn anew."""
-    from sklearn.datasets import make_blobs
-
-    x, y = make_blobs(500, n_features=20, centers=5, random_state=seed)
+    x, y = _datasets().make_blobs(500, n_features=20, centers=5, random_state=seed)
     points, generator = torch.from_numpy(x), torch.Generator().manual_seed(seed)
     order, found = torch.randperm(500, generator=generator), []
     for share in CORRUPTED:
@@ -57,9 +57,7 @@ def digits(seed: int, *, shuffled: bool) -> tuple[list[float], float]:
 
     Both in bits, on the held-out digits with their true labels. ``shuffled``: it learns permuted labels.
     """
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
+    data = _datasets().load_digits()
     x, y = torch.from_numpy(data.data).float() / 16.0, torch.from_numpy(data.target)
     generator = torch.Generator().manual_seed(seed)
     taught = y[:TRAIN][torch.randperm(TRAIN, generator=generator)] if shuffled else y[:TRAIN]
@@ -78,6 +76,14 @@ def digits(seed: int, *, shuffled: bool) -> tuple[list[float], float]:
         hidden = model[:4](x[TRAIN:])
     knows = diffusion_spectral_mutual_information(hidden, y[TRAIN:], sigma=SIGMA, generator=generator)[0]
     return [bits for _, bits in recorder.history["3"]], float(knows)
+
+
+def _datasets() -> Any:
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError("this miniature needs scikit-learn: pip install 'entrokit[information]'") from error
+    return datasets
 
 
 def _epoch(

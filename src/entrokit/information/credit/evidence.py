@@ -5,7 +5,8 @@ and p_b of the bad accounts, in nats:
 
     WoE_j = ln(p_b,j / p_g,j),    IV = Σ_j (p_b,j - p_g,j) WoE_j = KL(b|g) + KL(g|b)
 
-The population stability index is the same function of a reference and a current sample. Without any difference IV is
+This is Jeffreys' divergence (`entrokit.distributions.jeffreys_divergence`, for tensors), and the population stability
+index is the same of a reference and a current sample. Without any difference IV is
 not normal but ``IV / (1/n_g + 1/n_b)`` is χ² with B - 1 degrees of freedom: that is the test here. The paper's z-test
 rejects 97 % of such cases at 5 %, and its intervals cover 68 % instead of 95 %.
 """
@@ -17,11 +18,10 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from ..pmf import Floats
+
 STANDARD_ERRORS = ("full", "library", "paper")
 
 
@@ -99,11 +99,6 @@ def psi(
     """
     g, b, added = _counts(reference, current, smoothing, ("reference", "current"))
     return _jeffreys(g, b, added, se, alpha, 0.0 if reference_fixed else 1.0)
-
-
-def jeffreys_divergence(p: Tensor, q: Tensor) -> Tensor:
-    """``Σ (p - q) ln(p / q)`` over the last dimension, in nats; inf where only one is 0; differentiable."""
-    return (torch.xlogy(p, p) - torch.xlogy(p, q) + torch.xlogy(q, q) - torch.xlogy(q, p)).sum(-1)
 
 
 def _counts(good: ArrayLike, bad: ArrayLike, smoothing: float, names: tuple[str, str]) -> tuple[Floats, Floats, float]:

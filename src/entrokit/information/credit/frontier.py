@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .evidence import Floats
+from ..pmf import Floats
 
 Z95 = 1.6448536269514722
 """Quantile of the one-sided 95 % bound."""
@@ -93,11 +93,11 @@ def pareto_front(
     """`select_features` at rising bounds, each set once.
 
     Args:
-        taus: ``[T]`` shares or bounds: of one attribute the bounds; 20 values from the least feature's to the sum by
-            default. Of several, all bounds move from 0 to their sums together and taus must not be given.
+        taus: ``[T]``, the bounds, of one protected attribute. By default 20 from the least feature's value to the sum
+            of all; those of several attributes rise together.
 
     Raises:
-        ValueError: see `select_features`.
+        ValueError: see `select_features`; taus where there are several attributes.
     """
     values, cost, _ = _inputs(iv, iv_protected, np.zeros(len(np.atleast_2d(iv_protected))), se_protected, z)
     fixed = cost[:, list(mandatory)].sum(1)

@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .binning import Floats, bins_of, counts, quantile_edges
+from ..pmf import Floats
+from .binning import bins_of, counts, quantile_edges
 from .encoder import WoEEncoder
 from .evidence import InformationValue, information_value
 from .frontier import Z95, FrontPoint, pareto_front, select_features

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..pmf import Floats
 from .choice import ORACLES, best_oracle
 from .ledger import PrivacyLedger
-from .local_hashing import OLH
-from .randomness import Floats, Ints, RandomSource, SecureSource
+from .randomness import Ints, RandomSource, SecureSource
 from .strategies import AdaptiveExtension, ConsensusPruning, Extension, History
 
 # Bits of reports that are held at a time.
@@ -77,7 +77,8 @@ class PrefixTreeHeavyHitters:
             )
         if oracle not in (*ORACLES, "auto"):
             raise ValueError(f"PrefixTreeHeavyHitters: oracle must be one of {[*ORACLES, 'auto']}, got {oracle!r}")
-        ORACLES["oue"](1, epsilon)
+        if not (epsilon > 0 and np.isfinite(epsilon)):
+            raise ValueError(f"PrefixTreeHeavyHitters: epsilon must be finite and above 0, got {epsilon}")
         self.k, self.bits, self.levels, self.shared_levels = k, bits, levels, shared_levels
         self.epsilon, self.oracle, self.pruning = epsilon, oracle, pruning
         self.extension = extension if extension is not None else AdaptiveExtension()
@@ -132,18 +133,12 @@ class PrefixTreeHeavyHitters:
         own = values[users] >> (self.bits - self._length(level))
         place = np.searchsorted(candidates, own).clip(max=len(candidates) - 1)
         index = np.where(candidates[place] == own, place, -1)
-        d = len(candidates)
-        name = best_oracle(d, self.epsilon) if self.oracle == "auto" else self.oracle
-        # Randomised response needs a word for "none of these".
-        oracle = ORACLES[name](d + (name == "krr"), self.epsilon)
+        name = best_oracle(len(candidates), self.epsilon) if self.oracle == "auto" else self.oracle
+        oracle = ORACLES[name](len(candidates), self.epsilon, outside=True)
         counts = np.zeros(oracle.d, dtype=np.int64)
-        for part in np.array_split(np.arange(len(users)), -(-len(users) * d // _HELD)):
-            if isinstance(oracle, OLH):
-                counts += oracle.aggregate(oracle.randomize(own[part], self.source), candidates)
-            else:
-                said = np.where(index[part] < 0, d, index[part]) if name == "krr" else index[part]
-                counts += oracle.aggregate(oracle.randomize(said, self.source))
-        return oracle.estimate(counts, len(users))[:d], float(oracle.variance(0.0, len(users)))
+        for part in np.array_split(index, -(-len(users) * oracle.d // _HELD)):
+            counts += oracle.aggregate(oracle.randomize(part, self.source))
+        return oracle.estimate(counts, len(users)), float(oracle.variance(0.0, len(users)))
 
     def _shared(self, level: int, prefixes: Ints, users: list[Ints], groups: list[list[Ints]]) -> tuple[Ints, Floats]:
         candidates = self._candidates(prefixes, level)
@@ -163,24 +158,17 @@ class PrefixTreeHeavyHitters:
         for level in range(self.shared_levels + 1, self.levels + 1):
             candidates, group = self._candidates(prefixes, level), groups[level - 1]
             if self.pruning is not None:
-                candidates, group = self._pruned(party, level, candidates, group, values, histories[level])
+                suspects = self.pruning.suspects(candidates, histories[level], self.k)
+                asked = int(self.pruning.beta * len(group)) if suspects.any() else 0
+                if asked:
+                    # Who validates has reported: the others estimate.
+                    validated, noise = self._ask(party, group[:asked], values, candidates, level)
+                    dropped = self.pruning.dropped(suspects, validated, float(np.sqrt(noise)), self.k)
+                    candidates, group = candidates[~dropped], group[asked:]
             shares, variance = self._ask(party, group, values, candidates, level)
             histories[level] = histories[level].with_party(candidates, shares, len(group), variance)
             prefixes, shares = self._keep(party, level, candidates, shares, float(np.sqrt(variance)), len(group))
         return [(int(v), float(f)) for v, f in zip(prefixes, shares, strict=True)]
-
-    def _pruned(
-        self, party: int, level: int, candidates: Ints, group: Ints, values: Ints, history: History
-    ) -> tuple[Ints, Ints]:
-        """Candidates that are left, and the users who have not validated them."""
-        assert self.pruning is not None
-        suspects = self.pruning.suspects(candidates, history, self.k)
-        asked = int(self.pruning.beta * len(group))
-        if not suspects.any() or not asked:
-            return candidates, group
-        validated, variance = self._ask(party, group[:asked], values, candidates, level)
-        dropped = self.pruning.dropped(suspects, validated, float(np.sqrt(variance)), self.k)
-        return candidates[~dropped], group[asked:]
 
     def _keep(
         self, party: int | None, level: int, candidates: Ints, shares: Floats, sd: float, n: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .randomness import Floats, Ints
+from ..pmf import Floats
+from .randomness import Ints
 
 
 class PrivacyError(RuntimeError):

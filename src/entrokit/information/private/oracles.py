@@ -15,7 +15,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .randomness import Floats, Ints, RandomSource, SecureSource
+from ..pmf import Floats
+from .randomness import Ints, RandomSource, SecureSource
 
 
 class FrequencyOracle(ABC):
@@ -23,6 +24,7 @@ class FrequencyOracle(ABC):
 
     Args:
         d: at least 1. epsilon: the budget that one report spends, above 0.
+        outside: whether users may hold none of these items, which is written -1.
 
     Attributes:
         p, q: see above.
@@ -32,12 +34,12 @@ class FrequencyOracle(ABC):
     p: float
     q: float
 
-    def __init__(self, d: int, epsilon: float) -> None:
+    def __init__(self, d: int, epsilon: float, *, outside: bool = False) -> None:
         if d < 1:
             raise ValueError(f"{self.name}: the domain must hold at least one item, got d={d}")
         if not (epsilon > 0 and math.isfinite(epsilon)):
             raise ValueError(f"{self.name}: epsilon must be finite and above 0, got {epsilon}")
-        self.d, self.epsilon = d, epsilon
+        self.d, self.epsilon, self.outside = d, epsilon, outside
 
     @abstractmethod
     def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> NDArray[np.generic]:
@@ -64,63 +66,66 @@ class FrequencyOracle(ABC):
         found: Floats = noise / (n * (self.p - self.q) ** 2)
         return found
 
-    def _items(self, x: ArrayLike, least: int = 0) -> Ints:
-        items = np.asarray(x, dtype=np.int64)
+    def _items(self, x: ArrayLike) -> Ints:
+        items, least = np.asarray(x, dtype=np.int64), -1 if self.outside else 0
         if items.ndim != 1 or (len(items) and (items.min() < least or items.max() >= self.d)):
             raise ValueError(f"{self.name}: items must be [n] integers from {least} to {self.d - 1}")
         return items
 
 
 class KRR(FrequencyOracle):
-    """k-ary randomised response: the item itself with p, any other with q. Best for d below ``3 e^ε + 2``."""
+    """k-ary randomised response: the item itself with p, any other with q. Best for d below ``3 e^ε + 2``.
+
+    "None of these" is one more thing to say: without it, whoever holds none would have to lie.
+    """
 
     name = "krr"
 
-    def __init__(self, d: int, epsilon: float) -> None:
-        super().__init__(d, epsilon)
+    def __init__(self, d: int, epsilon: float, *, outside: bool = False) -> None:
+        super().__init__(d, epsilon, outside=outside)
+        self._words = d + outside
         # In e^-ε: a large ε must not overflow.
-        self.p = 1.0 / (1.0 + (d - 1) * math.exp(-epsilon))
+        self.p = 1.0 / (1.0 + (self._words - 1) * math.exp(-epsilon))
         self.q = self.p * math.exp(-epsilon)
 
     def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> Ints:
-        x, source = self._items(x), source or SecureSource()
+        x, source = self._items(x) % self._words, source or SecureSource()
         lie = source.random(len(x)) >= self.p
-        other = source.integers(max(self.d - 1, 1), len(x))
-        return np.where(lie & (self.d > 1), other + (other >= x), x)
+        other = source.integers(max(self._words - 1, 1), len(x))
+        return np.where(lie & (self._words > 1), other + (other >= x), x)
 
     def aggregate(self, reports: NDArray[np.generic]) -> Ints:
-        return np.bincount(np.asarray(reports, dtype=np.int64), minlength=self.d)
+        return np.bincount(np.asarray(reports, dtype=np.int64), minlength=self._words)[: self.d]
 
     def likelihood(self, reports: NDArray[np.generic], x: int) -> Floats:
-        return np.where(np.asarray(reports) == x, self.p, self.q)
+        return np.where(np.asarray(reports) == x % self._words, self.p, self.q)
 
-    def simulate(self, counts: ArrayLike, rng: np.random.Generator) -> Ints:
-        """Supporting reports ``[d]`` of users with these true counts, without drawing every user; for experiments."""
-        counts = np.asarray(counts, dtype=np.int64)
-        kept = rng.binomial(counts, self.p)
-        found: Ints = kept.copy()
-        for item, lies in enumerate(counts - kept):
+    def simulate(self, counts: ArrayLike, n: int, rng: np.random.Generator) -> Ints:
+        """As for `OUE`; users beyond the counts are outside."""
+        true = np.asarray(counts, dtype=np.int64)
+        if true.sum() != n and not self.outside:
+            raise ValueError(f"krr: counts add up to {true.sum()} of {n} users; the rest needs outside=True")
+        true = np.append(true, n - true.sum())[: self._words]
+        found: Ints = rng.binomial(true, self.p)
+        for item, lies in enumerate(true - found):
             if lies:
-                others = np.full(self.d, 1.0 / (self.d - 1))
+                others = np.full(self._words, 1.0 / (self._words - 1))
                 others[item] = 0.0
                 found += rng.multinomial(lies, others)
-        return found
+        return found[: self.d]
 
 
 class OUE(FrequencyOracle):
-    """Optimised unary encoding: a bit for every item; one's own stays 1 half the time, others flip to 1 with q.
-
-    An item of -1 stands for one outside the domain: nothing is set before the noise.
-    """
+    """Optimised unary encoding: a bit for every item; one's own stays 1 half the time, others flip to 1 with q."""
 
     name = "oue"
 
-    def __init__(self, d: int, epsilon: float) -> None:
-        super().__init__(d, epsilon)
+    def __init__(self, d: int, epsilon: float, *, outside: bool = False) -> None:
+        super().__init__(d, epsilon, outside=outside)
         self.p, self.q = 0.5, math.exp(-epsilon) / (1.0 + math.exp(-epsilon))
 
     def randomize(self, x: ArrayLike, source: RandomSource | None = None) -> NDArray[np.bool_]:
-        x, source = self._items(x, least=-1), source or SecureSource()
+        x, source = self._items(x), source or SecureSource()
         chance = np.full((len(x), self.d), self.q)
         inside = np.nonzero(x >= 0)[0]
         chance[inside, x[inside]] = self.p
@@ -139,7 +144,7 @@ class OUE(FrequencyOracle):
         return found
 
     def simulate(self, counts: ArrayLike, n: int, rng: np.random.Generator) -> Ints:
-        """Supporting reports ``[d]`` of n users with these true counts; for experiments."""
+        """Supporting reports ``[d]`` of n users with these true counts, none of them drawn; for experiments."""
         counts = np.asarray(counts, dtype=np.int64)
         found: Ints = rng.binomial(counts, self.p) + rng.binomial(n - counts, self.q)
         return found

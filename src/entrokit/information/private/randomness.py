@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pmf import Floats
+
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 class RandomSource(Protocol):

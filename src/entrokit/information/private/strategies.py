@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .randomness import Floats, Ints
+from ..pmf import Floats
+from .randomness import Ints
 
 
 class Extension(Protocol):

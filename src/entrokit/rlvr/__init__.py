@@ -48,6 +48,7 @@ from .interventions import (
 from .recipe import Recipe, RecipeLoss, recipe
 from .rollouts import Rollouts
 from .stats import PolicyStats
+from .step_means import StepMeans
 from .surrogates import Clip, cispo_loss, gspo_loss, policy_gradient_loss, ppo_clip_loss
 from .update import Update
 
@@ -90,6 +91,7 @@ __all__ = [
     "SelfImitation",
     "Siren",
     "Steer",
+    "StepMeans",
     "TokenEntropyAdaptive",
     "TokenGroupAverage",
     "ToolReward",

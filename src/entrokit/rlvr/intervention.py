@@ -46,11 +46,13 @@ class Penalty:
         keep: ``[B, T]`` bool, the tokens that count; all trained ones by default. With ``seq-mean-token-mean`` a row's
             mean is taken over them; the other aggregations divide by what they would without it.
         aggregation: one of `AGGREGATIONS`; the base's by default.
+        logged: 0-dim, the penalty's value for the log, where the mean of ``loss`` is not it (a linearised term).
     """
 
     loss: Tensor
     keep: Tensor | None = None
     aggregation: str | None = None
+    logged: Tensor | None = None
 
 
 class Intervention:
@@ -131,7 +133,12 @@ class Intervention:
         return None
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
-        """Lets a controller see the metrics of an optimiser step, averaged over ranks."""
+        """Lets a controller see an optimiser step in which something was trained on.
+
+        Args:
+            metrics: as `StepMeans.take` gives them: means over the trained tokens of the step (``entropy``, ``kl``, and
+                those of `weigh` as ``name/key``), and the scalars of `prepare` as ``name/key``, as they are.
+        """
 
     def replay(self, context: Context) -> Replay | None:
         """What to train on once more, after the updates on a generation batch; alike (or nothing) on every rank."""

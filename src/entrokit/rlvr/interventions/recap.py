@@ -202,9 +202,6 @@ class Recap(Intervention):
         found |= {f"weight_{k}": table.new_tensor(w) for k, w in enumerate(self._weights(means))}
         return found | {"batch": table.new_tensor(float(context.step))}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
-        return Weighting(metrics=prepared)
-
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         # Several optimiser steps take one generation batch, whose means count once.
         batch = round(metrics[f"{self.name}/batch"])

@@ -45,6 +45,7 @@ from .interventions import (
     WeightedGRPO,
     dispo_loss,
 )
+from .policy_loss import policy_loss
 from .recipe import Recipe, RecipeLoss, recipe
 from .rollouts import Rollouts
 from .stats import PolicyStats
@@ -106,6 +107,7 @@ __all__ = [
     "grpo_advantages",
     "gspo_loss",
     "policy_gradient_loss",
+    "policy_loss",
     "ppo_clip_loss",
     "recipe",
     "reinforce_plus_plus_advantages",

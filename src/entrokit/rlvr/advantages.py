@@ -185,3 +185,16 @@ class ReinforcePlusPlusBaselineAdvantage:
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
         return reinforce_plus_plus_baseline_advantages(rollouts.reward, rollouts.group, rollouts.train, context=context)
+
+
+@dataclass(frozen=True)
+class GivenAdvantages:
+    """Advantages that somebody else has computed, in the place of a base's: ``values [B, T]``."""
+
+    name: ClassVar[str] = "given"
+    values: Tensor | None = None
+
+    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
+        if self.values is None:
+            raise ValueError("this recipe takes advantages that its engine computes, and none were given")
+        return self.values

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -80,6 +80,8 @@ class Intervention:
     needs_reference: ClassVar[bool] = False
     # Whether it asks for updates of its own (`replay`), which an engine must be able to make.
     replays: ClassVar[bool] = False
+    # What it puts in the place of what the stages before it gave: "reward", "advantage", or nothing.
+    replaces: ClassVar[str | None] = None
     # One of SCOPES.
     scope: str = "generation"
 
@@ -187,6 +189,10 @@ class ScopedIntervention(Intervention, ABC):
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {} if self.scope == "micro" else self.batch_wide(rollouts, advantages, context)
+
+    def narrowed(self) -> Self:
+        """The same method with ``scope="micro"``, for an engine that shows no more than micro-batches."""
+        return replace(self, scope="micro")  # type: ignore[type-var]  # every intervention is a dataclass
 
     @abstractmethod
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:

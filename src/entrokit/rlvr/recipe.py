@@ -23,8 +23,8 @@ from torch import Tensor
 from .aggregation import Totals, aggregate
 from .bases import Base
 from .context import Context
-from .groups import widest
 from .grammar import Part, build_base, build_intervention, parse
+from .groups import widest
 from .intervention import Intervention, LogitsProcessor, Penalty, implements
 from .replay import Replay
 from .rollouts import Rollouts
@@ -68,10 +68,25 @@ class Recipe:
         own = self._surrogate_owners
         if len(own) > 1:
             raise ValueError(f"recipe {self}: {own[0].name} and {own[1].name} each bring a surrogate; take one")
+        self._refuse_overwriting()
         for i in self.interventions:
             reason = i.refuse(self.base.surrogate if i in own else self.surrogate)
             if reason is not None:
                 raise ValueError(f"recipe {self}: {reason}")
+
+    def _refuse_overwriting(self) -> None:
+        """What one intervention made of rewards, or of advantages, must not be thrown away by another."""
+        for place, later in enumerate(self.interventions):
+            if later.replaces is None:
+                continue
+            lost = [i for i in self.interventions[:place] if implements(i, later.replaces)]
+            if lost:
+                both = lost[0].replaces == later.replaces
+                instead = "take one of them" if both else f"write {later.name} before {lost[0].name}"
+                raise ValueError(
+                    f"recipe {self}: {later.name} takes the place of the {later.replaces}s that {lost[0].name} makes, "
+                    f"which would do nothing; {instead}"
+                )
 
     def __str__(self) -> str:
         return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])

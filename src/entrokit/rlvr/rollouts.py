@@ -16,9 +16,6 @@ _BEHAVIOUR = "behaviour_"
 _LOGP_ROUNDING = 1e-3
 _ABOVE_0 = "is above 0; these are natural log-probabilities, log π, not probabilities or losses"
 
-# From here on an engine that knows rewards alone counts a completion as right: 1, but for rounding.
-LEAST_RIGHT_REWARD = 1.0 - 1e-6
-
 
 @dataclass(frozen=True)
 class Rollouts:
@@ -135,7 +132,17 @@ class Rollouts:
         _refuse("attention", gap, "follows padding; completions must be right-padded")
 
     def __len__(self) -> int:
-        return int(self.tokens.shape[0])
+        return int(self.train.shape[0])
+
+    def require_correct(self, who: str) -> Tensor:
+        """``correct``, or a `ValueError` that tells ``who`` asks for it how to say what is right."""
+        if self.correct is None:
+            raise ValueError(
+                f"{who} needs to know which completions are right, which several reward functions, or a graded one, do "
+                "not say: name it (TRL: EntropyGRPOTrainer(correct='accuracy_reward'); verl: policy_loss.correct=acc; "
+                "in a loop of your own: Rollouts(correct=...))"
+            )
+        return self.correct
 
     def columns(self) -> dict[str, Tensor]:
         """Flat dict of tensors whose first dimension is B, as engines shuffle, split and gather them."""

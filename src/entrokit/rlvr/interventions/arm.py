@@ -109,6 +109,7 @@ class ARM(Intervention):
     """
 
     name: ClassVar[str] = "arm"
+    replaces: ClassVar[str | None] = "advantage"
     needs_prompts: ClassVar[bool] = True
     alpha: float = 0.3
     low_frac: float = 0.2
@@ -148,7 +149,7 @@ class ARM(Intervention):
         answer = low_prob_confidence(behaviour.logp, rollouts.train, self.low_frac, uncertainty=uncertainty)
         prompt = low_prob_confidence(rollouts.prompt_logp, rollouts.prompt_mask, self.prompt_frac)
         rewards, own = context.everywhere(rollouts.reward)
-        correct = None if rollouts.correct is None else context.gather(rollouts.correct)
+        correct = context.gather(rollouts.require_correct(self.name))
         values = arm_advantage(
             rewards,
             context.gather(answer.to(rewards.dtype)),

@@ -122,6 +122,7 @@ class Canon(Intervention):
     """
 
     name: ClassVar[str] = "canon"
+    replaces: ClassVar[str | None] = "advantage"
     metric: str | Metric = "entropy"
     mu: float = 1.0
     alpha: float = 1.0

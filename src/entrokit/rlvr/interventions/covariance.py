@@ -128,7 +128,7 @@ class ClipCov(ScopedIntervention):
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             seed = torch.randint(2**31, (1,), generator=context.generator)
-            return {"seed": seed.to(rollouts.tokens.device).expand(len(rollouts))}
+            return {"seed": seed.to(rollouts.train.device).expand(len(rollouts))}
         return super().prepare(rollouts, advantages, context)
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:

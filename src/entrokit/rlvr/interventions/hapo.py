@@ -215,6 +215,7 @@ class TokenGroupAverage(Intervention):
     """HAPO's token-level group average, instead of the base's advantages. Knob: `fallback`."""
 
     name: ClassVar[str] = "token-group-average"
+    replaces: ClassVar[str | None] = "advantage"
     fallback: float = 5.0
 
     def __post_init__(self) -> None:

@@ -25,11 +25,9 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..intervention import Intervention, Weighting
+from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
-from ..surrogates import Clip
-from ..update import Update
 
 RULES = ("code", "blend", "sum")
 _TINY = 1e-15
@@ -173,6 +171,7 @@ class Recap(Intervention):
     """
 
     name: ClassVar[str] = "recap"
+    replaces: ClassVar[str | None] = "reward"
     window: int = 10
     temperature: float = 5.0
     alpha: float = 0.5

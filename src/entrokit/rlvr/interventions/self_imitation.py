@@ -123,8 +123,10 @@ class SelfImitation(Intervention):
             return None
         most = min(self.size, 2 ** int(math.log2(total)))
         share = min(most // ranks, int(counts.min()))
-        order = torch.randperm(len(good), generator=context.generator)[:share]
-        chosen = good[order].tolist()
+        # One draw over all ranks, of which each takes its own: ranks must leave the shared generator alike.
+        start = int(counts[: context.rank].sum())
+        order = torch.randperm(total, generator=context.generator) - start
+        chosen = good[order[(order >= 0) & (order < len(good))][:share]].tolist()
         if not chosen:
             return None
         rollouts = self.buffer.rollouts(chosen)

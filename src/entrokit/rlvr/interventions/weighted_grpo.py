@@ -111,6 +111,7 @@ class WeightedGRPO(Intervention):
     """
 
     name: ClassVar[str] = "weighted-grpo"
+    replaces: ClassVar[str | None] = "advantage"
     lambda_neg: float = 1.0
     normalize: str = "prompt"
     w_pos: float = 1.0
@@ -130,9 +131,7 @@ class WeightedGRPO(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        if rollouts.correct is None:
-            raise ValueError("weighted-grpo: the engine did not say which completions are right (Rollouts.correct)")
-        correct, own = context.everywhere(rollouts.correct)
+        correct, own = context.everywhere(rollouts.require_correct(self.name))
         group = context.gather(rollouts.group)
         _, index = torch.unique(group, return_inverse=True)
         values = weighted_grpo_advantage(

@@ -15,6 +15,7 @@ from entrokit.rlvr import PolicyStats
 
 from .forward import PolicyForward
 from .head import KEYWORD, HeadRequest, cap_and_scale, head_parameters
+from .paths import AsBackward
 
 # Logits held at once, with their derivatives: 64 MiB each in float32.
 _KEPT_ELEMENTS = 1 << 24
@@ -39,7 +40,7 @@ def token_derivatives(
     tokens = input_ids[:, -length:]
     mask = attention_mask[:, -length:].bool()
     request = _DualRequest(tokens, mask, forward.temperature, frozenset())
-    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), forward.autocast():
+    with torch.enable_grad(), AsBackward(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), forward.autocast():
         dual = {
             name: forward_ad.make_dual(p.detach(), direction[name].to(p.dtype))  # type: ignore[no-untyped-call]
             for name, p in model.named_parameters()

@@ -1,0 +1,174 @@
+"""The account where backpropagation does not follow every path of a parameter: its shares still add up.
+
+The policy is an OPT: it has padding rows by default and normalises in its own precision, so that in float64 nothing
+but rounding is left between the two sides.
+"""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import OPTConfig, OPTForCausalLM
+from trl import GRPOTrainer
+
+from entrokit.diagnose import StepAccount
+from entrokit.engines.pocket import character_tokenizer
+from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
+from entrokit.engines.trl.directional import token_derivatives
+from entrokit.engines.trl.forward import policy_forward
+from entrokit.runs.layout import ACCOUNT
+
+from .conftest import length_reward
+
+PAD, EPS = 0, torch.finfo(torch.float64).eps
+
+
+def tiny_opt(tied=True):
+    torch.manual_seed(0)
+    model = OPTForCausalLM(
+        OPTConfig(
+            vocab_size=len(character_tokenizer()),
+            hidden_size=16,
+            word_embed_proj_dim=16,
+            ffn_dim=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            dropout=0.0,
+            pad_token_id=PAD,
+            eos_token_id=1,
+            bos_token_id=1,
+            tie_word_embeddings=tied,
+            init_std=0.3,
+        )
+    )
+    with torch.no_grad():
+        model.get_input_embeddings().weight[PAD].normal_(0.0, 0.3)
+    assert model.get_input_embeddings().padding_idx == PAD
+    return model.double().eval()
+
+
+def layers(model):
+    return model.get_decoder().layers
+
+
+def adapted(model):
+    targets = ["q_proj", "fc2", "embed_tokens"]
+    return get_peft_model(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False)).double()
+
+
+def closed(model, forward):
+    """The model with a layer that computes without gradient, in the way that ``forward`` wraps its own."""
+    layers(model)[0].fc1.forward = forward(layers(model)[0].fc1.forward)
+    return model
+
+
+def beside_a_copy(inner):
+    """Counts twice what it computes, once out of the backward pass's sight, through an operation in place."""
+
+    def forward(x):
+        store = torch.zeros(*x.shape[:-1], 32, dtype=x.dtype)
+        with torch.no_grad():
+            store.copy_(inner(x))
+        return inner(x) + store
+
+    return forward
+
+
+def frozen(model):
+    layers(model)[0].requires_grad_(False)
+    return model
+
+
+def renormalised(model):
+    model.get_input_embeddings().max_norm = 0.5
+    return model
+
+
+MODELS = {
+    "tied": lambda: tiny_opt(),
+    "untied": lambda: tiny_opt(tied=False),
+    "negative padding row": lambda: negative(tiny_opt()),
+    "no_grad": lambda: closed(tiny_opt(), torch.no_grad()),
+    "no_grad beside the graph": lambda: closed(tiny_opt(), beside_a_copy),
+    "frozen layer": lambda: frozen(tiny_opt()),
+    "adapters": lambda: adapted(tiny_opt()),
+    "largest norm": lambda: renormalised(tiny_opt()),
+}
+
+
+def negative(model):
+    """The same row, by the index that PyTorch allows too."""
+    model.get_input_embeddings().padding_idx = PAD - model.config.vocab_size
+    return model
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("native", [False, True], ids=["head", "native logits"])
+def test_derivatives_along_a_direction_are_the_transpose_of_the_backward_pass(model, native):
+    """``⟨c, J v⟩ = ⟨Jᵀ c, v⟩``: the left side by forward mode, the right by backpropagation."""
+    model, generator = model(), torch.Generator().manual_seed(1)
+    forward = policy_forward(model, temperature=0.7, autocast=nullcontext)
+    if native:
+        forward = type(forward)(forward.temperature, forward.autocast, head_unknown="for a test")
+    ids = torch.randint(2, 16, (3, 10), generator=generator)
+    ids[:, 3] = ids[0, 8] = PAD  # in every prompt, and in a completion
+    ids[1, :2] = PAD
+    attention = torch.ones_like(ids)
+    attention[1, :2] = 0
+    stats = forward.stats(model, ids, attention, 4, frozenset({"logp", "entropy"}))
+    c = {n: torch.randn(3, 4, generator=generator, dtype=torch.float64) for n in ("logp", "entropy")}
+    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    value = sum((c[n] * getattr(stats, n)).sum() for n in c)
+    slopes = torch.autograd.grad(value, list(named.values()), materialize_grads=True)
+    v = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in named.items()}
+    terms = torch.cat([(v[n] * s).flatten() for n, s in zip(v, slopes, strict=True)])
+    _, along = token_derivatives(model, v, ids, attention, 4, forward)
+    # Rounding of a sum: its length times the unit of its terms; 1 / unit, were a path too many or missing.
+    found = sum((c[n] * along[n]).sum() for n in c)
+    assert abs(found - terms.sum()) <= len(terms) * EPS * terms.abs().sum()
+
+
+def trained(kind, model, config, task, **options):
+    """The accounts of two generations' four steps; every prompt holds the padding token."""
+    tokenizer = character_tokenizer()
+    data = task.train.map(lambda row: {"prompt": f"{row['prompt'][:3]}<pad>{row['prompt'][3:]}"})
+    ids = tokenizer(data[0]["prompt"])["input_ids"]
+    assert ids.count(PAD) == 1
+    trainer = kind(
+        model,
+        reward_funcs=length_reward,
+        args=config(**({"learning_rate": 1e-6, "steps_per_generation": 2} | options)),
+        train_dataset=data,
+        processing_class=tokenizer,
+    )
+    trainer.add_callback(EntropyAccountCallback(trainer, every=1, rows=None))
+    trainer.train()
+    lines = Path(trainer.args.output_dir, ACCOUNT).read_text(encoding="utf-8").splitlines()
+    return [StepAccount.from_dict(json.loads(line)) for line in lines]
+
+
+RUNS = {
+    "tied": (tiny_opt, {}),
+    "untied": (lambda: tiny_opt(tied=False), {}),
+    "frozen layer": (lambda: frozen(tiny_opt()), {}),
+    "adapters": (lambda: adapted(tiny_opt()), {}),
+    "weight decay": (tiny_opt, {"weight_decay": 0.5}),
+    "weight decay, untied": (lambda: tiny_opt(tied=False), {"weight_decay": 0.5}),
+    "sgd": (tiny_opt, {"optim": "sgd", "optim_args": "momentum=0.9", "learning_rate": 1e-4}),
+    "clipped norm": (tiny_opt, {"max_grad_norm": 1e-3}),
+    "everything": (tiny_opt, {"max_grad_norm": 1e-3, "weight_decay": 0.5, "gradient_accumulation_steps": 2}),
+}
+
+
+@pytest.mark.parametrize(("model", "options"), RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("kind", [EntropyGRPOTrainer, GRPOTrainer])
+def test_with_the_padding_token_in_a_prompt_shares_add_up_and_the_prediction_comes_true(
+    kind, model, options, config, task
+):
+    found = trained(kind, model(), config, task, **options)
+    for a in found:
+        print(a.step, a.gradient, a.tokens - a.gradient, a.predicted, a.measured / a.predicted, a.memory, a.decay)

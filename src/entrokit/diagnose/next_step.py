@@ -28,7 +28,7 @@ class Move:
     decay: Tensor | None
 
     def along(self, direction: Tensor) -> dict[str, Tensor]:
-        """Scalar products of ``direction`` with the parts ``gradient``, ``memory`` and ``decay``, in float32 at least."""
+        """Scalar products of ``direction`` with the parts: ``gradient``, ``memory``, ``decay``; float32 or better."""
         gradient = self.parameter.grad
         assert gradient is not None
         exact = torch.promote_types(direction.dtype, torch.float32)

@@ -15,7 +15,7 @@ from entrokit.rlvr import PolicyStats
 
 from .forward import PolicyForward
 from .head import KEYWORD, HeadRequest, cap_and_scale, head_parameters
-from .paths import AsBackward
+from .paths import as_backward
 
 # Logits held at once, with their derivatives: 64 MiB each in float32.
 _KEPT_ELEMENTS = 1 << 24
@@ -35,12 +35,13 @@ def token_derivatives(
         model: unwrapped. direction: by parameter name; parameters left out do not move.
         input_ids, attention_mask: ``[B, L]``. forward: how the policy's statistics are computed.
 
-    Attention runs through its plain formula, the only one of PyTorch's that has forward-mode derivatives.
+    The derivatives are the transpose of the backward pass, ``⟨c, J v⟩ = ⟨Jᵀc, v⟩``, also where that leaves paths out
+    (`paths`). Attention runs through its plain formula, the only one of PyTorch's that has forward-mode derivatives.
     """
     tokens = input_ids[:, -length:]
     mask = attention_mask[:, -length:].bool()
     request = _DualRequest(tokens, mask, forward.temperature, frozenset())
-    with torch.enable_grad(), AsBackward(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), forward.autocast():
+    with as_backward(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), forward.autocast():
         dual = {
             name: forward_ad.make_dual(p.detach(), direction[name].to(p.dtype))  # type: ignore[no-untyped-call]
             for name, p in model.named_parameters()

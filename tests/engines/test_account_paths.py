@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import OPTConfig, OPTForCausalLM
+from transformers import MixtralConfig, MixtralForCausalLM, OPTConfig, OPTForCausalLM
 from trl import GRPOTrainer
 
 from entrokit.diagnose import StepAccount
@@ -78,6 +78,19 @@ def beside_a_copy(inner):
         return seen + store
 
     return forward
+
+
+def experts(implementation):
+    torch.manual_seed(0)
+    size = {
+        "vocab_size": 16,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_local_experts": 4,
+    }
+    more = {"num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": PAD, "initializer_range": 0.3}
+    return MixtralForCausalLM(MixtralConfig(**size, **more, experts_implementation=implementation)).eval()
 
 
 def frozen(model):
@@ -149,6 +162,18 @@ def test_what_is_compiled_has_the_same_derivatives(part):
     _, found = token_derivatives(model, v, *with_padding(), 4, forward)
     assert expected["logp"].any()
     assert torch.equal(found["logp"], expected["logp"])
+
+
+def test_experts_in_a_grouped_product_have_the_derivatives_of_experts_one_by_one():
+    found = {}
+    for implementation in ("grouped_mm", "eager"):
+        model = experts(implementation)
+        forward = policy_forward(model, temperature=1.0, autocast=nullcontext)
+        v = {n: torch.ones_like(p) for n, p in model.named_parameters()}
+        _, found[implementation] = token_derivatives(model, v, *with_padding(), 4, forward)
+        assert model.config._experts_implementation == implementation
+    assert found["eager"]["logp"].any()
+    assert torch.equal(found["grouped_mm"]["logp"], found["eager"]["logp"])
 
 
 class Summed(EntropyAccountCallback):

@@ -7,6 +7,7 @@ goes through ``model(...)``, so the hooks of DDP, FSDP and PEFT run; without a r
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
     Args:
         cls: of the model. instead: what somebody has already put in the place of the class's forward, if anything.
     """
+    instead = _beneath_trls_head(instead)
     # A bound method is taken apart, to be bound to whichever model calls.
     inner = cls.forward if instead is None else getattr(instead, "__func__", None)
 
@@ -102,6 +104,14 @@ def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
 
     setattr(forward, _MARK, True)
     return forward
+
+
+def _beneath_trls_head(forward: Any) -> Any:
+    """What TRL's own fused head stands upon: that head holds one model's forward, and ours takes its place."""
+    function = getattr(forward, "__func__", None)
+    if getattr(getattr(function, "__code__", None), "co_name", None) != "_fused_forward":
+        return forward
+    return inspect.getclosurevars(function).nonlocals["original_forward"]
 
 
 @contextmanager

@@ -249,7 +249,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
 
     def _tell_selector(self, chosen: list[int], rollouts: Rollouts, context: Context) -> None:
         assert self._prompts is not None
-        if not isinstance(self._prompts, FixedPrompts):
+        if rollouts.correct is not None or not isinstance(self._prompts, FixedPrompts):
             right = rollouts.require_correct(type(self._prompts).__name__)
             self._prompts.observe(chosen, context.gather(right).tolist())
 

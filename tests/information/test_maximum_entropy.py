@@ -131,16 +131,8 @@ def test_averages_on_the_border_are_refused_and_named(features, targets, named, 
         model.fit(targets)
     assert named in str(refused.value)
     assert not model.multipliers.any()
-    if left is not None:
-        assert f"only {len(left)} of {len(features)} states have that ({', '.join(map(str, left))})" in str(
-            refused.value
-        )
-        # What the message advises can be done, as long as that face has an inside.
-        reference = np.where(np.isin(np.arange(len(features)), left), 0.0, -np.inf)
-        inside = MaxEntModel(np.asarray(features, dtype=float), reference)
-        if named != "<f2> = 0 is the smallest":
-            inside.fit(targets)
-            np.testing.assert_allclose(inside.mean, targets, atol=1e-9 * np.abs(features).max())
+    has = f"only {len(left)} of {len(features)} states have that ({', '.join(map(str, left))})"
+    assert has in str(refused.value)
 
 
 def test_what_the_message_advises_can_be_done():

@@ -129,7 +129,12 @@ class MaxEntModel:
     def _near_border(self, g: Floats, multipliers: Floats) -> bool:
         """Whether a combination of the observables has next to no variance left, although it differs between states."""
         p, _ = self._law(g, multipliers)
-        h = (g - p @ g) @ free_directions(g)
+        centred = g - p @ g
+        # Ranges are 1, so a combination of variance 1 has at least 4 / K of squared weights.
+        least = float(np.linalg.eigvalsh((centred * p[:, None]).T @ centred)[0]) * 4.0 / g.shape[1]
+        if least > _SUSPECT:
+            return False
+        h = centred @ free_directions(g)
         return bool(h.shape[1]) and float(np.linalg.eigvalsh((h * p[:, None]).T @ h)[0]) < _SUSPECT
 
     def _refuse(self, F: Floats, g: Floats, ranges: Floats) -> None:

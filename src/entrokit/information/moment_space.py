@@ -21,8 +21,10 @@ _LINPROG = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance":
 
 def in_units_of_range(f: Floats, averages: Floats) -> tuple[Floats, Floats]:
     """``(f - averages) / range`` of observables ``[X, K]``, and the ranges ``[K]``; a constant's range is its size."""
-    size = np.abs(f).max(0)
-    spread = np.ptp(f, axis=0)
+    # Along contiguous rows numpy is some ten times as fast.
+    rows = np.ascontiguousarray(f.T)
+    low, high = rows.min(1), rows.max(1)
+    size, spread = np.maximum(np.abs(low), np.abs(high)), high - low
     ranges = np.where(spread > _REDUNDANT * size, spread, np.where(size > 0, size, 1.0))
     return (f - averages) / ranges, ranges
 

@@ -36,3 +36,9 @@ def test_a_threshold_of_the_users_decides_at_its_place(case, tmp_path):
     low, high = case.around(case.other)
     assert sets_off(case, low, thresholds, tmp_path / "low") != case.above
     assert sets_off(case, high, thresholds, tmp_path / "high") == case.above
+
+
+def test_what_is_missing_is_counted_and_what_is_needed_said(tmp_path):
+    (case,) = [case for case in AT_THRESHOLDS if case.name == "of entropy"]
+    (finding,) = diagnose(case.run(9)(tmp_path), Thresholds(min_points=14)).findings
+    assert finding.evidence[0] == "9 points of entropy; at least 14 are needed"

@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own."""
+"""Shared by all tests: one torch thread a worker, no telemetry, no network; processes that import this checkout."""
 
 import os
 
@@ -11,6 +11,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from .processes import checkout_path
+
+os.environ["PYTHONPATH"] = checkout_path()  # of every process that a test starts
 torch.set_num_threads(1)
 settings.register_profile("entrokit", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("entrokit")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from entrokit.bench import contestants, scoreboard
+from entrokit.bench.benches import finished
 from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contestant
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
@@ -64,6 +65,22 @@ def test_a_stopped_one_goes_on_and_measures_nothing_twice(few, tmp_path, monkeyp
     assert Scoreboard.load(tmp_path / "tabular.json") == second
     with pytest.raises(ValueError, match="another protocol"):
         tabular_scoreboard(range(2), tmp_path, lambda: False, TabularSettings(steps=3))
+
+
+@pytest.mark.parametrize("kept", [0, 20])
+def test_a_score_that_was_cut_off_spoils_none_after_it(kept, few, tmp_path):
+    """A kill inside a line, or right after the file was made: the rest goes on, and can be read again."""
+    whole = tabular_scoreboard(range(1), tmp_path, lambda: False, SMALL)
+    file = tmp_path / "tabular.jsonl"
+    file.write_bytes(file.read_bytes()[:-kept] if kept else b"")
+    for _ in range(2):
+        again = tabular_scoreboard(range(1), tmp_path, lambda: False, SMALL)
+        assert [s.accuracy for s in again.scores] == [s.accuracy for s in whole.scores]
+    assert len(file.read_text().splitlines()) == 1 + len(whole.scores)
+
+
+def test_a_run_that_was_cut_off_before_its_config_is_not_finished(tmp_path):
+    assert not finished(TrainSettings("grpo", str(tmp_path)))
 
 
 def test_fewer_seeds_later_lose_nothing(few, tmp_path):

@@ -9,9 +9,8 @@ from entrokit.cli.app import app
 from entrokit.diagnose import QUADRANTS, VERDICTS, Part, StepAccount
 from entrokit.runs import RunWriter
 from entrokit.runs.layout import ACCOUNT
-from tests.diagnose.test_verdicts import CASES, table
-from tests.runs.test_read_log import CHAT, jsonl
-from tests.runs.test_runs import columns
+from tests.diagnose.cases import CASES, table
+from tests.runs.cases import CHAT, columns, jsonl
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m<script>alert(1)</script> & \u202e\x00"
 

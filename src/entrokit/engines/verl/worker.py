@@ -8,7 +8,6 @@ optimiser step, and keeps their state in verl's checkpoints. With a loss of verl
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from verl.workers.utils.padding import no_padding_2_padding
 from entrokit.rlvr import Context, Recipe, Rollouts, StepMeans
 from entrokit.rlvr.correctness import right_if_binary
 from entrokit.rlvr.intervention import implements
+from entrokit.runs.whole import replace_file
 
 from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of, scores, truths
 from .collectives import Collectives
@@ -89,9 +89,8 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         if self._recipe is not None:
             target = self._state_file(local_path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_suffix(".part")
-            torch.save({"recipe": self._recipe.state_dict(), "steps": self._steps, "graded": self._graded}, part)
-            os.replace(part, target)
+            state = {"recipe": self._recipe.state_dict(), "steps": self._steps, "graded": self._graded}
+            replace_file(target, lambda partial: torch.save(state, partial))
         return done
 
     def load_checkpoint(self, local_path: str, hdfs_path: str | None = None, del_local_after_load: bool = False) -> Any:

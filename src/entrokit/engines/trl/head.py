@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ def _beneath_trls_head(forward: Any) -> Any:
     function = getattr(forward, "__func__", None)
     if getattr(getattr(function, "__code__", None), "co_name", None) != "_fused_forward":
         return forward
-    return inspect.getclosurevars(function).nonlocals["original_forward"]
+    return inspect.getclosurevars(cast(Callable[..., Any], function)).nonlocals["original_forward"]
 
 
 @contextmanager

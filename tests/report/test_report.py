@@ -117,6 +117,26 @@ def test_differences_stand_beside_a_second_recipe(tmp_path):
     assert "difference to a, paired by seed" in page
     assert page.count('<small class="difference">') == 5
     assert "+0.20 [+0.20, +0.20]" in page
+    assert "in brackets its range of 2 seeds." in page
+
+
+@pytest.mark.parametrize(
+    ("seeds", "gap", "what"),
+    [
+        (1, None, None),
+        (3, "+0.24 [+0.16, +0.32]", "range of 3 seeds"),
+        # Differences 0.16, 0.24, 0.32, 0.40: 3.1824 standard errors of 0.0516.
+        (4, "+0.28 [+0.12, +0.44]", "95 % Student interval"),
+    ],
+)
+def test_what_stands_in_brackets_is_named(tmp_path, seeds, gap, what):
+    runs = [fake_run(tmp_path / f"a{s}", "a", s) for s in range(seeds)]
+    runs += [fake_run(tmp_path / f"b{s}", "b", s, 0.006 - 0.002 * s) for s in range(seeds)]
+    page = render(runs)
+    assert ("in brackets" in page) == (what is not None)
+    if what:
+        assert f'<small class="difference">{gap}</small>' in page
+        assert f"paired by seed; in brackets its {what}." in page
 
 
 def test_model_text_and_names_are_escaped(tmp_path):

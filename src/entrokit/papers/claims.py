@@ -118,8 +118,8 @@ def measured(gap: PairedDifference | None, missing: int = 0, unit: str = "", dig
     """A difference in words: mean ± standard error, of few seeds the range, and the interval that judges.
 
     Args:
-        gap: 95 % of confidence; None where no seed has both sides. missing: seeds short of the accuracy. unit: behind the mean, or empty.
-        digits: format of a number without its sign.
+        gap: at 95 % confidence; None where no seed has both sides. missing: seeds short of the accuracy.
+        unit: behind the mean, or empty. digits: format of a number without its sign.
     """
     lost = f"; {missing} seed{'s' if missing > 1 else ''} short of that accuracy" if missing else ""
     if gap is None:

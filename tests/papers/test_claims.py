@@ -124,10 +124,10 @@ def test_the_chart_of_gaps_says_what_its_bars_are():
     base, gap = chart.series
     assert (base.y, gap.y[0]) == ([0.0], pytest.approx(0.1))
     assert (gap.low[0], gap.high[0]) == (pytest.approx(0.0), pytest.approx(0.2))
-    assert chart.title == "Entropy at accuracy 0.5 (bars: range of 3 seeds)"
+    assert chart.x_label == "bars: range of 3 seeds"
     four = gap_chart(bench([1.0, 1.1, 1.2, 1.1]), ["x"], "base")
     # 3.1824 standard errors of 0.0408.
     assert four.series[1].high[0] == pytest.approx(0.1 + 0.12992, abs=1e-5)
-    assert four.title == "Entropy at accuracy 0.5 (bars: 95 % Student interval)"
+    assert four.x_label == "bars: 95 % Student interval"
     alone = gap_chart(bench([1.1]), ["x"], "base")
-    assert alone.title == "Entropy at accuracy 0.5"
+    assert alone.x_label == ""

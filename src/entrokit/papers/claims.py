@@ -146,7 +146,7 @@ def matched_chart(bench: Bench, specs: Sequence[str]) -> Chart:
 
 
 def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
-    """Paired differences of entropy at the bench's accuracy, with ranges or intervals, as the title says."""
+    """Paired differences of entropy at the bench's accuracy, with ranges or intervals, as the axis says."""
     courses = bench.courses(*specs, against)
     base = _entropies(courses, against, bench.level)
     series, gaps = [Series(against, [against], [0.0], marks=True)], []
@@ -157,8 +157,8 @@ def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
             low, high = ([end] for end in gap.shown)
             series.append(Series(spec, [spec], [gap.mean], marks=True, low=low, high=high))
     bars = what_is_shown(gaps)
-    title = f"Entropy at accuracy {bench.level:g}{f' (bars: {bars})' if bars else ''}"
-    return Chart(title, "", "nats more than the first", tuple(series), y_line=0.0)
+    title, below = f"Entropy at accuracy {bench.level:g}", f"bars: {bars}" if bars else ""
+    return Chart(title, below, "nats more than the first", tuple(series), y_line=0.0)
 
 
 def _entropies(courses: Mapping[str, Sequence[Course]], spec: str, level: float) -> list[float | None]:

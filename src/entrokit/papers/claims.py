@@ -154,7 +154,7 @@ def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
         gap, _ = _paired(_entropies(courses, spec, bench.level), base)
         if gap is not None:
             gaps.append(gap)
-            low, high = ([end] for end in gap.shown)
+            low, high = ([end] for end in gap.shown) if len(gap.values) > 1 else (None, None)
             series.append(Series(spec, [spec], [gap.mean], marks=True, low=low, high=high))
     bars = what_is_shown(gaps)
     title, below = f"Entropy at accuracy {bench.level:g}", f"bars: {bars}" if bars else ""

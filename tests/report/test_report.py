@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from entrokit.diagnose import Part, StepAccount
-from entrokit.report import Spread, summarise, write_page
+from entrokit.diagnose import Part, StepAccount, diagnose
+from entrokit.report import Spread, render_diagnosis, summarise, write_page
 from entrokit.report.completions import completion
 from entrokit.report.page import render
 from entrokit.runs import Run, RunWriter
@@ -137,6 +137,20 @@ def test_what_stands_in_brackets_is_named(tmp_path, seeds, gap, what):
     if what:
         assert f'<small class="difference">{gap}</small>' in page
         assert f"paired by seed; in brackets its {what}." in page
+
+
+@pytest.mark.parametrize(("prompts", "few"), [(63, True), (64, False)])
+def test_the_intervals_of_few_prompts_come_with_a_warning(tmp_path, prompts, few):
+    w = RunWriter(tmp_path, {"recipe": "grpo", "seed": 0})
+    for step in (0, 4):
+        w.metrics(step, {"entropy": 0.5, "reward": 0.5, "eval_entropy": 0.5, "eval_pass@1": 0.5})
+        same = {n: [None] * prompts for n in ROLLOUT_COLUMNS}
+        own = {"group": range(prompts), "prompt": [f"p{i}" for i in range(prompts)], "completion": ["1"] * prompts}
+        columns = same | {n: list(v) for n, v in own.items()} | {"reward": [1.0] * prompts}
+        w.rollouts(step, columns, evaluation=True)
+    page = render_diagnosis(diagnose(tmp_path))
+    assert f"{prompts} held-out prompts, 1 attempts each; 95 % bootstrap intervals over" in page
+    assert ("for fewer than 64 prompts cover less often than that" in page) == few
 
 
 def test_model_text_and_names_are_escaped(tmp_path):

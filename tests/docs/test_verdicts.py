@@ -9,7 +9,7 @@ from entrokit.diagnose.student import student_quantile
 
 PAGE = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
 CELLS = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in PAGE.splitlines() if line.startswith("| ")]
-ROWS = [row for row in CELLS if re.search(r"95 % Student interval over seeds (above|below)", row[4])]
+ROWS = [r for r in CELLS if len(r) == 6 and re.search(r"95 % Student interval over seeds (above|below)", r[4])]
 SHORT = r"; (\d) seeds? short"
 SPAN = r"([+-][\d.]+) to ([+-][\d.]+)"
 
@@ -17,6 +17,14 @@ SPAN = r"([+-][\d.]+) to ([+-][\d.]+)"
 def test_there_are_rows_to_hold():
     assert len(ROWS) >= 40
     assert {row[5] for row in ROWS} == {"holds", "**failed**"}
+
+
+def test_the_list_of_what_changed_quotes_rows_that_failed():
+    changed = [r for r in CELLS if len(r) == 4 and re.fullmatch(SPAN, r[2])]
+    assert len(changed) == 5
+    for paper, _, spread, interval in changed:
+        quoted = f", range of 3 seeds {spread}, 95 % Student interval {interval}"
+        assert [r[5] for r in ROWS if r[0] == paper and r[3].endswith(quoted)] == ["**failed**"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[2]}")

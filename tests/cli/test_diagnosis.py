@@ -66,6 +66,9 @@ def test_a_hostile_run_drives_neither_terminal_nor_page(tmp_path):
     assert shown.exit_code == 0
     assert "\x1b" not in shown.stdout
     assert "\x00" not in shown.stdout
+    words = " ".join(shown.stdout.split())
+    assert "(95 % interval 0.7" in words
+    assert "held out: pass@8 1.00 [1.00, 1.00] to 1.00 [1.00, 1.00] (brackets: 95 % intervals over prompts)" in words
     html = page.read_text(encoding="utf-8")
     assert "<script>alert" not in html
     assert "owned" in html

@@ -11,7 +11,7 @@ from .finding import VERDICTS, Finding
 from .first_order import entropy_change
 from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
 from .matched import Course, at_level, training_course
-from .paired import PairedDifference, paired_difference
+from .paired import PairedDifference, paired_difference, what_is_shown
 from .remedies import Remedy
 from .reward_map import (
     argmax_sets,
@@ -88,4 +88,5 @@ __all__ = [
     "training_course",
     "tv_lipschitz_bound",
     "waterfall_of",
+    "what_is_shown",
 ]

@@ -182,3 +182,9 @@ def test_a_run_of_unknown_length_is_refused_by_name():
     with pytest.raises(ValueError, match=r"epo: the engine did not say how many steps .* epo\(total_steps="):
         epo.prepare(rollouts, torch.zeros(2, 6), Context())
     assert float(epo.prepare(rollouts, torch.zeros(2, 6), Context(total_steps=10))["beta"]) > 0.0
+
+
+def test_the_official_schedule_ends_where_its_code_clamps_it():
+    assert [official_weight(k, 150) for k in (151, 1000)] == [official_weight(150, 150)] * 2
+    assert official_weight(151, 150) == pytest.approx(0.039830, abs=1e-6)
+    assert official_weight(-3, 150) == 1.0

@@ -1,10 +1,11 @@
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
 
-from entrokit.rlvr import PolicyStats, Rollouts
+from entrokit.rlvr import Intervention, PolicyStats, Rollouts, recipe
 
 
 def batch(rows=4, length=3):
@@ -57,6 +58,25 @@ def test_tool_tokens_are_attended_and_not_trained_on():
             {"reference_logp": torch.full((4, 3), -math.inf)},
             r"reference_logp: is NaN or infinite at a trained token",
         ),
+        ({"rewards": torch.zeros(4)}, r"rewards: expected shape \[4, K\], got \[4\]"),
+        ({"rewards": torch.zeros(3, 2)}, r"rewards: expected shape \[4, 2\], got \[3, 2\]"),
+        ({"prompt": torch.zeros(4, dtype=torch.long)}, r"prompt: expected shape \[4, P\], got \[4\]"),
+        (
+            {"prompt_logp": torch.zeros(4), "prompt_mask": torch.ones(4, dtype=torch.bool)},
+            r"prompt_mask: expected shape \[4, P\], got \[4\]",
+        ),
+        (
+            {"prompt_logp": torch.ones(4, 2), "prompt_mask": torch.ones(4, 2, dtype=torch.bool)},
+            r"prompt_logp: is above 0.*index \[0, 0\]",
+        ),
+        ({"sampler_weight": torch.full((4, 3), math.nan)}, r"sampler_weight: is NaN, infinite or below 0.*\[0, 0\]"),
+        ({"sampler_weight": torch.full((4, 3), -0.1)}, r"sampler_weight: is NaN, infinite or below 0.*\[0, 0\]"),
+        ({"sampler_weight": torch.full((4, 3), math.inf)}, r"sampler_weight: is NaN, infinite or below 0.*\[0, 0\]"),
+        (
+            {"behaviour": PolicyStats(logp=torch.full((4, 3), 0.3))},
+            r"behaviour.logp: is above 0; these are natural log-probabilities.*index \[0, 0\]",
+        ),
+        ({"reference_logp": torch.full((4, 3), 0.3)}, r"reference_logp: is above 0.*index \[0, 0\]"),
     ],
 )
 def test_validation_names_field_shape_and_first_index(change, message):
@@ -74,3 +94,39 @@ def test_nan_in_padding_is_harmless():
     b = batch()
     logp = torch.where(b.attention, b.behaviour.logp, math.nan)
     assert replace(b, behaviour=PolicyStats(logp=logp)).behaviour.masked(b.train).logp.isfinite().all()
+
+
+def test_rounding_above_0_and_anything_in_padding_is_fine():
+    b = batch()
+    tiny = torch.where(b.attention, 1e-6, 7.0)
+    weight = torch.where(b.train, 1.0, math.nan)
+    assert replace(b, behaviour=PolicyStats(logp=tiny), reference_logp=tiny, sampler_weight=weight)
+
+
+def test_a_weight_of_a_token_that_is_not_trained_on_reaches_no_loss():
+    b = replace(batch(), sampler_weight=torch.where(batch().train, 1.0, math.nan))
+    r = recipe("dapo")
+    A = r.advantages(b)
+    plain = r.loss(b.behaviour, replace(b, sampler_weight=None), A).loss
+    torch.testing.assert_close(r.loss(b.behaviour, b, A).loss, plain)
+
+
+def test_whoever_asks_what_is_right_is_told_how_to_say_it():
+    with pytest.raises(ValueError, match=r"pear needs to know.*EntropyGRPOTrainer\(correct=.*policy_loss.correct"):
+        batch().require_correct("pear")
+    right = torch.ones(4, dtype=torch.bool)
+    assert replace(batch(), correct=right).require_correct("pear") is right
+
+
+def test_advantages_are_zero_where_nothing_is_trained_on():
+    """Whatever an intervention returns there."""
+
+    @dataclass
+    class Everywhere(Intervention):
+        name: ClassVar[str] = "everywhere"
+
+        def advantage(self, rollouts, advantages, context):
+            return torch.ones_like(advantages)
+
+    b = batch()
+    assert torch.equal(recipe("grpo", Everywhere()).advantages(b), b.train.float())

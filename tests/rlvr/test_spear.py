@@ -265,3 +265,27 @@ def test_knobs_are_checked():
     for bad in ({"size": 0}, {"trigger": -1.0}, {"warmup": 0}, {"ratio": 0.0}, {"high": 0.0}):
         with pytest.raises(ValueError, match="must be"):
             SelfImitation(**bad)
+
+
+def test_beyond_its_size_the_oldest_go():
+    buffer = TrajectoryBuffer(most=3)
+    for step in range(5):
+        buffer.add(rollouts([float(step), 0.0]), torch.tensor([True, False]), step)
+    assert [e.step for e in buffer.entries] == [2, 3, 4]
+    assert [e.reward for e in buffer.entries] == [2.0, 3.0, 4.0]
+
+
+def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
+    """Three good ones here, five there: every rank draws once, over all."""
+    left, drawn = [], []
+    for rank, own in ((0, 3), (1, 5)):
+        s = SelfImitation(size=4, trigger=0.5, tools_only=False)
+        batch = rollouts([1.0] * own + [-1.0] * own, group=2 * own)
+        s.remember(batch, torch.where(batch.train, batch.reward[:, None], 0.0), Context())
+        s.baseline = []
+        generator = torch.Generator().manual_seed(7)
+        replay = s.replay(Context(generator=generator, rank=rank, gather=lambda x: torch.tensor([3, 5])))
+        left.append(generator.get_state())
+        drawn.append(len(replay.rollouts))
+    assert torch.equal(*left)
+    assert drawn == [2, 2]

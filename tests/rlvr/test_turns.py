@@ -72,3 +72,14 @@ def test_padding_changes_nothing(rows, extra):
     assert torch.equal(padded.order, narrow.order)
     assert torch.equal(runs(wide)[:, :5], runs(train))
     assert int(narrow.tokens.sum()) == int(train.sum())
+
+
+def test_rows_of_one_episode_count_on_where_none_names_turns():
+    """Two episodes, the first over rows 0 and 2, whose turns must not become one."""
+    rollouts = batch([[1, 0, 1], [1, 1, 1], [1, 0, 1], [0, 0, 0]], trajectory=torch.tensor([5, 3, 5, 5]))
+    turns = Turns.of(rollouts)
+    assert len(turns) == 5
+    assert turns.trajectory.tolist() == [3, 5, 5, 5, 5]
+    assert turns.order.tolist() == [0, 0, 1, 2, 3]
+    assert turns.tokens.tolist() == [3, 1, 1, 1, 1]
+    assert Turns.of(batch(torch.zeros(2, 0), trajectory=torch.tensor([1, 1]))).order.tolist() == []

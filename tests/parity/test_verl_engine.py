@@ -27,7 +27,18 @@ from verl.workers.utils.losses import ppo_loss
 
 from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, recipe_advantages
 from entrokit.engines.verl.config import refuse
-from entrokit.rlvr import BASES, INTERVENTIONS, Context, Intervention, PolicyStats, Rollouts, Totals, Weighting, recipe
+from entrokit.rlvr import (
+    BASES,
+    INTERVENTIONS,
+    Context,
+    Intervention,
+    PolicyStats,
+    Rollouts,
+    StepMeans,
+    Totals,
+    Weighting,
+    recipe,
+)
 from entrokit.rlvr.bases import Base
 from entrokit.rlvr.surrogates import PPOClip
 
@@ -96,15 +107,16 @@ def rollouts_by_hand(model, columns, chosen, old, reference):
     real = columns["attention_mask"][:, : v.PROMPT].bool()
     predicted = real[:, 1:] & real[:, :-1]
     reward = columns["token_level_scores"].sum(1)
-    last = columns["responses"].gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
+    there = columns["attention_mask"][:, v.PROMPT :].bool()
+    last = columns["responses"].gather(1, there.sum(1, keepdim=True) - 1)[:, 0]
     return Rollouts(
         tokens=columns["responses"],
-        attention=mask,
+        attention=there,
         train=mask,
         group=torch.arange(v.ROWS) // v.GROUP,
-        reward=reward,
+        reward=torch.where(mask.any(1), reward, torch.nan),
         behaviour=behaviour,
-        correct=reward > 0.5,
+        correct=(reward > 0.5) & mask.any(1),
         truncated=last != v.EOS,
         reference_logp=reference,
         prompt_logp=torch.where(predicted, logp, 0.0),
@@ -129,17 +141,39 @@ def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=N
             own = chosen.prepare_step(part, advantages[rows], v.rows_of(prepared, rows), Context())
             current = statistics(model, v.rows_of(columns, rows), chosen.needs | {"entropy"})
             totals = Totals(tokens=part.train.sum(), rows=MINI, length=v.LENGTH)
-            loss = chosen.loss(current, part, advantages[rows], own, totals).loss
+            result = chosen.loss(current, part, advantages[rows], own, totals)
+            loss, seen = result.loss, StepMeans()
+            seen.add(current, part, result)
+            chosen.observe(seen.take(), context)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+    chosen.remember(chosen.rewarded(rollouts, context), advantages, context)
     return losses, dict(model.named_parameters())
 
 
-def deviation(spec, folder, model, layout, epochs=2):
-    """Largest differences of losses and weights from the recipe by hand, and how far the weights moved at all."""
-    columns, chosen = v.completions(), recipe(spec)
+def numbers(x):
+    """All numbers of a state, in order."""
+    if isinstance(x, dict):
+        return [n for value in x.values() for n in numbers(value)]
+    if isinstance(x, (list, tuple)):
+        return [n for value in x for n in numbers(value)]
+    return [] if x is None else [float(x)]
+
+
+def truncated(columns):
+    """Of the first micro-batch nothing is trained on, as of completions that were cut off and masked."""
+    mask = columns["response_mask"].clone()
+    mask[:3] = 0
+    return columns | {"response_mask": mask}
+
+
+def deviation(spec, folder, model, layout, epochs=2, cut=lambda columns: columns):
+    """Largest differences of losses and weights from the recipe by hand, and how far the weights moved at all; its
+    state, once controllers have observed and memories remembered, is that of the recipe by hand too.
+    """
+    columns, chosen = cut(v.completions()), recipe(spec)
     old = old_log_probs(model, columns)
     reference = old_log_probs(model, columns, noise=0.3) if "-kl(" in spec else None
     worker = actor(folder, *of_recipe(spec))
@@ -155,6 +189,7 @@ def deviation(spec, folder, model, layout, epochs=2):
     )
     output = worker.update_actor(v.as_new_trainer(data) if layout == "new" else data)
     losses, weights = trained_by_hand(model, columns, chosen, old, epochs, reference)
+    assert numbers(worker.actor._recipe.state_dict()) == pytest.approx(numbers(chosen.state_dict()), rel=1e-4, abs=1e-6)
     after = v.parameters(worker)
     return (
         max(abs(a - b) for a, b in zip(output["metrics"]["loss"], losses, strict=True)),
@@ -170,6 +205,55 @@ def test_an_update_of_verls_actor_is_the_recipes_by_hand(spec, layout, folder, m
     assert loss < 2e-5
     assert weight < 2e-5
     assert moved > 1e-3
+
+
+CONTROLLERS = ["epo", "epo-official", "aepo-kl", "aepo-reward", "tool-reward"]
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_a_micro_batch_of_which_nothing_is_trained_on_moves_no_controller(name, folder, model):
+    loss, weight, moved = deviation(SPECS[name], folder, model, "old", cut=truncated)
+    assert loss < 2e-5
+    assert weight < 2e-5
+    assert moved > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("correct", "column", "message"),
+    [
+        ("acc", None, r"policy_loss.correct=acc: verl's batch has no such column"),
+        ("acc", [0.5] * 12, r"policy_loss.correct=acc: row 0 holds 0.5; expected True or False"),
+        (None, None, "weighted-grpo needs to know which completions are right"),
+    ],
+)
+def test_what_is_right_is_said_by_name(folder, model, correct, column, message):
+    """A graded score says nothing; a column of the reward function's does."""
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    graded = {n: columns[n] * 0.5 for n in ("token_level_scores", "token_level_rewards")}
+    named = [] if correct is None else [f"+{LOSS}.correct={correct}"]
+    worker = actor(folder, *of_recipe("grpo+weighted-grpo"), *named)
+    data = v.update_batch(columns | graded, torch.zeros(v.ROWS, v.LENGTH), old, mini_batch=MINI)
+    if column is not None:
+        data["acc"] = torch.tensor(column)
+    with pytest.raises(ValueError, match=message):
+        worker.update_actor(data)
+
+
+def test_a_named_column_is_what_is_right(folder, model):
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    right = torch.tensor([1, 0, 0] * 4)
+    worker = actor(folder, *of_recipe("grpo+weighted-grpo"), f"+{LOSS}.correct=acc")
+    data = v.update_batch(columns, torch.zeros(v.ROWS, v.LENGTH), old, mini_batch=MINI)
+    data["acc"] = right
+    worker.update_actor(data)
+    by_hand = recipe("grpo+weighted-grpo")
+    rollouts = replace(rollouts_by_hand(model, columns, by_hand, old, None), correct=right.bool())
+    _, weights = trained_by_hand(model, columns, by_hand, old, 1, given=by_hand.advantages(rollouts))
+    after = v.parameters(worker)
+    for n, weight in weights.items():
+        torch.testing.assert_close(after[n], weight.detach(), atol=1e-5, rtol=1e-4)
 
 
 def test_every_intervention_is_carried_or_refused():
@@ -325,6 +409,10 @@ def test_the_registered_loss_without_our_worker_is_the_micro_batch_form(model, f
     expected = micro.loss(PolicyStats(logp=x), rollouts, advantages, prepared)
     torch.testing.assert_close(loss, expected.loss)
     assert metrics["actor/clip-cov/chosen_fraction"].aggregate() > 0.1
+    with pytest.raises(ValueError, match="reference-kl: .* no reference log-probabilities"):
+        ppo_loss(verl_loss_config("dapo+reference-kl"), {"log_probs": v.whole_sequences(x, data)}, data)
+    plain, _ = ppo_loss(verl_loss_config("dapo+self-imitation"), {"log_probs": v.whole_sequences(x, data)}, data)
+    torch.testing.assert_close(plain, recipe("dapo").loss(PolicyStats(logp=x), rollouts, advantages).loss)
     with pytest.raises(ValueError, match=r"steer needs more than verl hands.*entrokit doctor"):
         ppo_loss(verl_loss_config("dapo+steer"), {"log_probs": v.whole_sequences(x, data)}, data)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .context import Context
-from .groups import group_sum
+from .groups import group_least, group_sum
 from .knobs import check_range
 from .rollouts import Rollouts
 
@@ -86,12 +86,13 @@ def reinforce_plus_plus_baseline_advantages(
 def _group_moments(reward: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, corrected std and count of the scored completions of each row's group, each ``[B]``."""
     scored = ~torch.isnan(reward)
-    value = reward.nan_to_num(nan=0.0)
+    least = group_least(reward, group)
+    above = torch.where(scored, reward - least, 0.0)
     count = group_sum(scored.to(reward.dtype), group)
-    mean = group_sum(value, group) / count.clamp(min=1)
-    deviation = torch.where(scored, value - mean, 0.0)
+    mean = group_sum(above, group) / count.clamp(min=1)
+    deviation = torch.where(scored, above - mean, 0.0)
     variance = group_sum(deviation.square(), group) / (count - 1).clamp(min=1)
-    return mean, variance.sqrt(), count
+    return least + mean, variance.sqrt(), count
 
 
 def _whiten(x: Tensor, mask: Tensor, context: Context) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_sum
+from ..groups import group_least, group_sum
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -86,6 +86,7 @@ def arm_advantage(
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
     right = ((value > 0) if correct is None else correct) & scored
+    value = value - group_least(rewards, group)
 
     def total(x: Tensor) -> Tensor:
         return group_sum(torch.where(scored, x, 0.0), group)

@@ -27,7 +27,7 @@ from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context
-from ..groups import group_sum
+from ..groups import group_least, group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -77,7 +77,8 @@ def token_group_advantages(
     group, tokens = context.gather(group_ids), context.gather(mask.sum(1))
     weight = torch.where(torch.isnan(reward), 0, tokens).to(reward.dtype)
     count = group_sum(weight, group).clamp(min=1)
-    centred = (reward - group_sum(weight * reward.nan_to_num(nan=0.0), group) / count).nan_to_num(nan=0.0)
+    above = reward - group_least(reward, group)
+    centred = (above - group_sum(weight * above.nan_to_num(nan=0.0), group) / count).nan_to_num(nan=0.0)
     std = (group_sum(weight * centred.square(), group) / count).sqrt()
     advantage = centred / (std + _STD_EPS)
     extreme = ((advantage.abs() >= fallback) & (weight > 0)).to(reward.dtype)

@@ -1,8 +1,10 @@
 """Every way to the same statistics, as functions of logits, the definitions that they are held to, and how closely."""
 
+import math
+
 import torch
 
-from entrokit.distributions import STATISTICS, linear_token_statistics, token_statistics
+from entrokit.distributions import STATISTICS, chunked, linear_token_statistics, token_statistics
 
 from ..rounding import bound, unit
 
@@ -22,13 +24,14 @@ def reference(logits, tokens, temperature=1.0):
     }
 
 
-def tolerances(logits, tokens, temperature=1.0):
+def tolerances(logits, tokens, temperature=1.0, longest=math.inf):
     """How far rounding may take each statistic of float32 code from `reference`.
 
     Each is a combination of moments Σ |x|ᵏ eˣ of x = z - max z, so it errs by their relative error times the sum of the
     absolute values combined. A moment errs by its sum over the vocabulary, by a few operations a term, and by what x
     lost: the size of the logits, rounded up to four times (division, subtraction, and again in the row's maximum).
-    Terms too small for a normal number may be lost whole: each is x² eˣ with eˣ below 1e-38 and -x below 100.
+    Sums longer than ``longest`` are added up in float64. Terms too small for a normal number may be lost whole: each is
+    x² eˣ with eˣ below 1e-38 and -x below 100.
     """
     z = logits.double() / temperature
     x = (z - z.amax(-1, keepdim=True)).clamp(min=-1e4)
@@ -37,7 +40,7 @@ def tolerances(logits, tokens, temperature=1.0):
     collision, weighted = (p * p).sum(-1), -(p * p * x).sum(-1)
     largest = z.masked_fill(z.isinf(), 0.0).abs().amax(-1)
     moved = 4 * unit() * largest
-    relative = bound(1.0, z.shape[-1] + 8) + moved
+    relative = bound(1.0, min(z.shape[-1], longest) + 8) + moved
     taken = -x.gather(-1, tokens[..., None]).squeeze(-1)
     allowed = {
         "logp": relative + unit() * taken + moved + unit() * log_s0,
@@ -87,10 +90,10 @@ def linear_form(logits, tokens, **options):
 
 FORMS = {"logits": token_statistics, "linear": linear_form}
 
-# (back end, form, statistics it has)
+# (back end, form, statistics it has, terms of its longest sum in float32)
 IMPLEMENTATIONS = {
-    "torch-logits": ("torch", "logits", STATISTICS),
-    "torch-linear": ("torch", "linear", STATISTICS),
-    "triton-logits": ("triton", "logits", STATISTICS),
-    "triton-linear": ("triton", "linear", STATISTICS),
+    "torch-logits": ("torch", "logits", STATISTICS, math.inf),
+    "torch-linear": ("torch", "linear", STATISTICS, chunked.TILE_COLUMNS),
+    "triton-logits": ("triton", "logits", STATISTICS, math.inf),
+    "triton-linear": ("triton", "linear", STATISTICS, math.inf),
 }

@@ -1,6 +1,6 @@
 """Our door to Liger's kernel: shapes, masks, temperatures and refusals.
 
-How accurate Liger is, is Liger's affair (`benchmarks/token_statistics.py --form accuracy` measures it). Here it is held
+How accurate Liger is, is Liger's affair (`benchmarks/token_statistics.py --accuracy` measures it). Here it is held
 to what any float32 code of its formula keeps, so that a wrong argument of ours shows and a rounding of theirs does not.
 """
 

@@ -17,7 +17,7 @@ from .implementations import FORMS, IMPLEMENTATIONS, gradient_tolerance, referen
 @pytest.fixture(params=IMPLEMENTATIONS)
 def implementation(request, monkeypatch):
     """A function ``(logits, tokens, **options) -> TokenStatistics`` and the names of what it computes."""
-    name, form, statistics = IMPLEMENTATIONS[request.param]
+    name, form, statistics, longest = IMPLEMENTATIONS[request.param]
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
     monkeypatch.setenv(VARIABLE, name)
@@ -25,7 +25,7 @@ def implementation(request, monkeypatch):
     def compute(logits, tokens, **options):
         return FORMS[form](logits, tokens, need=statistics, **options)
 
-    compute.name, compute.form, compute.statistics = request.param, form, statistics
+    compute.name, compute.form, compute.statistics, compute.longest = request.param, form, statistics, longest
     return compute
 
 
@@ -34,7 +34,8 @@ def assert_as_defined(compute, logits, tokens, temperature=1.0):
     ours = logits.clone().requires_grad_()
     theirs = logits.double().clone().requires_grad_()
     got = compute(ours, tokens, temperature=temperature)
-    expected, allowed = reference(theirs, tokens, temperature), tolerances(logits, tokens, temperature)
+    expected = reference(theirs, tokens, temperature)
+    allowed = tolerances(logits, tokens, temperature, compute.longest)
     for name in compute.statistics:
         assert getattr(got, name).dtype == torch.promote_types(logits.dtype, torch.float32)
         assert_within(getattr(got, name), expected[name], allowed[name], name)

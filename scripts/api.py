@@ -22,6 +22,7 @@ PACKAGES = (
     "entrokit.information.private",
     "entrokit.losses",
     "entrokit.rlvr",
+    "entrokit.rlvr.interventions",
     "entrokit.rlvr.tasks",
     "entrokit.runs",
     "entrokit.diagnose",

@@ -1,4 +1,5 @@
-"""Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own."""
+"""Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own;
+processes that import this checkout."""
 
 import os
 import random
@@ -18,6 +19,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from .processes import checkout_path
+
+os.environ["PYTHONPATH"] = checkout_path()  # of every process that a test starts
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 settings.register_profile("entrokit", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("entrokit")

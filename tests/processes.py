@@ -14,13 +14,20 @@ PATIENCE = 1200
 _QUIET = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
+def checkout_path():
+    """``PYTHONPATH`` of a process that imports entrokit and the tests from here, whichever checkout is installed."""
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    own = [str(ROOT / "src"), str(ROOT)]
+    return os.pathsep.join([*own, *(path for path in before if path and path not in own)])
+
+
 def run(arguments, out, **environment):
     """Runs Python with arguments, which writes JSON to ``out``; returns what it says."""
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        env=os.environ | _QUIET | {"PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | _QUIET | {"PYTHONPATH": checkout_path()} | environment,
         timeout=PATIENCE,
         check=False,
     )

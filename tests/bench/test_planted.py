@@ -11,7 +11,7 @@ from entrokit.bench.planted import HEALTHY, PLANTED, Planted, broken_family, con
 from entrokit.diagnose import VERDICTS
 from entrokit.engines.session import TrainSettings
 from entrokit.rlvr.tasks import countdown
-from tests.diagnose.test_verdicts import CASES, table
+from tests.diagnose.cases import CASES, table
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from entrokit.bench import contestants, scoreboard
+from entrokit.bench.benches import finished
 from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contestant
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
@@ -66,6 +67,22 @@ def test_a_stopped_one_goes_on_and_measures_nothing_twice(few, tmp_path, monkeyp
         tabular_scoreboard(range(2), tmp_path, lambda: False, TabularSettings(steps=3))
 
 
+@pytest.mark.parametrize("kept", [0, 20])
+def test_a_score_that_was_cut_off_spoils_none_after_it(kept, few, tmp_path):
+    """A kill inside a line, or right after the file was made: the rest goes on, and can be read again."""
+    whole = tabular_scoreboard(range(1), tmp_path, lambda: False, SMALL)
+    file = tmp_path / "tabular.jsonl"
+    file.write_bytes(file.read_bytes()[:-kept] if kept else b"")
+    for _ in range(2):
+        again = tabular_scoreboard(range(1), tmp_path, lambda: False, SMALL)
+        assert [s.accuracy for s in again.scores] == [s.accuracy for s in whole.scores]
+    assert len(file.read_text().splitlines()) == 1 + len(whole.scores)
+
+
+def test_a_run_that_was_cut_off_before_its_config_is_not_finished(tmp_path):
+    assert not finished(TrainSettings("grpo", str(tmp_path)))
+
+
 def test_fewer_seeds_later_lose_nothing(few, tmp_path):
     whole = tabular_scoreboard(range(3), tmp_path, lambda: False, SMALL)
     assert len(tabular_scoreboard(range(2), tmp_path, lambda: False, SMALL).scores) == 6
@@ -103,8 +120,8 @@ def score(spec, seed, accuracy, entropy_end, matched=1.0, **other):
     )
 
 
-def board_of(*rows):
-    return Scoreboard("tabular", {}, (0, 1), tuple(score(*row, **{}) for row in rows))
+def board_of(*rows, seeds=(0, 1)):
+    return Scoreboard("tabular", {}, seeds, tuple(score(*row) for row in rows))
 
 
 def test_standings_compare_in_pairs_and_mark_the_front(few, tmp_path):
@@ -133,6 +150,22 @@ def test_standings_compare_in_pairs_and_mark_the_front(few, tmp_path):
     page = write_scoreboard([board], tmp_path).read_text()
     assert "Pareto front" in page
     assert (tmp_path / "tabular.md").read_text() == markdown(board)
+
+
+def test_bold_rests_on_student_s_interval_and_brackets_say_what_they_hold(few):
+    def board(*gaps):
+        base = [(BASELINE, seed, 0.5, 1.0) for seed in range(len(gaps))]
+        own = [("grpo+steer", seed, 0.5 + gap, 1.0) for seed, gap in enumerate(gaps)]
+        return board_of(*base, *own, seeds=range(len(gaps)))
+
+    head, _, *rows = markdown(board(0.01, 0.02, 0.03)).splitlines()
+    assert head.count("minus grpo [range of 3 seeds]") == 3
+    assert "| 0.520 | +0.020 [+0.010, +0.030] |" in rows[0]
+    assert "| **+0.020 [+0.018, +0.022]** |" in markdown(board(0.018, 0.02, 0.022))
+    table = markdown(board(0.01, 0.02, 0.03, 0.02))
+    assert table.count("minus grpo [95 % Student interval]") == 3
+    assert "| **+0.020 [+0.007, +0.033]** |" in table
+    assert "| minus grpo | pass@16 | minus grpo |" in markdown(board(0.01))
 
 
 def test_an_incomplete_recipe_is_left_out_and_the_baseline_must_be_there(few):

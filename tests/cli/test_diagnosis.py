@@ -9,9 +9,8 @@ from entrokit.cli.app import app
 from entrokit.diagnose import QUADRANTS, VERDICTS, Part, StepAccount
 from entrokit.runs import RunWriter
 from entrokit.runs.layout import ACCOUNT
-from tests.diagnose.test_verdicts import CASES, table
-from tests.runs.test_read_log import CHAT, jsonl
-from tests.runs.test_runs import columns
+from tests.diagnose.cases import CASES, table
+from tests.runs.cases import CHAT, columns, jsonl
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m<script>alert(1)</script> & \u202e\x00"
 
@@ -67,6 +66,9 @@ def test_a_hostile_run_drives_neither_terminal_nor_page(tmp_path):
     assert shown.exit_code == 0
     assert "\x1b" not in shown.stdout
     assert "\x00" not in shown.stdout
+    words = " ".join(shown.stdout.split())
+    assert "(95 % interval 0.7" in words
+    assert "held out: pass@8 1.00 [1.00, 1.00] to 1.00 [1.00, 1.00] (brackets: 95 % intervals over prompts)" in words
     html = page.read_text(encoding="utf-8")
     assert "<script>alert" not in html
     assert "owned" in html

@@ -35,9 +35,23 @@ def test_check_1_entropies():
     laws = [[0.7, 0.2, 0.1], [1.0, 0.0, 0.0], [1 / 3] * 3]
     H = torch.tensor([-sum(p * math.log(p) for p in law if p) for law in laws])
     assert H.tolist() == pytest.approx([0.801819, 0, 1.098612], abs=1e-6)
-    rows = torch.stack([torch.cat([H, torch.tensor([9.0])]), torch.full((4,), math.nan)])
-    mask = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]]).bool()
-    assert generation_entropy(rows, mask).tolist() == pytest.approx([0.633477, 0.0], abs=1e-6)
+    rows = torch.cat([H, torch.tensor([math.nan])])[None]
+    mask = torch.tensor([[1, 1, 1, 0]]).bool()
+    assert generation_entropy(rows, mask).tolist() == pytest.approx([0.633477], abs=1e-6)
+
+
+def test_what_holds_nothing_is_not_certain(probe):
+    rows, mask = torch.ones(3, 2), torch.tensor([[0, 0], [1, 0], [0, 0]]).bool()
+    with pytest.raises(ValueError, match=r"responses \[0, 2\] have no tokens in the mask"):
+        generation_entropy(rows, mask)
+    assert generation_entropy(rows[:0], mask[:0]).tolist() == []
+    with pytest.raises(ValueError, match="no questions"):
+        u_shape_report(torch.empty(0), torch.empty(0), torch.empty(0))
+    with pytest.raises(ValueError, match=r"questions \[1\] are NaN"):
+        probe.predict(torch.tensor([[1.0, 2.0, 3.0], [math.nan, 0.0, 0.0]]))
+    for h in (torch.empty(0, 3), torch.ones(1, 3), torch.full((4, 3), math.nan)):
+        with pytest.raises(ValueError, match="at least 2 finite"):
+            DifficultyProbe(3).fit(h, torch.zeros(len(h), dtype=torch.long))
 
 
 def test_check_2_labels():
@@ -122,6 +136,8 @@ def test_check_5_states_do_not_depend_on_the_batch_and_the_model_stays(policy):
     right = torch.nn.functional.pad(alone["input_ids"], (0, 3))
     mask = torch.nn.functional.pad(alone["attention_mask"], (0, 3))
     torch.testing.assert_close(prefill_states(model, right, mask), states[:1])
+    with pytest.raises(ValueError, match=r"prompts \[1\] have no tokens"):
+        prefill_states(model, both["input_ids"], both["attention_mask"] * torch.tensor([[1], [0]]))
     assert model.training
     probe = DifficultyProbe(states.shape[1], hidden=4)
     with pytest.warns(UserWarning, match="labelled hard"):

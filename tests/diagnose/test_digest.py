@@ -1,5 +1,7 @@
 """Completions in one pass: sums by family and step, distinct prompts, groups, mismatch."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,11 @@ def test_a_sampler_that_is_not_the_policy_shows_in_surprise():
     assert cold.sigmas < -8
     assert cold.relative < -0.1
     assert digest([]).mismatch.sigmas == 0.0
+    assert math.isnan(digest([]).mismatch.relative)
+    # A policy that is certain of all and surprised by all: nothing is farther from being the one that sampled.
+    certain = digest([completion(logp=np.array([-3.0]), entropy=np.zeros(1)) for _ in range(2)]).mismatch
+    assert certain.relative == math.inf
+    assert digest([completion(logp=np.zeros(1), entropy=np.zeros(1))]).mismatch.relative == 0.0
     logp = np.array([-1.0, -2.0])
     m = digest([completion(logp=logp, sampler_logp=logp + 0.5)]).mismatch
     assert m.logp_gap / m.logp_tokens == pytest.approx(0.5)

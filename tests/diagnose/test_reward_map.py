@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrokit.diagnose.reward_map import (
+    PRECISION,
+    _fixed_point,
     action_gap,
     argmax_sets,
     effective_reward,
@@ -52,6 +54,64 @@ def test_check_2_a_cliff():
     np.testing.assert_allclose(tv(greedy_policy(q), greedy_policy(optimal_q(R, P, GAMMA))), [0.5, 0, 0])
     with pytest.raises(ValueError, match="action 1 is not optimal at state 1"):
         tie_breaker(R, P, GAMMA, 1, 1, 0.01)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("eps", [1e-2, 1e-5, 1e-7, 1e-8, 1e-9])
+def test_a_broken_tie_is_none(eps, unit):
+    """Whatever `tie_breaker` returns, values, policies and gaps see no tie; in any units of the reward."""
+    bumped = tie_breaker(unit * R, P, GAMMA, 0, 1, unit * eps)
+    assert np.abs(bumped - unit * R).max() <= unit * eps
+    q = optimal_q(bumped, P, GAMMA)
+    assert argmax_sets(q)[0].tolist() == [False, True]
+    assert greedy_policy(q)[0].tolist() == [0.0, 1.0]
+    assert action_gap(q)[0] > 0
+    assert stability_radius(q, GAMMA) > 0
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_tie_that_values_cannot_break_is_said_with_what_would(unit):
+    with pytest.raises(ValueError, match=r"does not break the tie at state 0") as refused:
+        tie_breaker(unit * R, P, GAMMA, 0, 1, unit * 1e-10)
+    needed = float(str(refused.value).rpartition(" ")[2])
+    tie_breaker(unit * R, P, GAMMA, 0, 1, 1.01 * needed)
+    with pytest.raises(ValueError, match="does not break"):
+        tie_breaker(unit * R, P, GAMMA, 0, 1, 0.99 * needed)
+    q = optimal_q(unit * R, P, GAMMA)
+    assert argmax_sets(q)[0].all()
+    assert action_gap(q)[0] == 0.0
+    # A gap that no value can be told by is a tie for all of them.
+    q[0, 1] += 1e-11 * np.abs(q).max()
+    assert greedy_policy(q)[0].tolist() == [0.5, 0.5]
+    assert action_gap(q)[0] == stability_radius(q, GAMMA) == 0.0
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.5, 0.9, 0.999]), st.sampled_from([1e-6, 1.0, 1e6]))
+@settings(deadline=None)
+def test_values_are_exact_to_the_tolerance(seed, gamma, unit):
+    """Against the greedy policy's own values, by a linear system."""
+    reward, kernel, _ = random_problem(seed)
+    reward = unit * reward
+    q = optimal_q(reward, kernel, gamma)
+    best, states = q.argmax(1), np.arange(len(q))
+    V = np.linalg.solve(np.eye(len(q)) - gamma * kernel[states, best], reward[states, best])
+    # The solver's own rounding besides.
+    error = np.abs(q - (reward + gamma * kernel @ V)).max()
+    assert error <= (PRECISION + 1e-14 / (1.0 - gamma)) * np.abs(q).max()
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-16, float("nan")])
+def test_a_tolerance_beyond_rounding_is_refused(tol):
+    reward, kernel, _ = random_problem(0)
+    for solve in (optimal_q, lambda *a, tol: soft_optimal(*a, 1.0, tol=tol)):
+        with pytest.raises(ValueError, match="is beyond rounding; at gamma=0.99 it must be at least 4.4e-14"):
+            solve(reward, kernel, 0.99, tol=tol)
+
+
+def test_values_that_never_settle_are_an_error():
+    reward, kernel, rng = random_problem(0)
+    with pytest.raises(ValueError, match=r"no convergence to tol=1e-11 in \d+ sweeps"):
+        _fixed_point(reward, kernel, 0.9, PRECISION, lambda q: q.max(1) + 1e-9 * rng.normal(size=len(q)))
 
 
 @given(st.integers(0, 1000))
@@ -158,6 +218,10 @@ def test_an_incomplete_reward_is_witnessed():
     assert (state, action) == (0, 1)
     assert advantage == pytest.approx(0.5)
     assert incomplete_reward_witness(R, -missing, P, GAMMA) == []
+    ((state, action, advantage),) = incomplete_reward_witness(1e-9 * R, 1e-14 * missing, P, GAMMA)
+    assert (state, action, advantage) == (0, 1, pytest.approx(5e-15, rel=1e-9))
+    # The same everywhere: no action is better for it, but for rounding.
+    assert incomplete_reward_witness(R, np.full_like(R, 1e6 / 3), P, GAMMA) == []
 
 
 def test_what_is_no_problem_is_refused():

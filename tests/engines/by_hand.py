@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from entrokit.distributions import token_statistics
-from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
+from entrokit.rlvr import Context, PolicyStats, Rollouts, StepMeans, Totals, recipe
 
 from .two_processes import GROUP, LENGTH, ROWS, SEED, STEPS, STEPS_PER_GENERATION, completion, in_steps, reward
 
@@ -99,8 +99,9 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
             optimizer.step()
             losses.append(result.loss.item())
-            seen = {n: float(m) for n, m in result.metrics.items()}
-            chosen.observe(seen | {"entropy": float(current.entropy[own.train].mean())}, context)
+            seen = StepMeans()
+            seen.add(current, own, result)
+            chosen.observe(seen.take(), context)
         chosen.remember(rewarded, advantages, context)
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return {"losses": losses, "weights": weights}

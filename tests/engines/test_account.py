@@ -23,10 +23,9 @@ def make(kind, checkpoint, config, task, dtype=torch.float64, **options):
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
     with torch.no_grad():
-        # This untrained policy samples the padding token, whose embedding is 0 and has no gradient: there normalisation
-        # has no usable derivative, and backward and forward mode would differentiate two different functions.
+        # This untrained policy samples the padding token, whose embedding is 0: normalisation is linear there, but over
+        # steps far below these only.
         model.get_input_embeddings().weight[0] = 0.02 * torch.randn(model.config.hidden_size)
-        model.get_input_embeddings().padding_idx = None
     arguments = config(**options)
     if kind is RLOOTrainer:
         known = {k: v for k, v in arguments.to_dict().items() if k in RLOOConfig.__dataclass_fields__}

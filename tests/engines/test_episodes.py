@@ -10,7 +10,7 @@ from entrokit.engines.trl import EntropyGRPOTrainer, EpisodeRollout
 from entrokit.engines.trl.batch import rollouts_of
 from entrokit.engines.trl.episodes import EnvironmentTurns
 from entrokit.rlvr import PolicyStats
-from entrokit.rlvr.tasks import load_task
+from entrokit.rlvr.tasks import Answer, Environment, load_task
 from entrokit.rlvr.tasks.maze import MOVES, MazeDemonstrations, MazeEpisode
 from entrokit.rlvr.tasks.task import Task
 from entrokit.rlvr.turns import Turns
@@ -162,3 +162,99 @@ def test_the_environment_in_the_docs_can_be_played(player, config):
     assert [episode.step(t).text for t in ("6\n", "7\n")] == ["wrong\n", "right\n"]
     assert episode.solved
     assert scope["reward"](completions=["", ""], solved=[True, False]) == [1.0, 0.0]
+
+
+class Guess:
+    """The environment of the docs: the last turn decides."""
+
+    def __init__(self, prompt):
+        self.heard, self.solved = [], False
+
+    def step(self, turn):
+        self.heard.append(turn)
+        self.solved = turn == "n"
+        return Answer("#", over=self.solved)
+
+
+def played(player, said, limit=None):
+    """Episodes side by side in a `generate` that pads a row for as long as another goes on, with these tokens said."""
+    _, tokenizer = player
+    environment = Environment(Guess, turn_ends="nesw", longest_turn=3)
+    episodes = [Guess("") for _ in said]
+    turns = EnvironmentTurns(environment, episodes, tokenizer)
+    scripts = [tokenizer.encode(text) + [tokenizer.eos_token_id] * text.endswith(" ") for text in said]
+    rows = [[0] for _ in said]
+    done = [False] * len(said)
+    for _ in range(limit or 20):
+        forced = turns(torch.tensor(rows), torch.zeros(len(said), len(tokenizer)))
+        for i, row in enumerate(rows):
+            if done[i]:
+                row.append(tokenizer.pad_token_id)
+            elif torch.isinf(forced[i]).any():
+                row.append(int(forced[i].argmax()))
+            else:
+                row.append(scripts[i].pop(0) if scripts[i] else tokenizer.eos_token_id)
+            done[i] = done[i] or row[-1] == tokenizer.eos_token_id
+    return episodes, turns, [row[1:] for row in rows]
+
+
+def test_an_episode_hears_nothing_after_its_end(player):
+    """One is solved at once, one gives up in mid-turn; a third goes on while they are padded."""
+    episodes, turns, rows = played(player, ["n", "m", "sssssn"])
+    assert [e.heard for e in episodes] == [["n"], [], ["s"] * 5 + ["n"]]
+    assert [e.solved for e in episodes] == [True, False, True]
+    eos = player[1].eos_token_id
+    ends = [row.index(eos) + 1 for row in rows]
+    assert turns.mask(0, ends[0]) == [1, 0, 0]
+    assert turns.mask(1, ends[1]) == [1, 1]
+    assert len(turns.mask(2, 20)) == ends[2]
+    assert turns.tool_calls == [0, 0, 0]
+
+
+def test_a_turn_that_ends_with_the_completion_is_heard(player):
+    episodes, turns, rows = played(player, ["sn"], limit=3)
+    assert episodes[0].heard == ["s"], "generate shows the last token to nobody"
+    turns.hear_last(0, rows[0])
+    assert episodes[0].heard == ["s", "n"]
+    assert episodes[0].solved
+    turns.hear_last(0, rows[0])
+    assert episodes[0].heard == ["s", "n"]
+    given_up, turns, rows = played(player, ["m"], limit=2)
+    turns.hear_last(0, rows[0])
+    assert given_up[0].heard == []
+
+
+def test_solved_episodes_are_rewarded_in_a_real_step(player, config):
+    """Whoever was solved stays so, however long others go on."""
+    model, tokenizer = player
+    played = []
+
+    class Watched(Guess):
+        def __init__(self, prompt):
+            super().__init__(prompt)
+            self.once = False
+            played.append(self)
+
+        def step(self, turn):
+            answer = super().step(turn)
+            self.once = self.once or self.solved
+            return answer
+
+    def reward(completions, solved, **columns):
+        return [float(s) for s in solved]
+
+    task = load_task("maze", train_size=16)
+    t = EntropyGRPOTrainer(
+        model,
+        reward_funcs=reward,
+        args=config(max_completion_length=40, max_steps=1, per_device_train_batch_size=16),
+        train_dataset=task.train,
+        processing_class=tokenizer,
+        rollout_func=EpisodeRollout(Environment(Watched, turn_ends="nesw", longest_turn=4)),
+    )
+    seen = []
+    t._on_generation = seen.append
+    t.train()
+    assert [e.once for e in played] == [e.solved for e in played] == seen[0].rollouts.reward.bool().tolist()
+    assert any(e.solved for e in played)
+    assert not all(e.solved for e in played)

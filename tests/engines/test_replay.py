@@ -1,5 +1,6 @@
 """The replay stage under TRL: updates of its own that equal plain PyTorch, and a memory that a checkpoint holds."""
 
+import copy
 import shutil
 
 import pytest
@@ -41,9 +42,7 @@ def test_a_replay_is_the_loss_by_hand_in_optimiser_steps_of_its_own(checkpoint, 
     seen, original = [], t._replayer._train
 
     def watched(name, replay, context):
-        # A fresh model: the trainer's forward is bound to its own weights.
-        before = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-        before.load_state_dict(t.model.state_dict())
+        before = copy.deepcopy(t.model).eval()
         original(name, replay, context)
         seen.append((replay, before, {n: p.detach().clone() for n, p in t.model.named_parameters()}))
 
@@ -62,7 +61,7 @@ def test_a_replay_is_the_loss_by_hand_in_optimiser_steps_of_its_own(checkpoint, 
                 PolicyStats(logp=logp),
                 part,
                 replay.advantages[rows],
-                {"clip-cov/seed": torch.tensor(0)},
+                {"clip-cov/seed": torch.zeros(len(part), dtype=torch.long)},
                 Totals(rows=len(part), length=8),
             ).loss
             optimizer.zero_grad()

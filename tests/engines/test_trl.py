@@ -28,7 +28,7 @@ def trainer(checkpoint, config, task, spec="grpo", reward=length_reward, model=N
         train_dataset=task.train,
         processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
         recipe=spec,
-        **kwargs,
+        **({"correct": "length_reward"} if reward is length_reward else {}) | kwargs,
     )
 
 

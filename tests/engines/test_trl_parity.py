@@ -81,10 +81,13 @@ def test_loss_and_gradient_on_the_same_batch(checkpoint, config, task, base, sha
         torch.testing.assert_close(our_loss, their_loss, atol=1e-6, rtol=1e-6)
         for name, gradient in their_gradients.items():
             torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
-    assert ours._metrics["train"]["clip_ratio/region_mean"][-1] > 0 or base == "cispo"
-    assert ours._metrics["train"]["entropy"][-1] == pytest.approx(theirs._metrics["train"]["entropy"][-1], abs=1e-5)
-    if "beta" in shape:
-        assert ours._metrics["train"]["kl"][-1] > 1e-4
+        seen = ours._take("train")
+        assert seen["clip_ratio/region_mean"] > 0 or base == "cispo"
+        assert seen["entropy"] == pytest.approx(theirs._metrics["train"]["entropy"][-1], abs=1e-5)
+        if "beta" in shape:
+            weighed = theirs._metrics["train"]["kl"][-1]  # by the ratio, as use_bias_correction_kl says
+            assert seen["reference-kl/penalty"] == pytest.approx(shape["beta"] * weighed, rel=1e-4)
+            assert seen["kl"] > 1e-4
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -124,7 +127,7 @@ def test_gspo_equals_importance_sampling_of_the_sequence(checkpoint, config, tas
     perturb(theirs.model, ours.model)
     their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
     our_loss, our_gradients = step(ours, our_inputs, 1, 0)
-    assert 0 < ours._metrics["train"]["clip_ratio/region_mean"][-1] < 1
+    assert 0 < ours._take("train")["clip_ratio/region_mean"] < 1
     torch.testing.assert_close(our_loss, their_loss, atol=1e-6, rtol=1e-6)
     for name, gradient in their_gradients.items():
         torch.testing.assert_close(our_gradients[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
@@ -182,7 +185,7 @@ def test_rloo_trainer_on_the_same_batch(checkpoint, config, task, beta):
     torch.testing.assert_close(our_loss, their_loss, atol=2e-6, rtol=1e-5)
     for name, gradient in their_gradients.items():
         torch.testing.assert_close(our_gradients[name], gradient, atol=2e-6, rtol=1e-4, msg=name)
-    assert 0 < ours._metrics["train"]["clip_ratio/region_mean"][-1] < 1
+    assert 0 < ours._take("train")["clip_ratio/region_mean"] < 1
 
 
 def test_whole_runs_of_rloo_end_at_the_same_weights(checkpoint, config, task):

@@ -21,6 +21,15 @@ def laws(seed, n, m):
     return rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))
 
 
+@pytest.mark.parametrize("masses", [[], [0.0, 0.0], [0.5, np.nan], [np.inf, 1.0], np.empty((0, 3))])
+def test_the_entropy_of_nothing_is_not_certainty(masses):
+    with pytest.raises(ValueError, match="entropy_bits: expected finite masses, one above 0"):
+        entropy_bits(masses)
+    assert entropy_bits([0.0, 1.0]) == 0.0
+    with pytest.raises(ValueError, match="entropy_bits"):
+        information_bits(np.zeros((2, 2)))
+
+
 def test_check_4_worked_couplings():
     c = min_entropy_coupling([0.5, 0.3, 0.2], [0.6, 0.4])
     np.testing.assert_allclose(c.dense(), [[0.5, 0], [0, 0.3], [0.1, 0.1]], atol=1e-15)

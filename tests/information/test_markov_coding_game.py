@@ -20,7 +20,32 @@ def test_check_7_soft_q(policy):
     assert soft_q(world, BETA)[start].tolist() == pytest.approx([0.325850, 0.321995, 0.313568, 0.340550], abs=1e-6)
     assert policy[start].tolist() == pytest.approx([0.002648, 0.000559, 0.000019, 0.996774], abs=1e-6)
     warm = float(np.exp(-3))
-    assert soft_policy(soft_q(world, warm), warm)[start].tolist() == pytest.approx([0.25] * 4, abs=2e-5)
+    # The sheet's four quarters, to 2e-5, are those of 100 sweeps, which have not converged.
+    assert soft_policy(soft_q(world, warm), warm)[start].tolist() == pytest.approx([0.25] * 4, abs=2e-4)
+
+
+@pytest.mark.parametrize("beta", [BETA, float(np.exp(-3)), 1.0, 50.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.95, 0.99])
+def test_soft_values_have_converged(beta, gamma):
+    """Against the exact values of their own policy, by a linear system: at the fixed point they are the same."""
+    world, tol = GridWorld(), 1e-9
+    Q = soft_q(world, beta, gamma, tol)
+    T, r, over = world.transitions(), world.rewards, world.terminal
+    log_pi = Q / beta - np.logaddexp.reduce(Q / beta, axis=1, keepdims=True)
+    pi = np.exp(log_pi)
+    step = np.where(over[:, None], 0.0, gamma * np.einsum("sa,sat->st", pi, T))
+    V = np.linalg.solve(np.eye(len(r)) - step, r - beta * (pi * log_pi).sum(1))
+    exact = r[:, None] + np.where(over[:, None], 0.0, gamma * T @ V)
+    # The values of a policy that is greedy for Q are nearer to the best than gamma / (1 - gamma) times twice Q's error.
+    allowed = tol * np.abs(Q).max() * (1.0 + 2.0 * gamma / (1.0 - gamma))
+    np.testing.assert_allclose(Q, exact, atol=allowed + 1e-13 * np.abs(Q).max() / (1.0 - gamma), rtol=0)
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-16, float("nan")])
+def test_a_tolerance_beyond_rounding_is_refused(tol):
+    with pytest.raises(ValueError, match="is beyond rounding; at gamma=0.95 it must be at least 8.9e-15"):
+        soft_q(GridWorld(), 0.05, tol=tol)
+    assert np.isfinite(soft_q(GridWorld(), 0.05, tol=9e-15)).all()
 
 
 def test_transitions_are_laws_and_obstacles_hold():

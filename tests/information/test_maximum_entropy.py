@@ -1,5 +1,6 @@
 """Maximum entropy: the sheet's numbers, Gibbs relations by finite differences, and constraints that cannot be met."""
 
+import re
 import sys
 
 import numpy as np
@@ -100,11 +101,107 @@ def test_constraints_that_cannot_be_met_are_named_with_the_nearest():
         forbidden.fit([4.5])
 
 
-def test_the_border_is_met_to_the_precision():
+SQUARES = np.hstack([DIE, DIE**2])
+# A tetrahedron, and a fifth state in its middle.
+SOLID = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0.25, 0.25, 0.25]], dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("features", "targets", "named", "left"),
+    [
+        (DIE, [6.0], "<f0> = 6 is the largest", [5]),
+        (DIE, [1.0], "<f0> = 1 is the smallest", [0]),
+        (np.hstack([DIE, DIE == 2]), [3.0, 0.0], "<f1> = 0 is the smallest", [0, 2, 3, 4, 5]),
+        # 4.5 with the smallest variance a die can have: a combination of two averages of which each has room.
+        (SQUARES, [4.5, 20.5], "<f0> - 0.111111 <f1> = 2.22222 is the largest", [3, 4]),
+        (SQUARES, [4.5, 25.5], "<f0> - 0.142857 <f1> = 0.857143 is the smallest", [0, 5]),
+        # A corner, where many combinations are on the border.
+        (SQUARES, [3.0, 9.0], "= 1.71429 is the largest", [2, 3]),
+        # A face, an edge; in other units.
+        (SOLID, [0.2, 0.3, 0.5], "is the largest", [1, 2, 3]),
+        (SOLID * [1e-9, 1.0, 1e9], [0.2e-9, 0.3, 0.5e9], "is the largest", [1, 2, 3]),
+        (SOLID, [0.4, 0.6, 0.0], "<f2> = 0 is the smallest", [0, 1, 2]),
+        # Redundant, and on the border besides.
+        (np.hstack([DIE, 2 * DIE, np.ones_like(DIE)]), [6.0, 12.0, 1.0], "= 6 is the largest", [5]),
+    ],
+)
+def test_averages_on_the_border_are_refused_and_named(features, targets, named, left):
+    model = MaxEntModel(np.asarray(features, dtype=float))
+    with pytest.raises(InfeasibleError, match="lie on the border") as refused:
+        model.fit(targets)
+    assert named in str(refused.value)
+    assert not model.multipliers.any()
+    has = f"only {len(left)} of {len(features)} states have that ({', '.join(map(str, left))})"
+    assert has in str(refused.value)
+
+
+def test_what_the_message_advises_can_be_done():
+    """From an edge of a solid: a face first, then the edge, on which the averages lie inside."""
+    targets, left, refused = [0.4, 0.6, 0.0], np.arange(5), 0
+    while refused < 4:
+        model = MaxEntModel(SOLID, np.where(np.isin(np.arange(5), left), 0.0, -np.inf))
+        try:
+            model.fit(targets)
+            break
+        except InfeasibleError as error:
+            left = np.array(re.search(r"have that \((.*)\)", str(error))[1].split(", "), dtype=int)
+            refused += 1
+    assert refused == 2
+    np.testing.assert_allclose(model.prob, [0, 0.4, 0.6, 0, 0], atol=1e-10)
+
+
+def test_an_unlikely_reference_does_not_hide_the_border():
+    """The reference alone is on the border to 1e-13: the first gradient is 0, and no step seems to be needed."""
+    reference = np.append(np.full(5, -30.0), 0.0)
+    with pytest.raises(InfeasibleError, match="<f0> = 6 is the largest"):
+        MaxEntModel(DIE, reference).fit([6.0])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4))
+@settings(deadline=None)
+def test_every_face_of_a_random_polytope_is_found(seed, observables):
+    """A law on the states where a random combination is least, of which no single average need be extreme."""
+    model, rng = random_model(seed, 12, observables)
+    direction = rng.normal(size=observables)
+    # As many states on a face as span it.
+    height = model.features @ direction
+    lowest = np.argsort(height)[:observables]
+    model.features[lowest] -= np.outer(height[lowest] - height.min(), direction) / (direction @ direction)
+    with pytest.raises(InfeasibleError, match="on the border"):
+        model.fit(rng.dirichlet(np.ones(observables)) @ model.features[lowest])
+
+
+@pytest.mark.parametrize("inside", [10.0**-k for k in range(1, 9)])
+def test_next_to_the_border_multiplier_and_response_are_exact(inside):
+    """Of a coin that shows 1 with probability F: λ = -ln(F / (1 - F)), response -1 / (F (1 - F))."""
+    F = 1.0 - inside
+    rest = 1.0 - F
+    model = MaxEntModel(np.array([[0.0], [1.0]]))
+    # The last Newton step moved λ by at most 1e-6 nats, which leaves the square of that, and rounding.
+    assert model.fit([F]).item() == pytest.approx(-np.log(F / rest), abs=1e-11)
+    assert model.response().item() == pytest.approx(-1.0 / (F * rest), rel=1e-11)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e6, 1e9])
+def test_the_law_does_not_depend_on_the_units(unit):
+    model = MaxEntModel(SQUARES * [unit, 1.0])
+    model.fit([4.5 * unit, 22.5])
+    plain = MaxEntModel(SQUARES)
+    plain.fit([4.5, 22.5])
+    np.testing.assert_allclose(model.prob, plain.prob, atol=1e-9)
+    np.testing.assert_allclose(model.response() * [[unit**2, unit], [unit, 1.0]], plain.response(), rtol=1e-6)
+    with pytest.raises(InfeasibleError, match="no law has"):
+        MaxEntModel(DIE * unit).fit([7.0 * unit])
+
+
+def test_a_response_without_spread_is_refused():
     model = MaxEntModel(DIE)
-    model.fit([6.0])
-    assert model.prob[-1] == pytest.approx(1.0, abs=1e-9)
-    assert np.isfinite(model.multipliers).all()
+    model.multipliers = np.array([-1000.0])
+    with pytest.raises(ValueError, match="no spread left"):
+        model.response()
+    redundant = MaxEntModel(np.hstack([DIE, DIE]))
+    covariance = redundant.covariance()
+    np.testing.assert_allclose(covariance @ redundant.response() @ covariance, -covariance, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +223,13 @@ def test_bad_models_are_refused(arguments, message):
 
 def test_without_scipy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    MaxEntModel(DIE).fit([4.5])
-    with pytest.raises(ImportError, match="scipy"):
+    MaxEntModel(SQUARES).fit([4.5, 22.5])
+    for targets in ([3.0, 4.0], [4.5, 20.5]):
+        with pytest.raises(ImportError, match="scipy"):
+            MaxEntModel(SQUARES).fit(targets)
+    with pytest.raises(InfeasibleError, match="<f0> = 6 is the largest"):
+        MaxEntModel(DIE).fit([6.0])
+    with pytest.raises(InfeasibleError, match="the nearest has f0 = 6 instead of 7.5"):
         MaxEntModel(DIE).fit([7.5])
 
 

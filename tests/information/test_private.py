@@ -1,6 +1,7 @@
 """Private counting: the sheet's constants, privacy by enumeration, unbiased counts, and the tree at its limits."""
 
 import math
+import warnings
 from collections import Counter
 from itertools import product
 
@@ -160,7 +161,7 @@ def test_check_6_every_user_reports_once_and_groups_are_even(pruning):
     tree = PrefixTreeHeavyHitters(5, 8, 4, 2, 2.0, pruning=pruning, source=SeededSource(0)).fit(users)
     spent = np.concatenate(tree.ledger_.spent)
     assert (spent == 2.0).all()
-    assert tree.summary() == {"epsilon": 2.0, "most_spent": 2.0, "secure": False}
+    assert tree.summary() == {"epsilon": 2.0, "most_spent": 2.0, "secure": False, "skipped": ()}
     if pruning is None:
         asked = [line.users for line in tree.report_ if line.party == 0]
         assert max(asked) - min(asked) <= 1
@@ -174,6 +175,72 @@ def test_a_shared_tree_to_the_last_level_and_odd_lengths():
     assert [line.length for line in tree.report_] == [3, 6, 8]
     top = [v for v, _ in Counter(np.concatenate(users).tolist()).most_common(3)]
     assert set(top) <= set(tree.items_.tolist())
+
+
+@pytest.mark.parametrize("shared", [0, 2, 4])
+def test_parties_with_fewer_users_than_levels_are_left_out_and_named(shared):
+    users, _ = parties(sizes=(4000, 1000))
+    mixed = [np.array([1, 1, 1]), users[0], [], users[1]]
+
+    def tree():
+        return PrefixTreeHeavyHitters(5, 8, 4, shared, 2.0, source=SeededSource(0))
+
+    with pytest.warns(UserWarning, match=r"left out party 0 \(3 users\), party 2 \(0 users\): fewer users than the 4"):
+        found = tree().fit(mixed)
+    alone = tree().fit(users)
+    assert found.skipped_ == found.summary()["skipped"] == (0, 2)
+    assert alone.skipped_ == ()
+    # The others are heard as if they were alone, and keep their numbers.
+    assert found.items_.tolist() == alone.items_.tolist()
+    assert found.frequencies_.tolist() == alone.frequencies_.tolist()
+    assert found.covered_.max() <= 1.0
+    assert [s.tolist() for s in found.ledger_.spent] == [[0.0] * 3, [2.0] * 4000, [], [2.0] * 1000]
+    assert {line.party for line in found.report_} == ({None} if shared else set()) | ({1, 3} if shared < 4 else set())
+
+
+def test_as_many_users_as_levels_are_heard():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = PrefixTreeHeavyHitters(1, 8, 4, 0, 30.0, "krr", source=SeededSource(0)).fit([np.full(4, 9)])
+    assert tree.items_.tolist() == [9]
+
+
+@pytest.mark.parametrize(("oracle", "shared"), [("oue", 0), ("oue", 4), ("krr", 2), ("olh", 2), ("auto", 2)])
+def test_what_nobody_holds_is_marked_as_noise(oracle, shared):
+    """Three items are held and ten asked for. Noise may pass in 1 of 20 runs: of 40, 10 or more by a chance of 2e-5."""
+    held, runs, passed = [3, 77, 200], 40, 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        users = [rng.choice(held, n, p=[0.5, 0.3, 0.2]) for n in (12_000, 4000)]
+        tree = PrefixTreeHeavyHitters(10, 8, 4, shared, 2.0, oracle, source=SeededSource(seed)).fit(users)
+        assert len(tree.items_) == 10
+        real = np.isin(tree.items_, held)
+        assert tree.above_noise_[real].all()
+        passed += bool(tree.above_noise_[~real].any())
+    assert passed < 10
+    # Their estimates alone would have passed for shares.
+    assert (tree.frequencies_[~real] > tree.standard_errors_[~real]).any()
+
+
+def test_without_noise_what_nobody_holds_counts_nothing():
+    tree = PrefixTreeHeavyHitters(4, 8, 4, 0, 30.0, "krr", source=SeededSource(0)).fit([np.repeat([5, 6], [300, 100])])
+    assert tree.items_[:2].tolist() == [5, 6]
+    assert tree.above_noise_.tolist() == [True, True, False, False]
+    assert tree.frequencies_[2:] == pytest.approx([0.0, 0.0], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", list(ORACLES))
+@pytest.mark.parametrize("n", [3, 60])
+def test_surprise_bounds_the_chance_of_every_count(name, n):
+    """Against the exact tail of the binomial law that reports about an item that nobody holds obey."""
+    oracle = ORACLES[name](6, 1.5, outside=True)
+    chance = np.array([math.comb(n, c) * oracle.q**c * (1.0 - oracle.q) ** (n - c) for c in range(n + 1)])
+    tail = chance[::-1].cumsum()[::-1]
+    bound = np.exp(-oracle.surprise(oracle.estimate(np.arange(n + 1), n), n))
+    assert (tail <= bound * (1.0 + 1e-12)).all()
+    # All of n reports: the bound is the chance itself.
+    assert bound[-1] == pytest.approx(oracle.q**n, rel=1e-9)
+    assert oracle.surprise([-0.5, 0.0], n) == pytest.approx([0.0, 0.0], abs=1e-12)
 
 
 def test_the_source_is_secure_unless_a_seed_is_given_and_torch_is_welcome():
@@ -245,12 +312,16 @@ def test_pruning_needs_both_sides():
         (lambda: PrefixTreeHeavyHitters(oracle="rappor"), "'rappor'"),
         (lambda: PrefixTreeHeavyHitters(epsilon=-1.0), "epsilon"),
         (lambda: PrefixTreeHeavyHitters().fit([]), "no party"),
-        (lambda: PrefixTreeHeavyHitters().fit([np.zeros(9, int), np.zeros(3, int)]), "party 1: 3 users for 8 levels"),
+        (
+            lambda: PrefixTreeHeavyHitters().fit([np.zeros(7, int), []]),
+            r"no party has a user for each of 8 levels: party 0 \(7 users\), party 1 \(0 users\); use fewer",
+        ),
         (lambda: PrefixTreeHeavyHitters(bits=8).fit([np.full(20, 256)]), "party 0: items must be"),
         (lambda: PrefixTreeHeavyHitters(bits=8).fit([np.full(20, 0.5)]), "party 0: items must be"),
         (lambda: AdaptiveExtension(cap=0.5), "cap"),
         (lambda: ConsensusPruning(beta=1.0), "beta"),
         (lambda: ncr([1], []), "truth_ranked"),
+        (lambda: PrefixTreeHeavyHitters(bits=8).fit([np.zeros(20, int), np.empty((0, 2))]), "party 1: items must be"),
         (lambda: f1_at_k([], [1]), "must hold items"),
     ],
 )

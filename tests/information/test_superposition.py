@@ -130,6 +130,26 @@ def test_a_collapsed_autoencoder_is_told():
         fit_sae(x, l1=1000.0, lr=0.1, max_epochs=20)
     with pytest.warns(UserWarning, match="collapsed"):
         assert float(effective_features(torch.zeros(3, 2))) == 0.0
+    meter = EffectiveFeatureMeter(2)
+    meter.update(torch.zeros(3, 2))
+    with pytest.warns(UserWarning, match="collapsed"):
+        found = meter.compute()
+    assert (found["F"], found["psi"], found["live"]) == (0.0, 0.0, 0.0)
+    assert math.isnan(found["entropy"])
+
+
+def test_no_codes_are_no_collapse():
+    for measure in (effective_features, lambda z: superposition_ratio(z, 2)):
+        with pytest.raises(ValueError, match=r"no codes in shape \[0, 4\]"):
+            measure(torch.empty(0, 4))
+    meter = EffectiveFeatureMeter(2)
+    meter.update(torch.empty(0, 4))
+    with pytest.raises(RuntimeError, match="nothing to compute from"):
+        meter.compute()
+    meter.update(torch.ones(1, 4))
+    before = meter.compute()
+    meter.update(torch.empty(0, 4))
+    assert meter.compute() == before
 
 
 def test_toy_models_without_sparsity_drop_all_but_the_important_features():

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from entrokit.diagnose import Part, StepAccount
-from entrokit.report import Spread, summarise, write_page
+from entrokit.diagnose import Part, StepAccount, diagnose
+from entrokit.report import Spread, render_diagnosis, summarise, write_page
 from entrokit.report.completions import completion
 from entrokit.report.page import render
 from entrokit.runs import Run, RunWriter
@@ -117,6 +117,40 @@ def test_differences_stand_beside_a_second_recipe(tmp_path):
     assert "difference to a, paired by seed" in page
     assert page.count('<small class="difference">') == 5
     assert "+0.20 [+0.20, +0.20]" in page
+    assert "in brackets its range of 2 seeds." in page
+
+
+@pytest.mark.parametrize(
+    ("seeds", "gap", "what"),
+    [
+        (1, None, None),
+        (3, "+0.24 [+0.16, +0.32]", "range of 3 seeds"),
+        # Differences 0.16, 0.24, 0.32, 0.40: 3.1824 standard errors of 0.0516.
+        (4, "+0.28 [+0.12, +0.44]", "95 % Student interval"),
+    ],
+)
+def test_what_stands_in_brackets_is_named(tmp_path, seeds, gap, what):
+    runs = [fake_run(tmp_path / f"a{s}", "a", s) for s in range(seeds)]
+    runs += [fake_run(tmp_path / f"b{s}", "b", s, 0.006 - 0.002 * s) for s in range(seeds)]
+    page = render(runs)
+    assert ("in brackets" in page) == (what is not None)
+    if what:
+        assert f'<small class="difference">{gap}</small>' in page
+        assert f"paired by seed; in brackets its {what}." in page
+
+
+@pytest.mark.parametrize(("prompts", "few"), [(63, True), (64, False)])
+def test_the_intervals_of_few_prompts_come_with_a_warning(tmp_path, prompts, few):
+    w = RunWriter(tmp_path, {"recipe": "grpo", "seed": 0})
+    for step in (0, 4):
+        w.metrics(step, {"entropy": 0.5, "reward": 0.5, "eval_entropy": 0.5, "eval_pass@1": 0.5})
+        same = {n: [None] * prompts for n in ROLLOUT_COLUMNS}
+        own = {"group": range(prompts), "prompt": [f"p{i}" for i in range(prompts)], "completion": ["1"] * prompts}
+        columns = same | {n: list(v) for n, v in own.items()} | {"reward": [1.0] * prompts}
+        w.rollouts(step, columns, evaluation=True)
+    page = render_diagnosis(diagnose(tmp_path))
+    assert f"{prompts} held-out prompts, 1 attempts each; 95 % bootstrap intervals over" in page
+    assert ("for fewer than 64 prompts cover less often than that" in page) == few
 
 
 def test_model_text_and_names_are_escaped(tmp_path):

@@ -93,7 +93,7 @@ def test_the_completion_s_own_verdict_may_decide():
     weight = -g * 7 / advantages()
     expected = [[1.105171, 0.740818, 1, 1.2], [1, 0.9, 1.3, 0]]
     torch.testing.assert_close(weight, tensor(expected), atol=1e-6, rtol=0)
-    with pytest.raises(ValueError, match=r"dispo.correct='reward'.: the engine handed over no verdicts"):
+    with pytest.raises(ValueError, match=r"dispo.correct='reward'. needs to know which completions are right"):
         r.loss(stats(logp()), batch, advantages())
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.decoding import EntropyTemperature, entropy_scale
-from entrokit.rlvr import PolicyStats, grpo_advantages, recipe
+from entrokit.rlvr import PolicyStats, StepMeans, grpo_advantages, recipe
 from entrokit.rlvr.interventions.hapo import (
     adaptive_clip,
     normalized_log_entropy,
@@ -188,8 +188,9 @@ def test_the_scale_is_remembered_and_the_first_batch_is_sampled_as_usual():
     r, batch = recipe("grpo+adaptive-temperature"), rollouts()
     assert r.decode() == []
     A = torch.where(MASK, advantages(), 0.0)
-    metrics = r.loss(PolicyStats(logp=logp(), entropy=tensor(ENTROPY)), batch, A, r.prepare(batch, A)).metrics
-    r.observe({k: float(v) for k, v in metrics.items()}, None)
+    current, seen = PolicyStats(logp=logp(), entropy=tensor(ENTROPY)), StepMeans()
+    seen.add(current, batch, r.loss(current, batch, A, r.prepare(batch, A)))
+    r.observe(seen.take(), None)
     (processor,) = r.decode()
     assert processor.scale.pivot.exp().item() == pytest.approx(1.8)
     again = recipe("grpo+adaptive-temperature")

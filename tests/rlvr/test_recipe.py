@@ -1,5 +1,6 @@
 """Composition, parsing, and what every recipe owes: independence of micro-batches, padding and order."""
 
+import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from entrokit.rlvr import (
     PolicyStats,
     Rollouts,
     Steer,
+    StepMeans,
     Totals,
     Weighting,
     recipe,
@@ -94,6 +96,7 @@ def batch(rows=8, length=6, seed=0):
         correct=torch.rand(rows, generator=other) < 0.5,
         prompt_logp=-rand(other),
         prompt_mask=rand(other) < 0.8,
+        prompt=torch.arange(rows)[:, None],
     )
 
 
@@ -124,48 +127,101 @@ def perturbed(b, seed=1):
 
 def run(r, b, values, parts):
     """Loss and gradient in every statistic of one optimiser step, cut into ``parts`` micro-batches."""
+    loss, gradient, _, _ = step(r, b, values, parts)
+    return loss, gradient
+
+
+def step(r, b, values, parts):
+    """`run`, the numbers of the step, and the recipe's state once it has seen them and the batch: on a copy of it."""
+    r = copy.deepcopy(r)
     leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
     advantages = r.advantages(b)
-    prepared = r.prepare(b, advantages, Context(generator=torch.Generator().manual_seed(5)))
+    context = Context(generator=torch.Generator().manual_seed(5))
+    prepared = r.prepare(b, advantages, context)
     totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
-    total = torch.zeros((), dtype=torch.float64)
+    total, seen = torch.zeros((), dtype=torch.float64), StepMeans()
     for rows in torch.arange(len(b)).chunk(parts):
         current = PolicyStats(**{k: v[rows] for k, v in leaves.items()})
         part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
         own = {k: v[rows] if v.dim() and len(v) == len(b) else v for k, v in prepared.items()}
-        total = total + r.loss(current, part, advantages[rows], own, totals).loss
-    return total.detach(), gradient_of(total, PolicyStats(**leaves))
+        result = r.loss(current, part, advantages[rows], own, totals)
+        total = total + result.loss
+        seen.add(current, part, result)
+    metrics = seen.take()
+    if metrics:
+        r.observe(metrics, context)
+    r.remember(r.rewarded(b, context), advantages, context)
+    return total.detach(), gradient_of(total, PolicyStats(**leaves)), metrics, r.state_dict()
+
+
+def of_an_engine(b):
+    """With a row of which nothing is trained on, as a truncated completion may be."""
+    train = b.train.clone()
+    train[2] = False
+    return Rollouts.from_columns(b.columns() | {"train": train})
+
+
+def plain_numbers(state):
+    """A state's tensors as lists, so that any two states are compared to rounding."""
+    if isinstance(state, dict):
+        return {k: plain_numbers(v) for k, v in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [plain_numbers(v) for v in state]
+    return plain_numbers(state.tolist()) if isinstance(state, torch.Tensor) else state
+
+
+def assert_same(one, other, spec):
+    """Loss, gradient, metrics and state of two steps."""
+    torch.testing.assert_close(one[:2], other[:2], atol=1e-9, rtol=1e-9)
+    assert one[2].keys() == other[2].keys()
+    for name, value in one[2].items():
+        assert value == pytest.approx(other[2][name], rel=1e-9, abs=1e-9), (spec, name)
+    assert_same_state(plain_numbers(one[3]), plain_numbers(other[3]), spec)
+
+
+def assert_same_state(one, other, where):
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same_state(one[key], other[key], f"{where}: {key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same_state(a, b, f"{where}[{i}]")
+    else:
+        assert one == (pytest.approx(other, rel=1e-6, abs=1e-9) if isinstance(one, float) else other), where
 
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_cutting_the_batch_changes_nothing(spec):
-    r, b = built(spec), batch()
-    whole = run(r, b, perturbed(b), 1)
+    r, b = built(spec), of_an_engine(batch())
+    whole = step(r, b, perturbed(b), 1)
     for parts in (2, 4, 8):
-        torch.testing.assert_close(run(r, b, perturbed(b), parts), whole, atol=1e-9, rtol=1e-9)
+        assert_same(step(r, b, perturbed(b), parts), whole, spec)
 
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_padding_never_matters(spec):
-    r, b = built(spec), batch()
+    r, b = built(spec), of_an_engine(batch())
     values = perturbed(b)
-    loss, gradient = run(r, b, values, 1)
-    assert gradient[:, ~b.train].abs().max() == 0
+    plain = step(r, b, values, 1)
+    assert plain[1][:, ~b.train].abs().max() == 0
     poisoned = {k: torch.where(b.train, v, torch.nan) for k, v in values.items()}
-    other_loss, other_gradient = run(r, b, poisoned, 1)
-    torch.testing.assert_close(other_loss, loss)
-    torch.testing.assert_close(other_gradient.nan_to_num(), gradient)
+    loss, gradient, metrics, state = step(r, b, poisoned, 1)
+    assert_same((loss, gradient.nan_to_num(), metrics, state), plain, spec)
 
 
 @pytest.mark.parametrize("spec", [s for s in EVERY if "clip-cov" not in s])
 def test_order_of_rows_never_matters(spec):
     r, b = built(spec), batch()
     order = torch.tensor([3, 0, 7, 5, 1, 6, 2, 4])
+    b = of_an_engine(b)
     moved = Rollouts.from_columns({k: v[order] for k, v in b.columns().items()})
-    loss, gradient = run(r, b, perturbed(b), 1)
-    moved_loss, moved_gradient = run(r, moved, {k: v[order] for k, v in perturbed(b).items()}, 1)
-    torch.testing.assert_close(moved_loss, loss)
-    torch.testing.assert_close(moved_gradient, gradient[:, order])
+    loss, gradient, metrics, state = step(r, b, perturbed(b), 1)
+    other = step(r, moved, {k: v[order] for k, v in perturbed(b).items()}, 1)
+    # A memory of completions holds them in the order in which they came.
+    state = other[3] if "self-imitation" in spec else state
+    assert_same(other, (loss, gradient[:, order], metrics, state), spec)
 
 
 @pytest.mark.parametrize("spec", EVERY)

@@ -64,7 +64,8 @@ def test_the_term_of_the_sheet():
         chosen = recipe("grpo", Siren(anchor=1.0, scope=scope))
         a = torch.zeros_like(H)
         result = chosen.loss(stats(nucleus), b, a, chosen.prepare(b, a))
-        assert float(result.metrics["siren/mean"]) == pytest.approx(0.975)
+        assert float((result.metrics | result.scalars)["siren/mean"]) == pytest.approx(0.975)
+        assert float(result.metrics["siren/penalty"]) == pytest.approx(0.005 * 0.025**2), "the square, not its slope"
         (gradient,) = torch.autograd.grad(result.loss, nucleus)
         expected = torch.zeros_like(H)
         expected[0, [1, 4]], expected[1, 3] = -6.25e-5, -1.25e-4
@@ -73,7 +74,7 @@ def test_the_term_of_the_sheet():
 
 def test_the_module_s_value_anchor_and_state():
     logits = torch.randn(2, 10, 6, generator=torch.Generator().manual_seed(0), dtype=D)
-    term = SelfAnchoredEntropyLoss().double()
+    term = SelfAnchoredEntropyLoss()
     z = logits.clone().requires_grad_()
     first = term(z, MASK)
     assert first.item() == 0
@@ -82,7 +83,7 @@ def test_the_module_s_value_anchor_and_state():
     keep = peak_entropy_mask(nucleus_entropy(1.5 * logits, 0.8), MASK)
     rows = torch.where(keep, nucleus_entropy(1.5 * logits, 0.8), 0.0).sum(1) / keep.sum(1)
     assert float(sharper) == pytest.approx(0.005 * float(rows.mean() - term.anchor) ** 2)
-    other = SelfAnchoredEntropyLoss().double()
+    other = SelfAnchoredEntropyLoss().half()
     other.load_state_dict(term.state_dict())
     assert float(other(1.5 * logits, MASK)) == float(sharper)
     assert float(SelfAnchoredEntropyLoss(anchor=0.3).anchor) == pytest.approx(0.3)
@@ -145,7 +146,7 @@ def test_switches():
             torch.testing.assert_close(gradient[0], torch.full((10,), slope / 20, dtype=D))
     full = recipe("grpo", Siren(select="full", anchor=0.0))
     result = full.loss(stats(nucleus), b, a, full.prepare(b, a))
-    assert float(result.metrics["siren/mean"]) == 0, "all full entropies are equal here, so no position is a peak"
+    assert float(result.scalars["siren/mean"]) == 0, "all full entropies are equal here, so no position is a peak"
     with pytest.raises(ValueError, match=r"top_p must be a number in \(0, 1\]"):
         Siren(top_p=0.0)
 

@@ -26,6 +26,7 @@ def rollouts(rewards, *, prompt=3, length=4, group=2, seed=0, tools=None):
         train=attention,
         group=torch.arange(rows) // group,
         reward=torch.tensor(rewards, dtype=torch.float32),
+        correct=torch.tensor(rewards) >= 1.0,
         behaviour=PolicyStats(logp=torch.where(attention, -torch.rand(rows, length, generator=g), 0.0)),
         prompt=torch.randint(0, 20, (rows, prompt), generator=g).masked_fill(padding, -1),
         tool_calls=None if tools is None else torch.tensor(tools),

@@ -91,7 +91,9 @@ def test_in_a_recipe():
         ]
         * b.train,
     )
-    with pytest.raises(ValueError, match="did not say which completions are right"):
+    with pytest.raises(
+        ValueError, match="weighted-grpo needs to know which completions are right.*EntropyGRPOTrainer.correct="
+    ):
         recipe("grpo+weighted-grpo").advantages(replace(b, correct=None))
     with pytest.raises(ValueError, match="which prompts are a pair"):
         weighted_grpo_advantage(CORRECT, GROUP, normalize="pair")

@@ -14,7 +14,7 @@ from entrokit.runs.readers import lines
 from entrokit.runs.readers.completions import completions_of
 from entrokit.runs.readers.top_k import entropy_bounds
 
-from .test_runs import columns
+from .cases import CHAT, columns, jsonl, write
 
 CSV = "step,reward,entropy\n0,0.1,0.9\n4,0.2,0.8\n8,0.4,0.5\n"
 VERL_METRICS = [
@@ -27,49 +27,6 @@ VERL_CONSOLE = (
     "\x1b[36m(TaskRunner pid=77)\x1b[0m step:2 - actor/entropy:1.25e+00 - critic/score/mean:np.float64(0.5)\n"
 )
 VERL_ROLLOUT = {"input": "1+1=", "output": "2", "gts": "2", "score": 1.0, "step": 1, "uid": "ab12_0_0"}
-CHAT = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "model": "m",
-    "choices": [
-        {
-            "index": 0,
-            "finish_reason": "length",
-            "message": {"role": "assistant", "content": "4 2"},
-            "logprobs": {
-                "content": [
-                    {
-                        "token": "4",
-                        "logprob": -0.1,
-                        "bytes": [52],
-                        "top_logprobs": [
-                            {"token": "4", "logprob": -0.1, "bytes": [52]},
-                            {"token": "5", "logprob": -2.5, "bytes": [53]},
-                        ],
-                    },
-                    {
-                        "token": " 2",
-                        "logprob": -4.0,
-                        "bytes": [32, 50],
-                        "top_logprobs": [
-                            {"token": ".", "logprob": -0.2, "bytes": [46]},
-                            {"token": "!", "logprob": -2.0, "bytes": [33]},
-                        ],
-                    },
-                ]
-            },
-        }
-    ],
-}
-
-
-def write(path, text):
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def jsonl(path, rows):
-    return write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def values(log, name):

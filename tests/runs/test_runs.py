@@ -5,23 +5,9 @@ import textwrap
 import pytest
 
 from entrokit.runs import Run, RunReadError, RunWriteError, RunWriter, find_runs
-from entrokit.runs.layout import METRICS, ROLLOUT_COLUMNS, rollouts_file
+from entrokit.runs.layout import METRICS, rollouts_file
 
-
-def columns(rows=2):
-    one = {
-        "group": 0,
-        "prompt": "1 2 3=6:",
-        "family": None,
-        "completion": "1+2+3",
-        "reward": 1.0,
-        "advantage": 0.5,
-        "truncated": False,
-        "tokens": ["1", "+", "2"],
-        "entropy": [0.1, 0.2, 0.3],
-        "logp": [-0.1, -0.2, -0.3],
-    }
-    return {name: [one[name]] * rows for name in ROLLOUT_COLUMNS}
+from .cases import columns
 
 
 def test_a_run_comes_back_as_it_was_written(tmp_path):
@@ -82,9 +68,8 @@ def test_wrong_columns_are_refused(tmp_path):
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
     """The kernel's own refusal: a limit on the size of files, in a process of its own."""
     script = f"""
-        import resource, sys
-        sys.path.insert(0, {str(sys.path[0])!r})
-        from tests.runs.test_runs import columns
+        import resource
+        from tests.runs.cases import columns
         from entrokit.runs import RunWriter, RunWriteError
         w = RunWriter({str(tmp_path / "run")!r}, {{"recipe": "grpo"}})
         w.rollouts(1, columns())

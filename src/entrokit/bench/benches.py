@@ -11,6 +11,7 @@ from entrokit.diagnose import Course, training_course
 from entrokit.engines.session import TrainSettings
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
+from entrokit.runs.layout import CONFIG
 
 from .compare import Progress, folder_name, train_all
 from .tabular import TabularSettings, train_tabular
@@ -92,11 +93,13 @@ def planned_run(shared: TrainSettings, spec: str, seed: int) -> TrainSettings:
 
 
 def finished(settings: TrainSettings) -> bool:
-    """Whether the run that is there got to its last evaluation.
+    """Whether the run that is there got to its last evaluation; a folder without a config never began.
 
     Raises:
         ValueError: it was made with other settings.
     """
+    if not (Path(settings.out) / CONFIG).exists():
+        return False
     run = Run.load(settings.out)
     listening = ("out", "rollouts_every", "account_every", "save_every")  # none of them changes what is trained
     wanted = {name: value for name, value in asdict(settings).items() if name not in listening}

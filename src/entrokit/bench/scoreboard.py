@@ -21,6 +21,7 @@ from entrokit.engines.session import TrainSettings
 from entrokit.runs import Run
 from entrokit.runs.readers.entrokit_run import evaluations
 from entrokit.runs.training_log import Notes
+from entrokit.runs.whole import replace_file
 
 from .benches import finished, planned_run
 from .compare import Progress, train_all
@@ -92,7 +93,8 @@ class Scoreboard:
 
     def save(self, file: str | Path) -> None:
         """Writes it as JSON."""
-        Path(file).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(asdict(self), indent=1) + "\n"
+        replace_file(Path(file), lambda partial: partial.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, file: str | Path) -> Scoreboard:
@@ -142,13 +144,14 @@ def tabular_scoreboard(
 
 def _known(file: Path, protocol: dict[str, Any]) -> dict[tuple[str, int], Score]:
     """The scores that were measured so far: a line with the protocol, then a line each; begins the file if need be."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(protocol) + "\n", encoding="utf-8")
-    # A last line without its end was cut off.
-    first, *rest = file.read_text(encoding="utf-8").split("\n")[:-1] or [""]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A last line without its end was cut off: the next score must not be appended to it.
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+    first, *rest = lines or [json.dumps(protocol)]
     if first != json.dumps(protocol):
         raise ValueError(f"{file} holds scores of another protocol; choose another folder")
+    text = "".join(line + "\n" for line in (first, *rest))
+    replace_file(file, lambda partial: partial.write_text(text, encoding="utf-8"))
     scores = [Score(**json.loads(line)) for line in rest]
     return {(score.recipe, score.seed): score for score in scores}
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from entrokit.diagnose import Course, free_logit_change
 from entrokit.distributions import entropy, token_statistics
-from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, recipe
+from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, StepMeans, recipe
 
 _LAW = ("entropy", "collision", "weighted_surprise")
 
@@ -134,14 +134,16 @@ def improve(
     context: Context,
     on_update: Callable[[float, float], None] | None = None,
 ) -> None:
-    """Moves free ``logits`` in place by full-batch gradient descent on a recipe's loss over ``rollouts``.
+    """Moves free ``logits`` in place by full-batch gradient descent on a recipe's loss over ``rollouts``, as one
+    generation batch of training.
 
     Args:
         logits: a leaf that requires gradients. statistics: gives the current policy's, of the rollouts' tokens.
         updates: gradient steps on this batch.
         on_update: as for `train_tabular`; needs the statistics of the law.
     """
-    advantages = chosen.advantages(rollouts, context)
+    rewarded = chosen.rewarded(rollouts, context)
+    advantages = chosen.estimate(rewarded, context)
     prepared = chosen.prepare(rollouts, advantages, context)
     for _ in range(updates):
         # The batch is one optimiser step's rows, every time.
@@ -156,7 +158,10 @@ def improve(
             logits -= learning_rate * gradient
         if on_update is not None:
             on_update(predicted, _mean_entropy(logits) - before)
-        chosen.observe({name: float(value) for name, value in result.metrics.items()}, context)
+        seen = StepMeans()
+        seen.add(current, rollouts, result)
+        chosen.observe(seen.take(), context)
+    chosen.remember(rewarded, advantages, context)
 
 
 def _law(current: PolicyStats, loss: Tensor) -> float:

@@ -56,16 +56,16 @@ def shown(d: Diagnosis) -> Group:
         lines += _waterfall(d.waterfall)
     if d.law is not None:
         law, doubts = d.law, "; ".join(d.law.doubts)
-        ceiling = f"{law.law.ceiling:.3f} [{law.ceiling[0]:.3f}, {law.ceiling[1]:.3f}]"
+        ceiling = f"{law.law.ceiling:.3f} (95 % interval {law.ceiling[0]:.3f} to {law.ceiling[1]:.3f})"
         said = f"not to be trusted: {doubts}" if doubts else f"the run is {law.distance:.3f} below it"
         lines.append(Text(f"law R = -{law.law.a:.3f} e^H + {law.law.b:.3f}: ceiling {ceiling}; {said}", style="dim"))
     if d.boundary is not None:
         b, k = d.boundary, max(d.boundary.first.pass_at)
         lines.append(
             Text(
-                f"held out: pass@{k} {b.first.pass_at[k]:.2f} to {b.last.pass_at[k]:.2f}; prompts kept "
-                f"{b.support.preserved}, lost {b.support.shrunk}, found {b.support.expanded}; answer entropy "
-                f"{b.first.answer_entropy:.2f} to {b.last.answer_entropy:.2f}",
+                f"held out: pass@{k} {b.first.pass_at[k]:.2f} to {b.last.pass_at[k]:.2f} (brackets: 95 % "
+                f"intervals over prompts); prompts kept {b.support.preserved}, lost {b.support.shrunk}, found "
+                f"{b.support.expanded}; answer entropy {b.first.answer_entropy:.2f} to {b.last.answer_entropy:.2f}",
                 style="dim",
             )
         )

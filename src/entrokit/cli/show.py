@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from entrokit.papers import Evidence, Paper
-from entrokit.report import Spread, Summary
+from entrokit.report import Spread, Summary, in_brackets
 from entrokit.rlvr import recipe, stages_of
 from entrokit.rlvr.intervention import implements
 
@@ -153,8 +153,9 @@ def summary_table(summaries: Sequence[Summary]) -> Group:
             gap = f"   {_difference(own.entropy, base.entropy)}" if several and s is not first else ""
             lines.append(Text(f"  at {own.accuracy:.2f}: {own.entropy:.2f}{gap}{reached}"))
     if several and len(summaries) > 1:
-        note = f"In brackets: 95 % bootstrap interval of the difference to {first.recipe}, paired by seed."
-        lines.append(Text(note, style="dim"))
+        brackets = in_brackets(summaries)
+        what = f"; in brackets its {brackets}" if brackets else ""
+        lines.append(Text(f"Δ: difference to {first.recipe}, paired by seed{what}.", style="dim"))
     return Group(*lines)
 
 

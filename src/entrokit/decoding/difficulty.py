@@ -53,11 +53,18 @@ STRATEGIES = (
 
 
 def generation_entropy(token_entropy: Tensor, mask: Tensor) -> Tensor:
-    """Mean entropy of each response's tokens, ``[B]`` nats; 0 for a response without tokens.
+    """Mean entropy of each response's tokens, ``[B]`` nats.
 
     ``token_entropy``: ``[B, L]`` nats. ``mask``: ``[B, L]`` bool.
+
+    Raises:
+        ValueError: a response without tokens: 0 would read as certainty. Leave it out.
     """
-    return torch.where(mask, token_entropy, 0.0).sum(1) / mask.sum(1).clamp(min=1)
+    count = mask.sum(1)
+    if not bool(count.all()):
+        empty = (count == 0).nonzero()[:, 0].tolist()
+        raise ValueError(f"generation_entropy: responses {empty} have no tokens in the mask; leave them out")
+    return torch.where(mask, token_entropy, 0.0).sum(1) / count
 
 
 def label_difficulty(correct_rate: Tensor, entropy: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
@@ -108,7 +115,12 @@ class DifficultyProbe(nn.Module):
         """Cross-entropy by AdamW over shuffled batches. ``h``: ``[N, d]``. ``y``: ``[N]`` int64. Returns itself.
 
         A class without an example is warned of: the probe will hardly ever choose it.
+
+        Raises:
+            ValueError: fewer than two questions, or a hidden state that is not finite.
         """
+        if len(h) < 2 or not bool(torch.isfinite(h).all()):
+            raise ValueError(f"DifficultyProbe.fit: needs at least 2 finite hidden states, got shape {list(h.shape)}")
         missing = [name for k, name in enumerate(CLASSES) if not bool((y == k).any())]
         if missing:
             warnings.warn(f"DifficultyProbe: no question is labelled {' or '.join(missing)}", stacklevel=2)
@@ -132,8 +144,16 @@ class DifficultyProbe(nn.Module):
         return probabilities
 
     def predict(self, h: Tensor, min_confidence: float = 0.0) -> Tensor:
-        """The likeliest class, ``[B]`` int64; normal where its probability is below ``min_confidence``."""
+        """The likeliest class, ``[B]`` int64; normal where its probability is below ``min_confidence``.
+
+        Raises:
+            ValueError: a hidden state of NaN, which would be labelled easy.
+        """
         top = self.predict_proba(h).max(-1)
+        if bool(torch.isnan(top.values).any()):
+            raise ValueError(
+                f"DifficultyProbe.predict: questions {top.values.isnan().nonzero()[:, 0].tolist()} are NaN"
+            )
         return torch.where(top.values < min_confidence, NORMAL, top.indices)
 
 
@@ -155,7 +175,13 @@ def prefill_states(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) 
 
     Args:
         model: a causal language model of `transformers`; it is run in evaluation mode, and left as it was.
+
+    Raises:
+        ValueError: a prompt without tokens in ``attention_mask``.
     """
+    empty = (~attention_mask.bool().any(1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"prefill_states: prompts {empty} have no tokens in the attention mask")
     was_training = model.training
     model.eval()
     try:
@@ -183,7 +209,12 @@ def u_shape_report(level: Tensor, entropy: Tensor, correct_rate: Tensor) -> USha
 
     Args:
         level: ``[N]`` int, 1 the easiest. entropy: ``[N]`` nats. correct_rate: ``[N]``.
+
+    Raises:
+        ValueError: no questions.
     """
+    if not len(level):
+        raise ValueError("u_shape_report: no questions")
     levels = torch.unique(level)
     means = [float(entropy[level == k].mean()) for k in levels]
     rates = [float(correct_rate[level == k].mean()) for k in levels]

@@ -11,8 +11,17 @@ from .finding import VERDICTS, Finding
 from .first_order import entropy_change
 from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
 from .matched import Course, at_level, training_course
-from .paired import PairedDifference, paired_difference
+from .paired import PairedDifference, paired_difference, what_is_shown
 from .remedies import Remedy
+from .reward_map import (
+    argmax_sets,
+    greedy_policy,
+    optimal_q,
+    policy_sensitivity,
+    soft_optimal,
+    tie_breaker,
+    tv_lipschitz_bound,
+)
 from .support import (
     SupportReport,
     answer_entropy,
@@ -49,6 +58,7 @@ __all__ = [
     "Waterfall",
     "accounts_of",
     "answer_entropy",
+    "argmax_sets",
     "at_level",
     "beta_for_target",
     "boundary_of",
@@ -59,17 +69,24 @@ __all__ = [
     "entropy_change",
     "fit_entropy_reward_law",
     "free_logit_change",
+    "greedy_policy",
     "law_of_run",
     "net_change_interval",
+    "optimal_q",
     "paired_difference",
     "pass_at_k",
     "pass_at_k_curve",
     "pass_at_k_interval",
+    "policy_sensitivity",
     "quadrant",
     "reward_tilt",
+    "soft_optimal",
     "split",
     "support_dynamics",
+    "tie_breaker",
     "token_entropy",
     "training_course",
+    "tv_lipschitz_bound",
     "waterfall_of",
+    "what_is_shown",
 ]

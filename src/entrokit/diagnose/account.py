@@ -96,11 +96,12 @@ class StepAccount:
         step: optimiser steps taken before it. every: steps that it stands for.
         rows, sampled: completions of the step, and those looked at.
         entropy: mean over all trained tokens, before.
-        predicted: ``⟨∇H, Δθ⟩`` on the sampled states. measured: what the step did to the entropy of the same states.
+        predicted: ``⟨∇H, Δθ⟩`` on the sampled states. measured: what the step did to the entropy of the same states,
+            also through what the model computes under ``torch.no_grad()``, where ∇H does not reach.
         gradient: the part of this step's gradient, as if it had not been clipped. clipping: what clipping its norm took
             away. memory: momentum's part. decay: weight decay's. These four add up to ``predicted``.
         tokens: sum of the sampled tokens' shares, scaled up to the step; an unbiased estimate of ``gradient``, and
-            equal to it where every row was sampled and the loss has no other terms.
+            equal to it where every row was sampled, the loss has no other terms, and training drops nothing out.
         free: the same sum of the free-logit law, per unit of step size: only its sign and its course mean something.
         free_correlation: over the sampled tokens, of the free-logit law with the shares; NaN if either is constant.
         splits: the tokens' sum split by ``quadrant``, ``clipped``, ``turn``, ``phase``, ``position``, ``prompt`` and

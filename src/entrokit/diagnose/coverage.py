@@ -49,6 +49,10 @@ def pass_at_k_interval(
 ) -> Interval:
     """`pass_at_k` with a percentile bootstrap interval over prompts.
 
+    Simulated (16 attempts; prompts that are mostly lost or won, or mostly lost), 95 % covers 93 to 95 % with 128
+    prompts, 91 to 95 % with 64, 85 to 94 % with 32 and 64 to 94 % with 8: where few prompts are ever solved, a sample
+    of a few may hold none of them.
+
     Args:
         correct, attempts, k: as in `pass_at_k`. confidence: of the interval. seed: of the resampling.
 

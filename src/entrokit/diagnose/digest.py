@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -69,8 +70,14 @@ class Mismatch:
 
     @property
     def relative(self) -> float:
-        """How much more surprising the tokens are than the trained policy's entropy says, as a share of it."""
-        return (self.surprise - self.entropy) / self.entropy if self.entropy > 0 else 0.0
+        """How much more surprising the tokens are than the trained policy's entropy says, as a share of it.
+
+        NaN without tokens; infinite where the policy is certain and its tokens surprise it all the same.
+        """
+        if not self.tokens:
+            return math.nan
+        excess = self.surprise - self.entropy
+        return excess / self.entropy if self.entropy > 0 else math.copysign(math.inf, excess) if excess else 0.0
 
     @property
     def sigmas(self) -> float:

@@ -46,7 +46,9 @@ class LawOfRun:
 
     Attributes:
         law: fitted to all points.
-        ceiling, a: 95 % intervals of the ceiling and of ``a``, by a moving-block bootstrap over the run.
+        ceiling, a: 95 % intervals of the ceiling and of ``a``, by a moving-block bootstrap over the run. Twelve blocks
+            are few: simulated on 120 points they cover 93 % with independent noise, and 90 % and 79 % (the ceiling)
+            where neighbours correlate by 0.5 and 0.8.
         distance: how far the last tenth's mean reward lies below the ceiling.
         doubts: why the ceiling is not to be trusted; empty if nothing speaks against it.
     """

@@ -28,13 +28,18 @@ class Move:
     decay: Tensor | None
 
     def along(self, direction: Tensor) -> dict[str, Tensor]:
-        """Scalar products of ``direction`` with the parts: ``gradient``, ``memory`` and ``decay``, in float32."""
+        """Scalar products of ``direction`` with the parts: ``gradient``, ``memory``, ``decay``; float32 or better."""
         gradient = self.parameter.grad
         assert gradient is not None
+        exact = torch.promote_types(direction.dtype, torch.float32)
+
+        def product(part: Tensor | None) -> Tensor:
+            return direction.new_zeros((), dtype=exact) if part is None else (part * direction).to(exact).sum()
+
         return {
-            "gradient": -(self.preconditioner * gradient * direction).float().sum(),
-            "memory": direction.new_zeros(()) if self.memory is None else (self.memory * direction).float().sum(),
-            "decay": direction.new_zeros(()) if self.decay is None else (self.decay * direction).float().sum(),
+            "gradient": -product(self.preconditioner * gradient),
+            "memory": product(self.memory),
+            "decay": product(self.decay),
         }
 
 

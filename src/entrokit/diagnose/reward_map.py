@@ -6,7 +6,9 @@ temperature α makes the map Lipschitz (Proposition 4.5):
 
     d_TV(π_{R1,α}(·|s), π_{R2,α}(·|s)) <= ‖R1 - R2‖∞ / (2 α (1 - γ))
 
-Shapes: rewards and Q ``[S, A]``, kernel ``P [S, A, S]``, discount γ in [0, 1).
+Shapes: rewards and Q ``[S, A]``, kernel ``P [S, A, S]``, discount γ in [0, 1). Values are known to `PRECISION` of the
+largest, and actions tie where that cannot tell them apart (`argmax_sets`): all functions here mean the same by a tie,
+in whatever units the reward is.
 """
 
 from __future__ import annotations
@@ -16,23 +18,28 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import from_numpy
 
 Floats = NDArray[np.float64]
 
+PRECISION = 1e-11
+"""Of the largest ``|Q|``: how well values are known by default. Two that are equal differ by at most twice this."""
 
-def optimal_q(R: ArrayLike, P: ArrayLike, gamma: float, tol: float = 1e-10) -> Floats:
-    """Q* of the hard Bellman equation, to ``tol`` in the sup norm.
+
+def optimal_q(R: ArrayLike, P: ArrayLike, gamma: float, tol: float = PRECISION) -> Floats:
+    """Q* of the hard Bellman equation, to ``tol max|Q|`` in the sup norm.
 
     Raises:
-        ValueError: shapes that do not fit, rows of P that are no laws, or γ outside [0, 1).
+        ValueError: shapes that do not fit, rows of P that are no laws, γ outside [0, 1), or a ``tol`` that rounding
+            does not allow (below 4e-16 / (1 - γ)).
     """
     reward, kernel = _problem(R, P, gamma)
     return _fixed_point(reward, kernel, gamma, tol, lambda q: q.max(1))
 
 
-def soft_optimal(R: ArrayLike, P: ArrayLike, gamma: float, alpha: float, tol: float = 1e-10) -> tuple[Floats, Floats]:
-    """Q and policy ``[S, A]`` that maximise reward plus α times entropy (nats).
+def soft_optimal(
+    R: ArrayLike, P: ArrayLike, gamma: float, alpha: float, tol: float = PRECISION
+) -> tuple[Floats, Floats]:
+    """Q and policy ``[S, A]`` that maximise reward plus α times entropy (nats); Q to ``tol max|Q|``.
 
     Raises:
         ValueError: as `optimal_q`, and at α <= 0.
@@ -40,18 +47,22 @@ def soft_optimal(R: ArrayLike, P: ArrayLike, gamma: float, alpha: float, tol: fl
     reward, kernel = _problem(R, P, gamma)
     if not alpha > 0:
         raise ValueError(f"soft_optimal: alpha must be above 0, got {alpha}")
-    q = _fixed_point(reward, kernel, gamma, tol, lambda q: alpha * from_numpy(q / alpha).logsumexp(1).numpy())
-    return q, from_numpy(q / alpha).softmax(1).numpy()
+    q = _fixed_point(reward, kernel, gamma, tol, lambda q: alpha * np.logaddexp.reduce(q / alpha, axis=1))
+    return q, np.asarray(np.exp(q / alpha - np.logaddexp.reduce(q / alpha, axis=1, keepdims=True)))
 
 
-def argmax_sets(Q: ArrayLike, atol: float = 0.0, rtol: float = 1e-8) -> NDArray[np.bool_]:
-    """Actions within ``atol + rtol max|Q|`` of the best of their state, ``[S, A]``."""
+def argmax_sets(Q: ArrayLike, atol: float = 0.0, rtol: float = 2.0 * PRECISION) -> NDArray[np.bool_]:
+    """Actions that tie for the best of their state, within ``atol + rtol max|Q|`` of it, ``[S, A]``.
+
+    The default is what values from `optimal_q` cannot tell apart; of values that are known less well, pass twice their
+    error.
+    """
     q = np.asarray(Q, dtype=np.float64)
     return np.asarray(q >= q.max(1, keepdims=True) - (atol + rtol * np.abs(q).max()))
 
 
 def action_gap(Q: ArrayLike) -> Floats:
-    """Best minus second best of every state, ``[S]``; 0 at a tie.
+    """Best minus second best of every state, ``[S]``; 0 at a tie (`argmax_sets`).
 
     Raises:
         ValueError: a single action.
@@ -59,7 +70,7 @@ def action_gap(Q: ArrayLike) -> Floats:
     q = np.sort(np.asarray(Q, dtype=np.float64), axis=1)
     if q.shape[1] < 2:
         raise ValueError("action_gap: a single action has no second best")
-    return np.asarray(q[:, -1] - q[:, -2])
+    return np.where(argmax_sets(q)[:, -2], 0.0, q[:, -1] - q[:, -2])
 
 
 def stability_radius(Q: ArrayLike, gamma: float) -> float:
@@ -76,13 +87,26 @@ def inverse_bellman(Q: ArrayLike, P: ArrayLike, gamma: float) -> Floats:
 def tie_breaker(R: ArrayLike, P: ArrayLike, gamma: float, state: int, action: int, eps: float) -> Floats:
     """A reward within ``eps`` of R under which ``action`` is the only optimum at ``state`` (Propositions 2.4 and 3.2).
 
+    `argmax_sets` and `greedy_policy` of that reward's `optimal_q` see no tie there either.
+
     Raises:
-        ValueError: an action that is not among the optimal ones there.
+        ValueError: an action that is not among the optimal ones there, or an ``eps`` too small to break the tie at the
+            precision of values; the message says what would do.
     """
     q = optimal_q(R, P, gamma)
     if not argmax_sets(q)[state, action]:
         raise ValueError(f"tie_breaker: action {action} is not optimal at state {state}")
+    others = np.delete(q[state], action)
+    before = q[state, action]
     q[state, action] += eps / (1.0 + gamma)
+    # A tie's width, and the error of two values that are worked out anew.
+    least = 4.0 * PRECISION * float(np.abs(q).max())
+    if len(others) and not q[state, action] - others.max() > least:
+        needed = (1.0 + gamma) * (least + float(others.max() - before))
+        raise ValueError(
+            f"tie_breaker: eps={eps:g} does not break the tie at state {state}, of values up to {np.abs(q).max():.3g}; "
+            f"needs eps above {needed:.3g}"
+        )
     return inverse_bellman(q, P, gamma)
 
 
@@ -158,6 +182,7 @@ def incomplete_reward_witness(
     step = kernel[states, chosen]
     value = np.linalg.solve(np.eye(len(ties)) - gamma * step, missing[states, chosen])
     advantage = missing + gamma * kernel @ value - value[:, None]
+    rounding = PRECISION * float(np.abs(missing).max()) / (1.0 - gamma)
     reached, frontier = {start}, [start]
     while frontier:
         following = np.flatnonzero(step[frontier.pop()] > 0).tolist()
@@ -165,7 +190,7 @@ def incomplete_reward_witness(
         reached |= set(following)
     return [
         (int(s), int(a), float(advantage[s, a]))
-        for s, a in zip(*np.nonzero(ties & (advantage > 1e-12)), strict=True)
+        for s, a in zip(*np.nonzero(ties & (advantage > rounding)), strict=True)
         if s in reached
     ]
 
@@ -182,11 +207,24 @@ def _problem(R: ArrayLike, P: ArrayLike, gamma: float) -> tuple[Floats, Floats]:
 
 
 def _fixed_point(reward: Floats, kernel: Floats, gamma: float, tol: float, value: Callable[[Floats], Floats]) -> Floats:
-    q = np.zeros_like(reward)
+    # Two roundings a sweep, of values and of their sum, are added up over 1 / (1 - gamma) sweeps.
+    least = 2.0 * float(np.finfo(np.float64).eps) / (1.0 - gamma)
+    if not tol >= least:
+        raise ValueError(
+            f"reward map: tol={tol:g} is beyond rounding; at gamma={gamma} it must be at least {least:.2g}"
+        )
+    q, first, sweeps = np.zeros_like(reward), 0.0, 0
     while True:
         following: Floats = reward + gamma * kernel @ value(q)
-        # The remaining error is the last change times gamma / (1 - gamma).
-        done = float(np.abs(following - q).max()) * gamma <= tol * (1.0 - gamma)
-        q = following
-        if done:
+        change, q = float(np.abs(following - q).max()), following
+        first, sweeps = first if sweeps else change, sweeps + 1
+        # The remaining error is the last change times gamma / (1 - gamma), at most.
+        allowed = tol * float(np.abs(q).max()) * (1.0 - gamma)
+        if change * gamma <= allowed:
             return q
+        # Changes shrink by gamma a sweep: had rounding not at least doubled it, this one would be small enough.
+        if gamma ** (sweeps - 1) * first * gamma <= 0.5 * allowed:
+            raise ValueError(
+                f"reward map: no convergence to tol={tol:g} in {sweeps} sweeps, which is beyond the rounding of these "
+                f"values; the last sweep moved one by {change:.2g}"
+            )

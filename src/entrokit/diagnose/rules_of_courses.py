@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from . import remedies
+from .account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNLIKELY_DOWN, UNLIKELY_UP
 from .facts import Facts, lost_reward, noise, sum_of_quadrants
 from .finding import Finding
 from .thresholds import Thresholds
+
+_WORDS = {
+    LIKELY_UP: "likely tokens with positive advantage",
+    LIKELY_DOWN: "likely tokens with negative advantage",
+    UNLIKELY_UP: "unlikely tokens with positive advantage",
+    UNLIKELY_DOWN: "unlikely tokens with negative advantage",
+    NO_ADVANTAGE: "tokens with advantage 0",
+}
 
 
 def explosion(facts: Facts, t: Thresholds) -> Finding | None:
@@ -101,12 +110,8 @@ def _where_it_went(facts: Facts, until: float | None = None) -> list[str]:
     by = "the free-logit estimate on the completions"
     if facts.accounts:
         by = f"the accounts of {len(early or facts.accounts)} steps"
-    return [f"{losses[worst] / total:.0%} of the tokens' loss of entropy{when} came from {_words(worst)} (by {by})"]
-
-
-def _words(name: str) -> str:
-    kind, _, sign = name.partition(", advantage ")
-    return f"{kind} tokens with {'positive' if sign == '> 0' else 'negative'} advantage"
+    share, whose = losses[worst] / total, _WORDS.get(worst, worst)
+    return [f"{share:.0%} of the tokens' loss of entropy{when} came from {whose} (by {by})"]
 
 
 def _solved(facts: Facts, t: Thresholds) -> bool:

@@ -78,7 +78,10 @@ def support_dynamics(base_correct: ArrayLike, new_correct: ArrayLike, *, unit: s
 
 
 def net_change_interval(base_correct: ArrayLike, new_correct: ArrayLike, *, seed: int = 0) -> Interval:
-    """NSCR of problems with its 95 % bootstrap interval over problems; both ``[N]``, as in `support_dynamics`."""
+    """NSCR of problems with its 95 % bootstrap interval over problems; both ``[N]``, as in `support_dynamics`.
+
+    Simulated, it covers 93 to 95 % from 64 problems on, 89 to 93 % with 32, and 65 to 77 % with 16.
+    """
     base, new = (np.asarray(x) > 0 for x in (base_correct, new_correct))
     value = support_dynamics(base, new).net_change
     drawn = np.random.default_rng(seed).integers(len(base), size=(_RESAMPLES, len(base)))

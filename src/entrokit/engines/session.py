@@ -179,6 +179,7 @@ def _train(
             processing_class=tokenizer,
             callbacks=[recorder.callback()],
             recipe=settings.recipe,
+            correct=task.correct,
             prompts=_selector(settings, task, model, tokenizer),
             on_generation=recorder.on_generation,
             rollout_func=None if task.environment is None else EpisodeRollout(task.environment),

@@ -33,12 +33,21 @@ def spectral_entropy(
     Args:
         eigenvalues: ``[M]``. t: diffusion time, above 0. base: of the logarithm.
         weights: ``[M]``, how often each eigenvalue counts; once each by default.
+
+    Raises:
+        ValueError: t or base out of range, or no eigenvalue but 0, or one that is not finite: there are no shares then.
     """
     if not t > 0 or not base > 1:
         raise ValueError(f"spectral_entropy: needs t > 0 and base > 1, got t={t}, base={base}")
     power = eigenvalues.abs() ** t
     times = torch.ones_like(power) if weights is None else weights
-    share = power / (times * power).sum()
+    total = (times * power).sum()
+    if not 0.0 < float(total.detach()) < math.inf:
+        raise ValueError(
+            f"spectral_entropy: {len(eigenvalues)} eigenvalues whose powers add up to {float(total.detach())} have no "
+            "shares; they must be finite, one of them above 0 at least"
+        )
+    share = power / total
     return -(times * share * share.clamp(min=_LEAST).log()).sum() / math.log(base)
 
 

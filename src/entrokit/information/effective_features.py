@@ -29,8 +29,10 @@ def effective_features(z: Tensor, order: float = 1.0) -> Tensor:
             ratio, inf one over the largest share. It does not rise with q.
 
     Raises:
-        ValueError: a code that is not finite, no dimension, or a negative order.
+        ValueError: no codes, one that is not finite, no dimension, or a negative order.
     """
+    if not z.numel():
+        raise ValueError(f"effective features: no codes in shape {list(z.shape)}")
     return _hill(_mass(z), order)
 
 
@@ -74,11 +76,13 @@ class EffectiveFeatureMeter:
         self.mass: Tensor | None = None
 
     def update(self, z: Tensor) -> None:
-        """Adds codes ``[..., D]``.
+        """Adds codes ``[..., D]``; a batch without any adds nothing.
 
         Raises:
             ValueError: codes that are not finite, or of another D than before.
         """
+        if not z.numel():
+            return
         added = _mass(z.detach().double()).cpu()
         if self.mass is not None and len(added) != len(self.mass):
             raise ValueError(f"EffectiveFeatureMeter: codes of {len(added)} features after some of {len(self.mass)}")
@@ -86,6 +90,8 @@ class EffectiveFeatureMeter:
 
     def compute(self) -> dict[str, float]:
         """``F``, ``psi``, ``entropy`` (nats), ``live`` features, and ``hill2``, the participation ratio.
+
+        Where all codes are 0, a warning, no features and an entropy of NaN: 0 nats would be one feature.
 
         Raises:
             RuntimeError: nothing came yet.
@@ -96,7 +102,7 @@ class EffectiveFeatureMeter:
         return {
             "F": features,
             "psi": features / self.n_neurons,
-            "entropy": math.log(features) if features else 0.0,
+            "entropy": math.log(features) if features else math.nan,
             "live": float((self.mass > 0).sum()),
             "hill2": float(_hill(self.mass, 2.0)),
         }

@@ -25,8 +25,14 @@ def pmf(p: ArrayLike, name: str) -> Floats:
 
 
 def entropy_bits(p: ArrayLike) -> float:
-    """Shannon entropy in bits of the masses in an array of any shape; zeros count nothing."""
+    """Shannon entropy in bits of the masses in an array of any shape; zeros count nothing.
+
+    Raises:
+        ValueError: no mass at all, or one that is not finite: 0 would read as certainty.
+    """
     x = np.asarray(p, dtype=np.float64)
+    if not np.isfinite(x).all() or not (x > 0).any():
+        raise ValueError(f"entropy_bits: expected finite masses, one above 0 at least, got shape {x.shape}")
     x = x[x > 0]
     return float(-(x * np.log2(x)).sum()) + 0.0
 

@@ -103,10 +103,10 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.AEPOReward",
         "entrokit.rlvr.AEPOKL",
-        "entrokit.rlvr.windows.window_entropy",
-        "entrokit.rlvr.windows.hwe_mask",
+        "entrokit.rlvr.window_entropy",
+        "entrokit.rlvr.hwe_mask",
         "entrokit.rlvr.windows.difficulty_bucket",
-        "entrokit.rlvr.cold_start.select_cold_start",
+        "entrokit.rlvr.select_cold_start",
     ),
     recipes=("ares", RECIPE),
     reproduce=reproduce,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from entrokit.bench import Bench, PocketBench
-from entrokit.diagnose import Course, PairedDifference, paired_difference
+from entrokit.diagnose import Course, PairedDifference, paired_difference, what_is_shown
 from entrokit.report import Chart, Series
 from entrokit.runs import Run
 
@@ -20,7 +20,7 @@ def entropy_gap(
     """Whether ``spec`` has more (or, with ``raises=False``, less) entropy than ``against`` at the bench's accuracy.
 
     On the tabular bench the mean paired difference must lie beyond ``bound`` (nats), which is its sheet's. On the
-    pocket bench, for which no sheet has a figure, its 95 % bootstrap interval must lie beyond 0.
+    pocket bench, for which no sheet has a figure, its 95 % Student interval must lie beyond 0.
     """
     courses = bench.courses(spec, against)
     own, other = ([c.entropy_at(bench.level) for c in courses[name]] for name in (spec, against))
@@ -30,13 +30,13 @@ def entropy_gap(
     criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+g} nats"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.mean > bound if raises else gap.mean < bound)
-    return Finding(claim, criterion, _text(gap, missing, "nats"), passed, reference)
+    return Finding(claim, criterion, measured(gap, missing, "nats"), passed, reference)
 
 
 def accuracy_gap(
     bench: Bench, spec: str, against: str, *, claim: str, raises: bool = True, reference: str = ""
 ) -> Finding:
-    """Whether ``spec`` ends with a higher (or lower) accuracy, by a 95 % bootstrap interval beyond 0."""
+    """Whether ``spec`` ends with a higher (or lower) accuracy, by a 95 % Student interval beyond 0."""
     courses = bench.courses(spec, against)
     own, other = ([float(c.accuracy[-1]) for c in courses[name]] for name in (spec, against))
     what = f"accuracy of {spec} minus {against} at the end"
@@ -54,7 +54,7 @@ def metric_gap(
     bound: float = 0.0,
     reference: str = "",
 ) -> Finding:
-    """Whether a logged metric ends higher (or lower) than ``against`` by more than ``bound``, by a 95 % interval.
+    """Whether a logged metric ends higher (or lower) than ``against`` by more than ``bound``, by Student's interval.
 
     Args:
         metric: of the training batches (the mean of the last 15), or ``eval_...``, of the held-out prompts at the end.
@@ -84,7 +84,7 @@ def steps_gap(bench: Bench, spec: str, against: str, level: float, *, claim: str
     criterion = f"steps of {spec} minus {against} to accuracy {level:g}: mean over seeds <= 0"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and gap.mean <= 0
-    return Finding(claim, criterion, _text(gap, missing, "steps", ".1f"), passed, reference)
+    return Finding(claim, criterion, measured(gap, missing, "steps", ".1f"), passed, reference)
 
 
 def judge_interval(
@@ -98,11 +98,11 @@ def judge_interval(
     bound: float = 0.0,
     reference: str = "",
 ) -> Finding:
-    """Whether the 95 % bootstrap interval of the paired difference lies beyond ``bound``."""
-    criterion = f"{what}: 95 % bootstrap interval over seeds {'above' if above else 'below'} {bound:g}"
+    """Whether the 95 % Student interval of the paired difference lies beyond ``bound``."""
+    criterion = f"{what}: 95 % Student interval over seeds {'above' if above else 'below'} {bound:g}"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.low > bound if above else gap.high < bound)
-    return Finding(claim, criterion, _text(gap, missing, unit), passed, reference)
+    return Finding(claim, criterion, measured(gap, missing, unit), passed, reference)
 
 
 def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple[PairedDifference | None, int]:
@@ -114,14 +114,23 @@ def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple
     return paired_difference(a, b), len(own) - len(pairs)
 
 
-def _text(gap: PairedDifference | None, missing: int, unit: str, digits: str = ".4f") -> str:
+def measured(gap: PairedDifference | None, missing: int = 0, unit: str = "", digits: str = ".4f") -> str:
+    """A difference in words: mean ± standard error, of few seeds the range, and the interval that judges.
+
+    Args:
+        gap: at 95 % confidence; None where no seed has both sides. missing: seeds short of the accuracy.
+        unit: behind the mean, or empty. digits: format of a number without its sign.
+    """
     lost = f"; {missing} seed{'s' if missing > 1 else ''} short of that accuracy" if missing else ""
     if gap is None:
         return f"no difference{lost}"
     if len(gap.values) == 1:
         return f"{gap.mean:+{digits}}{' ' + unit if unit else ''}, one seed{lost}"
-    interval = f"95 % interval {gap.low:+{digits}} to {gap.high:+{digits}}"
-    return f"{gap.mean:+{digits}} ± {gap.std_error:{digits}}{' ' + unit if unit else ''}, {interval}{lost}"
+    spans = f"95 % Student interval {gap.low:+{digits}} to {gap.high:+{digits}}"
+    if gap.few:
+        low, high = gap.range
+        spans = f"{what_is_shown([gap])} {low:+{digits}} to {high:+{digits}}, {spans}"
+    return f"{gap.mean:+{digits}} ± {gap.std_error:{digits}}{' ' + unit if unit else ''}, {spans}{lost}"
 
 
 def matched_chart(bench: Bench, specs: Sequence[str]) -> Chart:
@@ -137,15 +146,19 @@ def matched_chart(bench: Bench, specs: Sequence[str]) -> Chart:
 
 
 def gap_chart(bench: Bench, specs: Sequence[str], against: str) -> Chart:
-    """Paired differences of entropy at the bench's accuracy, with their intervals."""
+    """Paired differences of entropy at the bench's accuracy, with ranges or intervals, as the axis says."""
     courses = bench.courses(*specs, against)
     base = _entropies(courses, against, bench.level)
-    series = [Series(against, [against], [0.0], marks=True)]
+    series, gaps = [Series(against, [against], [0.0], marks=True)], []
     for spec in specs:
         gap, _ = _paired(_entropies(courses, spec, bench.level), base)
         if gap is not None:
-            series.append(Series(spec, [spec], [gap.mean], marks=True, low=[gap.low], high=[gap.high]))
-    return Chart(f"Entropy at accuracy {bench.level:g}", "", "nats more than the first", tuple(series), y_line=0.0)
+            gaps.append(gap)
+            low, high = ([end] for end in gap.shown) if len(gap.values) > 1 else (None, None)
+            series.append(Series(spec, [spec], [gap.mean], marks=True, low=low, high=high))
+    bars = what_is_shown(gaps)
+    title, below = f"Entropy at accuracy {bench.level:g}", f"bars: {bars}" if bars else ""
+    return Chart(title, below, "nats more than the first", tuple(series), y_line=0.0)
 
 
 def _entropies(courses: Mapping[str, Sequence[Course]], spec: str, level: float) -> list[float | None]:

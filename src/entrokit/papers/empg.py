@@ -75,9 +75,9 @@ PAPER = Paper(
     claim="Turns answer for the outcome by how certain the policy was, and certainty about the next turn pays.",
     names=(
         "entrokit.rlvr.EMPG",
-        "entrokit.rlvr.interventions.empg.empg_advantages",
+        "entrokit.rlvr.interventions.empg_advantages",
         "entrokit.rlvr.interventions.empg.score_norm_sq",
-        "entrokit.rlvr.turns.Turns",
+        "entrokit.rlvr.Turns",
     ),
     recipes=(RECIPE,),
     reproduce=reproduce,

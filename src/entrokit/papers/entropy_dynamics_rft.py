@@ -74,8 +74,8 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.ClipB",
         "entrokit.rlvr.ClipV",
-        "entrokit.rlvr.interventions.entropy_discriminator.entropy_discriminator",
-        "entrokit.rlvr.interventions.entropy_discriminator.predicted_entropy_change",
+        "entrokit.rlvr.interventions.entropy_discriminator",
+        "entrokit.rlvr.interventions.predicted_entropy_change",
         "entrokit.diagnose.entropy_change",
     ),
     recipes=("grpo+clip-b", "grpo+clip-v"),

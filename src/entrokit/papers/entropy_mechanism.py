@@ -70,7 +70,7 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.ClipCov",
         "entrokit.rlvr.KLCov",
-        "entrokit.rlvr.interventions.covariance.token_covariance",
+        "entrokit.rlvr.interventions.token_covariance",
         "entrokit.diagnose.fit_entropy_reward_law",
         "entrokit.diagnose.EntropyRewardLaw",
     ),

@@ -84,10 +84,10 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.EPO",
         "entrokit.rlvr.OfficialEPO",
-        "entrokit.rlvr.interventions.epo.epo_beta",
-        "entrokit.rlvr.interventions.epo.corridor_penalty",
+        "entrokit.rlvr.interventions.epo_beta",
+        "entrokit.rlvr.interventions.corridor_penalty",
         "entrokit.rlvr.interventions.epo.epo_entropy_loss",
-        "entrokit.rlvr.turns.Turns",
+        "entrokit.rlvr.Turns",
     ),
     recipes=("grpo+epo", RECIPE),
     reproduce=reproduce,

@@ -156,7 +156,7 @@ PAPER = Paper(
     claim="The 20 % of tokens with the highest entropy carry nearly all of what RLVR learns; they alone are enough.",
     names=(
         "entrokit.rlvr.ForkingTokens",
-        "entrokit.rlvr.interventions.forking_tokens.high_entropy_mask",
+        "entrokit.rlvr.interventions.high_entropy_mask",
         "entrokit.rlvr.interventions.forking_tokens.entropy_overlap",
         "entrokit.decoding.fork_temperature",
     ),

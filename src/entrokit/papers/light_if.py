@@ -136,9 +136,9 @@ PAPER = Paper(
     names=(
         "entrokit.losses.EntropySFTLoss",
         "entrokit.rlvr.TokenEntropyAdaptive",
-        "entrokit.rlvr.interventions.light_if.tea_coefficients",
-        "entrokit.rlvr.tasks.constraints.dense_reward",
-        "entrokit.rlvr.tasks.constraints.cosine_length_reward",
+        "entrokit.rlvr.interventions.tea_coefficients",
+        "entrokit.rlvr.tasks.dense_reward",
+        "entrokit.rlvr.tasks.cosine_length_reward",
         "entrokit.rlvr.tasks.instructions",
     ),
     recipes=("grpo+tea", RECIPE),

@@ -133,8 +133,8 @@ PAPER = Paper(
     claim="A right answer that is worth less for unsure thinking shortens reasoning without a length target.",
     names=(
         "entrokit.rlvr.Pear",
-        "entrokit.rlvr.interventions.pear.phase_entropy",
-        "entrokit.rlvr.interventions.pear.pear_reward",
+        "entrokit.rlvr.interventions.phase_entropy",
+        "entrokit.rlvr.interventions.pear_reward",
         "entrokit.rlvr.tasks.sums",
     ),
     recipes=("grpo+pear", RECIPE),

@@ -107,8 +107,8 @@ PAPER = Paper(
     claim="Advantages that fall with the confidence of an answer keep several right answers alive.",
     names=(
         "entrokit.rlvr.ARM",
-        "entrokit.rlvr.interventions.arm.arm_advantage",
-        "entrokit.rlvr.interventions.arm.low_prob_confidence",
+        "entrokit.rlvr.interventions.arm_advantage",
+        "entrokit.rlvr.interventions.low_prob_confidence",
         "entrokit.rlvr.interventions.arm.prompt_confidence",
     ),
     recipes=("dapo+arm",),

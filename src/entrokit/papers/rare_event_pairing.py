@@ -103,9 +103,9 @@ PAPER = Paper(
     claim="A hard prompt that rarely succeeds and an easy one that rarely fails train as well as a thousand.",
     names=(
         "entrokit.rlvr.WeightedGRPO",
-        "entrokit.rlvr.interventions.weighted_grpo.select_pair",
-        "entrokit.rlvr.selection.rare_pair",
-        "entrokit.rlvr.selection.RunningRarePair",
+        "entrokit.rlvr.interventions.select_pair",
+        "entrokit.rlvr.rare_pair",
+        "entrokit.rlvr.RunningRarePair",
         "entrokit.engines.trl.success_counts",
     ),
     recipes=(RECIPE, "grpo+weighted-grpo(normalize='pair')"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED
 from entrokit.bench.scoreboard import ATTEMPTS, LEVELS, Score, Scoreboard, recipes_of
-from entrokit.diagnose import PairedDifference, paired_difference
+from entrokit.diagnose import PairedDifference, paired_difference, what_is_shown
 from entrokit.report import Chart, Series, document, embed, figure, write_document
 
 _EXPLODED = 2.0
@@ -104,20 +104,23 @@ def _marked(own: Standing, every: Sequence[Standing]) -> Standing:
 
 
 def markdown(board: Scoreboard) -> str:
-    """The table, in order of accuracy; a difference whose 95 % interval leaves out 0 is bold."""
+    """The table, in order of accuracy; a difference whose 95 % Student interval leaves out 0 is bold."""
+    every = standings(board)
+    brackets = _in_brackets(every)
+    minus = f"minus {BASELINE}{f' [{brackets}]' if brackets else ''}"
     header = [
         "recipe",
         "accuracy",
-        f"minus {BASELINE}",
+        minus,
         f"pass@{ATTEMPTS}",
-        f"minus {BASELINE}",
-        f"entropy at accuracy {LEVELS[board.bench]:g}, minus {BASELINE}",
+        minus,
+        f"entropy at accuracy {LEVELS[board.bench]:g}, {minus}",
         "entropy kept",
         "coverage kept",
         "step time",
     ]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    for s in sorted(standings(board), key=lambda s: -s.accuracy):
+    for s in sorted(every, key=lambda s: -s.accuracy):
         own = s.recipe == BASELINE
         cells = [
             f"`{s.recipe}`{' ◆' if s.front else ''}",
@@ -132,6 +135,11 @@ def markdown(board: Scoreboard) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _in_brackets(every: Sequence[Standing]) -> str:
+    gaps = (gap for s in every for gap in (s.accuracy_gap, s.pass_gap, s.matched_gap))
+    return what_is_shown(gap for gap in gaps if gap is not None)
 
 
 def _gap(gap: PairedDifference | None) -> str:
@@ -205,8 +213,8 @@ def write_scoreboard(boards: Sequence[Scoreboard], folder: str | Path) -> Path:
         runs, whole = len(board.scores), len(recipes_of(board.bench)) * len(board.seeds)
         sections.append(
             f"<section><h2>{board.bench} bench, {len(board.seeds)} seeds</h2>"
-            f'<p class="note">{runs} of {whole} runs. ◆: on the Pareto front. Differences are paired by seed, with '
-            "95 % bootstrap intervals; bold where they leave out 0.</p>"
+            f'<p class="note">{runs} of {whole} runs. ◆: on the Pareto front. Differences are paired by seed, '
+            "and bold where their 95 % Student interval leaves out 0.</p>"
             f'<div class="charts wide">{embed(figure(picture(board)))}</div>'
             f'<div class="scroll">{_html(table)}</div></section>'
         )

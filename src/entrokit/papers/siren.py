@@ -108,7 +108,7 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.Siren",
         "entrokit.rlvr.SelfAnchoredEntropyLoss",
-        "entrokit.rlvr.interventions.siren.peak_entropy_mask",
+        "entrokit.rlvr.interventions.peak_entropy_mask",
         "entrokit.distributions.nucleus_entropy",
         "entrokit.distributions.linear_nucleus_entropy",
     ),

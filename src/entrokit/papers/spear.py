@@ -119,8 +119,8 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.ToolReward",
         "entrokit.rlvr.SelfImitation",
-        "entrokit.rlvr.interventions.self_imitation.recalibrate_advantages",
-        "entrokit.rlvr.replay.TrajectoryBuffer",
+        "entrokit.rlvr.interventions.recalibrate_advantages",
+        "entrokit.rlvr.TrajectoryBuffer",
     ),
     recipes=("spear", RECIPE),
     reproduce=reproduce,

@@ -13,7 +13,7 @@ from entrokit.rlvr import PolicyStats
 from entrokit.rlvr.interventions.covariance import token_covariance
 from entrokit.rlvr.interventions.steer import entropy_change
 
-from .claims import ends_better, entropy_gap, gap_chart, matched_chart
+from .claims import ends_better, entropy_gap, gap_chart, matched_chart, measured
 from .one_step import OneStep
 from .paper import Budget, Evidence, Finding, Paper
 
@@ -89,7 +89,7 @@ def _estimators(seeds: tuple[int, ...]) -> Finding:
         f"lowest correlation, sampled logit: theorem {low['theorem, sampled']:.4f}, covariance "
         f"{low['covariance, sampled']:.2f}, released {low['released, sampled']:.2f}; all logits: exact "
         f"{low['exact, full']:.4f}, theorem {low['theorem, full']:.2f}, covariance {low['covariance, full']:.2f}, "
-        f"released {low['released, full']:.2f}; theorem leads by {gap:+.2f} there",
+        f"released {low['released, full']:.2f}; there the theorem leads by {measured(gap, digits='.2f')}",
         low["theorem, sampled"] > 0.99 and low["exact, full"] > 0.99 and lead > 0.15,
         "sheet: 0.999, 0.43, 0.39 to 0.41; 0.999, 0.75, 0.54, 0.63 to 0.67",
     )
@@ -125,8 +125,8 @@ PAPER = Paper(
     claim="Weighing tokens down by their predicted change of entropy keeps every step's change of entropy moderate.",
     names=(
         "entrokit.rlvr.Steer",
-        "entrokit.rlvr.interventions.steer.entropy_change",
-        "entrokit.rlvr.interventions.steer.steer_weights",
+        "entrokit.rlvr.interventions.entropy_change",
+        "entrokit.rlvr.interventions.steer_weights",
     ),
     recipes=("grpo+steer", "grpo+steer(form='released', iclip=False, min_weight=0.8)"),
     reproduce=reproduce,

@@ -4,7 +4,7 @@ from .chart import Chart, Series, figure
 from .diagnosis import render_diagnosis, write_diagnosis
 from .document import document, embed, write_document
 from .page import write_page
-from .summary import Matched, Spread, Summary, summarise
+from .summary import Matched, Spread, Summary, in_brackets, summarise
 
 __all__ = [
     "Chart",
@@ -15,6 +15,7 @@ __all__ = [
     "document",
     "embed",
     "figure",
+    "in_brackets",
     "render_diagnosis",
     "summarise",
     "write_diagnosis",

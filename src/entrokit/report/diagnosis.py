@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _GOOD = ("healthy",)
+# From here on the intervals over prompts cover 91 to 95 % (`pass_at_k_interval`, `net_change_interval`).
+_PROMPTS = 64
 
 
 def write_diagnosis(diagnosis: Diagnosis, file: str | Path) -> Path:
@@ -107,13 +109,14 @@ def _boundary(b: Boundary | None) -> str:
         for m in (b.first, b.last)
     )
     s = b.support
+    few = f", which for fewer than {_PROMPTS} prompts cover less often than that" if b.first.prompts < _PROMPTS else ""
     return f"""<section>
 <h2>The boundary</h2>
 <div class="scroll"><table><thead><tr><th></th>{heads}<th>token entropy (nats)</th>
 <th>answer entropy (nats)</th><th>several right</th></tr>
 </thead><tbody>{rows}</tbody></table></div>
 <p class="note">{b.first.prompts} held-out prompts, {b.first.attempts} attempts each; 95 % bootstrap intervals over
-prompts. Of the prompts solved at least once, {s.preserved} were kept, {s.shrunk} lost and {s.expanded} found;
+prompts{few}. Of the prompts solved at least once, {s.preserved} were kept, {s.shrunk} lost and {s.expanded} found;
 {s.outside} were never solved. Net change of the support {b.net_change:+.2f}. A right answer that was never seen has,
 with 95 % confidence, a probability below {b.unseen_below:.2f}. Small counts change by chance too. Where several answers
 are right, a 0/1 reward ties them, and a small change of the reward can decide between them.</p>

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from entrokit.runs.whole import replace_file
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -50,10 +51,5 @@ def embed(figure: go.Figure) -> str:
 
 def write_document(file: Path, html: str) -> Path:
     """Writes a page whole or not at all; returns its path."""
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        partial.write_text(html, encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(file, lambda partial: partial.write_text(html, encoding="utf-8"))
     return file

@@ -17,7 +17,7 @@ from .account import waterfall
 from .completions import FULL_SHADE, early_and_late
 from .curves import SMOOTHING, by_recipe, colours, course, law
 from .document import document, embed, write_document
-from .summary import Spread, Summary, passes, summarise
+from .summary import Spread, Summary, in_brackets, passes, summarise
 
 
 def write_page(runs: Sequence[Run], folder: str | Path, matched_accuracy: Sequence[float] = ()) -> Path:
@@ -111,26 +111,27 @@ def _table(runs: Sequence[Run], matched_accuracy: Sequence[float]) -> str:
     labels = ["entropy (nats)", "accuracy", f"pass@{first.k}", *matched]
     head = "".join(f"<th>{escape(h)}</th>" for h in ("recipe", *labels))
     rows = "".join(_row(s, first, labels) for s in summaries)
-    paired = f" Small: the difference to {escape(first.recipe)}, paired by seed, with its 95 % bootstrap interval."
+    brackets = in_brackets(summaries)
+    paired = f" Small: the difference to {escape(first.recipe)}, paired by seed; in brackets its {brackets}."
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         '<p class="note">Start → end on the same held-out prompts'
         f"{'; mean ± standard deviation over seeds' if first.seeds > 1 else ''}. Matched columns compare entropy where "
         "accuracy on the training batches (running mean) first reaches a level."
-        f"{paired if first.seeds > 1 and len(summaries) > 1 else ''}</p>"
+        f"{paired if brackets else ''}</p>"
     )
 
 
 def _row(s: Summary, first: Summary, labels: Sequence[str]) -> str:
     cells = [
-        (f"{s.entropy_start:.2f} → {s.entropy_end:.2f}", s.entropy_end, first.entropy_end),
-        (f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}", s.accuracy_end, first.accuracy_end),
-        (f"{s.pass_start:.2f} → {s.pass_end:.2f}", s.pass_end, first.pass_end),
-        *((f"{m.entropy:.2f}", m.entropy, base.entropy) for m, base in zip(s.matched, first.matched, strict=True)),
+        f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
+        f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
+        f"{s.pass_start:.2f} → {s.pass_end:.2f}",
+        *(f"{m.entropy:.2f}" for m in s.matched),
     ]
     numbers = "".join(
         f'<td data-label="{escape(label)}"><div>{cell}{_difference(own, base) if s is not first else ""}</div></td>'
-        for label, (cell, own, base) in zip(labels, cells, strict=True)
+        for label, cell, own, base in zip(labels, cells, s.compared, first.compared, strict=True)
     )
     return f"<tr><td>{escape(s.recipe)}</td>{numbers}</tr>"
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from entrokit.diagnose import PairedDifference, paired_difference, training_course
+from entrokit.diagnose import PairedDifference, paired_difference, training_course, what_is_shown
 from entrokit.runs import Run
 
 # What pairs two recipes' runs: the seed, and which run of that seed it is where there are several.
@@ -34,7 +34,7 @@ class Spread:
         return float(np.std(self.values, ddof=1)) if len(self.by_seed) > 1 else 0.0
 
     def minus(self, baseline: Spread) -> PairedDifference | None:
-        """The difference over the seeds that both have, with its 95 % bootstrap interval; None without such seeds."""
+        """The difference over the seeds that both have; None without such seeds."""
         pairs = [p for p in self.by_seed if p in baseline.by_seed]
         if not pairs:
             return None
@@ -75,6 +75,11 @@ class Summary:
     pass_start: Spread
     pass_end: Spread
     matched: tuple[Matched, ...]
+
+    @property
+    def compared(self) -> tuple[Spread, ...]:
+        """What recipes are compared by, in the order of a table's columns: the ends, then the matched levels."""
+        return (self.entropy_end, self.accuracy_end, self.pass_end, *(m.entropy for m in self.matched))
 
 
 def summarise(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> list[Summary]:
@@ -124,6 +129,13 @@ def summarise(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> li
             )
         )
     return result
+
+
+def in_brackets(summaries: Sequence[Summary]) -> str:
+    """Names what stands in brackets behind the differences to the first; empty where no brackets stand at all."""
+    first, *others = summaries
+    gaps = (own.minus(base) for s in others for own, base in zip(s.compared, first.compared, strict=True))
+    return what_is_shown(gap for gap in gaps if gap is not None)
 
 
 def passes(runs: Sequence[Run]) -> list[int]:

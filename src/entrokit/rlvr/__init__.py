@@ -9,6 +9,7 @@ from .advantages import (
 )
 from .aggregation import AGGREGATIONS, Totals, aggregate
 from .bases import BASES, Base
+from .cold_start import select_cold_start
 from .context import Context
 from .intervention import Intervention, Penalty, Weighting, stages_of
 from .interventions import (
@@ -45,11 +46,17 @@ from .interventions import (
     WeightedGRPO,
     dispo_loss,
 )
+from .policy_loss import policy_loss
 from .recipe import Recipe, RecipeLoss, recipe
+from .replay import TrajectoryBuffer
 from .rollouts import Rollouts
+from .selection import RunningRarePair, rare_pair
 from .stats import PolicyStats
+from .step_means import StepMeans
 from .surrogates import Clip, cispo_loss, gspo_loss, policy_gradient_loss, ppo_clip_loss
+from .turns import Turns
 from .update import Update
+from .windows import hwe_mask, window_entropy
 
 __all__ = [
     "AEPOKL",
@@ -86,14 +93,18 @@ __all__ = [
     "ReferenceKL",
     "RewardKL",
     "Rollouts",
+    "RunningRarePair",
     "SelfAnchoredEntropyLoss",
     "SelfImitation",
     "Siren",
     "Steer",
+    "StepMeans",
     "TokenEntropyAdaptive",
     "TokenGroupAverage",
     "ToolReward",
     "Totals",
+    "TrajectoryBuffer",
+    "Turns",
     "Update",
     "WeightedGRPO",
     "Weighting",
@@ -103,11 +114,16 @@ __all__ = [
     "dr_grpo_advantages",
     "grpo_advantages",
     "gspo_loss",
+    "hwe_mask",
     "policy_gradient_loss",
+    "policy_loss",
     "ppo_clip_loss",
+    "rare_pair",
     "recipe",
     "reinforce_plus_plus_advantages",
     "reinforce_plus_plus_baseline_advantages",
     "rloo_advantages",
+    "select_cold_start",
     "stages_of",
+    "window_entropy",
 ]

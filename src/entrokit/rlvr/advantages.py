@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .context import Context
-from .groups import group_least, group_sum
+from .groups import GroupMoments, group_moments, widest
 from .knobs import check_range
 from .rollouts import Rollouts
 
@@ -29,16 +29,15 @@ def grpo_advantages(reward: Tensor, group: Tensor, *, std_eps: float = 1e-6) -> 
     Returns:
         ``[B]``. All rewards of a group equal: 0. A group of one: its raw reward (mean 0, std 1), as verl does.
     """
-    mean, std, count = _group_moments(reward, group)
-    alone = count == 1
-    normalised = (reward - mean) / (std + std_eps)
-    return torch.where(alone, reward, normalised).nan_to_num(nan=0.0)
+    of_group = group_moments(reward, group)
+    normalised = of_group.centred / (of_group.std + std_eps)
+    return _raw_if_alone(reward, of_group, normalised)
 
 
 def dr_grpo_advantages(reward: Tensor, group: Tensor) -> Tensor:
     """Dr.GRPO: ``R - mean`` within the group. A group of one: its raw reward. Shapes as `grpo_advantages`."""
-    mean, _, count = _group_moments(reward, group)
-    return torch.where(count == 1, reward, reward - mean).nan_to_num(nan=0.0)
+    of_group = group_moments(reward, group)
+    return _raw_if_alone(reward, of_group, of_group.centred)
 
 
 def rloo_advantages(reward: Tensor, group: Tensor) -> Tensor:
@@ -46,10 +45,10 @@ def rloo_advantages(reward: Tensor, group: Tensor) -> Tensor:
 
     A group of one has no others: advantage 0, and a warning.
     """
-    mean, _, count = _group_moments(reward, group)
-    if bool((count == 1).any()):
+    of_group = group_moments(reward, group)
+    if bool((of_group.count == 1).any()):
         warnings.warn("rloo: a group of one completion has no baseline; its advantage is 0", stacklevel=2)
-    return ((reward - mean) * count / (count - 1).clamp(min=1)).nan_to_num(nan=0.0)
+    return (of_group.centred * of_group.count / (of_group.count - 1).clamp(min=1)).to(reward.dtype)
 
 
 def reinforce_plus_plus_advantages(
@@ -75,34 +74,38 @@ def reinforce_plus_plus_baseline_advantages(
 ) -> Tensor:
     """REINFORCE++-baseline: ``R - mean`` within the group, whitened over all trained tokens. Returns ``[B, T]``.
 
-    Groups may be split over ranks: the context's collectives bring them together.
+    A group of one keeps its raw reward (mean 0) and is whitened with the others, as verl does. Groups may be split over
+    ranks: the context's collectives bring them together.
     """
     context = context or Context()
     rewards, own = context.everywhere(reward)
-    mean, _, _ = _group_moments(rewards, context.gather(group))
-    return reinforce_plus_plus_advantages(reward - mean[own], train, context=context)
+    of_group = group_moments(rewards, context.gather(group))
+    alone = (of_group.count == 1) & ~torch.isnan(rewards)
+    centred = torch.where(alone, rewards, of_group.centred.to(rewards.dtype))[own]
+    return reinforce_plus_plus_advantages(centred.masked_fill(torch.isnan(reward), torch.nan), train, context=context)
 
 
-def _group_moments(reward: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, corrected std and count of the scored completions of each row's group, each ``[B]``."""
-    scored = ~torch.isnan(reward)
-    least = group_least(reward, group)
-    above = torch.where(scored, reward - least, 0.0)
-    count = group_sum(scored.to(reward.dtype), group)
-    mean = group_sum(above, group) / count.clamp(min=1)
-    deviation = torch.where(scored, above - mean, 0.0)
-    variance = group_sum(deviation.square(), group) / (count - 1).clamp(min=1)
-    return least + mean, variance.sqrt(), count
+def _raw_if_alone(reward: Tensor, of_group: GroupMoments, advantage: Tensor) -> Tensor:
+    """``advantage``, but the raw reward in a group of one; 0 where the reward is NaN."""
+    return torch.where(of_group.count == 1, reward, advantage.to(reward.dtype)).nan_to_num(nan=0.0)
 
 
 def _whiten(x: Tensor, mask: Tensor, context: Context) -> Tensor:
-    """``(x - mean) / sqrt(var + 1e-8)`` over masked entries of all ranks, unbiased variance; zeros elsewhere."""
-    x = torch.where(mask, x, 0.0)
-    total, count = context.reduce(torch.stack([x.sum(), mask.sum().to(x.dtype)]))
+    """``(x - mean) / sqrt(var + 1e-8)`` over masked entries of all ranks, unbiased variance; zeros elsewhere.
+
+    Exact zeros where all masked entries are equal, whose deviations would be rounding over the square root of 1e-8.
+    """
+    wide = torch.where(mask, x, 0.0).to(widest(x))
+    total, count = context.reduce(torch.stack([wide.sum(), mask.sum().to(wide.dtype)]))
     mean = total / count.clamp(min=1)
-    centred = torch.where(mask, x - mean, 0.0)
+    inside = wide[mask]
+    extremes = torch.stack([inside.min(), inside.max()]) if len(inside) else wide.new_tensor([torch.inf, -torch.inf])
+    of_ranks = context.gather(extremes[None])
+    if bool(of_ranks[:, 0].min() >= of_ranks[:, 1].max()):
+        return torch.zeros_like(x)
+    centred = torch.where(mask, wide - mean, 0.0)
     variance = context.reduce(centred.square().sum()) / (count - 1).clamp(min=1)
-    whitened: Tensor = centred / (variance + 1e-8).sqrt()
+    whitened: Tensor = (centred / (variance + 1e-8).sqrt()).to(x.dtype)
     return whitened
 
 
@@ -182,3 +185,16 @@ class ReinforcePlusPlusBaselineAdvantage:
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
         return reinforce_plus_plus_baseline_advantages(rollouts.reward, rollouts.group, rollouts.train, context=context)
+
+
+@dataclass(frozen=True)
+class GivenAdvantages:
+    """Advantages that somebody else has computed, in the place of a base's: ``values [B, T]``."""
+
+    name: ClassVar[str] = "given"
+    values: Tensor | None = None
+
+    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
+        if self.values is None:
+            raise ValueError("this recipe takes advantages that its engine computes, and none were given")
+        return self.values

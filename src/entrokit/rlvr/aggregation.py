@@ -25,7 +25,7 @@ class Totals:
     """
 
     tokens: Tensor | float | None = None
-    rows: float | None = None
+    rows: Tensor | float | None = None
     length: int | None = None
 
 
@@ -33,21 +33,22 @@ def aggregate(loss: Tensor, mask: Tensor, mode: str, totals: Totals | None = Non
     """Scalar loss from ``loss [B, T]`` over the tokens where ``mask [B, T]`` (bool) holds.
 
     - ``token-mean``: ``Σ ℓ m / tokens`` (DAPO, CISPO);
-    - ``seq-mean-token-mean``: mean over rows of each row's mean (GRPO, GSPO); a row without tokens counts as 0;
+    - ``seq-mean-token-mean``: mean over rows of each row's mean (GRPO, GSPO);
     - ``seq-mean-token-sum``: ``Σ ℓ m / rows``;
     - ``seq-mean-token-sum-norm``: ``Σ ℓ m / (rows · length)`` (Dr.GRPO).
 
-    An empty mask gives 0 with a graph. Masked entries may hold NaN.
+    Rows are those with a token in the mask, as in verl, where `Totals` name no other number. An empty mask gives 0 with
+    a graph. Masked entries may hold NaN.
 
     Raises:
         ValueError: unknown ``mode``.
     """
     totals = totals or Totals()
     masked = torch.where(mask, loss, 0.0)
-    rows = max(1, loss.shape[0]) if totals.rows is None else totals.rows
+    tokens = _divisor(mask.sum() if totals.tokens is None else totals.tokens, loss)
+    rows = _divisor(mask.any(-1).sum() if totals.rows is None else totals.rows, loss)
     if mode == "token-mean":
-        tokens = mask.sum() if totals.tokens is None else totals.tokens
-        return masked.sum() / torch.as_tensor(tokens, device=loss.device).clamp(min=1.0)
+        return masked.sum() / tokens
     if mode == "seq-mean-token-mean":
         return (masked.sum(-1) / mask.sum(-1).clamp(min=1)).sum() / rows
     if mode == "seq-mean-token-sum":
@@ -55,3 +56,9 @@ def aggregate(loss: Tensor, mask: Tensor, mode: str, totals: Totals | None = Non
     if mode == "seq-mean-token-sum-norm":
         return masked.sum() / (rows * (totals.length or loss.shape[1] or 1))
     raise ValueError(f"aggregation: unknown mode {mode!r}; valid names are {list(AGGREGATIONS)}")
+
+
+def _divisor(count: Tensor | float, loss: Tensor) -> Tensor:
+    """A count in at least float32, 1 where there is nothing to divide; a rank's share of a count may be below 1."""
+    x = torch.as_tensor(count, device=loss.device).to(torch.promote_types(loss.dtype, torch.float32))
+    return torch.where(x > 0, x, 1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,8 +16,12 @@ from typing import Any, TypeVar
 from .bases import BASES, Base
 from .intervention import Intervention
 from .interventions import INTERVENTIONS, PRESETS
+from .knobs import plain
 
 T = TypeVar("T")
+
+# A quoted text, or one character.
+_PIECE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Part:
     values: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self.knobs.items())
+        inside = ", ".join(f"{name}={plain(value)!r}" for name, value in self.knobs.items())
         return f"{self.name}({inside})" if inside else self.name
 
 
@@ -62,16 +67,16 @@ def build_intervention(part: Part) -> Intervention:
 
 
 def _split(text: str) -> list[str]:
-    """At every ``+`` outside brackets: ``1e+3`` inside a knob stays whole."""
+    """At every ``+`` outside brackets and quotes: ``1e+3`` and ``')'`` inside a knob stay whole."""
     parts, depth = [""], 0
-    for character in text:
-        depth += {"(": 1, ")": -1}.get(character, 0)
+    for piece in _PIECE.findall(text):
+        depth += {"(": 1, ")": -1}.get(piece, 0)
         if depth < 0:
             break
-        if character == "+" and depth == 0:
+        if piece == "+" and depth == 0:
             parts.append("")
         else:
-            parts[-1] += character
+            parts[-1] += piece
     if depth != 0:
         raise ValueError(f"recipe {text!r}: brackets do not match")
     return parts

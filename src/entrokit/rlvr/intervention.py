@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -46,11 +46,13 @@ class Penalty:
         keep: ``[B, T]`` bool, the tokens that count; all trained ones by default. With ``seq-mean-token-mean`` a row's
             mean is taken over them; the other aggregations divide by what they would without it.
         aggregation: one of `AGGREGATIONS`; the base's by default.
+        logged: 0-dim, the penalty's value for the log, where the mean of ``loss`` is not it (a linearised term).
     """
 
     loss: Tensor
     keep: Tensor | None = None
     aggregation: str | None = None
+    logged: Tensor | None = None
 
 
 class Intervention:
@@ -78,6 +80,8 @@ class Intervention:
     needs_reference: ClassVar[bool] = False
     # Whether it asks for updates of its own (`replay`), which an engine must be able to make.
     replays: ClassVar[bool] = False
+    # What it puts in the place of what the stages before it gave: "reward", "advantage", or nothing.
+    replaces: ClassVar[str | None] = None
     # One of SCOPES.
     scope: str = "generation"
 
@@ -131,7 +135,12 @@ class Intervention:
         return None
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
-        """Lets a controller see the metrics of an optimiser step, averaged over ranks."""
+        """Lets a controller see an optimiser step in which something was trained on.
+
+        Args:
+            metrics: as `StepMeans.take` gives them: means over the trained tokens of the step (``entropy``, ``kl``, and
+                those of `weigh` as ``name/key``), and the scalars of `prepare` as ``name/key``, as they are.
+        """
 
     def replay(self, context: Context) -> Replay | None:
         """What to train on once more, after the updates on a generation batch; alike (or nothing) on every rank."""
@@ -180,6 +189,10 @@ class ScopedIntervention(Intervention, ABC):
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         return {} if self.scope == "micro" else self.batch_wide(rollouts, advantages, context)
+
+    def narrowed(self) -> Self:
+        """The same method with ``scope="micro"``, for an engine that shows no more than micro-batches."""
+        return replace(self, scope="micro")  # type: ignore[type-var]  # every intervention is a dataclass
 
     @abstractmethod
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from .aggregation import Totals, aggregate
 from .bases import Base
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
+from .groups import widest
 from .intervention import Intervention, LogitsProcessor, Penalty, implements
 from .replay import Replay
 from .rollouts import Rollouts
@@ -31,15 +32,24 @@ from .stats import PolicyStats
 from .surrogates import Clip, Surrogate
 from .update import Update
 
-_KEPT_SHARE = "kept_share"
+_KEPT_TOKENS, _KEPT_ROWS = "kept/tokens", "kept/rows"
 
 
 @dataclass(frozen=True)
 class RecipeLoss:
-    """What `Recipe.loss` returns: the scalar to minimise, and metrics as 0-dim tensors (means over trained tokens)."""
+    """What `Recipe.loss` returns for a micro-batch; all tensors are 0-dim.
+
+    Attributes:
+        loss: to minimise. metrics: means over the micro-batch's trained tokens. tokens: how many those are.
+        scalars: numbers of the batch as a whole that `Recipe.prepare` gave, alike in all of its micro-batches.
+
+    `StepMeans` makes of these what `Recipe.observe` takes.
+    """
 
     loss: Tensor
     metrics: dict[str, Tensor]
+    tokens: Tensor
+    scalars: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,25 @@ class Recipe:
         own = self._surrogate_owners
         if len(own) > 1:
             raise ValueError(f"recipe {self}: {own[0].name} and {own[1].name} each bring a surrogate; take one")
+        self._refuse_overwriting()
         for i in self.interventions:
             reason = i.refuse(self.base.surrogate if i in own else self.surrogate)
             if reason is not None:
                 raise ValueError(f"recipe {self}: {reason}")
+
+    def _refuse_overwriting(self) -> None:
+        """What one intervention made of rewards, or of advantages, must not be thrown away by another."""
+        for place, later in enumerate(self.interventions):
+            if later.replaces is None:
+                continue
+            lost = [i for i in self.interventions[:place] if implements(i, later.replaces)]
+            if lost:
+                both = lost[0].replaces == later.replaces
+                instead = "take one of them" if both else f"write {later.name} before {lost[0].name}"
+                raise ValueError(
+                    f"recipe {self}: {later.name} takes the place of the {later.replaces}s that {lost[0].name} makes, "
+                    f"which would do nothing; {instead}"
+                )
 
     def __str__(self) -> str:
         return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])
@@ -176,8 +201,8 @@ class Recipe:
         )
         keep = self._kept(_update(rollouts.behaviour, rollouts, advantages, prepared)) if ready else None
         if keep is not None:
-            kept, trained = context.reduce(torch.stack([keep.sum(), rollouts.train.sum()]))
-            prepared[_KEPT_SHARE] = kept / trained.clamp(min=1)
+            kept, trained = context.reduce(torch.stack([_tokens_and_rows(keep), _tokens_and_rows(rollouts.train)]))
+            prepared[_KEPT_TOKENS], prepared[_KEPT_ROWS] = (kept / trained.clamp(min=1)).unbind()
         return prepared
 
     def loss(
@@ -187,25 +212,33 @@ class Recipe:
         advantages: Tensor,
         prepared: Mapping[str, Tensor] | None = None,
         totals: Totals | None = None,
+        context: Context | None = None,
     ) -> RecipeLoss:
         """Loss of one micro-batch under the current policy.
 
         Args:
             current: statistics of the policy being updated ``[B, T]``, with gradient; holds what `needs` lists.
-            rollouts, advantages, prepared: these rows of the generation batch.
+            rollouts, advantages, prepared: these rows of the generation batch. Without ``prepared``, what `prepare` and
+                `prepare_step` give for these rows alone.
             totals: what the optimiser step as a whole is divided by; this micro-batch alone by default.
+            context: read only where ``prepared`` is left out.
 
-        Where interventions keep only some tokens, the number kept in the optimiser step is the behaviour policy's
-        share of kept tokens times the step's tokens: it is known before the step, so micro-batches add up.
+        Where interventions keep only some tokens, the tokens (and rows with any) kept in the optimiser step are the
+        behaviour policy's shares times the step's: they are known before the step, so micro-batches add up.
+
+        Raises:
+            ValueError: ``current`` lacks a statistic, or ``prepared`` something that an intervention prepares.
         """
-        prepared = prepared or {}
+        if prepared is None:
+            context = context or Context()
+            prepared = self.prepare_step(rollouts, advantages, self.prepare(rollouts, advantages, context), context)
         totals = totals or Totals()
         update = _update(current, rollouts, advantages, prepared)
         surrogate = self.surrogate
         clip = _clip(surrogate, update)
         loss, keep = surrogate.loss(update), update.train
         if rollouts.sampler_weight is not None:
-            loss = loss * rollouts.sampler_weight
+            loss = loss * torch.where(update.train, rollouts.sampler_weight, 0.0)
         metrics = {"clipped_fraction": update.mean(clip.silenced.float())}
         metrics |= {f"{surrogate.name}/{k}": v for k, v in clip.metrics.items()}
         for intervention in self.interventions:
@@ -215,19 +248,26 @@ class Recipe:
             if weighting.keep is not None:
                 keep = keep & weighting.keep
             metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
-        total = aggregate(loss, keep, self.base.aggregation, self._kept_totals(totals, prepared, keep, update.train))
+        total = aggregate(loss, keep, self.base.aggregation, _kept_totals(totals, prepared, keep, update.train))
+        undropped = Totals(
+            update.train.sum() if totals.tokens is None else totals.tokens,
+            len(rollouts) if totals.rows is None else totals.rows,
+            totals.length,
+        )
         for intervention in self.interventions:
             added = intervention.penalty(update, _own(intervention, prepared))
             if added is not None:
                 penalty = added if isinstance(added, Penalty) else Penalty(added)
                 counted = update.train if penalty.keep is None else update.train & penalty.keep
                 mode = penalty.aggregation or self.base.aggregation
-                total = total + aggregate(penalty.loss, counted, mode, totals)
-                metrics[f"{intervention.name}/penalty"] = update.mean(torch.where(counted, penalty.loss, 0.0))
-        return RecipeLoss(total, metrics)
+                total = total + aggregate(penalty.loss, counted, mode, undropped)
+                logged = update.mean(torch.where(counted, penalty.loss, 0.0))
+                metrics[f"{intervention.name}/penalty"] = logged if penalty.logged is None else penalty.logged.detach()
+        scalars = {name: value for name, value in prepared.items() if not value.dim()}
+        return RecipeLoss(total, metrics, update.train.sum(), scalars)
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
-        """Hands the metrics of an optimiser step to every intervention."""
+        """Hands the numbers of an optimiser step (`StepMeans.take`) to every intervention."""
         for intervention in self.interventions:
             intervention.observe(metrics, context)
 
@@ -285,13 +325,6 @@ class Recipe:
         present = [k for k in keeps if k is not None]
         return torch.stack(present).all(0) & update.train if present else None
 
-    @staticmethod
-    def _kept_totals(totals: Totals, prepared: Mapping[str, Tensor], keep: Tensor, train: Tensor) -> Totals:
-        if totals.tokens is None or keep is train:
-            return totals
-        share = prepared.get(_KEPT_SHARE, keep.sum() / train.sum().clamp(min=1))
-        return Totals(totals.tokens * share, totals.rows, totals.length)
-
 
 def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
     """A recipe from a string, from a base's name and intervention objects, or both; a `Recipe` stays as it is.
@@ -326,13 +359,42 @@ def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor, prepared
         train=train,
         reference_logp=None if reference is None else torch.where(train, reference, 0.0),
         correct=None if correct is None else correct[:, None],
-        prepared=prepared,
+        prepared=_Prepared(prepared),
     )
+
+
+def _tokens_and_rows(mask: Tensor) -> Tensor:
+    """Tokens in a mask ``[B, T]``, and rows that have any: ``[2]``."""
+    counts = torch.stack([mask.sum(), mask.any(-1).sum()])
+    return counts.to(widest(counts))
+
+
+def _kept_totals(totals: Totals, prepared: Mapping[str, Tensor], keep: Tensor, train: Tensor) -> Totals:
+    """What is left of the totals when only ``keep`` of the tokens ``train`` count, and rows without any leave."""
+    tokens = train.sum() if totals.tokens is None else totals.tokens
+    rows = len(train) if totals.rows is None else totals.rows
+    if keep is train:
+        return Totals(tokens, rows, totals.length)
+    of_tokens, of_rows = _tokens_and_rows(keep) / _tokens_and_rows(train).clamp(min=1)
+    # A step's shares must be known before it; a micro-batch on its own has its own.
+    of_tokens = of_tokens if totals.tokens is None else prepared.get(_KEPT_TOKENS, of_tokens)
+    of_rows = of_rows if totals.rows is None else prepared.get(_KEPT_ROWS, of_rows)
+    return Totals(tokens * of_tokens, rows * of_rows, totals.length)
+
+
+class _Prepared(dict[str, Tensor]):
+    """What was prepared, by name; what is missing is a `ValueError` that says how to get it."""
+
+    def __missing__(self, key: str) -> Tensor:
+        raise ValueError(
+            f"Recipe.loss: {key!r} was not prepared; hand over what Recipe.prepare (and prepare_step) gave for the "
+            "batch, or leave `prepared` out to take it over these rows alone"
+        )
 
 
 def _own(intervention: Intervention, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{intervention.name}/"
-    return {k.removeprefix(prefix): v for k, v in prepared.items() if k.startswith(prefix)}
+    return _Prepared({k.removeprefix(prefix): v for k, v in prepared.items() if k.startswith(prefix)})
 
 
 def _part_of(intervention: Intervention) -> Part:

@@ -12,8 +12,9 @@ from .stats import PolicyStats
 
 _BEHAVIOUR = "behaviour_"
 
-# From here on an engine that knows rewards alone counts a completion as right: 1, but for rounding.
-LEAST_RIGHT_REWARD = 1.0 - 1e-6
+# Kernels that sum a vocabulary in another order than they normalise it round by far less than this, in nats.
+_LOGP_ROUNDING = 1e-3
+_ABOVE_0 = "is above 0; these are natural log-probabilities, log π, not probabilities or losses"
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ class Rollouts:
                 ~torch.isfinite(value) & self.attention,
                 "is NaN or infinite at a real token",
             )
+        _refuse("behaviour.logp", (self.behaviour.logp > _LOGP_ROUNDING) & self.attention, _ABOVE_0)
         if self.rewards is not None:
-            _check("rewards", self.rewards, (*per_row, *self.rewards.shape[1:2]), "float")
+            _check_wide("rewards", self.rewards, per_row, "K", "float")
             _refuse("rewards", torch.isinf(self.rewards), "is infinite")
         if self.correct is not None:
             _check("correct", self.correct, per_row, "bool")
@@ -92,17 +94,18 @@ class Rollouts:
             _check("reference_logp", self.reference_logp, per_token, "float")
             bad = ~torch.isfinite(self.reference_logp) & self.train
             _refuse("reference_logp", bad, "is NaN or infinite at a trained token")
+            _refuse("reference_logp", (self.reference_logp > _LOGP_ROUNDING) & self.train, _ABOVE_0)
         if (self.prompt_logp is None) != (self.prompt_mask is None):
             raise ValueError("Rollouts: prompt_logp and prompt_mask come together")
         if self.prompt_logp is not None and self.prompt_mask is not None:
-            wide = (*per_row, *self.prompt_mask.shape[1:2])
-            _check("prompt_logp", self.prompt_logp, wide, "float")
-            _check("prompt_mask", self.prompt_mask, wide, "bool")
+            _check_wide("prompt_mask", self.prompt_mask, per_row, "P", "bool")
+            _check("prompt_logp", self.prompt_logp, tuple(self.prompt_mask.shape), "float")
             _refuse(
                 "prompt_logp", ~torch.isfinite(self.prompt_logp) & self.prompt_mask, "is NaN or infinite at a token"
             )
+            _refuse("prompt_logp", (self.prompt_logp > _LOGP_ROUNDING) & self.prompt_mask, _ABOVE_0)
         if self.prompt is not None:
-            _check("prompt", self.prompt, (*per_row, *self.prompt.shape[1:2]), "integer")
+            _check_wide("prompt", self.prompt, per_row, "P", "integer")
             _refuse("prompt", (self.prompt[:, :-1] >= 0) & (self.prompt[:, 1:] < 0), "is padded on the right")
         if self.trajectory is not None:
             _check("trajectory", self.trajectory, per_row, "integer")
@@ -116,6 +119,8 @@ class Rollouts:
             _refuse("tool_calls", self.tool_calls < 0, "is below 0")
         if self.sampler_weight is not None:
             _check("sampler_weight", self.sampler_weight, per_token, "float")
+            usable = torch.isfinite(self.sampler_weight) & (self.sampler_weight >= 0)
+            _refuse("sampler_weight", ~usable & self.train, "is NaN, infinite or below 0 at a trained token")
         _refuse("reward", torch.isinf(self.reward), "is infinite")
         _refuse(
             "train",
@@ -127,7 +132,17 @@ class Rollouts:
         _refuse("attention", gap, "follows padding; completions must be right-padded")
 
     def __len__(self) -> int:
-        return int(self.tokens.shape[0])
+        return int(self.train.shape[0])
+
+    def require_correct(self, who: str) -> Tensor:
+        """``correct``, or a `ValueError` that tells ``who`` asks for it how to say what is right."""
+        if self.correct is None:
+            raise ValueError(
+                f"{who} needs to know which completions are right, which several reward functions, or a graded one, do "
+                "not say: name it (TRL: EntropyGRPOTrainer(correct='accuracy_reward'); verl: policy_loss.correct=acc; "
+                "in a loop of your own: Rollouts(correct=...))"
+            )
+        return self.correct
 
     def columns(self) -> dict[str, Tensor]:
         """Flat dict of tensors whose first dimension is B, as engines shuffle, split and gather them."""
@@ -153,6 +168,12 @@ def _check(name: str, value: Tensor, shape: tuple[int, ...], kind: str) -> None:
     }[kind]
     if not right:
         raise ValueError(f"Rollouts.{name}: expected a {kind} tensor, got {value.dtype}")
+
+
+def _check_wide(name: str, value: Tensor, per_row: tuple[int, ...], width: str, kind: str) -> None:
+    if value.dim() != 2:
+        raise ValueError(f"Rollouts.{name}: expected shape [{per_row[0]}, {width}], got {list(value.shape)}")
+    _check(name, value, (*per_row, value.shape[1]), kind)
 
 
 def _refuse(name: str, bad: Tensor, what: str) -> None:

@@ -26,11 +26,16 @@ class Turns:
 
     @classmethod
     def of(cls, rollouts: Rollouts) -> Turns:
-        """Of `Rollouts.turn` and `Rollouts.trajectory`, or of runs of trained tokens in rows."""
+        """Of `Rollouts.turn` and `Rollouts.trajectory`, or of runs of trained tokens.
+
+        Rows of one trajectory are taken to follow one another in the batch's order: the runs of each go on counting
+        where those of the row before ended.
+        """
         train = rollouts.train
-        number = runs(train) if rollouts.turn is None else torch.where(train, rollouts.turn, -1)
         rows = torch.arange(len(train), device=train.device)
         trajectory = rows if rollouts.trajectory is None else rollouts.trajectory
+        number = _counted_on(runs(train), trajectory) if rollouts.turn is None else rollouts.turn
+        number = torch.where(train, number, -1)
         pairs = torch.stack([trajectory[:, None].expand(number.shape)[train], number[train]], 1)
         distinct, index = torch.unique(pairs, dim=0, return_inverse=True)
         which = torch.full_like(number, -1)
@@ -67,6 +72,18 @@ def runs(mask: Tensor) -> Tensor:
     before = torch.nn.functional.pad(mask, (1, 0))[:, :-1]
     number = (mask & ~before).long().cumsum(1) - 1
     return torch.where(mask, number, -1)
+
+
+def _counted_on(number: Tensor, trajectory: Tensor) -> Tensor:
+    """Runs ``[B, T]`` numbered within rows as numbered within trajectories ``[B]``, in order of rows."""
+    own = number.max(1).values + 1 if number.shape[1] else torch.zeros_like(trajectory)
+    order = torch.argsort(trajectory, stable=True)
+    before = own[order].cumsum(0) - own[order]
+    _, index = torch.unique(trajectory[order], return_inverse=True)
+    started = torch.zeros_like(before).scatter_reduce(0, index, before, "amin", include_self=False)[index]
+    earlier = torch.empty_like(before)
+    earlier[order] = before - started
+    return number + earlier[:, None]
 
 
 def answered_turns(rollouts: Rollouts) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from .layout import ACCOUNT, CHECKPOINT, CONFIG, EVALUATIONS, METRICS, ROLLOUT_COLUMNS, ROLLOUTS, rollouts_file, step_of
+from .whole import partial_of, replace_file, replace_folder, settle_folder
 
 
 class RunWriteError(OSError):
@@ -52,6 +52,7 @@ class RunWriter:
         """
         writer = cls.__new__(cls)
         writer.folder = Path(folder)
+        writer._settle()
         kept = writer._keep_lines(METRICS, lambda row: row["step"] <= step)
         writer._keep_lines(ACCOUNT, lambda row: row["step"] < step)
         writer._start = time.monotonic() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
@@ -115,35 +116,19 @@ class RunWriter:
     def checkpoint(self, save: Callable[[Path], object]) -> Path:
         """Replaces the checkpoint by what ``save(folder)`` writes into an empty folder; returns where it lies."""
         final = self.folder / CHECKPOINT
-        partial, before = (final.with_name(f".{CHECKPOINT}.{end}") for end in ("partial", "before"))
-
-        def act() -> None:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                save(partial)
-                if final.exists():
-                    os.replace(final, before)
-                os.replace(partial, final)
-            finally:
-                for folder in (partial, before):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-        self._guarded(final, act)
+        self._guarded(final, lambda: replace_folder(final, save))
         return final
 
     def _replace(self, file: Path, write: Callable[[Path], object]) -> None:
-        """Writes beside the file, then renames: a reader sees the whole file or none."""
-        partial = file.with_name(f".{file.name}.partial")
+        self._guarded(file, lambda: replace_file(file, write))
 
-        def act() -> None:
-            try:
-                write(partial)
-                os.replace(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
-
-        self._guarded(file, act)
+    def _settle(self) -> None:
+        """Clears away what a kill left half-written."""
+        checkpoint = self.folder / CHECKPOINT
+        self._guarded(checkpoint, lambda: settle_folder(checkpoint))
+        for place in (self.folder, self.folder / ROLLOUTS, self.folder / EVALUATIONS):
+            for file in place.glob(partial_of(place / "*").name):
+                self._guarded(file, file.unlink)
 
     @staticmethod
     def _guarded(file: Path, act: Callable[[], object]) -> None:

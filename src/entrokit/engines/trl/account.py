@@ -27,6 +27,7 @@ from entrokit.runs.layout import ACCOUNT
 from .directional import token_derivatives
 from .forward import PolicyForward, policy_forward
 from .listening import Captured, LossListener, draw, turns_of
+from .paths import hidden_from_account, through_padding
 
 _STATISTICS = frozenset({"logp", "entropy"})
 _LAW_FROM = 20  # points of entropy and reward
@@ -60,7 +61,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: several processes, FSDP, DeepSpeed, fp16, a loss that hides its log-probabilities
-            (``use_liger_kernel``), or a number out of range.
+            (``use_liger_kernel``), an embedding with ``scale_grad_by_freq`` or ``sparse``, or a number out of range.
         TypeError: when training begins: an optimiser that `next_moves` does not know.
     """
 
@@ -80,6 +81,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             raise ValueError("EntropyAccountCallback: fp16 scales the loss, and the shares with it; use bf16=True")
         if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
             raise ValueError("EntropyAccountCallback: DeepSpeed and FSDP hold parameters in pieces; leave it out here")
+        if reason := hidden_from_account(trainer.model):
+            raise ValueError(f"EntropyAccountCallback: does not know the gradient of an embedding: {reason}")
         self._trainer, self._every, self._rows = trainer, every, rows
         self._file = Path(trainer.args.output_dir) / ACCOUNT
         tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
@@ -164,7 +167,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         # Rows without a gradient have no shares: leaving them out of the draw costs no bias and saves spread.
         active = [b.active.any(1).cpu() for b in batches]
         chosen, moving = draw(batches, active, self._rows, generator), sum(int(a.sum()) for a in active)
-        entropy = self._entropy(states, rows, count)
+        with through_padding():
+            entropy = self._entropy(states, rows, count)
         direction, parts = self._direction(entropy, optimizer)
         kept = self._listener.kept_by_clipping
         tokens = self._shares(direction, chosen)

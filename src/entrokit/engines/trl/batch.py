@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts
-from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Distinct:
         distinct, attention = both.split(ids.shape[1], dim=1)
         return cls(distinct, attention, which)
 
-    def everywhere(self, x: Tensor) -> Tensor:
+    def to_rows(self, x: Tensor) -> Tensor:
         """A tensor ``[D, ...]`` of the distinct prompts as one of the batch's rows, ``[B, ...]``."""
         return x[self.which]
 
@@ -72,6 +71,7 @@ def rollouts_of(
     reward: Tensor,
     *,
     rewards: Tensor | None = None,
+    correct: Tensor | None = None,
     prompt_logp: Tensor | None = None,
     tool_calls: Sequence[int] | None = None,
     first_row: int,
@@ -83,6 +83,7 @@ def rollouts_of(
     Args:
         output: what TRL's `_generate_and_score_completions` returns.
         behaviour: statistics of its completions ``[B, T]``. reward: ``[B]``. rewards: ``[B, K]``.
+        correct: ``[B]`` bool.
         prompt_logp: of its prompts' tokens but the first, ``[B, P - 1]``.
         tool_calls: of each completion, where whoever played it counted them.
         first_row: index of this process's first row among those of all processes.
@@ -101,7 +102,7 @@ def rollouts_of(
         reward=reward,
         behaviour=behaviour.masked(attention),
         rewards=rewards,
-        correct=reward >= LEAST_RIGHT_REWARD,
+        correct=correct,
         truncated=~(ends & last).any(1),
         tool_calls=None if tool_calls is None else torch.tensor(tool_calls, device=tokens.device),
         reference_logp=output.get("ref_per_token_logps"),

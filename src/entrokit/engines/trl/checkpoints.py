@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.utils import RepeatSampler
+
+from entrokit.runs.whole import partial_of, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +49,7 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
 
 def save_rank(folder: str | Path, rank: int, state: Mapping[str, Any]) -> None:
     """Writes one rank's state, whole or not at all."""
-    file = _of_rank(folder, rank)
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        torch.save(dict(state), partial)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(_of_rank(folder, rank), lambda partial: torch.save(dict(state), partial))
 
 
 def load_rank(folder: str | Path, rank: int) -> dict[str, Any] | None:
@@ -66,13 +61,18 @@ def load_rank(folder: str | Path, rank: int) -> dict[str, Any] | None:
     return state
 
 
+def open_again(folder: str | Path) -> None:
+    """Before anything is saved into a folder: what its manifest says of a save before this one counts no more."""
+    (Path(folder) / MANIFEST).unlink(missing_ok=True)
+
+
 def write_manifest(folder: str | Path) -> None:
     """Says of every file how long it is, and of all but the largest its CRC-32. Written last, by the main process."""
     root = Path(folder)
+    for left_by_a_kill in root.glob(partial_of(root / "entrokit_*").name):
+        left_by_a_kill.unlink()
     files = {str(f.relative_to(root)): _print(f) for f in sorted(root.rglob("*")) if f.is_file() and f.name != MANIFEST}
-    partial = root / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(files, indent=1), encoding="utf-8")
-    os.replace(partial, root / MANIFEST)
+    replace_file(root / MANIFEST, lambda partial: partial.write_text(json.dumps(files, indent=1), encoding="utf-8"))
 
 
 def damage(folder: str | Path) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from entrokit.rlvr import PolicyStats
 
 from .forward import PolicyForward
 from .head import KEYWORD, HeadRequest, cap_and_scale, head_parameters
+from .paths import as_backward
 
 # Logits held at once, with their derivatives: 64 MiB each in float32.
 _KEPT_ELEMENTS = 1 << 24
@@ -34,12 +36,13 @@ def token_derivatives(
         model: unwrapped. direction: by parameter name; parameters left out do not move.
         input_ids, attention_mask: ``[B, L]``. forward: how the policy's statistics are computed.
 
-    Attention runs through its plain formula, the only one of PyTorch's that has forward-mode derivatives.
+    The derivatives are the transpose of the backward pass, ``⟨c, J v⟩ = ⟨Jᵀc, v⟩``, also where that leaves paths out
+    (`paths`). Attention and experts run through their plain formulas, the only ones with forward-mode derivatives.
     """
     tokens = input_ids[:, -length:]
     mask = attention_mask[:, -length:].bool()
     request = _DualRequest(tokens, mask, forward.temperature, frozenset())
-    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH), forward.autocast():
+    with as_backward(), forward_ad.dual_level(), _plainly(model), forward.autocast():
         dual = {
             name: forward_ad.make_dual(p.detach(), direction[name].to(p.dtype))  # type: ignore[no-untyped-call]
             for name, p in model.named_parameters()
@@ -80,6 +83,21 @@ class _DualRequest(HeadRequest):
             )
             for name in parts[0]
         }
+
+
+@contextmanager
+def _plainly(model: Any) -> Iterator[None]:
+    """Attention by its formula, and experts one by one, not in the grouped product of `transformers`."""
+    configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
+    before = [(c, c._experts_implementation) for c in configs.values() if getattr(c, "_experts_implementation", None)]
+    for config, _ in before:
+        config._experts_implementation = "eager"
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for config, implementation in before:
+            config._experts_implementation = implementation
 
 
 def _statistics(logits: Tensor, tokens: Tensor) -> dict[str, Tensor]:

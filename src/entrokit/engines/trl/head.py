@@ -7,11 +7,12 @@ goes through ``model(...)``, so the hooks of DDP, FSDP and PEFT run; without a r
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from trl.trainer import grpo_trainer
 from entrokit.distributions import TokenStatistics, linear_token_loss, linear_token_statistics
 
 KEYWORD = "entrokit_head"
+_MARK = "answers_head_requests"
 
 # How models name what they do to the product of hidden states and head.
 _CAPS = ("final_logit_softcapping", "logits_soft_cap")
@@ -74,15 +76,42 @@ class HeadRequest:
 def attach_head(model: Any) -> None:
     """Lets ``model(..., entrokit_head=HeadRequest(...))`` answer; everything else stays as it was."""
     base = bare(model)
-    original = base.forward
+    if not _answers(base):
+        base.forward = types.MethodType(_with_head(type(base), vars(base).get("forward")), base)
 
-    @functools.wraps(type(base).forward)  # generation looks at the signature
+
+def _answers(base: Any) -> bool:
+    return hasattr(getattr(vars(base).get("forward"), "__func__", None), _MARK)
+
+
+def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
+    """A model's forward that also answers a `HeadRequest`.
+
+    It holds no model: a copy of one takes its forward along, and must then compute with its own weights.
+
+    Args:
+        cls: of the model. instead: what somebody has already put in the place of the class's forward, if anything.
+    """
+    instead = _beneath_trls_head(instead)
+    # A bound method is taken apart, to be bound to whichever model calls.
+    inner = cls.forward if instead is None else getattr(instead, "__func__", None)
+
+    @functools.wraps(cls.forward)  # generation looks at the signature
     def forward(self: Any, *args: Any, entrokit_head: HeadRequest | None = None, **kwargs: Any) -> Any:
-        if entrokit_head is None:
-            return original(*args, **kwargs)
-        return entrokit_head.answer(self, args, kwargs)
+        if entrokit_head is not None:
+            return entrokit_head.answer(self, args, kwargs)
+        return instead(*args, **kwargs) if inner is None else inner(self, *args, **kwargs)
 
-    base.forward = types.MethodType(forward, base)
+    setattr(forward, _MARK, True)
+    return forward
+
+
+def _beneath_trls_head(forward: Any) -> Any:
+    """What TRL's own fused head stands upon: that head holds one model's forward, and ours takes its place."""
+    function = getattr(forward, "__func__", None)
+    if getattr(getattr(function, "__code__", None), "co_name", None) != "_fused_forward":
+        return forward
+    return inspect.getclosurevars(cast(Callable[..., Any], function)).nonlocals["original_forward"]
 
 
 @contextmanager

@@ -1,14 +1,14 @@
-"""What the trainer logs of a generation batch and of an update, as plain numbers over all processes."""
+"""What the trainer logs of a generation batch, as plain numbers over all processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from entrokit.diagnose import pass_at_k
-from entrokit.rlvr import PolicyStats, Rollouts
+from entrokit.rlvr import Rollouts
 
 
 def coverage(correct: Tensor, attempts: int) -> dict[str, float]:
@@ -35,22 +35,3 @@ def surprise(rollouts: Rollouts) -> Tensor:
     behaviour, train = rollouts.behaviour, rollouts.train
     entropy = behaviour.require("entropy", "logging")
     return torch.stack([-(behaviour.logp * train).sum(), (entropy * train).sum(), train.sum().float()])
-
-
-def update_means(
-    current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor], reduce: Callable[[Tensor], Tensor]
-) -> dict[str, float]:
-    """Means over the trained tokens of all processes, under TRL's names where TRL has one.
-
-    Args:
-        metrics: means over this process's trained tokens, as `Recipe.loss` gives them. reduce: sums over processes.
-    """
-    count = rollouts.train.sum().float()
-    entropy = current.require("entropy", "logging").detach()
-    named = {"entropy": (entropy * rollouts.train).sum() / count.clamp(min=1), **metrics}
-    named["clip_ratio/region_mean"] = named.pop("clipped_fraction")
-    if rollouts.reference_logp is not None:
-        d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
-        named["kl"] = (d.exp() - d - 1.0).sum() / count.clamp(min=1)
-    *totals, tokens = reduce(torch.stack([*(value.float() * count for value in named.values()), count])).tolist()
-    return {name: total / max(tokens, 1.0) for name, total in zip(named, totals, strict=True)}

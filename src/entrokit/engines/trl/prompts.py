@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
+from entrokit.rlvr.correctness import LEAST_RIGHT_REWARD
 from entrokit.rlvr.selection import PromptSelector
 
 PROMPT_INDEX = "entrokit_prompt"
@@ -50,7 +50,7 @@ def success_counts(
     temperature: float = 1.0,
     batch_size: int = 32,
 ) -> list[int]:
-    """Right answers out of ``G`` samples of every prompt of a data set, by a TRL reward function.
+    """Right answers out of ``G`` samples of every prompt of a data set, by a TRL reward function that gives 1 for them.
 
     Args:
         dataset: rows with ``prompt`` as text, and the columns that ``reward`` takes. batch_size: prompts at a time.

@@ -19,6 +19,7 @@ from .checkpoints import (
     damage,
     load_rank,
     newest_whole,
+    open_again,
     plain,
     save_rank,
     to_device,
@@ -66,13 +67,16 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return EpochSampler.like(sampler) if isinstance(sampler, RepeatSampler) else sampler
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run = self._get_output_dir(trial=trial)
+        folder = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            open_again(folder)
+        self.accelerator.wait_for_everyone()
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = limit
-        run = self._get_output_dir(trial=trial)
-        folder = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         os.makedirs(folder, exist_ok=True)
         save_rank(folder, self.accelerator.process_index, plain(self._resumable()))
         self.accelerator.wait_for_everyone()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -25,15 +24,16 @@ from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
-from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, Totals
-from entrokit.rlvr.selection import PromptSelector
+from entrokit.rlvr import Context, PolicyStats, Recipe, RecipeLoss, Rollouts, StepMeans, Totals
+from entrokit.rlvr.selection import FixedPrompts, PromptSelector
 
 from .batch import Distinct, GenerationBatch, rollouts_of
 from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
+from .correctness import Correct, Correctness
 from .episodes import TOOL_CALLS
 from .forward import policy_forward
 from .head import adapters_on_head_allowed, attach_head, bare
-from .logged import coverage, family_rewards, surprise, update_means
+from .logged import coverage, family_rewards, surprise
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
@@ -48,6 +48,9 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
 
     Args:
         recipe: a recipe or its string, e.g. ``"grpo+steer(min_weight=0.7)"``.
+        correct: what says which completions are right, for pass@k and for recipes that ask: the name of a reward
+            function (1 or more is right), a column, or a function called as reward functions are that gives a truth a
+            completion. By default the only reward function, as long as it gives 0 and 1 alone; otherwise nothing does.
         prompts: chooses the prompts of every generation batch, instead of an order drawn beforehand.
         on_generation: called with a `GenerationBatch` after each generation batch, on every process.
 
@@ -64,6 +67,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         self,
         *args: Any,
         recipe: str | Recipe = "grpo",
+        correct: Correct | None = None,
         prompts: PromptSelector | None = None,
         on_generation: Callable[[GenerationBatch], None] | None = None,
         **kwargs: Any,
@@ -83,12 +87,14 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
                 raise ValueError("prompts: choosing prompts needs a train_dataset with rows (datasets.Dataset)")
             bound["train_dataset"] = data.add_column(PROMPT_INDEX, list(range(len(data))))
         self._reward_table: Tensor | None = None
+        self._right: Tensor | None = None
         self._kept_stats: list[PolicyStats] | None = None
-        self._step_metrics: dict[str, list[float]] = defaultdict(list)
+        self._seen = {"train": StepMeans(), "eval": StepMeans()}
         # Shown the statistics that the loss is made of, with gradient, at every loss of training.
         self.on_statistics: Callable[[PolicyStats], None] | None = None
         with adapters_on_head_allowed():
             super().__init__(**bound)
+        self._correctness = Correctness(correct, self.reward_func_names, _columns(bound))
         tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
         self.recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
         if reference is not None:
@@ -180,6 +186,11 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         table: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._reward_table = table
+        names = [name for name in inputs[0] if name not in ("prompt", "completion", "completion_ids")]
+        call = {name: [row[name] for row in inputs] for name in names}
+        call |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        own = self._own_rows(table, len(prompts))
+        self._right = self._correctness.of_rows(inputs, own, call | {"trainer_state": self.state}, self._context())
         return table
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -206,6 +217,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             behaviour,
             self._own_rewards(rows),
             rewards=self._own_rows(self._reward_table, rows),
+            correct=self._right,
             prompt_logp=self._prompt_logp(output) if self.recipe.needs_prompts else None,
             tool_calls=[row[TOOL_CALLS] for row in inputs] if TOOL_CALLS in inputs[0] else None,
             first_row=self.accelerator.process_index * rows,
@@ -220,9 +232,9 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         prepared = self.recipe.prepare(rollouts, advantages, context)
         output["advantages"] = advantages
         output |= named(COLUMN, rollouts.columns()) | named(PREPARED, prepared)
-        if training and self._prompts is not None and rollouts.correct is not None:
+        if training and self._prompts is not None:
             chosen = torch.tensor([row[PROMPT_INDEX] for row in inputs], device=rollouts.tokens.device)
-            self._prompts.observe(context.gather(chosen).tolist(), context.gather(rollouts.correct).tolist())
+            self._tell_selector(context.gather(chosen).tolist(), rollouts, context)
         self._correct_logged_advantages(advantages, rollouts.train)
         families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
         self._log_coverage(rollouts, families)
@@ -235,10 +247,16 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             self._on_generation(batch)
         return output
 
+    def _tell_selector(self, chosen: list[int], rollouts: Rollouts, context: Context) -> None:
+        assert self._prompts is not None
+        if rollouts.correct is not None or not isinstance(self._prompts, FixedPrompts):
+            right = rollouts.require_correct(type(self._prompts).__name__)
+            self._prompts.observe(chosen, context.gather(right).tolist())
+
     def _prompt_logp(self, output: Mapping[str, Any]) -> Tensor:
         distinct = Distinct.of(output["prompt_ids"], output["prompt_mask"], self._context())
         size = self.args.per_device_train_batch_size
-        return distinct.everywhere(self._forward.prompt_logp(self.model, distinct.ids, distinct.mask, size))
+        return distinct.to_rows(self._forward.prompt_logp(self.model, distinct.ids, distinct.mask, size))
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -275,8 +293,9 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
     def _log_coverage(self, rollouts: Rollouts, families: list[str] | None) -> None:
         mode = "train" if self.model.training else "eval"
         attempts = self.num_generations if self.model.training else self.num_generations_eval
-        for name, value in coverage(self.accelerator.gather(rollouts.correct), attempts).items():
-            self._metrics[mode][name].append(value)
+        if rollouts.correct is not None:
+            for name, value in coverage(self._gather(rollouts.correct), attempts).items():
+                self._metrics[mode][name].append(value)
         if families is not None:
             everyone, rewards = gather_object(families), self.accelerator.gather(rollouts.reward).tolist()
             for name, value in family_rewards(everyone, rewards).items():
@@ -304,6 +323,9 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         return total.to(x.device)
 
     def _gather(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.bool:
+            # Padding makes other types of bools on the ranks that need any.
+            return self._gather(x.byte()).bool()
         home, x = x.device, x.to(self.accelerator.device)
         sizes = self.accelerator.gather(torch.tensor([len(x)], device=x.device)).tolist()
         padded = self.accelerator.gather(self.accelerator.pad_across_processes(x, dim=0))
@@ -327,19 +349,19 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
                 model, ids, attention, length, self._needs, lambda stats: result_of(stats).loss
             )
             with torch.no_grad():
-                metrics = result_of(current).metrics
+                result = result_of(current)
         else:
             current = self._forward.stats(model, ids, attention, length, self._needs)
             result = result_of(current)
-            loss, metrics = result.loss, result.metrics
-        self._log_update(current, rollouts, metrics)
+            loss = result.loss
+        self._seen["train" if self.model.training else "eval"].add(current, rollouts, result)
         return loss
 
     def _totals(self, inputs: Mapping[str, Any], rows: int) -> Totals:
         """TRL's normalisers: token means by the step's share of the generation batch's tokens, over all processes."""
         tokens = inputs["num_items_in_batch"] / self.accelerator.num_processes
         if not self.model.training:
-            return Totals(tokens=tokens, length=self.max_completion_length)
+            return Totals(tokens=tokens, rows=rows, length=self.max_completion_length)
         accumulation = self.current_gradient_accumulation_steps
         return Totals(
             tokens=tokens * accumulation / self.args.steps_per_generation,
@@ -347,24 +369,29 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             length=self.max_completion_length,
         )
 
-    def _log_update(self, current: PolicyStats, rollouts: Rollouts, metrics: Mapping[str, Tensor]) -> None:
-        mode = "train" if self.model.training else "eval"
-        for name, value in update_means(current, rollouts, metrics, self._reduce).items():
-            self._metrics[mode][name].append(value)
-            if mode == "train":
-                self._step_metrics[name].append(value)
-
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
-            means = {name: sum(values) / len(values) for name, values in self._step_metrics.items()}
-            self._step_metrics.clear()
-            self.recipe.observe(means, self._context())
+            seen = self._take("train")
+            if seen:
+                self.recipe.observe(seen, self._context())
         return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if not self.model.training:
+            self._take("eval")
+        super().log(logs, start_time)
+
+    def _take(self, mode: str) -> dict[str, float]:
+        """The numbers of an optimiser step, or of an evaluation, which TRL will log."""
+        seen = self._seen[mode].take(self._reduce)
+        for name, value in seen.items():
+            self._metrics[mode][name].append(value)
+        return seen
 
     def _resumable(self) -> dict[str, Any]:
         prompts = None if self._prompts is None else self._prompts.state_dict()
-        own = {"recipe": self.recipe.state_dict(), "prompts": prompts, "step_metrics": self._step_metrics}
+        own = {"recipe": self.recipe.state_dict(), "prompts": prompts, "graded": self._correctness.graded}
         return super()._resumable() | own | {"held": self._replayer.held}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -372,5 +399,11 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         self.recipe.load_state_dict(state["recipe"])
         if self._prompts is not None and state["prompts"] is not None:
             self._prompts.load_state_dict(state["prompts"])
-        self._step_metrics.update(state["step_metrics"])
+        self._correctness.graded = state.get("graded", False)
         self._replayer.restore(state.get("held", []))
+
+
+def _columns(bound: Mapping[str, Any]) -> list[str] | None:
+    """Columns that rows will have; None where sampling may add others, or the data set does not say."""
+    adds = any(bound.get(name) is not None for name in ("rollout_func", "environment_factory"))
+    return None if adds else getattr(bound.get("train_dataset"), "column_names", None)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from entrokit.rlvr import PolicyStats, Rollouts
-from entrokit.rlvr.rollouts import LEAST_RIGHT_REWARD
 
 COLUMN = "entrokit_rollouts/"
 PREPARED = "entrokit_prepared/"
@@ -25,6 +24,7 @@ _SCORES = ("token_level_scores", "rm_scores")
 def rollouts_of(
     data: Any,
     *,
+    correct: Tensor | None = None,
     entropy: Tensor | None = None,
     prompt_logp: Tensor | None = None,
     eos_token_ids: list[int],
@@ -33,6 +33,7 @@ def rollouts_of(
 
     Args:
         data: verl's batch in either layout, padded (its old trainer) or nested (its new one).
+        correct: ``[B]`` bool, as `truths` or `scores` say.
         entropy: of the policy that sampled, ``[B, T]``. prompt_logp: ``[B, P]``, NaN at padding.
         eos_token_ids: what ends a completion; one that ends otherwise was truncated.
 
@@ -42,7 +43,6 @@ def rollouts_of(
     tokens, attention = padded(data["responses"]), real_tokens(data)
     train = padded(data["response_mask"]).bool() & attention
     reward = _total(data, _REWARDS)
-    score = _total(data, _SCORES) if any(name in data for name in _SCORES) else reward
     behaviour = {"logp": padded(data["old_log_probs"]).float()}
     if entropy is not None:
         behaviour["entropy"] = entropy.float()
@@ -56,13 +56,38 @@ def rollouts_of(
         # A row that verl added to fill up a batch has no token to train on, and must count in no baseline.
         reward=torch.where(train.any(1), reward, math.nan),
         behaviour=PolicyStats(**behaviour).masked(attention),
-        correct=(score >= LEAST_RIGHT_REWARD) & train.any(1),
+        correct=None if correct is None else correct & train.any(1),
         truncated=~torch.isin(last, torch.tensor(eos_token_ids, device=last.device)),
         reference_logp=None if reference is None else padded(reference).float(),
         prompt_logp=None if prompt_logp is None else prompt_logp.nan_to_num(nan=0.0),
         prompt_mask=None if prompt_logp is None else ~torch.isnan(prompt_logp),
         sampler_weight=None if weight is None else padded(weight).float(),
     )
+
+
+def scores(data: Any) -> Tensor:
+    """What the completions are worth before any penalty, ``[B]``; NaN at rows that verl added to fill up a batch."""
+    score = _total(data, _SCORES if any(name in data for name in _SCORES) else _REWARDS)
+    return torch.where(padded(data["response_mask"]).bool().any(1), score, math.nan)
+
+
+def truths(data: Any, name: str) -> Tensor:
+    """Who is right by a column of verl's batch, ``[B]`` bool.
+
+    Raises:
+        ValueError: there is no such column, or it holds something else than truths (or 0 and 1).
+    """
+    if name not in data:
+        raise ValueError(
+            f"policy_loss.correct={name}: verl's batch has no such column, only {sorted(data.keys())}; it must be a "
+            "key of what the reward function returns beside its score"
+        )
+    column = data[name]
+    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    for i, value in enumerate(values):
+        if value not in (0, 1):
+            raise ValueError(f"policy_loss.correct={name}: row {i} holds {value!r}; expected True or False (1 or 0)")
+    return torch.tensor([bool(value) for value in values], device=padded(data["responses"]).device)
 
 
 def bare_rollouts(

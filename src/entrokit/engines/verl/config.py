@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from verl.workers.config import PolicyLossConfig
 
-from entrokit.rlvr import BASES, Base, Context, Recipe, Rollouts, recipe
+from entrokit.rlvr import BASES, Base, Recipe, recipe
+from entrokit.rlvr.advantages import GivenAdvantages
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
 from entrokit.rlvr.interventions import Recap, WeightedGRPO
@@ -26,24 +27,15 @@ _VERLS_CLIP = {"clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 3.
 class RecipePolicyLossConfig(PolicyLossConfig):  # type: ignore[misc]
     """verl's `PolicyLossConfig` with a recipe string, for ``loss_mode=entrokit``.
 
+    ``correct`` names the column that says which completions are right: a key of what the reward function returned
+    beside its score (``acc``, say). By default a score of 1 is right, as long as scores are 0 and 1 alone.
+
     ``actor_rollout_ref.actor.policy_loss._target_=entrokit.engines.verl.RecipePolicyLossConfig`` puts it in the place
     of verl's own.
     """
 
     recipe: str | None = None
-
-
-@dataclass(frozen=True)
-class GivenAdvantages:
-    """Stage `advantage` where verl's own estimator (``algorithm.adv_estimator``) has the word."""
-
-    name: ClassVar[str] = "verl's"
-    values: Tensor | None = None
-
-    def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        if self.values is None:
-            raise ValueError(f"recipe: {PREFIX}-<name> takes verl's advantages, and none were given")
-        return self.values
+    correct: str | None = None
 
 
 def recipe_of(config: Any) -> Recipe | None:

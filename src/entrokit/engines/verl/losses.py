@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entrokit.rlvr import Context, PolicyStats, Recipe, Totals
-from entrokit.rlvr.intervention import implements
+from entrokit.rlvr import Context, PolicyStats, Recipe, StepMeans, Totals
+from entrokit.rlvr.intervention import ScopedIntervention, implements
 
 from .batch import attached, bare_rollouts
 from .config import recipe_of
@@ -28,14 +28,14 @@ class Handed:
 
     Attributes:
         recipe: of this batch. data: the micro-batch. entropy: of the current policy, ``[b, T]`` with gradient, or None.
-        scalars: prepared numbers of the whole batch. seen: receives the metrics and the tokens that they are means of.
+        scalars: prepared numbers of the whole batch. seen: receives the micro-batch's numbers.
     """
 
     recipe: Recipe
     data: Any
     entropy: Tensor | None
     scalars: Mapping[str, Tensor]
-    seen: list[tuple[dict[str, Tensor], Tensor]]
+    seen: StepMeans
 
 
 _HANDED: ContextVar[Handed | None] = ContextVar("entrokit_verl_micro_batch", default=None)
@@ -86,16 +86,12 @@ def recipe_policy_loss(
         prepared = chosen.prepare(rollouts, advantages, Context(generator=torch.Generator().manual_seed(0)))
         current = PolicyStats(logp=log_prob)
     result = chosen.loss(current, rollouts, advantages, prepared, _totals(config.global_batch_info))
-    metrics = dict(result.metrics)
+    metrics = result.metrics | result.scalars
     clipped = metrics.pop("clipped_fraction")
-    count = rollouts.train.sum().clamp(min=1)
     if handed is not None:
-        # Under the names that controllers know from TRL.
-        seen = {**metrics, "clip_ratio/region_mean": clipped}
-        if handed.entropy is not None:
-            seen["entropy"] = torch.where(rollouts.train, handed.entropy.detach(), 0.0).sum() / count
-        handed.seen.append((seen, rollouts.train.sum()))
-    drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0).sum() / count
+        handed.seen.add(current, rollouts, result)
+    drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0)
+    drift = drift.sum() / rollouts.train.sum().clamp(min=1)
     named = {
         "actor/pg_clipfrac": clipped,
         "actor/ppo_kl": drift,
@@ -125,5 +121,5 @@ def _of_a_micro_batch(config: Any) -> Recipe:
                 f"{i.name} needs more than verl hands to a policy loss (entropies, rewards, the whole batch), and this "
                 "process does not train through entrokit.engines.verl.RecipeWorker; see `entrokit doctor`"
             )
-    scoped = (replace(i, scope="micro") if hasattr(i, "scope") else i for i in chosen.interventions)  # type: ignore[type-var]
+    scoped = (i.narrowed() if isinstance(i, ScopedIntervention) else i for i in chosen.interventions)
     return replace(chosen, interventions=tuple(scoped))

@@ -8,7 +8,6 @@ optimiser step, and keeps their state in verl's checkpoints. With a loss of verl
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
-from entrokit.rlvr import Context, Recipe, Rollouts
+from entrokit.rlvr import Context, Recipe, Rollouts, StepMeans
+from entrokit.rlvr.correctness import right_if_binary
 from entrokit.rlvr.intervention import implements
+from entrokit.runs.whole import replace_file
 
-from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of
+from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of, scores, truths
 from .collectives import Collectives
 from .config import ACTOR, recipe_of, refuse, with_advantages
 from .losses import Handed, handing_over
@@ -43,13 +44,16 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         """Takes verl's loss; where its config names a recipe, a recipe that cannot run is refused here, at start-up."""
         config = getattr(loss_fn, "keywords", {}).get("config")
         self._recipe = None if config is None else recipe_of(config)
-        if self._recipe is not None:
+        if config is not None and self._recipe is not None:
             if getattr(loss_fn, "func", None) is not ppo_loss:
                 raise ValueError(f"{ACTOR}.policy_loss.loss_mode: recipes do not run with distillation")
             refuse(self._recipe, config)
             tokenizer = self.model_config.tokenizer
             self._recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
-            self._seen: list[tuple[dict[str, Tensor], Tensor]] = []
+            self._seen = StepMeans()
+            self._correct: str | None = config.policy_loss.get("correct", None)
+            self._graded = False
+            self._seed = int(config.get("data_loader_seed", 42) or 0)
             self._scalars: dict[str, Tensor] = {}
             loss_fn = partial(self._loss, loss_fn)
         super().set_loss_fn(loss_fn)
@@ -85,9 +89,8 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         if self._recipe is not None:
             target = self._state_file(local_path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_suffix(".part")
-            torch.save({"recipe": self._recipe.state_dict(), "steps": self._steps}, part)
-            os.replace(part, target)
+            state = {"recipe": self._recipe.state_dict(), "steps": self._steps, "graded": self._graded}
+            replace_file(target, lambda partial: torch.save(state, partial))
         return done
 
     def load_checkpoint(self, local_path: str, hdfs_path: str | None = None, del_local_after_load: bool = False) -> Any:
@@ -105,7 +108,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         if source.exists():
             state = torch.load(source, weights_only=True)
             self._recipe.load_state_dict(state["recipe"])
-            self._steps = state["steps"]
+            self._steps, self._graded = state["steps"], state.get("graded", False)
         elif any(self._recipe.state_dict().values()):
             raise FileNotFoundError(
                 f"{source}: this checkpoint has no state of recipe '{self._recipe}'; it was saved without the recipe "
@@ -127,7 +130,13 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         prompt_logp = None
         if (entropy is None and "entropy" in chosen.needs) or chosen.needs_prompts:
             entropy, prompt_logp = self._behaviour(data, chosen.needs_prompts)
-        rollouts = rollouts_of(data, entropy=entropy, prompt_logp=prompt_logp, eos_token_ids=self._eos_token_ids())
+        rollouts = rollouts_of(
+            data,
+            correct=self._right(data, context),
+            entropy=entropy,
+            prompt_logp=prompt_logp,
+            eos_token_ids=self._eos_token_ids(),
+        )
         chosen = with_advantages(chosen, padded(data["advantages"]).float())
         if self._steps == 0:
             self._warn(chosen)
@@ -137,6 +146,14 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         self._of_batch = chosen
         self._scalars = attach_prepared(data, chosen.prepare(rollouts, advantages, context))
         return rewarded, advantages
+
+    def _right(self, data: Any, context: Context) -> Tensor | None:
+        if self._correct is not None:
+            return truths(data, self._correct)
+        # A score that was ever anything but 0 and 1 is graded, whatever a later batch holds.
+        right = None if self._graded else right_if_binary(scores(data), context)
+        self._graded = right is None
+        return right
 
     def _behaviour(self, data: Any, prompts: bool) -> tuple[Tensor, Tensor | None]:
         """What verl's trainers drop: entropies of the policy that sampled, and log-probabilities of the prompts."""
@@ -157,15 +174,11 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
 
     def _observe(self, chosen: Recipe) -> None:
         """Means over the tokens of all ranks, for the controllers among the interventions."""
-        seen, self._seen = self._seen, []
-        watching = [i for i in chosen.interventions if implements(i, "observe")]
-        if not watching or not seen:
-            return
-        names = list(seen[0][0])
-        rows = torch.stack([torch.stack([*(m[n].float() * c for n in names), c.float()]) for m, c in seen])
-        *totals, tokens = self._context().reduce(rows.sum(0)).tolist()
-        means = {name: total / max(tokens, 1.0) for name, total in zip(names, totals, strict=True)}
-        chosen.observe(means, self._context())
+        if any(implements(i, "observe") for i in chosen.interventions):
+            means = self._seen.take(self._context().reduce)
+            if means:
+                chosen.observe(means, self._context())
+        self._seen = StepMeans()
 
     def _warn(self, chosen: Recipe) -> None:
         for reason in chosen.cannot_act(self._updates) if self.rank == 0 else ():
@@ -184,7 +197,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
             step=self._steps,
             # verl counts generation batches, and -1 where it does not know.
             total_steps=max(0, getattr(self.optimizer_config, "total_training_steps", 0)) * self._updates,
-            generator=torch.Generator().manual_seed((42 * 1_000_003 + self._steps) % 2**63),
+            generator=torch.Generator().manual_seed((self._seed * 1_000_003 + self._steps) % 2**63),
             rank=self.engine.get_data_parallel_rank(),
             reduce=ranks.reduce,
             gather=ranks.gather,

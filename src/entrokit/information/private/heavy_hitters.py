@@ -7,6 +7,8 @@ levels, and every level asks users of its own, with their whole budget. The firs
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +19,14 @@ from numpy.typing import ArrayLike
 from ..pmf import Floats
 from .choice import ORACLES, best_oracle
 from .ledger import PrivacyLedger
+from .oracles import FrequencyOracle
 from .randomness import Ints, RandomSource, SecureSource
 from .strategies import AdaptiveExtension, ConsensusPruning, Extension, History
 
 # Bits of reports that are held at a time.
 _HELD = 2**21
+# Chance that a run marks any item that nobody holds as above noise.
+_FALSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,20 @@ class Level:
     kept: int
 
 
+@dataclass(frozen=True)
+class _Upload:
+    """What is known of an item: users times share, the users it speaks for, variance of the first, and surprise."""
+
+    mass: float
+    covered: int
+    noise: float
+    surprise: float
+
+    def __add__(self, other: _Upload) -> _Upload:
+        surprise = max(self.surprise, other.surprise)
+        return _Upload(self.mass + other.mass, self.covered + other.covered, self.noise + other.noise, surprise)
+
+
 class PrefixTreeHeavyHitters:
     """TAP, with ``pruning`` TAPS, and with no shared level and `FixedExtension` the baseline FedPEM.
 
@@ -53,9 +72,16 @@ class PrefixTreeHeavyHitters:
         source: of randomness; the operating system's by default. `SeededSource` is for experiments only.
 
     Attributes:
-        items_: ``[k]``, most frequent first (fewer if fewer were found). frequencies_: estimated shares of all users;
-            an item counts 0 for a party that did not upload it, so they are low. covered_: share of the users whose
-            party uploaded the item. report_: of each level. ledger_: what users spent.
+        items_: ``[k]``, most frequent first (fewer if fewer candidates were left). Where fewer than k distinct items
+            are held, or k asks for more than the budget can tell, the last are noise: `above_noise_` says which.
+        frequencies_: ``[k]``, estimated shares of the users of all parties that were heard; an item counts 0 for a
+            party that did not upload it, so they are low. standard_errors_: ``[k]``, of these, at share 0.
+        above_noise_: ``[k]`` bool, whether the last level of a party (or of all, if it is shared) supports the item
+            more than chance supports any candidate that nobody holds: in 19 of 20 runs no such item is marked. One
+            standard error would not do, since the largest of many noises lies beyond it.
+        covered_: ``[k]``, share of the heard users whose party uploaded the item.
+        skipped_: parties with fewer users than levels, which were not heard. report_: of each level. ledger_: what
+            users spent.
     """
 
     def __init__(
@@ -87,38 +113,54 @@ class PrefixTreeHeavyHitters:
     def fit(self, parties: Sequence[ArrayLike]) -> PrefixTreeHeavyHitters:
         """Runs the protocol on the items of each party's users, ``[n_i]`` integers below ``2**bits``.
 
+        A party with fewer users than levels cannot answer at each of them: it is left out, with a warning.
+
         Raises:
-            ValueError: no party, a party with fewer users than levels, or an item out of range.
+            ValueError: no party, none with as many users as levels, or an item out of range.
         """
         users = [self._checked(i, p) for i, p in enumerate(parties)]
-        if not users:
-            raise ValueError("PrefixTreeHeavyHitters.fit: no party")
+        heard = self._heard(users)
         self.ledger_ = PrivacyLedger([len(u) for u in users], self.epsilon)
         self.report_: list[Level] = []
-        groups = [np.array_split(self.source.permutation(len(u)), self.levels) for u in users]
-        prefixes, pooled = np.zeros(1, dtype=np.int64), np.ones(1)
+        groups = {i: np.array_split(self.source.permutation(len(users[i])), self.levels) for i in heard}
+        prefixes = np.zeros(1, dtype=np.int64)
+        uploads: list[tuple[int, _Upload]] = []
         for level in range(1, self.shared_levels + 1):
-            prefixes, pooled = self._shared(level, prefixes, users, groups)
-        uploads: dict[int, tuple[float, int]] = {}
-        if self.shared_levels == self.levels:
-            total = sum(map(len, users))
-            uploads = {int(v): (f * total, total) for v, f in zip(prefixes, pooled, strict=True)}
-        else:
+            uploads = self._shared(level, prefixes, users, groups)
+            prefixes = np.array([item for item, _ in uploads], dtype=np.int64)
+        if self.shared_levels < self.levels:
             histories = [History.empty() for _ in range(self.levels + 1)]
-            for party in sorted(range(len(users)), key=lambda i: -len(users[i])):
-                for item, share in self._alone(party, prefixes, users[party], groups[party], histories):
-                    mass, covered = uploads.get(item, (0.0, 0))
-                    uploads[item] = (mass + share * len(users[party]), covered + len(users[party]))
-        self._rank(uploads, sum(map(len, users)))
+            largest_first = sorted(heard, key=lambda i: -len(users[i]))
+            uploads = [u for i in largest_first for u in self._alone(i, prefixes, users[i], groups[i], histories)]
+        self._rank(uploads, sum(len(users[i]) for i in heard))
         return self
 
     def _checked(self, party: int, items: ArrayLike) -> Ints:
         found = np.asarray(items)
-        if found.ndim != 1 or found.dtype.kind not in "iu" or not ((found >= 0) & (found < 2**self.bits)).all():
+        # An empty list is an array of floats.
+        right_type = found.dtype.kind in "iu" or not found.size
+        if found.ndim != 1 or not right_type or not ((found >= 0) & (found < 2**self.bits)).all():
             raise ValueError(f"party {party}: items must be [n] integers from 0 to 2^{self.bits} - 1")
-        if len(found) < self.levels:
-            raise ValueError(f"party {party}: {len(found)} users for {self.levels} levels; each level needs some")
         return found.astype(np.int64)
+
+    def _heard(self, users: list[Ints]) -> list[int]:
+        """The parties with a user for each level; says which are not."""
+        if not users:
+            raise ValueError("PrefixTreeHeavyHitters.fit: no party")
+        self.skipped_ = tuple(i for i, u in enumerate(users) if len(u) < self.levels)
+        small = ", ".join(f"party {i} ({len(users[i])} users)" for i in self.skipped_)
+        if len(self.skipped_) == len(users):
+            raise ValueError(
+                f"PrefixTreeHeavyHitters.fit: no party has a user for each of {self.levels} levels: {small}; use fewer "
+                "levels, or put parties together"
+            )
+        if self.skipped_:
+            warnings.warn(
+                f"PrefixTreeHeavyHitters.fit: left out {small}: fewer users than the {self.levels} levels, each of "
+                "which asks some; use fewer levels to hear them",
+                stacklevel=3,
+            )
+        return [i for i in range(len(users)) if i not in self.skipped_]
 
     def _length(self, level: int) -> int:
         return -(-level * self.bits // self.levels)
@@ -127,34 +169,40 @@ class PrefixTreeHeavyHitters:
         grown = self._length(level) - self._length(level - 1)
         return ((np.sort(prefixes) << grown)[:, None] | np.arange(1 << grown)).ravel()
 
-    def _ask(self, party: int, users: Ints, values: Ints, candidates: Ints, level: int) -> tuple[Floats, float]:
-        """Estimated shares of the candidates, and their variance at share 0, from one report of each user."""
+    def _oracle(self, candidates: Ints) -> FrequencyOracle:
+        name = best_oracle(len(candidates), self.epsilon) if self.oracle == "auto" else self.oracle
+        return ORACLES[name](len(candidates), self.epsilon, outside=True)
+
+    def _ask(
+        self, party: int, users: Ints, values: Ints, candidates: Ints, level: int
+    ) -> tuple[Floats, FrequencyOracle]:
+        """Estimated shares of the candidates, from one report of each user, and what they were told by."""
         self.ledger_.charge(party, users, self.epsilon)
         own = values[users] >> (self.bits - self._length(level))
         place = np.searchsorted(candidates, own).clip(max=len(candidates) - 1)
         index = np.where(candidates[place] == own, place, -1)
-        name = best_oracle(len(candidates), self.epsilon) if self.oracle == "auto" else self.oracle
-        oracle = ORACLES[name](len(candidates), self.epsilon, outside=True)
+        oracle = self._oracle(candidates)
         counts = np.zeros(oracle.d, dtype=np.int64)
         for part in np.array_split(index, -(-len(users) * oracle.d // _HELD)):
             counts += oracle.aggregate(oracle.randomize(part, self.source))
-        return oracle.estimate(counts, len(users)), float(oracle.variance(0.0, len(users)))
+        return oracle.estimate(counts, len(users)), oracle
 
-    def _shared(self, level: int, prefixes: Ints, users: list[Ints], groups: list[list[Ints]]) -> tuple[Ints, Floats]:
-        candidates = self._candidates(prefixes, level)
-        total, noise, n = np.zeros(len(candidates)), 0.0, 0
-        for party, values in enumerate(users):
-            group = groups[party][level - 1]
-            shares, variance = self._ask(party, group, values, candidates, level)
-            total, noise, n = total + len(group) * shares, noise + len(group) ** 2 * variance, n + len(group)
-        pooled, sd = total / n, float(np.sqrt(noise)) / n
-        return self._keep(None, level, candidates, pooled, sd, n)
+    def _shared(
+        self, level: int, prefixes: Ints, users: list[Ints], groups: dict[int, list[Ints]]
+    ) -> list[tuple[int, _Upload]]:
+        candidates, represented = self._candidates(prefixes, level), sum(len(users[i]) for i in groups)
+        total, n = np.zeros(len(candidates)), 0
+        for party, own in groups.items():
+            group = own[level - 1]
+            shares, _ = self._ask(party, group, users[party], candidates, level)
+            total, n = total + len(group) * shares, n + len(group)
+        return self._keep(None, level, candidates, total / n, self._oracle(candidates), n, represented)
 
     def _alone(
         self, party: int, prefixes: Ints, values: Ints, groups: list[Ints], histories: list[History]
-    ) -> list[tuple[int, float]]:
-        """A party's own levels; what it uploads: its top k with their shares."""
-        shares = np.ones(len(prefixes))
+    ) -> list[tuple[int, _Upload]]:
+        """A party's own levels; what it uploads: its top k."""
+        uploads: list[tuple[int, _Upload]] = []
         for level in range(self.shared_levels + 1, self.levels + 1):
             candidates, group = self._candidates(prefixes, level), groups[level - 1]
             if self.pruning is not None:
@@ -162,29 +210,60 @@ class PrefixTreeHeavyHitters:
                 asked = int(self.pruning.beta * len(group)) if suspects.any() else 0
                 if asked:
                     # Who validates has reported: the others estimate.
-                    validated, noise = self._ask(party, group[:asked], values, candidates, level)
-                    dropped = self.pruning.dropped(suspects, validated, float(np.sqrt(noise)), self.k)
+                    validated, oracle = self._ask(party, group[:asked], values, candidates, level)
+                    sd = math.sqrt(float(oracle.variance(0.0, asked)))
+                    dropped = self.pruning.dropped(suspects, validated, sd, self.k)
                     candidates, group = candidates[~dropped], group[asked:]
-            shares, variance = self._ask(party, group, values, candidates, level)
+            shares, oracle = self._ask(party, group, values, candidates, level)
+            variance = float(oracle.variance(0.0, len(group)))
             histories[level] = histories[level].with_party(candidates, shares, len(group), variance)
-            prefixes, shares = self._keep(party, level, candidates, shares, float(np.sqrt(variance)), len(group))
-        return [(int(v), float(f)) for v, f in zip(prefixes, shares, strict=True)]
+            uploads = self._keep(party, level, candidates, shares, oracle, len(group), len(values))
+            prefixes = np.array([item for item, _ in uploads], dtype=np.int64)
+        return uploads
 
     def _keep(
-        self, party: int | None, level: int, candidates: Ints, shares: Floats, sd: float, n: int
-    ) -> tuple[Ints, Floats]:
-        last = level == self.levels
+        self,
+        party: int | None,
+        level: int,
+        candidates: Ints,
+        shares: Floats,
+        oracle: FrequencyOracle,
+        n: int,
+        represented: int,
+    ) -> list[tuple[int, _Upload]]:
+        """The prefixes that go on, with what n reports say of as many users as are represented."""
+        variance = float(oracle.variance(0.0, n))
+        last, sd = level == self.levels, math.sqrt(variance)
         count = min(self.k, len(candidates)) if last else self.extension.keep(shares, sd, self.k)
         best = np.argsort(-shares, kind="stable")[:count]
         self.report_.append(Level(party, level, self._length(level), len(candidates), n, sd, count))
-        return candidates[best], shares[best]
+        surprise = oracle.surprise(shares[best], n)
+        return [
+            (int(v), _Upload(float(f) * represented, represented, variance * represented**2, float(s)))
+            for v, f, s in zip(candidates[best], shares[best], surprise, strict=True)
+        ]
 
-    def _rank(self, uploads: dict[int, tuple[float, int]], total: int) -> None:
-        ranked = sorted(uploads.items(), key=lambda kv: (-kv[1][0], kv[0]))[: self.k]
+    def _rank(self, uploads: list[tuple[int, _Upload]], total: int) -> None:
+        items: dict[int, _Upload] = {}
+        for item, upload in uploads:
+            items[item] = items[item] + upload if item in items else upload
+        ranked = sorted(items.items(), key=lambda kv: (-kv[1].mass, kv[0]))[: self.k]
+        # Each party's estimate of each of its candidates is a chance for noise to pass.
+        enough = math.log(sum(line.domain for line in self.report_ if line.level == self.levels) / _FALSE)
         self.items_ = np.array([item for item, _ in ranked], dtype=np.int64)
-        self.frequencies_ = np.array([mass / total for _, (mass, _) in ranked])
-        self.covered_ = np.array([covered / total for _, (_, covered) in ranked])
+        self.frequencies_ = np.array([u.mass / total for _, u in ranked])
+        self.standard_errors_ = np.array([math.sqrt(u.noise) / total for _, u in ranked])
+        self.above_noise_ = np.array([u.surprise > enough for _, u in ranked])
+        self.covered_ = np.array([u.covered / total for _, u in ranked])
 
     def summary(self) -> dict[str, Any]:
-        """The privacy that was kept: budget, the most that a user spent, and whether the randomness was secure."""
-        return {"epsilon": self.epsilon, "most_spent": self.ledger_.most, "secure": self.source.secure}
+        """The privacy that was kept: budget, the most that a user spent, and whether the randomness was secure.
+
+        And which parties were not heard (``skipped``).
+        """
+        return {
+            "epsilon": self.epsilon,
+            "most_spent": self.ledger_.most,
+            "secure": self.source.secure,
+            "skipped": self.skipped_,
+        }

@@ -66,6 +66,18 @@ class FrequencyOracle(ABC):
         found: Floats = noise / (n * (self.p - self.q) ** 2)
         return found
 
+    def surprise(self, shares: ArrayLike, n: int) -> Floats:
+        """How hard it is for chance to make n reports say such shares of items that nobody holds, in nats.
+
+        The probability of an estimate at least as large is at most ``exp(-surprise)``: the supporting reports are n
+        independent draws of chance q, and Chernoff's bound is ``n KL(C/n | q)``. 0 for shares of at most 0.
+        """
+        support = (self.q + (self.p - self.q) * np.asarray(shares, dtype=np.float64)).clip(self.q, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            against = np.where(support < 1.0, (1.0 - support) * np.log((1.0 - support) / (1.0 - self.q)), 0.0)
+        found: Floats = n * (support * np.log(support / self.q) + against).clip(min=0.0)
+        return found
+
     def _items(self, x: ArrayLike) -> Ints:
         items, least = np.asarray(x, dtype=np.int64), -1 if self.outside else 0
         if items.ndim != 1 or (len(items) and (items.min() < least or items.max() >= self.d)):

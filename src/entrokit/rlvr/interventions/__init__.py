@@ -6,27 +6,27 @@
 from ..intervention import Intervention
 from .aepo_kl import AEPOKL
 from .aepo_reward import AEPOReward
-from .arm import ARM
-from .canon import Canon
-from .covariance import ClipCov, KLCov
+from .arm import ARM, arm_advantage, low_prob_confidence
+from .canon import Canon, canon_advantage, canon_mu_schedule
+from .covariance import ClipCov, KLCov, token_covariance
 from .dispo import DISPO, dispo_loss
-from .empg import EMPG
+from .empg import EMPG, empg_advantages
 from .entropy_bonus import EntropyBonus
-from .entropy_discriminator import ClipB, ClipV
-from .epo import EPO
+from .entropy_discriminator import ClipB, ClipV, entropy_discriminator, predicted_entropy_change
+from .epo import EPO, corridor_penalty, epo_beta
 from .epo_official import OfficialEPO
 from .exchange import PerplexityShaping, PositionShaping
-from .forking_tokens import ForkingTokens
+from .forking_tokens import ForkingTokens, high_entropy_mask
 from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
-from .light_if import TokenEntropyAdaptive
-from .pear import Pear
+from .light_if import TokenEntropyAdaptive, tea_coefficients
+from .pear import Pear, pear_reward, phase_entropy
 from .recap import DynamicObjectiveWeights, Recap, combine_rewards
 from .reference_kl import ReferenceKL, RewardKL
-from .self_imitation import SelfImitation
-from .siren import SelfAnchoredEntropyLoss, Siren
-from .steer import Steer
+from .self_imitation import SelfImitation, recalibrate_advantages
+from .siren import SelfAnchoredEntropyLoss, Siren, peak_entropy_mask
+from .steer import Steer, entropy_change, steer_weights
 from .tool_reward import ToolReward
-from .weighted_grpo import WeightedGRPO
+from .weighted_grpo import WeightedGRPO, select_pair
 
 INTERVENTIONS: dict[str, type[Intervention]] = {
     cls.name: cls
@@ -106,6 +106,25 @@ __all__ = [
     "TokenGroupAverage",
     "ToolReward",
     "WeightedGRPO",
+    "arm_advantage",
+    "canon_advantage",
+    "canon_mu_schedule",
     "combine_rewards",
+    "corridor_penalty",
     "dispo_loss",
+    "empg_advantages",
+    "entropy_change",
+    "entropy_discriminator",
+    "epo_beta",
+    "high_entropy_mask",
+    "low_prob_confidence",
+    "peak_entropy_mask",
+    "pear_reward",
+    "phase_entropy",
+    "predicted_entropy_change",
+    "recalibrate_advantages",
+    "select_pair",
+    "steer_weights",
+    "tea_coefficients",
+    "token_covariance",
 ]

@@ -146,7 +146,7 @@ class AEPOReward(Intervention):
 
     def reward(self, rollouts: Rollouts, rewards: Tensor, context: Context) -> Tensor:
         batch = self._measure(rollouts, context)
-        right, bucket = _right(rollouts, self.name), batch.bucket
+        right, bucket = rollouts.require_correct(self.name), batch.bucket
         target = rewards.new_tensor(batch.targets)[bucket]
         if self.variant == "official":
             return rewards + aepo_score(
@@ -156,7 +156,7 @@ class AEPOReward(Intervention):
         return rewards + aepo_penalty(right, batch.windows.count, target, bucket, weight)
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        groups, right = context.gather(rollouts.group), context.gather(_right(rollouts, self.name).float())
+        groups, right = context.gather(rollouts.group), context.gather(rollouts.require_correct(self.name).float())
         rate = group_sum(right, groups) / group_sum(torch.ones_like(right), groups)
         _, own = context.everywhere(rollouts.group)
         kept = (rate[own] >= self.low) & (rate[own] <= self.high)
@@ -219,16 +219,10 @@ def buckets_of_rows(rollouts: Rollouts, context: Context, who: str) -> Tensor:
     """The difficulty bucket of each completion's prompt, ``[B]`` int64, over all ranks.
 
     Raises:
-        ValueError: the engine did not say which completions are right.
+        ValueError: nobody said which completions are right.
     """
-    right = _right(rollouts, who)
+    right = rollouts.require_correct(who)
     groups, own = context.everywhere(rollouts.group)
     won = group_sum(context.gather(right.float()), groups)
     attempts = group_sum(torch.ones_like(won), groups)
     return difficulty(won, attempts)[own]
-
-
-def _right(rollouts: Rollouts, who: str) -> Tensor:
-    if rollouts.correct is None:
-        raise ValueError(f"{who}: the engine did not say which completions are right (Rollouts.correct)")
-    return rollouts.correct

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_least, group_sum
+from ..groups import group_moments, group_sum
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -86,22 +86,19 @@ def arm_advantage(
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
     right = ((value > 0) if correct is None else correct) & scored
-    value = value - group_least(rewards, group)
 
     def total(x: Tensor) -> Tensor:
         return group_sum(torch.where(scored, x, 0.0), group)
 
-    count = total(torch.ones_like(value))
-    mean = total(value) / count.clamp(min=1)
-    std = (total((value - mean).square()) / (count - ddof).clamp(min=1)).sqrt()
-    rights = total(right.to(value.dtype))
+    of_group = group_moments(rewards, group, ddof=ddof)
+    count, rights = of_group.count, total(right.to(value.dtype))
     acts = (rights > 0) & ((rights < count) if active == "mixed" else True)
     term = alpha * (prompt_conf - answer_conf).detach()
     if center:
-        term = term - total(term) / count.clamp(min=1)
+        term = term - total(term) / count.clamp(min=1).to(term.dtype)
     if correct_only:
         acts = acts & right
-    advantage = (value - mean) / (std + eps) + torch.where(acts, term, 0.0)
+    advantage = (of_group.centred / (of_group.std + eps)).to(value.dtype) + torch.where(acts, term, 0.0)
     return torch.where(scored, advantage, 0.0)
 
 
@@ -112,6 +109,7 @@ class ARM(Intervention):
     """
 
     name: ClassVar[str] = "arm"
+    replaces: ClassVar[str | None] = "advantage"
     needs_prompts: ClassVar[bool] = True
     alpha: float = 0.3
     low_frac: float = 0.2
@@ -151,7 +149,7 @@ class ARM(Intervention):
         answer = low_prob_confidence(behaviour.logp, rollouts.train, self.low_frac, uncertainty=uncertainty)
         prompt = low_prob_confidence(rollouts.prompt_logp, rollouts.prompt_mask, self.prompt_frac)
         rewards, own = context.everywhere(rollouts.reward)
-        correct = None if rollouts.correct is None else context.gather(rollouts.correct)
+        correct = context.gather(rollouts.require_correct(self.name))
         values = arm_advantage(
             rewards,
             context.gather(answer.to(rewards.dtype)),

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_sum
+from ..groups import group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
@@ -60,8 +60,9 @@ def canon_advantage(
     is_high = _high_half(metric.nan_to_num(nan=0.0), group, scored, size)
 
     def mean(half: Tensor) -> Tensor:
-        members = (half & scored).to(value.dtype)
-        return group_sum(members * value, group) / group_sum(members, group).clamp(min=1)
+        # Twice as wide, so that the mean of equal rewards is that reward.
+        members = (half & scored).to(widest(value))
+        return (group_sum(members * value, group) / group_sum(members, group).clamp(min=1)).to(value.dtype)
 
     high, low = mean(is_high), mean(~is_high)
     weigh_high, weigh_low = (alpha, 1.0) if weighted_half == "high" else (1.0, alpha)
@@ -121,6 +122,7 @@ class Canon(Intervention):
     """
 
     name: ClassVar[str] = "canon"
+    replaces: ClassVar[str | None] = "advantage"
     metric: str | Metric = "entropy"
     mu: float = 1.0
     alpha: float = 1.0

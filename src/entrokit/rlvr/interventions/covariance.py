@@ -99,6 +99,16 @@ def top_covariance(covariance: Tensor, mask: Tensor, *, ratio: float = 2e-3, con
     return chosen
 
 
+def _own_seed(seed: Tensor, logp: Tensor) -> int:
+    """A seed of this micro-batch, this update and this rank: the generation's, mixed with the log-probabilities.
+
+    The loss of a micro-batch may be asked for twice (once for the gradient, once for the metrics) and must draw alike.
+    """
+    own = logp.detach().double().cpu().sum().view(torch.int64) if logp.numel() else torch.tensor(0)
+    first = int(seed[0]) if len(seed) else 0
+    return (first * 0x9E3779B97F4A7C15 + int(own)) % 2**63
+
+
 @dataclass
 class ClipCov(ScopedIntervention):
     """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (micro is the official code's)."""
@@ -117,9 +127,8 @@ class ClipCov(ScopedIntervention):
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
-            # Independent draws of the micro-batches of one generation, from its own generator.
             seed = torch.randint(2**31, (1,), generator=context.generator)
-            return {"seed": seed[0].to(rollouts.tokens.device)}
+            return {"seed": seed.to(rollouts.train.device).expand(len(rollouts))}
         return super().prepare(rollouts, advantages, context)
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
@@ -130,7 +139,7 @@ class ClipCov(ScopedIntervention):
     def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         if self.scope == "micro":
             covariance = token_covariance(update.current.logp, update.advantages, update.train)
-            generator = torch.Generator().manual_seed(int(prepared["seed"]))
+            generator = torch.Generator().manual_seed(_own_seed(prepared["seed"], update.current.logp))
             pool = update.train & ~clip.silenced
             context = Context(generator=generator)
             chosen = _draw(covariance, update.train, pool, self.ratio, self.low, self.high, context)

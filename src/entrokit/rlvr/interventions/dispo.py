@@ -136,5 +136,8 @@ class DISPO:
         if self.correct == "advantage":
             return update.advantages > 0
         if update.correct is None:
-            raise ValueError("dispo(correct='reward'): the engine handed over no verdicts (Rollouts.correct)")
+            raise ValueError(
+                "dispo(correct='reward') needs to know which completions are right (Rollouts.correct); name what "
+                "says so (EntropyGRPOTrainer(correct=...), verl's policy_loss.correct), or use correct='advantage'"
+            )
         return update.correct.expand(update.advantages.shape)

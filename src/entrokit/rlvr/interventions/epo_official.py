@@ -31,8 +31,8 @@ from .epo import corridor_penalty
 
 
 def official_weight(step: int, total_steps: int = 150) -> float:
-    """w_k: from 1 slowly to 0.83 in the first half, then from 0.8 towards 0."""
-    half = total_steps // 2
+    """w_k: from 1 slowly to 0.83 in the first half, then from 0.8 towards 0; at the end's value beyond either end."""
+    half, step = total_steps // 2, min(max(step, 0), total_steps)
     if step <= half:
         return 1.0 - 0.2 * (1.0 - math.exp(-2.0 * step / max(1, half)))
     return 0.8 * math.exp(-3.0 * (step - half) / (total_steps - half))

@@ -127,7 +127,7 @@ class ForkingTokens(ScopedIntervention):
             update.train,
             rho=self.rho,
             rule=self.rule,
-            threshold=prepared.get("threshold"),
+            threshold=None if self.scope == "micro" else prepared["threshold"],
             invert=self.invert,
         )
         metrics = {"kept_fraction": update.mean(keep.float())}

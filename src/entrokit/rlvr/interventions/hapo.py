@@ -27,7 +27,7 @@ from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context
-from ..groups import group_least, group_sum
+from ..groups import group_moments, group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -75,13 +75,9 @@ def token_group_advantages(
     context = context or Context()
     reward, own = context.everywhere(rewards)
     group, tokens = context.gather(group_ids), context.gather(mask.sum(1))
-    weight = torch.where(torch.isnan(reward), 0, tokens).to(reward.dtype)
-    count = group_sum(weight, group).clamp(min=1)
-    above = reward - group_least(reward, group)
-    centred = (above - group_sum(weight * above.nan_to_num(nan=0.0), group) / count).nan_to_num(nan=0.0)
-    std = (group_sum(weight * centred.square(), group) / count).sqrt()
-    advantage = centred / (std + _STD_EPS)
-    extreme = ((advantage.abs() >= fallback) & (weight > 0)).to(reward.dtype)
+    of_group = group_moments(reward, group, weight=tokens, ddof=0)
+    advantage = (of_group.centred / (of_group.std + _STD_EPS)).to(reward.dtype)
+    extreme = (advantage.abs() >= fallback).to(reward.dtype)
     falls_back = group_sum(extreme, group) > 0
     advantage = torch.where(falls_back, grpo_advantages(reward, group), advantage)
     return torch.where(mask, advantage[own][:, None], 0.0)
@@ -219,6 +215,7 @@ class TokenGroupAverage(Intervention):
     """HAPO's token-level group average, instead of the base's advantages. Knob: `fallback`."""
 
     name: ClassVar[str] = "token-group-average"
+    replaces: ClassVar[str | None] = "advantage"
     fallback: float = 5.0
 
     def __post_init__(self) -> None:
@@ -270,12 +267,9 @@ class AdaptiveTemperature(Intervention):
         _, scale = normalized_log_entropy(entropy, rollouts.train, pivot=self.pivot, floor=self.floor, context=context)
         return {"pivot": scale.pivot, "above": scale.above, "below": scale.below}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
-        return Weighting(metrics=prepared)
-
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         pivot, above, below = (metrics[f"{self.name}/{key}"] for key in ("pivot", "above", "below"))
-        # A step without a trained token reports zeros; a real spread is never 0.
+        # Entropies that are all alike have no spread to measure others by.
         if above > 0 and below > 0:
             self.last = (pivot, above, below)
 

@@ -111,7 +111,7 @@ class TokenEntropyAdaptive(ScopedIntervention):
         return {"logp": logp, "adv": adv}
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:
-        means = (prepared["logp"], prepared["adv"]) if prepared else None
+        means = None if self.scope == "micro" else (prepared["logp"], prepared["adv"])
         weight = tea_coefficients(
             update.current.logp,
             update.advantages,

@@ -90,6 +90,7 @@ class Pear(Intervention):
     """
 
     name: ClassVar[str] = "pear"
+    replaces: ClassVar[str | None] = "reward"
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     alpha: float = 1.0
     score: float = 1.0
@@ -120,9 +121,8 @@ class Pear(Intervention):
             raise ValueError(
                 "pear: the closing marker has no token ids yet; call Recipe.bind with a tokenizer's encode"
             )
-        if rollouts.correct is None:
-            raise ValueError("pear: the engine did not say which completions are right (Rollouts.correct)")
         entropy = rollouts.behaviour.require("entropy", self.name)
         think, answer, _ = phase_entropy(entropy, rollouts.train, rollouts.tokens, self.marker)
-        shaped = pear_reward(think, answer, rollouts.correct, self.alpha, self.score, self.format_score, self.floor)
+        right = rollouts.require_correct(self.name)
+        shaped = pear_reward(think, answer, right, self.alpha, self.score, self.format_score, self.floor)
         return torch.where(torch.isnan(rewards), rewards, shaped.to(rewards.dtype))

@@ -25,11 +25,9 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..intervention import Intervention, Weighting
+from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
-from ..surrogates import Clip
-from ..update import Update
 
 RULES = ("code", "blend", "sum")
 _TINY = 1e-15
@@ -173,6 +171,7 @@ class Recap(Intervention):
     """
 
     name: ClassVar[str] = "recap"
+    replaces: ClassVar[str | None] = "reward"
     window: int = 10
     temperature: float = 5.0
     alpha: float = 0.5
@@ -201,9 +200,6 @@ class Recap(Intervention):
         found = {f"mean_{k}": table.new_tensor(m) for k, m in enumerate(means) if math.isfinite(m)}
         found |= {f"weight_{k}": table.new_tensor(w) for k, w in enumerate(self._weights(means))}
         return found | {"batch": table.new_tensor(float(context.step))}
-
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
-        return Weighting(metrics=prepared)
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         # Several optimiser steps take one generation batch, whose means count once.

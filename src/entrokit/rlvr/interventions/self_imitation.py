@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..groups import group_moments
 from ..intervention import Intervention
 from ..knobs import check_range
 from ..replay import Replay, TrajectoryBuffer
@@ -104,7 +105,7 @@ class SelfImitation(Intervention):
         self.buffer.drop_before(self.updates - self.tolerate)
         better = torch.where(rollouts.train, advantages, 0.0).sum(1) > 0
         self.buffer.add(rollouts, better & (tool_calls(rollouts) > 0) if self.tools_only else better, self.updates)
-        self.baseline.append(_group_moments(rollouts, context))
+        self.baseline.append(_moments_of_groups(rollouts, context))
         while sum(len(means) for means, _ in self.baseline) > self.baseline_size and len(self.baseline) > 1:
             del self.baseline[0]
 
@@ -122,8 +123,10 @@ class SelfImitation(Intervention):
             return None
         most = min(self.size, 2 ** int(math.log2(total)))
         share = min(most // ranks, int(counts.min()))
-        order = torch.randperm(len(good), generator=context.generator)[:share]
-        chosen = good[order].tolist()
+        # One draw over all ranks, of which each takes its own: ranks must leave the shared generator alike.
+        start = int(counts[: context.rank].sum())
+        order = torch.randperm(total, generator=context.generator) - start
+        chosen = good[order[(order >= 0) & (order < len(good))][:share]].tolist()
         if not chosen:
             return None
         rollouts = self.buffer.rollouts(chosen)
@@ -149,13 +152,12 @@ class SelfImitation(Intervention):
         self.baseline = [(torch.as_tensor(m).cpu(), torch.as_tensor(s).cpu()) for m, s in both]
 
 
-def _group_moments(rollouts: Rollouts, context: Context) -> tuple[Tensor, Tensor]:
+def _moments_of_groups(rollouts: Rollouts, context: Context) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (n - 1; 0 of one) of each group's rewards, over all ranks; NaN rewards left out."""
     groups, rewards = context.gather(rollouts.group), context.gather(rollouts.reward)
     scored = ~torch.isnan(rewards)
-    own = rewards[scored]
-    distinct, index, count = torch.unique(groups[scored], return_inverse=True, return_counts=True)
-    nothing = own.new_zeros(len(distinct))
-    mean = nothing.index_add(0, index, own) / count
-    variance = nothing.index_add(0, index, (own - mean[index]) ** 2) / (count - 1).clamp(min=1)
-    return mean.cpu(), variance.sqrt().cpu()
+    groups, rewards = groups[scored], rewards[scored]
+    of_group = group_moments(rewards, groups)
+    distinct, index = torch.unique(groups, return_inverse=True)
+    first = torch.zeros_like(distinct).scatter_(0, index, torch.arange(len(index), device=index.device))
+    return of_group.mean[first].to(rewards.dtype).cpu(), of_group.std[first].to(rewards.dtype).cpu()

@@ -8,7 +8,9 @@ nucleus (top-p set, renormalised); w marks the positions of a completion above i
 so entropy is raised below the anchor and lowered above it, never among meaningless tokens. The square belongs to the
 optimiser step as a whole: its slope 2β (H̄ - anchor) is taken once per scope from the behaviour policy, and the
 gradient of H̄ from the current one. ``scope="micro"`` squares every micro-batch, as the official code does, which also
-punishes spread between them. The code's nucleus leaves out its last token (``inclusive=False``).
+punishes spread between them. The code's nucleus leaves out its last token (``inclusive=False``). A completion of which
+nothing is trained on (truncated ones, say) is none that H̄ is a mean over; in the code it counts as entropy 0, and so
+moves the anchor with the share of such rows.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from entrokit.distributions import nucleus_entropy, nucleus_statistic
 
-from ..aggregation import aggregate
+from ..aggregation import Totals, aggregate
 from ..context import Context
 from ..intervention import SCOPES, Penalty, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
@@ -93,22 +95,27 @@ class Siren(ScopedIntervention):
         stats = rollouts.behaviour
         nucleus, entropy = stats.require("nucleus_entropy", self.name), stats.require("entropy", self.name)
         keep = self._positions(nucleus, entropy, rollouts.train)
-        rows = _row_means(nucleus, keep)
-        total, count = context.reduce(torch.stack([rows.sum(), rows.new_tensor(float(len(rows)))]))
-        return {"mean": total / count.clamp(min=1)}
+        means = _row_means(nucleus, keep)
+        sums = [means.sum(), rollouts.train.any(1).sum(), torch.tensor(len(rollouts), device=means.device)]
+        total, trained, rows = context.reduce(torch.stack([x.to(means.dtype) for x in sums]))
+        return {"mean": total / trained.clamp(min=1), "trained_rows": trained / rows.clamp(min=1)}
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:
         nucleus = update.current.require("nucleus_entropy", self.name)
         keep = self._positions(nucleus, update.current.require("entropy", self.name), update.train)
-        mean = prepared["mean"] if prepared else _row_means(nucleus.detach(), keep).mean()
-        slope = 2.0 * self.coef * (mean - self._anchor(mean)) if self.anchored else -self.coef
-        return Penalty(slope * nucleus, keep, "seq-mean-token-mean")
+        mean, trained_rows = self._mean(nucleus, keep, update, prepared)
+        gap = mean - self._anchor(mean)
+        slope = 2.0 * self.coef * gap if self.anchored else -self.coef
+        logged = self.coef * gap.square() if self.anchored else -self.coef * mean
+        # A penalty is divided by all rows of the step, and H̄ by the trained ones.
+        return Penalty(slope * nucleus / trained_rows, keep, "seq-mean-token-mean", logged=logged)
 
     def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         nucleus = update.current.require("nucleus_entropy", self.name).detach()
         keep = self._positions(nucleus, update.current.require("entropy", self.name), update.train)
-        mean = prepared["mean"] if prepared else _row_means(nucleus, keep).mean()
-        return Weighting(metrics={"mean": mean, "anchor": torch.as_tensor(self._anchor(mean), dtype=mean.dtype)})
+        mean, _ = self._mean(nucleus, keep, update, prepared)
+        metrics = {"anchor": torch.as_tensor(self._anchor(mean), dtype=mean.dtype, device=mean.device)}
+        return Weighting(metrics=metrics | ({"mean": mean} if self.scope == "micro" else {}))
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         if self.anchored and self._fixed is None:
@@ -129,6 +136,18 @@ class Siren(ScopedIntervention):
         """Until the first step of training is over, the anchor is the batch itself."""
         return mean if self._fixed is None else self._fixed
 
+    def _mean(
+        self, nucleus: Tensor, keep: Tensor, update: Update, prepared: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """H̄, detached, and the share of rows that it is a mean over (1 where there is none)."""
+        if self.scope != "micro":
+            mean, trained_rows = prepared["mean"], prepared["trained_rows"]
+        else:
+            trained = update.train.any(1).sum()
+            mean = _row_means(nucleus.detach(), keep).sum() / trained.clamp(min=1)
+            trained_rows = trained / max(1, len(keep))
+        return mean, torch.where(trained_rows > 0, trained_rows, 1.0)
+
     def _positions(self, nucleus: Tensor, entropy: Tensor, train: Tensor) -> Tensor:
         if self.quantile is None:
             return train
@@ -143,8 +162,6 @@ class SelfAnchoredEntropyLoss(nn.Module):
         anchor: nats; by default the first batch's own H̄, kept in the module's state.
     """
 
-    anchor: Tensor
-
     def __init__(
         self,
         coef: float = 0.005,
@@ -155,15 +172,23 @@ class SelfAnchoredEntropyLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.coef, self.top_p, self.quantile, self.inclusive = coef, top_p, quantile, inclusive
-        self.register_buffer("anchor", torch.tensor(float("nan") if anchor is None else anchor))
+        # A plain number: a buffer would be rounded with the module's parameters, and miss its own batch.
+        self.anchor = anchor
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """The term for ``logits [B, T, V]`` (divided by the sampling temperature) and ``mask [B, T]`` bool, 0-dim."""
         entropy = nucleus_entropy(logits, self.top_p, inclusive=self.inclusive, mask=mask)
-        mean = aggregate(entropy, peak_entropy_mask(entropy, mask, self.quantile), "seq-mean-token-mean")
-        if bool(torch.isnan(self.anchor)):
-            self.anchor.copy_(mean.detach())
-        return self.coef * (mean - self.anchor.to(mean.dtype)).square()
+        peaks = peak_entropy_mask(entropy, mask, self.quantile)
+        mean = aggregate(entropy, peaks, "seq-mean-token-mean", Totals(rows=mask.any(1).sum()))
+        if self.anchor is None:
+            self.anchor = float(mean.detach())
+        return self.coef * (mean - self.anchor).square()
+
+    def get_extra_state(self) -> dict[str, float | None]:
+        return {"anchor": self.anchor}
+
+    def set_extra_state(self, state: Mapping[str, float | None]) -> None:
+        self.anchor = state["anchor"]
 
 
 def _row_means(nucleus: Tensor, keep: Tensor) -> Tensor:

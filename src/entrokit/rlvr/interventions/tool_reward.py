@@ -78,7 +78,7 @@ class ToolReward(Intervention):
         extra = tool_call_reward(calls, self.updates + 1, self.decay, mode=self.mode, **given)
         if self.rule == "any-if-right":
             once = tool_call_reward((calls > 0).float(), self.updates + 1, self.decay, per_call=1.0, mode=self.mode)
-            extra = torch.where(rewards > 0, once, extra)
+            extra = torch.where(rollouts.require_correct(self.name), once, extra)
         return rewards + extra
 
     def remember(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> None:

@@ -20,14 +20,12 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_sum
+from ..groups import group_moments
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
 
 NORMALIZERS = ("prompt", "center", "pair")
-# Rewards that differ by rounding alone must not be blown up by a tiny standard deviation.
-_FLAT = 1e-7
 
 
 def weighted_grpo_advantage(
@@ -42,14 +40,16 @@ def weighted_grpo_advantage(
     w_neg: float = 1.0,
     *,
     scored: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Weighted GRPO's advantages ``[B]``; exact zeros in a group without both outcomes, and where not ``scored``.
 
     Args:
-        correct: ``[B]`` bool. group: ``[B]`` int. lambda_neg: a wrong answer is worth ``-lambda_neg``.
+        correct: ``[B]`` bool, or float verdicts (1 right, 0 wrong). group: ``[B]`` int.
+        lambda_neg: a wrong answer is worth ``-lambda_neg``.
         normalize: one of prompt, center, pair. pair: ``[B]`` int, which pair a prompt belongs to (for ``pair``).
         ddof: 0 for the population's standard deviation. w_pos, w_neg: factors of positive and negative advantages.
+        scored: ``[B]`` bool, completions that count. dtype: of the result; that of float verdicts, or torch's default.
 
     Raises:
         ValueError: ``normalize="pair"`` without ``pair``, or an unknown name.
@@ -58,19 +58,15 @@ def weighted_grpo_advantage(
         raise ValueError(f"weighted-grpo: unknown normalize {normalize!r}; valid names are {list(NORMALIZERS)}")
     if normalize == "pair" and pair is None:
         raise ValueError("weighted-grpo: normalize='pair' needs to know which prompts are a pair (pair)")
-    member = torch.ones_like(correct) if scored is None else scored
-    value = torch.where(correct, 1.0, -lambda_neg).to(dtype)
+    if dtype is None:
+        dtype = correct.dtype if correct.dtype.is_floating_point else torch.get_default_dtype()
+    value = torch.where(correct.bool(), 1.0, -lambda_neg).to(dtype)
     together = group if pair is None or normalize != "pair" else pair
-
-    def total(x: Tensor) -> Tensor:
-        return group_sum(torch.where(member, x, 0.0), together)
-
-    count = total(torch.ones_like(value))
-    centred = value - total(value) / count.clamp(min=1)
-    std = (total(centred.square()) / (count - ddof).clamp(min=1)).sqrt()
-    advantage = centred if normalize == "center" else centred / (std + eps)
-    advantage = torch.where(advantage > 0, w_pos * advantage, w_neg * advantage)
-    return torch.where(member & (std > _FLAT), advantage, 0.0)
+    weight = torch.ones_like(value) if scored is None else scored.to(dtype)
+    of_group = group_moments(value, together, weight=weight, ddof=ddof)
+    scale = torch.where(of_group.std > 0, of_group.std + eps, 1.0)
+    advantage = of_group.centred if normalize == "center" else of_group.centred / scale
+    return torch.where(advantage > 0, w_pos * advantage, w_neg * advantage).to(dtype)
 
 
 def select_pair(
@@ -115,6 +111,7 @@ class WeightedGRPO(Intervention):
     """
 
     name: ClassVar[str] = "weighted-grpo"
+    replaces: ClassVar[str | None] = "advantage"
     lambda_neg: float = 1.0
     normalize: str = "prompt"
     w_pos: float = 1.0
@@ -134,9 +131,7 @@ class WeightedGRPO(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        if rollouts.correct is None:
-            raise ValueError("weighted-grpo: the engine did not say which completions are right (Rollouts.correct)")
-        correct, own = context.everywhere(rollouts.correct)
+        correct, own = context.everywhere(rollouts.require_correct(self.name))
         group = context.gather(rollouts.group)
         _, index = torch.unique(group, return_inverse=True)
         values = weighted_grpo_advantage(

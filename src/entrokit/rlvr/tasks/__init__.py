@@ -2,6 +2,7 @@
 
 import re
 
+from .constraints import cosine_length_reward, dense_reward
 from .countdown import countdown
 from .episode import Answer, Environment, Episode
 from .instructions import instructions
@@ -17,7 +18,9 @@ __all__ = [
     "Environment",
     "Episode",
     "Task",
+    "cosine_length_reward",
     "countdown",
+    "dense_reward",
     "instructions",
     "load_task",
     "math_task",

@@ -107,6 +107,7 @@ def instructions(train_size: int = 4096, eval_size: int = 256, seed: int = 0, de
         reward=reward if dense else all_or_nothing,
         max_completion_length=_LENGTHS[1] + 2,
         demonstrations=InstructionDemonstrations(),
+        correct=reward.__name__ if dense else None,
     )
 
 

@@ -51,6 +51,7 @@ def reasoning_gym_task(name: str, train_size: int = 2048, eval_size: int = 128, 
         evaluation=rows("evaluation"),
         reward=_reward(name, parts),
         max_completion_length=256,
+        correct=name,
     )
 
 

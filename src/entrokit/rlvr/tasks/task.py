@@ -33,6 +33,8 @@ class Task:
             reward function as a keyword argument, one value per completion.
             A column ``family`` says what kind of prompt it is: runs are then looked at family by family too.
         reward: ``reward(prompts=..., completions=..., **columns) -> list[float | None]``, as TRL calls it.
+        correct: name of the reward function where rewards are graded, and 1 or more is right; None where they are 1
+            and 0.
         max_completion_length: tokens that a right completion needs at most, in this task's own notation.
         demonstrations: what a pocket policy is warmed up on; None for a task that it cannot play.
         environment: what answers the policy turn by turn; None where a completion is one turn. The reward function
@@ -46,6 +48,7 @@ class Task:
     max_completion_length: int
     demonstrations: Demonstrations | None = None
     environment: Environment | None = None
+    correct: str | None = None
 
 
 def completion_text(completion: Any) -> str:

@@ -1,0 +1,50 @@
+"""The table of a comparison says what stands in its brackets."""
+
+import pytest
+from rich.console import Console
+
+from entrokit.cli.show import summary_table
+from entrokit.report import Matched, Spread, Summary
+
+
+def spread(*values):
+    return Spread({(seed, 0): value for seed, value in enumerate(values)})
+
+
+def summary(recipe, *accuracy, matched):
+    same = spread(*[0.5] * len(accuracy))
+    return Summary(recipe, len(accuracy), 16, same, same, same, spread(*accuracy), same, same, (Matched(0.2, matched),))
+
+
+def shown(*summaries):
+    console = Console(width=80, record=True)
+    console.print(summary_table(summaries))
+    return " ".join(console.export_text().split())
+
+
+@pytest.mark.parametrize(
+    ("gaps", "difference", "what"),
+    [
+        ((0.1, 0.2, 0.3), "Δ +0.20 [+0.10, +0.30]", "range of 3 seeds"),
+        # 3.1824 standard errors of 0.0408.
+        ((0.1, 0.2, 0.3, 0.2), "Δ +0.20 [+0.07, +0.33]", "95 % Student interval"),
+    ],
+)
+def test_brackets_are_named(gaps, difference, what):
+    base = summary("grpo", *[0.3] * len(gaps), matched=spread(*[0.4] * len(gaps)))
+    text = shown(base, summary("grpo+steer", *(0.3 + g for g in gaps), matched=base.matched[0].entropy))
+    assert difference in text
+    assert f"Δ: difference to grpo, paired by seed; in brackets its {what}." in text
+
+
+def test_seeds_that_are_missing_change_what_brackets_hold():
+    base = summary("grpo", *[0.3] * 4, matched=spread(0.4, 0.4, 0.4, 0.4))
+    text = shown(base, summary("grpo+steer", *[0.3] * 4, matched=spread(0.4, 0.5)))
+    assert "Δ +0.05 [+0.00, +0.10]" in text
+    assert "in brackets its 95 % Student interval or range of 2 seeds." in text
+
+
+def test_without_brackets_there_is_no_word_of_them():
+    assert "in brackets" not in shown(summary("grpo", 0.3, 0.3, matched=spread(0.4)))
+    one = summary("grpo", 0.3, matched=spread(0.4))
+    assert "Δ" not in shown(one, summary("grpo+steer", 0.3, matched=spread(0.4)))

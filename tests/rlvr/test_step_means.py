@@ -1,0 +1,75 @@
+"""`StepMeans`: what an optimiser step is to loggers and controllers."""
+
+import pytest
+import torch
+
+from entrokit.rlvr import PolicyStats, StepMeans, recipe
+from entrokit.rlvr.recipe import RecipeLoss
+
+from .test_recipe import batch, perturbed
+
+
+def result(value, tokens, **scalars):
+    numbers = {k: torch.tensor(v) for k, v in scalars.items()}
+    means = {"x": torch.tensor(value), "clipped_fraction": torch.tensor(0.0)}
+    return RecipeLoss(torch.zeros(()), means, torch.tensor(tokens), numbers)
+
+
+def plain():
+    b = batch()
+    return PolicyStats(logp=b.behaviour.logp), type(b).from_columns(
+        {k: v for k, v in b.columns().items() if k != "reference_logp"}
+    )
+
+
+def test_every_token_weighs_alike_and_scalars_stay_as_they_are():
+    seen, (current, rollouts) = StepMeans(), plain()
+    for value, tokens in ((1.0, 3), (7.0, 0), (4.0, 1)):
+        seen.add(current, rollouts, result(value, tokens, scale=0.1))
+    assert seen.take() == pytest.approx({"x": 7 / 4, "clip_ratio/region_mean": 0.0, "scale": 0.1})
+    assert seen.take() == {}, "it has begun anew"
+
+
+def test_a_scalar_that_all_share_comes_out_to_the_bit():
+    seen, (current, rollouts) = StepMeans(), plain()
+    for _ in range(3):
+        seen.add(current, rollouts, result(1.0, 1, scale=0.1))
+    assert seen.take()["scale"] == float(torch.tensor(0.1))
+    seen.add(current, rollouts, result(1.0, 1, scale=0.25))
+    seen.add(current, rollouts, result(1.0, 1, scale=0.75))
+    assert seen.take()["scale"] == 0.5, "of two generation batches in one step"
+
+
+def test_ranks_are_summed_before_anything_is_divided():
+    seen, (current, rollouts) = StepMeans(), plain()
+    seen.add(current, rollouts, result(2.0, 3))
+    other = {"x": 10.0 * 1, "clip": 0.0, "tokens": 1.0}
+    assert seen.take(lambda own: own + torch.tensor(list(other.values())))["x"] == pytest.approx(16 / 4)
+
+
+def test_nothing_trained_on_is_nothing_seen():
+    seen, (current, rollouts) = StepMeans(), plain()
+    assert seen.take() == {}
+    seen.add(current, rollouts, result(3.0, 0, scale=1.0))
+    assert seen.take() == {}
+
+
+def test_worked_numbers_of_a_recipe():
+    """Means are over trained tokens alone; entropy, k3 and the clipped share are those of the batch."""
+    b = batch()
+    v = perturbed(b)
+    r = recipe("grpo(clip_low=0.05, clip_high=0.4)")
+    A = torch.where(b.train, torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None], 0.0)
+    current = PolicyStats(**v)
+    seen = StepMeans()
+    seen.add(current, b, r.loss(current, b, A, {}))
+    found = seen.take()
+    ratio = (v["logp"] - b.behaviour.logp).exp()
+    clipped = ((A > 0) & (ratio > 1.4)) | ((A < 0) & (ratio < 0.95))
+    swapped = ((A > 0) & (ratio > 1.05)) | ((A < 0) & (ratio < 0.6))
+    expected = float(clipped[b.train].double().mean())
+    assert expected != float(swapped[b.train].double().mean())
+    assert found["clip_ratio/region_mean"] == pytest.approx(expected, abs=1e-7)
+    assert found["entropy"] == pytest.approx(float(v["entropy"][b.train].mean()))
+    d = (b.reference_logp - v["logp"])[b.train]
+    assert found["kl"] == pytest.approx(float((d.exp() - d - 1).mean()))

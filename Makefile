@@ -13,11 +13,14 @@ DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
 	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --account-every 10 --out $(DEMO_OUT)
 
+# A worker a core: more threads would only wait for one another.
+test test-parity: export OMP_NUM_THREADS ?= 1
+
 test: $(VENV)/dev.stamp  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
-	OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py
+	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

@@ -1,11 +1,13 @@
 """Per-token statistics: time and peak memory of both forms as ratios to named peers.
 
     python benchmarks/token_statistics.py [--quick] [--form logits|linear|nucleus] [--rounds N] [--out FILE]
+    python benchmarks/token_statistics.py --accuracy
 
 Contenders take turns in one process (their order drawn anew every round), forward alone and forward with backward;
 the table gives medians, quartiles and ratios. Peak memory beyond the inputs is measured in a process of its own for
 each contender. On two CPU cores float32, about a quarter of an hour (``--quick``: two minutes); on a GPU bfloat16, and
-two shares more: of the card's copy bandwidth (logits form) and of its matmul peak (linear form).
+two shares more: of the card's copy bandwidth (logits form) and of its matmul peak (linear form). ``--accuracy``
+measures no time, but how far each contender is from the definitions in float64.
 """
 
 from __future__ import annotations
@@ -164,6 +166,47 @@ class _Products(torch.autograd.Function):
         return z @ weight, z.T @ hidden
 
 
+def accuracy(vocabulary: int, rows: int = 64) -> None:
+    """Prints the largest errors of logp and entropy over rows of float32 logits N(0, 6²), in nats."""
+    z = torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(0)).mul_(6.0).to(DEVICE)
+    taken = torch.randint(vocabulary, (rows,), generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    hidden, weight = torch.eye(rows, device=DEVICE), z.T.contiguous()  # a product with ones and zeros is exact
+    s = torch.log_softmax(z.double(), -1)
+    exact = s.gather(-1, taken[:, None]).squeeze(-1), -(s.exp() * s).sum(-1)
+
+    def two(stats: Any) -> tuple[Tensor, Tensor]:
+        return stats.logp, stats.entropy
+
+    def naive() -> tuple[Tensor, Tensor]:
+        log_p = torch.log_softmax(z, -1)
+        return log_p.gather(-1, taken[:, None]).squeeze(-1), -(log_p.exp() * log_p).sum(-1)
+
+    found: dict[str, Callable[[], Any]] = {
+        "naive": naive,
+        "entrokit, logits": lambda: two(token_statistics(z, taken, need=TWO)),
+        "entrokit, linear": lambda: two(linear_token_statistics(hidden, weight, taken, need=TWO)),
+    }
+    if has("trl"):
+        from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE, _ChunkedLogProbFunction
+
+        arguments = (taken, 1.0, _CHUNKED_LOGPROB_CHUNK_SIZE, None, 1.0, ("entropy",))
+        found["TRL chunked"] = lambda: _ChunkedLogProbFunction.apply(hidden, weight, None, *arguments)[:2]
+    if has("liger_kernel"):
+        from liger_kernel.ops import LigerFusedLinearScaledCrossEntropyFunction as Liger
+
+        def liger() -> tuple[Tensor, Tensor]:
+            nll, entropy = Liger.apply(hidden, weight, taken, 1.0, -100, 1, True)
+            return -nll, entropy
+
+        found["Liger"] = liger
+    print(f"\naccuracy, V {f'{vocabulary:,}'.replace(',', ' ')}; largest error of {rows} rows in nats")
+    print(f"{'':30}{'logp':>10}{'entropy':>10}")
+    for name, compute in found.items():
+        with torch.no_grad():
+            logp, entropy = ((a.double() - b).abs().max().item() for a, b in zip(compute(), exact, strict=True))
+        print(f"{name:30}{logp:>10.1e}{entropy:>10.1e}")
+
+
 def total(values: Any) -> Tensor:
     """A loss in which every statistic has a gradient of its own size."""
     return torch.stack([(i + 1) * value.float().mean() for i, value in enumerate(values)]).sum()
@@ -298,6 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape a form")
     parser.add_argument("--form", choices=FORMS, help="this form alone")
+    parser.add_argument("--accuracy", action="store_true", help="errors against float64 instead of times")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/bench/token_statistics.json"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -306,12 +350,17 @@ def main() -> None:
     if options.memory_of:
         print(measure_memory(*json.loads(options.memory_of)))
         return
-    peaks = peaks_of_this_card() if CUDA else {}
+    peaks = peaks_of_this_card() if CUDA and not options.accuracy else {}
     device = torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{device}, {DTYPE}, torch {torch.__version__}; times in ms; {options.rounds} rounds")
+    what = "float32" if options.accuracy else f"{DTYPE}; times in ms; {options.rounds} rounds"
+    print(f"{device}, torch {torch.__version__}, {what}")
     absent = [p for p in ("trl", "verl", "liger_kernel", "cut_cross_entropy") if not has(p)]
     if absent:
         print(f"not installed, so not measured: {', '.join(absent)}")
+    if options.accuracy:
+        for vocabulary in (32_000, 151_936, 262_144):
+            accuracy(vocabulary)
+        return
     cases: dict[str, Any] = QUICK if options.quick else {"logits": LOGITS, "linear": LINEAR, "nucleus": NUCLEUS}
     if options.form:
         cases = {options.form: cases[options.form]}

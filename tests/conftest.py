@@ -1,12 +1,20 @@
-"""Shared by all tests: one torch thread a worker, no telemetry, no network; processes that import this checkout."""
+"""Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own;
+processes that import this checkout."""
 
 import os
+import random
+import tempfile
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined: it then runs on the CPU
 
+if "ENTROKIT_CACHE" not in os.environ:  # workers inherit it, and train a pocket policy once
+    _cache = tempfile.TemporaryDirectory(prefix="entrokit-cache-", ignore_cleanup_errors=True)
+    os.environ["ENTROKIT_CACHE"] = _cache.name
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -14,14 +22,26 @@ from hypothesis import settings
 from .processes import checkout_path
 
 os.environ["PYTHONPATH"] = checkout_path()  # of every process that a test starts
-torch.set_num_threads(1)
+THREADS = int(os.environ["OMP_NUM_THREADS"])
 settings.register_profile("entrokit", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("entrokit")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Before fixtures of any scope, and whatever ran before: the same draws in every order."""
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
+    """Again, since fixtures of a module draw for their first test alone."""
     torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(scope="session")

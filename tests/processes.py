@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_PORT = str(20000 + os.getpid() % 20000)
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", _PORT]
-_QUIET = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+# Standalone: whoever starts it takes a free port, and two workers never meet at one.
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1", "--nproc_per_node", "2"]
+# What only a hang outlasts, however loaded the machine.
+PATIENCE = 1200
+_QUIET = {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def checkout_path():
@@ -26,7 +28,7 @@ def run(arguments, out, **environment):
         capture_output=True,
         text=True,
         env=os.environ | _QUIET | {"PYTHONPATH": checkout_path()} | environment,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

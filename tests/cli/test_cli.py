@@ -11,6 +11,8 @@ import pytest
 
 from entrokit.runs import Run
 
+from ..processes import PATIENCE
+
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
 pytest.importorskip("plotly", reason="reports need the extra 'report'")
 
@@ -133,7 +135,7 @@ def started(*args, cwd):
 
 
 def wait_for_lines(metrics, process, lines=4):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (metrics.exists() and metrics.read_text().count("\n") >= lines):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read()
@@ -145,7 +147,7 @@ def test_ctrl_c_leaves_a_readable_run(character_checkpoint, tmp_path):
     with started("train", "grpo", "--out", "run", *options, cwd=tmp_path) as process:
         wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Stopped after" in out
     run = Run.load(tmp_path / "run")
@@ -159,7 +161,7 @@ def test_a_killed_run_is_resumed(character_checkpoint, tmp_path):
     with started("train", "grpo", "--out", "run", "--save-every", "3", *options, cwd=tmp_path) as process:
         wait_for_lines(tmp_path / "run" / "metrics.jsonl", process)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     done = entrokit("resume", "run", cwd=tmp_path)
     assert "Report: run/report.html" in done.stdout
     run = Run.load(tmp_path / "run")
@@ -173,7 +175,7 @@ def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint
     with started("compare", *recipes, "--seeds", "1", "--jobs", "1", "--out", "c", *options, cwd=tmp_path) as process:
         wait_for_lines(tmp_path / "c" / "grpo-seed0" / "metrics.jsonl", process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Stopped; the runs begun in c are whole" in out
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["grpo-seed0"]

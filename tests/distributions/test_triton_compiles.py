@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from ..processes import PATIENCE
+
 PROGRAM = """
 import inspect, itertools
 import triton
@@ -37,7 +39,7 @@ def test_kernels_compile_for_nvidia_gpus(tmp_path):
     pytest.importorskip("triton.backends.nvidia")
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=PATIENCE
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert "compiled" in result.stdout

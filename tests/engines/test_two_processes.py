@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 from entrokit.rlvr import BASES, INTERVENTIONS, recipe
 
 from ..processes import TORCHRUN, run
+from ..rounding import bound
 from .by_hand import train_by_hand
 from .two_processes import LEARNING_RATE
 
@@ -40,10 +41,15 @@ SPECS = [
     "dr_grpo+tool-reward",
     "dapo+aepo-reward(window=2, quantile=0.5)+aepo-kl(beta=0.1, window=2)",
     "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
-    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.3)",
+    # A share whose threshold no token's entropy comes near: first tokens of a group tie, and rounding would split them.
+    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.28)",
     "dapo+adaptive-temperature+token-group-average+adaptive-clip(pivot=0.5)+redistribute-advantage(pivot=0.5)",
 ]
 
+# Another cut of the batch rounds an entropy (at most log 22 nats, behind products of width 32 and a sum over 22 tokens)
+# otherwise; advantages that follow entropies divide that by their spread, a tenth of a nat, and ten steps of 0.05 times
+# a gradient clipped to 1 move weights by no more than as large a share.
+DRIFT = 10 * bound(3.1, 32 + 22)
 
 # As `accelerate launch --use_fsdp --fsdp_version 2` sets it.
 FSDP2 = {
@@ -94,22 +100,24 @@ def test_losses_advantages_and_weights_agree(runs, spec):
     assert len(one["losses"]) == 10
     assert any(abs(x) > 1e-4 for x in one["grad_norms"])
     for name in ("losses", "entropy", "weights"):
-        torch.testing.assert_close(torch.tensor(two[name]), torch.tensor(one[name]), atol=1e-5, rtol=0, msg=name)
-    assert two["grad_norms"] == pytest.approx(one["grad_norms"], rel=1e-4)
+        torch.testing.assert_close(torch.tensor(two[name]), torch.tensor(one[name]), atol=DRIFT, rtol=0, msg=name)
+    assert two["grad_norms"] == pytest.approx(one["grad_norms"], rel=DRIFT)
     for a, b in zip(one["advantages"], two["advantages"], strict=True):
-        assert b == pytest.approx(a, rel=1e-5, abs=1e-5)
+        assert b == pytest.approx(a, rel=DRIFT, abs=DRIFT)
     assert two["state"].keys() == one["state"].keys()
     for part, state in one["state"].items():
         for name, value in state.items():
             found, expected = (dict(enumerate(tree_leaves(v))) for v in (two["state"][part][name], value))
             numbers = {i: x for i, x in expected.items() if x is not None}
             assert found.keys() == expected.keys()
-            assert {i: x for i, x in found.items() if x is not None} == pytest.approx(numbers, rel=1e-5, abs=1e-6), name
+            assert {i: x for i, x in found.items() if x is not None} == pytest.approx(numbers, rel=DRIFT, abs=DRIFT), (
+                name
+            )
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_one_process_is_the_recipe_by_hand(one_process, checkpoint, spec):
     one = one_process[spec]
     expected = train_by_hand(checkpoint, spec, one["prompts"], LEARNING_RATE)
-    assert one["losses"] == pytest.approx(expected["losses"], abs=1e-5)
-    torch.testing.assert_close(torch.tensor(one["weights"]), expected["weights"], atol=1e-5, rtol=0)
+    assert one["losses"] == pytest.approx(expected["losses"], abs=DRIFT)
+    torch.testing.assert_close(torch.tensor(one["weights"]), expected["weights"], atol=DRIFT, rtol=0)

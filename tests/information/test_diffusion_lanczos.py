@@ -13,6 +13,8 @@ from entrokit.information import (
     spectral_entropy,
 )
 
+from ..rounding import bound
+
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
@@ -34,7 +36,7 @@ def test_it_is_within_one_percent_of_the_exact_entropy(of_median, alpha):
     found = estimate_diffusion_spectrum(x, sigma=sigma, alpha=alpha, generator=generator())
     for t in (1, 2, 5):
         assert float(found.entropy(t)) == pytest.approx(float(spectral_entropy(exact, t)), rel=0.01, abs=1e-4)
-    assert float((found.eigenvalues * found.weights).sum()) == pytest.approx(float(exact.sum()), rel=1e-5)
+    assert float((found.eigenvalues * found.weights).sum()) == pytest.approx(float(exact.sum()), rel=bound(1.0, 1500))
 
 
 def test_more_equal_eigenvalues_than_the_block_is_wide():
@@ -61,7 +63,8 @@ def test_tiles_do_not_show(monkeypatch):
     whole = estimate_diffusion_spectrum(x, sigma=5.0, alpha=0.5, steps=3, generator=generator())
     monkeypatch.setattr(diffusion_lanczos, "_TILE", 77)
     tiled = estimate_diffusion_spectrum(x, sigma=5.0, alpha=0.5, steps=3, generator=generator())
-    torch.testing.assert_close(tiled.eigenvalues, whole.eigenvalues, atol=1e-5, rtol=0)
+    # Eigenvalues are at most 1, and three steps multiply by 300 columns each.
+    torch.testing.assert_close(tiled.eigenvalues, whole.eigenvalues, atol=3 * bound(1.0, 300), rtol=0)
     assert float(tiled.entropy()) == pytest.approx(float(whole.entropy()), rel=1e-4)
 
 

@@ -76,7 +76,7 @@ def beta_regret(a, truth, n):
     k = torch.arange(n + 1, dtype=torch.float64)
     lg = torch.lgamma
     one = torch.tensor(float(a), dtype=torch.float64)
-    log_q = lg(k + a) + lg(n - k + a) - lg(torch.tensor(n + 2.0 * a)) - 2 * lg(one) + lg(2 * one)
+    log_q = lg(k + a) + lg(n - k + a) - lg(torch.tensor(n + 2.0 * a, dtype=torch.float64)) - 2 * lg(one) + lg(2 * one)
     log_p = k * math.log(truth) + (n - k) * math.log(1 - truth)
     choose = lg(torch.tensor(n + 1.0, dtype=torch.float64)) - lg(k + 1) - lg(n - k + 1)
     return float(((choose + log_p).exp() * (log_p - log_q)).sum())

@@ -84,10 +84,15 @@ def test_invariances_within_groups(rewards, shift, scale, seed):
     )
 
 
-def test_equal_rewards_are_worth_nothing():
-    reward, group = torch.full((6,), 0.7), torch.tensor([0, 0, 0, 1, 1, 1])
+@given(st.floats(-5, 5, width=32), st.integers(2, 40), st.sampled_from([torch.float32, torch.float64]))
+def test_equal_rewards_are_worth_nothing(value, size, dtype):
+    """Exactly: a mean that rounding moved would be divided by a deviation as small."""
+    reward, group = torch.full((2 * size,), value, dtype=dtype), torch.arange(2).repeat_interleave(size)
     for f in (grpo_advantages, dr_grpo_advantages, rloo_advantages):
-        assert f(reward, group).abs().max() < 1e-6
+        assert f(reward, group).tolist() == [0.0] * (2 * size)
+    if size > 2:  # a completion alone keeps its reward
+        reward[0] = math.nan
+        assert grpo_advantages(reward, group).tolist() == [0.0] * (2 * size)
 
 
 def test_unscored_completions_count_in_no_baseline():

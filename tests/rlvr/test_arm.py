@@ -60,6 +60,8 @@ def test_groups_that_are_left_alone():
     assert not torch.equal(only[:2], plain[:2])
     centred = arm_advantage(torch.ones(4, dtype=D), conf, prompt, GROUP, center=True)
     assert abs(float(centred.sum())) < 1e-12
+    equal, eight = torch.full((8,), 0.7), torch.zeros(8, dtype=torch.long)
+    assert not arm_advantage(equal, torch.rand(8), torch.rand(8), eight, alpha=0.0).any()
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4), st.floats(0.0, 2.0))

@@ -15,7 +15,25 @@ class Group:
     """The collectives of a process group, for threads: every rank must make the same calls in the same order."""
 
     def __init__(self, size):
-        self.size, self.barrier, self.slots = size, threading.Barrier(size, timeout=20), [None] * size
+        self.size, self.barrier, self.slots = size, threading.Barrier(size), [None] * size
+
+    def together(self, function, arguments):
+        """``function(*arguments[rank], context)`` on every rank; a rank that fails releases those that wait for it."""
+
+        def one(rank):
+            try:
+                return function(*arguments[rank], self.context(rank))
+            except BaseException:
+                self.barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(self.size) as pool:
+            futures = [pool.submit(one, rank) for rank in range(self.size)]
+        failed = [f.exception() for f in futures if f.exception() is not None]
+        for error in failed:
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise error
+        return [f.result() for f in futures]
 
     def context(self, rank):
         return Context(
@@ -44,10 +62,7 @@ def test_two_ranks_prepare_what_one_process_prepares(spec):
     # Groups of four rows split over the ranks: rows 0 to 5 and 6 to 7.
     shares = [torch.arange(6), torch.arange(6, 8)]
     parts = [Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()}) for rows in shares]
-    group = Group(2)
-    with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(plan, r, part, group.context(rank)) for rank, part in enumerate(parts)]
-        results = [f.result() for f in futures]
+    results = Group(2).together(plan, [(r, part) for part in parts])
     advantages, prepared = plan(r, b, Context(generator=torch.Generator().manual_seed(5)))
     torch.testing.assert_close(torch.cat([a for a, _ in results]), advantages)
     for name, value in prepared.items():
@@ -71,14 +86,12 @@ def share_of(r, b, values, rows, ranks, context):
 @pytest.mark.parametrize("spec", EVERY)
 def test_the_mean_over_two_ranks_is_the_loss_of_one_process(spec):
     r, b = built(spec), batch()
-    values, group = perturbed(b), Group(2)
+    values = perturbed(b)
     # Each rank holds half of every group.
     shares = [torch.arange(0, 8, 2), torch.arange(1, 8, 2)]
     if "clip-cov" in spec:  # its draw follows the order of rows
         shares = [torch.arange(4), torch.arange(4, 8)]
-    with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(share_of, r, b, values, rows, 2, group.context(i)) for i, rows in enumerate(shares)]
-        results = [f.result() for f in futures]
+    results = Group(2).together(share_of, [(r, b, values, rows, 2) for rows in shares])
     loss, gradient = run(r, b, values, 1)
     torch.testing.assert_close(sum(one for one, _ in results) / 2, loss, atol=1e-9, rtol=1e-9)
     for rows, (_, own) in zip(shares, results, strict=True):

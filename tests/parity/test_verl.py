@@ -14,7 +14,14 @@ pytest.importorskip("verl.trainer.ppo.core_algos", reason="verl needs its own en
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, get_policy_loss_fn
 from verl.workers.config import ActorConfig, PolicyLossConfig
 
-from entrokit.rlvr import PolicyStats, Rollouts, Totals, recipe, rloo_advantages
+from entrokit.rlvr import (
+    PolicyStats,
+    Rollouts,
+    Totals,
+    recipe,
+    reinforce_plus_plus_baseline_advantages,
+    rloo_advantages,
+)
 
 ROWS, LENGTH = 12, 9
 AGGREGATIONS = {
@@ -189,6 +196,21 @@ def test_an_empty_row_leaves_verl_s_denominator_and_not_ours():
     loss, gradient = ours("dr_grpo(clip_low=1.0, clip_high=9.0, dual_clip=None)", *b)
     their_loss, their_gradient = theirs("vanilla", *b, "seq-mean-token-sum-norm", **options)
     assert_same((loss * ROWS, gradient * ROWS), (their_loss * (ROWS - 1), their_gradient * (ROWS - 1)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_of_one_under_reinforce_plus_plus_baseline(seed):
+    """Their raw reward goes into the whitening, as verl has it."""
+    g = torch.Generator().manual_seed(seed)
+    group = torch.tensor([0, 0, 0, 1, 2, 2, 3, 4, 4, 4])
+    reward = torch.rand(10, generator=g, dtype=torch.float64)
+    mask = torch.arange(6) < torch.randint(1, 7, (10, 1), generator=g)
+    rewards = torch.zeros(10, 6, dtype=torch.float64)
+    rewards[torch.arange(10), mask.sum(1) - 1] = reward
+    estimator = get_adv_estimator_fn("reinforce_plus_plus_baseline")
+    theirs, _ = estimator(token_level_rewards=rewards, response_mask=mask.double(), index=group.numpy(), config={})
+    found = reinforce_plus_plus_baseline_advantages(reward, group, mask)
+    torch.testing.assert_close(found, theirs, atol=1e-9, rtol=1e-9)
 
 
 def test_a_group_of_one_under_rloo():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import ARM, recipe
 from entrokit.rlvr.interventions.arm import arm_advantage, low_prob_confidence
 
-from .test_recipe import batch
+from .cases import batch
 
 D = torch.float64
 ANSWERS = torch.tensor(

@@ -14,7 +14,7 @@ from entrokit.rlvr.interventions.exchange import (
     shape_advantage_ppl,
 )
 
-from .test_recipe import batch
+from .cases import batch
 
 D = torch.float64
 LOGP = torch.tensor(

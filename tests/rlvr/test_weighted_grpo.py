@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import recipe
 from entrokit.rlvr.interventions.weighted_grpo import select_pair, weighted_grpo_advantage
 
-from .test_recipe import batch
+from .cases import batch
 
 PAIR = torch.zeros(16, dtype=torch.long)
 GROUP = torch.arange(16) // 8

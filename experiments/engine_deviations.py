@@ -27,7 +27,7 @@ def trl():
     """One process against the recipe by hand; two, with DDP and with FSDP2, against one."""
     from tests.engines.by_hand import train_by_hand
     from tests.engines.conftest import tiny_policy
-    from tests.engines.test_two_processes import FSDP2, SPECS, trained
+    from tests.engines.launch import FSDP2, SPECS, trained
     from tests.engines.two_processes import LEARNING_RATE
     from tests.processes import TORCHRUN
 
@@ -53,8 +53,8 @@ def trl():
 def verl():
     """verl's actor on one rank against the recipe by hand, in both layouts; two ranks against one."""
     from tests.parity import verl_actor as v
-    from tests.parity.test_verl_engine import SPECS, deviation
-    from tests.parity.test_verl_two_ranks import ALL, trained
+    from tests.parity.by_hand import deviation
+    from tests.parity.specs import ALL, SPECS, trained
     from tests.processes import TORCHRUN
 
     with tempfile.TemporaryDirectory() as name:

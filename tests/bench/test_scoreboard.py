@@ -1,7 +1,12 @@
 """The scoreboard: who is on it, that it goes on where it was, and what its table and picture say."""
 
+import importlib
 import json
+import math
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +15,12 @@ from entrokit.bench.benches import finished
 from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contestant
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
+from entrokit.engines import session
 from entrokit.engines.session import TrainSettings
 from entrokit.papers.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
 from entrokit.rlvr import INTERVENTIONS, recipe
+
+from ..rlvr.cases import batch, built, perturbed, step
 
 SMALL = TabularSettings(states=8, actions=6, right=2, samples=4, steps=4)
 
@@ -90,8 +98,35 @@ def test_fewer_seeds_later_lose_nothing(few, tmp_path):
     assert tabular_scoreboard(range(3), tmp_path, lambda: False, SMALL) == whole
 
 
-def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(few, tmp_path, monkeypatch, caplog):
-    settings = TrainSettings("grpo", "", steps=4, prompts=4, completions=16)
+@pytest.fixture
+def small_pocket(monkeypatch, tmp_path):
+    """A pocket policy of seconds that solves some prompts, few of them to evaluate, and no new process for a pool.
+
+    Gives the names of the runs that are trained, in order. That a pool's processes train is tested in
+    test_pocket_bench.py.
+    """
+    # `entrokit.bench.compare` is also a function, which hides the module.
+    pool = importlib.import_module("entrokit.bench.compare")
+    whole, trained = session.pocket_config, []
+    monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        session, "pocket_config", lambda task: replace(whole(task), width=32, layers=1, heads=2, steps=300)
+    )
+    monkeypatch.setattr(session, "_EVALUATION_PROMPTS", 8)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
+
+    def listed(settings):
+        trained.append(Path(settings.out).name)
+        return session.train(settings)
+
+    monkeypatch.setattr(pool, "train", listed)
+    return trained
+
+
+def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(
+    few, small_pocket, tmp_path, monkeypatch, caplog
+):
+    settings = TrainSettings("grpo", "", task="instructions", steps=4, prompts=4, completions=16)
     monkeypatch.setattr(scoreboard, "LEVELS", {"pocket": 0.0})
     board = pocket_scoreboard([0], tmp_path, lambda: False, settings, jobs=1)
     assert board.complete
@@ -101,16 +136,32 @@ def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(few, tm
     assert score.tokens > 1
     assert score.seconds > 0
     kept, cut = tmp_path / "pocket" / "grpo-seed0", tmp_path / "pocket" / "grpo+steer-seed0"
-    before = (kept / "metrics.jsonl").read_bytes()
-    lines = (cut / "metrics.jsonl").read_text().splitlines()
-    (cut / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    assert small_pocket == [kept.name, cut.name, "grpo+steer_min_weight=0.1-seed0"]
+    before, whole = (kept / "metrics.jsonl").read_bytes(), (cut / "metrics.jsonl").read_text().splitlines()
+    (cut / "metrics.jsonl").write_text("\n".join(whole[:-1]) + "\n")
     shutil.rmtree(cut / "checkpoint")
+    small_pocket.clear()
     again = pocket_scoreboard([0], tmp_path, lambda: False, settings, jobs=1)
-    assert "was cut off and is trained anew" in caplog.text
+    assert "grpo+steer-seed0 was cut off and is trained anew" in caplog.text
+    assert small_pocket == [cut.name]
     assert again.complete
     assert (kept / "metrics.jsonl").read_bytes() == before
+    assert len((cut / "metrics.jsonl").read_text().splitlines()) == len(whole)
+    assert (cut / "checkpoint").exists()
     with pytest.raises(ValueError, match="choose another folder"):
-        pocket_scoreboard([0], tmp_path, lambda: False, TrainSettings("grpo", "", steps=8), jobs=1)
+        pocket_scoreboard([0], tmp_path, lambda: False, replace(settings, steps=8), jobs=1)
+    assert small_pocket == [cut.name]
+
+
+@pytest.mark.parametrize("spec", recipes_of("pocket"))
+def test_every_contestant_of_the_pocket_bench_has_a_step_to_take(spec):
+    """At its own knobs; that every base and intervention trains under TRL: test_two_processes.py, test_replay.py."""
+    rollouts = batch()
+    loss, gradient, metrics, _ = step(built(spec), rollouts, perturbed(rollouts), 1)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+    assert all(math.isfinite(value) for value in metrics.values())
 
 
 def score(spec, seed, accuracy, entropy_end, matched=1.0, **other):

@@ -5,7 +5,7 @@ from datasets import Dataset
 
 from entrokit.engines.trl import only_for, replay_mix
 
-from .test_trl import trainer
+from .trainers import trainer
 
 
 def data(name, rows, **extra):

@@ -12,7 +12,7 @@ from entrokit.rlvr import INTERVENTIONS, PolicyStats, Rollouts, Totals, recipe
 
 from ..processes import TORCHRUN, run
 from .conftest import length_reward
-from .test_two_processes import SCRIPT
+from .launch import SCRIPT
 
 SPEC = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False, low=1e3, high=1e4)"
 

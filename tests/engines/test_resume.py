@@ -12,7 +12,7 @@ from entrokit.rlvr import recipe
 from entrokit.rlvr.selection import RunningRarePair
 
 from ..processes import TORCHRUN, run
-from .test_trl import Counter, trainer, weights
+from .trainers import Counter, trainer, weights
 
 TIMES = ("time", "runtime", "per_second")
 

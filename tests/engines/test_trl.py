@@ -2,12 +2,10 @@
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
 from entrokit.decoding import EntropyTemperature
@@ -15,44 +13,10 @@ from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
 from entrokit.engines.trl.forward import policy_forward
 from entrokit.engines.trl.logged import family_rewards
 from entrokit.engines.trl.options import markdown, resolve
-from entrokit.rlvr import Intervention, recipe, stages_of
+from entrokit.rlvr import recipe, stages_of
 
 from .conftest import length_reward
-
-
-def trainer(checkpoint, config, task, spec="grpo", reward=length_reward, model=None, options=None, **kwargs):
-    return EntropyGRPOTrainer(
-        model if model is not None else checkpoint,
-        reward_funcs=reward,
-        args=config(**(options or {})),
-        train_dataset=task.train,
-        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
-        recipe=spec,
-        **({"correct": "length_reward"} if reward is length_reward else {}) | kwargs,
-    )
-
-
-def weights(t):
-    return {n: p.detach().clone() for n, p in t.model.named_parameters()}
-
-
-@dataclass
-class Counter(Intervention):
-    """A controller that remembers how often it was shown a step."""
-
-    name: ClassVar[str] = "counter"
-    seen: int = 0
-
-    def observe(self, metrics, context):
-        assert math.isfinite(metrics["entropy"])
-        self.seen += 1
-
-    def state_dict(self):
-        return {"seen": self.seen}
-
-    def load_state_dict(self, state):
-        self.seen = state["seen"]
-
+from .trainers import Counter, trainer, weights
 
 EVERY = [
     "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)",

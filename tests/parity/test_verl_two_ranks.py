@@ -4,16 +4,9 @@ import pytest
 
 pytest.importorskip("verl.trainer.ppo.core_algos", reason="verl needs its own environment: make test-parity")
 
-from ..processes import TORCHRUN, run
-from .test_verl_engine import SPECS
+from ..processes import TORCHRUN
+from .specs import ALL, trained
 from .verl_actor import tiny_model
-
-# A draw among candidates follows their order, which differs between one rank and two: here all of them are taken.
-ALL = {**SPECS, "clip-cov": "dapo+clip-cov(ratio=1.0, low=0.0, high=9.0)"}
-
-
-def trained(launcher, folder, out):
-    return run([*launcher, "-m", "tests.parity.verl_two_ranks", folder, str(out), *ALL.values()], out)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import AEPOKL, AEPOReward, Context, PolicyStats, Rollouts, recipe
 from entrokit.rlvr.interventions.aepo_kl import BucketController, kl_weights, proportional, variance_increase
 from entrokit.rlvr.interventions.aepo_reward import aepo_penalty, aepo_score, drift_weight
-from entrokit.rlvr.windows import difficulty_bucket, hwe_mask, window_entropy
+from entrokit.rlvr.windows import difficulty, hwe_mask, window_entropy
 from entrokit.runs.readers.top_k import entropy_bounds
 
 H = torch.tensor([[0.1, 0.2, 1.5, 1.2, 0.9, 0.1, 0.05, 2.0, 0.1, 0.1]])
@@ -91,11 +91,10 @@ def test_a_tail_of_one_token_is_the_lower_bound_of_top_k_entropies():
 
 
 def test_buckets():
-    of_eight = torch.tensor([[i < c for i in range(8)] for c in range(9)])
-    assert difficulty_bucket(of_eight).tolist() == [2, 2, 2, 1, 1, 1, 0, 0, 0]
-    of_sixteen = torch.tensor([[i < c for i in range(16)] for c in (5, 6, 10, 11)])
-    assert difficulty_bucket(of_sixteen).tolist() == [2, 1, 1, 0]
-    assert difficulty_bucket(torch.tensor([[1, 1, 0], [1, 0, 0]])).tolist() == [0, 1]
+    assert difficulty(torch.arange(9), torch.tensor(8)).tolist() == [2, 2, 2, 1, 1, 1, 0, 0, 0]
+    assert difficulty(torch.tensor([5, 6, 10, 11]), torch.tensor(16)).tolist() == [2, 1, 1, 0]
+    # Counts that were summed as floats, over ranks: two thirds and one third are on the easier side.
+    assert difficulty(torch.tensor([1.9999999, 1.0000001]), torch.tensor([3.0, 3.0])).tolist() == [0, 1]
 
 
 N = torch.tensor([5, 10, 16, 20, 23, 24, 26, 30, 40])

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.rlvr import ARM, recipe
-from entrokit.rlvr.interventions.arm import arm_advantage, low_prob_confidence, prompt_confidence
+from entrokit.rlvr.interventions.arm import arm_advantage, low_prob_confidence
 
-from .test_recipe import batch
+from .cases import batch
 
 D = torch.float64
 ANSWERS = torch.tensor(
@@ -27,7 +27,7 @@ def everywhere(x):
 
 
 def test_the_sheet_s_example():
-    prompt = prompt_confidence(PROMPT, everywhere(PROMPT))
+    prompt = low_prob_confidence(PROMPT, everywhere(PROMPT), ARM().prompt_frac)
     assert float(prompt) == pytest.approx(0.259240, abs=1e-6)
     for rho, confidences, advantages in (
         (0.2, [0.406570, 0.135335, 0.740818, 0.049787], [0.955799, 1.037169, -1.144471, -0.937162]),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import Canon, Context, recipe
 from entrokit.rlvr.interventions.canon import canon_advantage, canon_mu_schedule, response_entropy
 
-from .test_recipe import batch
+from .cases import batch
 
 R = torch.tensor([1, 1, 0, 1, 0, 0, 0, 0], dtype=torch.float64)
 C = torch.tensor([0.30, 0.10, 0.25, 0.50, 0.45, 0.20, 0.15, 0.60], dtype=torch.float64)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, aggregate, recipe
 from entrokit.rlvr.update import Update
 
-from .test_recipe import batch, perturbed
+from .cases import batch, perturbed
 
 STEER = "steer(min_weight=0.3)"
 FORKING = "forking-tokens(0.2)"

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.rlvr import Rollouts, aggregate, cispo_loss, dispo_loss, recipe
-from entrokit.rlvr.interventions.dispo import dispo_regimes
 
 from .fixture_a import MASK, advantages, logp, loss_and_gradient, old, rollouts, stats, tensor
 
@@ -97,29 +96,20 @@ def test_the_completion_s_own_verdict_may_decide():
         r.loss(stats(logp()), batch, advantages())
 
 
-def test_regimes_by_hand():
-    found = dispo_regimes((logp() - old()).exp().detach(), advantages() > 0, MASK, entropy=stats(logp()).entropy)
-    assert {k: round(float(v), 6) for k, v in found.items() if k.startswith("right_below")} == {
-        "right_below_share": round(1 / 7, 6),
-        "right_below_clipped": 1.0,
-        "right_below_weight": 0.8,
-        "right_below_entropy": 1.8,
-    }
-    assert found["right_above_clipped"] == 0
-    assert found["right_above_weight"].item() == pytest.approx((1.105171 + 1.491825) / 2, abs=1e-6)
-    nothing = dispo_regimes(torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool))
-    assert all(v == 0 for v in nothing.values())
-
-
-def test_what_a_run_logs_is_a_share_of_all_its_tokens():
-    metrics = recipe("dispo(neg_low=0.1)").loss(stats(logp()), rollouts(), advantages()).metrics
+@pytest.mark.parametrize(("knobs", "wrong_below"), [("", 0), ("neg_low=0.1", 1)])
+def test_what_a_run_logs_is_the_share_of_all_its_tokens_that_each_regime_clips(knobs, wrong_below):
+    metrics = recipe(f"dispo({knobs})").loss(stats(logp()), rollouts(), advantages()).metrics
     shares = {k.removeprefix("DISPO/"): round(7 * float(v), 6) for k, v in metrics.items() if k.startswith("DISPO")}
     assert shares == {
         "right_above_clipped": 0,
         "right_below_clipped": 1,
         "wrong_above_clipped": 0,
-        "wrong_below_clipped": 1,
+        "wrong_below_clipped": wrong_below,
     }
+    batch = rollouts()
+    empty = Rollouts.from_columns(batch.columns() | {"train": torch.zeros_like(MASK)})
+    metrics = recipe(f"dispo({knobs})").loss(stats(logp()), empty, advantages()).metrics
+    assert all(float(v) == 0 for k, v in metrics.items() if k.startswith("DISPO"))
 
 
 def test_huge_log_ratios_stay_finite():

@@ -5,14 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from entrokit.distributions import token_statistics
 from entrokit.rlvr import Context, PolicyStats, Rollouts, recipe
-from entrokit.rlvr.interventions.empg import empg_advantages, score_norm_sq
+from entrokit.rlvr.interventions.empg import empg_advantages
 
 H = torch.tensor([0.2, 0.8, 0.5, 1.1, 0.3, 0.2, 0.2, 1.4, 0.6], dtype=torch.float64)
 A = torch.tensor([1.0, 1, 1, -1, -1, 0.5, 0.5, 0.5, 0.5], dtype=torch.float64)
 WHO = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])
 PLACE = torch.tensor([0, 1, 2, 0, 1, 0, 1, 2, 3])
 WORKED = [0.953983, 0.455159, 0.603218, -0.945735, -1.624888, 0.337560, 0.274347, -0.105314, 0.051669]
+
+
+def score_norm_sq(probs):
+    """Expected squared norm of the score of softmax laws, from the statistic that an engine computes."""
+    return 1 - token_statistics(probs.log(), torch.zeros(probs.shape[:-1]).long(), need={"collision"}).collision
 
 
 def test_check_1_and_2_the_score_norm_is_renyi_2_not_shannon():

@@ -6,13 +6,42 @@ import pytest
 import torch
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
-from entrokit.rlvr.interventions.epo import EPO, corridor_penalty, epo_beta, epo_entropy_loss, turn_weights
+from entrokit.rlvr.interventions.epo import EPO, corridor_penalty, epo_beta, turn_weights
 from entrokit.rlvr.interventions.epo_official import OfficialEPO, official_weight
 
+# Rows are turns, and the last two are of one episode; the reference and the step are those of the sheet.
 ROWS = torch.tensor([[0.2, 0.5, 1.0, 9.0], [0.9, 1.3, 0.0, 0.7], [0.4, 9.0, 9.0, 9.0]], dtype=torch.float64)
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]).bool()
 WHO = torch.tensor([0, 1, 1])
-CORRIDOR = {"kappa_l": 0.5, "kappa_r": 1.5}
+CORRIDOR = {"kappa_low": 0.5, "kappa_high": 1.5}
+REFERENCE, BETA, COEF = 0.5, 1.367879, 0.001
+
+
+def turns(mask=MASK, who=WHO):
+    """A batch whose rows are turns of the episodes ``who``."""
+    return Rollouts(
+        tokens=torch.zeros(mask.shape, dtype=torch.long),
+        attention=torch.ones_like(mask),
+        train=mask,
+        group=torch.zeros(len(mask), dtype=torch.long),
+        reward=torch.zeros(len(mask)),
+        behaviour=PolicyStats(*torch.zeros(2, *mask.shape, dtype=torch.float64)),
+        trajectory=who,
+    )
+
+
+def added(entropy, rollouts, reference=REFERENCE, **knobs):
+    """What EPO adds to the loss of rows whose advantages are 0, at step 25 of 150."""
+    epo = EPO(**knobs)
+    epo.seen = (0.0, 0) if reference is None else (reference, 1)
+    zeros = torch.zeros_like(entropy)
+    chosen, context = recipe("dr_grpo", epo), Context(step=25, total_steps=150)
+    prepared = chosen.prepare(rollouts, zeros, context)
+    return chosen.loss(PolicyStats(zeros, entropy), rollouts, zeros, prepared)
+
+
+def worth(entropy, rollouts, **knobs):
+    return float(added(entropy, rollouts, **knobs).loss.detach())
 
 
 def test_check_1_the_schedule():
@@ -28,18 +57,20 @@ def test_check_2_the_penalty():
 
 @pytest.mark.parametrize(("agg", "mean", "smooth"), [("turn", 0.564583, 0.0109375), ("token", 0.625, 0.015625)])
 def test_check_3_the_worked_example(agg, mean, smooth):
-    options = {"traj_id": WHO, "alpha": 0.1, "beta": 1.367879, "agg": agg, **CORRIDOR}
-    loss, info = epo_entropy_loss(ROWS, MASK, 0.5, **options)
-    assert float(info["L_H"]) == pytest.approx(mean, abs=1e-6)
-    assert float(info["L_smooth"]) == pytest.approx(smooth, abs=1e-7)
-    assert float(loss) == pytest.approx(-0.001 * (mean - 1.367879 * smooth), abs=1e-9)
+    found = added(ROWS, turns(), agg=agg, **CORRIDOR)
+    assert float(found.loss) == pytest.approx(-COEF * (mean - BETA * smooth), abs=1e-9)
+    assert float(found.metrics["epo/entropy"]) == pytest.approx(0.625)
+    assert float(found.metrics["epo/inside"]) == pytest.approx(3 / 8)
+    # The two terms one by one: alpha = 0 leaves the bonus alone.
+    bonus = worth(ROWS, turns(), agg=agg, alpha=0.0, **CORRIDOR)
+    assert -bonus / COEF == pytest.approx(mean, abs=1e-6)
+    assert (float(found.loss) - bonus) / (COEF * BETA) == pytest.approx(smooth, abs=1e-7)
 
 
 def test_check_4_gradients():
+    rollouts = turns(MASK[:2], torch.tensor([0, 1]))
     H = ROWS[:2].clone().requires_grad_()
-    options = {"traj_id": torch.tensor([0, 1]), "alpha": 0.1, "beta": 1.367879, **CORRIDOR}
-    loss, _ = epo_entropy_loss(H, MASK[:2], 0.5, **options)
-    (gradient,) = torch.autograd.grad(loss, H)
+    (gradient,) = torch.autograd.grad(added(H, rollouts, **CORRIDOR).loss, H)
     expected = [[-1.894647e-4, -1.666667e-4, -1.438687e-4, 0.0], [-1.079015e-4, -1.079015e-4, -1.420985e-4, -1.25e-4]]
     torch.testing.assert_close(gradient, torch.tensor(expected, dtype=torch.float64), atol=1e-10, rtol=0)
     step = 1e-6
@@ -48,26 +79,35 @@ def test_check_4_gradients():
         for sign in (1, -1):
             moved = ROWS[:2].clone()
             moved[i, j] += sign * step
-            ends.append(float(epo_entropy_loss(moved, MASK[:2], 0.5, **options)[0]))
+            ends.append(worth(moved, rollouts, **CORRIDOR))
         assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(gradient[i, j]), abs=1e-9)
 
 
 def test_check_5_limits_and_degenerate_input():
-    options = {"traj_id": WHO, "beta": 1.5}
-    other = torch.where(MASK, ROWS, torch.nan)
-    loss, _ = epo_entropy_loss(ROWS, MASK, 0.5, alpha=0.1, **options, **CORRIDOR)
-    assert epo_entropy_loss(other, MASK, 0.5, alpha=0.1, **options, **CORRIDOR)[0] == loss
-    bonus = epo_entropy_loss(ROWS, MASK, None, alpha=0.1, **options)[0]
-    assert float(bonus) == pytest.approx(-0.001 * 0.564583, abs=1e-9)
-    assert epo_entropy_loss(ROWS, MASK, 0.5, alpha=0.0, **options, **CORRIDOR)[0] == bonus
-    assert epo_entropy_loss(ROWS, MASK, 0.5, kappa_l=0.0, kappa_r=torch.inf, **options)[0] == bonus
+    loss = worth(ROWS, turns(), **CORRIDOR)
+    assert worth(torch.where(MASK, ROWS, torch.nan), turns(), **CORRIDOR) == loss
+    bonus = worth(ROWS, turns(), reference=None, **CORRIDOR)
+    assert bonus == pytest.approx(-0.001 * 0.564583, abs=1e-9)
+    assert bonus != loss
+    assert worth(ROWS, turns(), alpha=0.0, **CORRIDOR) == bonus
+    assert worth(ROWS, turns(), kappa_low=0.0, kappa_high=1e9) == bonus
+    assert not corridor_penalty(ROWS, REFERENCE, 0.0, torch.inf).any()
+    # A turn without tokens is no turn.
+    empty = torch.cat([MASK, torch.zeros(1, 4).bool()])
+    more = turns(empty, torch.tensor([0, 1, 1, 0]))
+    assert worth(torch.cat([ROWS, ROWS[:1]]), more, **CORRIDOR) == pytest.approx(loss, rel=1e-6)
     H = ROWS.clone().requires_grad_()
     for agg in ("turn", "token"):
-        empty, info = epo_entropy_loss(H, torch.zeros_like(MASK), 0.5, traj_id=WHO, agg=agg)
-        empty.backward()
-        assert float(empty) == 0.0
+        nothing = added(H, turns(torch.zeros_like(MASK)), agg=agg)
+        nothing.loss.backward()
+        assert float(nothing.loss.detach()) == 0.0
         assert not H.grad.any()
-        assert float(info["inside"]) == 0.0
+        assert float(nothing.metrics["epo/inside"]) == 0.0
+
+
+def test_check_5_the_reference_is_a_constant():
+    reference = torch.tensor(REFERENCE, requires_grad=True)
+    assert not corridor_penalty(ROWS, reference, 0.5, 1.5).requires_grad
 
 
 def test_check_6_the_official_penalty_has_no_gradient():

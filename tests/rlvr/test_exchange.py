@@ -5,15 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrokit.distributions import token_statistics
 from entrokit.rlvr import Context, recipe
 from entrokit.rlvr.interventions.exchange import (
+    log_perplexity,
     ppl_weight,
     shape_advantage_position,
     shape_advantage_ppl,
-    token_gradient_norm,
 )
 
-from .test_recipe import batch
+from .cases import batch
 
 D = torch.float64
 LOGP = torch.tensor(
@@ -23,8 +24,13 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1]], dt
 GROUP = torch.zeros(4, dtype=torch.long)
 
 
+def scores(logp, mask, group, **options):
+    """Scores of completions from their tokens, as the intervention takes them."""
+    return ppl_weight(log_perplexity(logp, mask), mask.any(1), group, **options)
+
+
 def test_perplexity_of_the_sheet():
-    w, keep = ppl_weight(LOGP, MASK, GROUP)
+    w, keep = scores(LOGP, MASK, GROUP)
     assert keep.all()
     assert w.tolist() == pytest.approx([-0.056337, -0.992945, 1.633783, -0.584500], abs=1e-6)
     sign = torch.tensor([1.0, 1, -1, -1], dtype=D)
@@ -75,7 +81,7 @@ def test_scores_have_mean_0_and_square_1_over_the_kept(seed):
     logp, mask = -torch.rand(12, 5, generator=g, dtype=D), torch.rand(12, 5, generator=g) < 0.8
     mask[:, 0] = True
     group = torch.arange(12) // 6
-    w, keep = ppl_weight(logp, mask, group)
+    w, keep = scores(logp, mask, group)
     for n in (0, 1):
         own = w[(group == n) & keep]
         assert float(own.mean()) == pytest.approx(0, abs=1e-9)
@@ -84,10 +90,10 @@ def test_scores_have_mean_0_and_square_1_over_the_kept(seed):
 
 def test_outliers_score_without_being_counted():
     logp = -torch.tensor([[0.5], [0.51], [0.49], [0.5], [0.52], [50.0]], dtype=D)
-    w, keep = ppl_weight(logp, torch.ones_like(logp, dtype=torch.bool), torch.zeros(6, dtype=torch.long))
+    w, keep = scores(logp, torch.ones_like(logp, dtype=torch.bool), torch.zeros(6, dtype=torch.long))
     assert keep.tolist() == [True] * 5 + [False]
     assert w[5] > 1000
-    w, keep = ppl_weight(logp, torch.ones_like(logp, dtype=torch.bool), torch.zeros(6, dtype=torch.long), iqr=None)
+    w, keep = scores(logp, torch.ones_like(logp, dtype=torch.bool), torch.zeros(6, dtype=torch.long), iqr=None)
     assert keep.all()
     assert w[5] < 3
 
@@ -95,27 +101,27 @@ def test_outliers_score_without_being_counted():
 def test_flat_single_and_empty_groups_are_left_alone():
     logp = torch.tensor([[-0.5, -0.5], [-0.5, -0.5], [-3.0, -1.0], [float("nan")] * 2], dtype=D)
     mask = torch.tensor([[1, 1], [1, 1], [1, 1], [0, 0]], dtype=torch.bool)
-    w, keep = ppl_weight(logp, mask, torch.tensor([0, 0, 1, 2]))
+    w, keep = scores(logp, mask, torch.tensor([0, 0, 1, 2]))
     assert w.tolist() == [0, 0, 0, 0]
     assert keep.tolist() == [True, True, True, False]
 
 
-def test_the_size_of_a_token_s_gradient():
+def test_the_size_of_a_token_s_gradient_is_in_its_statistics():
+    """``|A| sqrt(1 - 2 π + Σp²)``: what the paper plots needs no more than what an engine computes."""
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0], dtype=D, requires_grad=True)
-    (gradient,) = torch.autograd.grad(logits.log_softmax(-1)[1], logits)
-    p = logits.detach().softmax(-1)
-    norms = token_gradient_norm(logits.detach().expand(4, 4), torch.arange(4))
+    own = token_statistics(logits.detach().expand(4, 4), torch.arange(4), need={"collision"})
+    p, norms = own.logp.exp(), (1 - 2 * own.logp.exp() + own.collision).sqrt()
     assert float(p[1]) == pytest.approx(0.236883, abs=1e-6)
-    assert float(norms[1]) == pytest.approx(float(gradient.norm()), abs=1e-12)
     assert float((p * norms.square()).sum()) == pytest.approx(float(1 - p.square().sum()), abs=1e-12)
-    scaled = token_gradient_norm(logits.detach().expand(4, 4), torch.arange(4), torch.full((4,), -2.0, dtype=D))
-    torch.testing.assert_close(scaled, 2 * norms)
+    for token in range(4):
+        (gradient,) = torch.autograd.grad(-2.0 * logits.log_softmax(-1)[token], logits)
+        assert 2 * float(norms[token]) == pytest.approx(float(gradient.norm()), abs=1e-12)
 
 
 def test_in_a_recipe():
     b = batch()
     plain = recipe("grpo").advantages(b)
-    w, _ = ppl_weight(b.behaviour.logp, b.train, b.group)
+    w, _ = scores(b.behaviour.logp, b.train, b.group)
     torch.testing.assert_close(
         recipe("grpo+perplexity-shaping(alpha=0.1)").advantages(b), shape_advantage_ppl(plain, w, 0.1)
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from entrokit.rlvr import Pear, grpo_advantages, recipe
 from entrokit.rlvr.interventions.pear import marker_start, pear_reward, phase_entropy
 
-from .test_recipe import batch
+from .cases import batch
 
 TAG = 7
 

@@ -8,7 +8,7 @@ import torch
 from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, policy_loss, recipe
 from entrokit.rlvr.intervention import implements
 
-from .test_recipe import EVERY, batch, built, perturbed
+from .cases import EVERY, batch, built, perturbed
 
 ON_REWARDS = [s for s in EVERY if any(implements(i, "reward") for i in recipe(s).interventions)]
 OTHERS = [s for s in EVERY if s not in ON_REWARDS]

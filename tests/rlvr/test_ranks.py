@@ -8,7 +8,7 @@ import torch
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals
 
-from .test_recipe import EVERY, batch, built, gradient_of, perturbed, run
+from .cases import EVERY, batch, built, gradient_of, perturbed, run
 
 
 class Group:

@@ -1,6 +1,5 @@
 """Composition, parsing, and what every recipe owes: independence of micro-batches, padding and order."""
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,142 +15,13 @@ from entrokit.rlvr import (
     PolicyStats,
     Rollouts,
     Steer,
-    StepMeans,
     Totals,
     Weighting,
     recipe,
     stages_of,
 )
 
-EVERY = [
-    *BASES,
-    "grpo+kl-cov(ratio=0.2)",
-    "dapo+clip-cov(ratio=0.3, low=0.0, high=9.0)",
-    "grpo+steer(min_weight=0.3)",
-    "dapo+steer(min_weight=0.3, form='exact')",
-    "dapo+steer(min_weight=0.3, form='released', mapping='linear', scale_quantile=0.9)",
-    "dapo+forking-tokens(rho=0.4)",
-    "dapo+forking-tokens(rho=0.4, normalize='all')",
-    "dr_grpo+reference-kl(beta=0.1)",
-    "grpo+entropy-bonus(coef=0.1)",
-    "rloo_sequence+reward-kl(beta=0.1)",
-    "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.8, kappa_high=1.2, total_steps=9)",
-    "dapo+epo(coef=0.1, agg='token', total_steps=9)",
-    "dapo+epo-official(coef=0.1)",
-    "grpo+empg",
-    "grpo+recap(temperature=0.5)",
-    "dr_grpo+tool-reward+self-imitation",
-    "dapo+aepo-reward(window=2, quantile=0.5)+aepo-kl(window=2, quantile=0.5)",
-    "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
-    "dispo(pos_high=0.1, neg_low=0.1)+steer(min_weight=0.3)",
-    "grpo+clip-b(mu=0.2, side='both')",
-    "dapo+clip-v(mu=0.2, max_frac=0.2)",
-    "dapo+clip-v(mu=0.1, max_frac=1.0, side='both', legacy=True)",
-    "grpo+adaptive-clip(pivot=0.5)",
-    "dapo+redistribute-advantage(pivot=0.5)",
-    "grpo+token-group-average",
-    "dapo+adaptive-clip(legacy_sign=True)+redistribute-advantage(pivot=0.5)+token-group-average+adaptive-temperature",
-    "dr_grpo+canon(mu=0.7)",
-    "grpo+canon(alpha=0.9, schedule='cosine-inter-intra')",
-    "grpo+arm(low_frac=0.4)",
-    "grpo+perplexity-shaping(alpha=0.3)",
-    "dapo+position-shaping",
-    "grpo+weighted-grpo(normalize='pair')",
-    "grpo+pear(alpha=0.5)",
-    "dr_grpo+siren(coef=0.5, quantile=0.5, anchor=0.3)",
-    "dapo+siren(anchored=False)",
-    "grpo+tea(cap=2.0)",
-    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
-    "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
-]
-
-
-def batch(rows=8, length=6, seed=0):
-    g = torch.Generator().manual_seed(seed)
-
-    other = torch.Generator().manual_seed(seed + 100)
-
-    def rand(source=g):
-        return torch.rand(rows, length, generator=source, dtype=torch.float64)
-
-    lengths = torch.randint(1, length + 1, (rows,), generator=g)
-    attention = torch.arange(length) < lengths[:, None]
-    stats = PolicyStats(
-        logp=-2 * rand() - 0.05,
-        entropy=2 * rand(),
-        collision=rand(),
-        weighted_surprise=-rand() / 3,
-        varentropy=rand(),
-        nucleus_entropy=rand(other),
-    )
-    return Rollouts(
-        tokens=torch.randint(4, (rows, length), generator=other),
-        attention=attention,
-        train=attention & (rand() < 0.9),
-        group=torch.arange(rows) // 4,
-        reward=torch.randn(rows, generator=g, dtype=torch.float64),
-        behaviour=stats.masked(attention),
-        rewards=torch.rand(rows, 2, generator=other, dtype=torch.float64),
-        reference_logp=-rand(),
-        correct=torch.rand(rows, generator=other) < 0.5,
-        prompt_logp=-rand(other),
-        prompt_mask=rand(other) < 0.8,
-        prompt=torch.arange(rows)[:, None],
-    )
-
-
-def built(spec):
-    """A recipe whose closing marker is token 3."""
-    r = recipe(spec)
-    r.bind(lambda text: [3])
-    return r
-
-
-def gradient_of(loss, current):
-    """Gradient of a loss in every statistic, ``[S, B, T]``; zeros where the loss does not use one."""
-    leaves = list(current.columns().values())
-    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
-    return torch.stack([torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)])
-
-
-def perturbed(b, seed=1):
-    """Current statistics with ratios in [0.5, 2]."""
-    g = torch.Generator().manual_seed(seed)
-    shift = (torch.rand(b.tokens.shape, generator=g, dtype=torch.float64) * 2 - 1) * 0.69
-    values = {k: v.clone() for k, v in b.behaviour.columns().items()}
-    values["logp"] = (values["logp"] + shift).clamp(max=-1e-3)
-    values["entropy"] = values["entropy"] * (1 + 0.1 * shift)
-    values["nucleus_entropy"] = values["nucleus_entropy"] * (1 + 0.1 * shift)
-    return values
-
-
-def run(r, b, values, parts):
-    """Loss and gradient in every statistic of one optimiser step, cut into ``parts`` micro-batches."""
-    loss, gradient, _, _ = step(r, b, values, parts)
-    return loss, gradient
-
-
-def step(r, b, values, parts):
-    """`run`, the numbers of the step, and the recipe's state once it has seen them and the batch: on a copy of it."""
-    r = copy.deepcopy(r)
-    leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
-    advantages = r.advantages(b)
-    context = Context(generator=torch.Generator().manual_seed(5))
-    prepared = r.prepare(b, advantages, context)
-    totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
-    total, seen = torch.zeros((), dtype=torch.float64), StepMeans()
-    for rows in torch.arange(len(b)).chunk(parts):
-        current = PolicyStats(**{k: v[rows] for k, v in leaves.items()})
-        part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
-        own = {k: v[rows] if v.dim() and len(v) == len(b) else v for k, v in prepared.items()}
-        result = r.loss(current, part, advantages[rows], own, totals)
-        total = total + result.loss
-        seen.add(current, part, result)
-    metrics = seen.take()
-    if metrics:
-        r.observe(metrics, context)
-    r.remember(r.rewarded(b, context), advantages, context)
-    return total.detach(), gradient_of(total, PolicyStats(**leaves)), metrics, r.state_dict()
+from .cases import EVERY, batch, built, perturbed, run, step
 
 
 def of_an_engine(b):

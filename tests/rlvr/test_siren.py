@@ -11,7 +11,7 @@ from entrokit.distributions import nucleus_entropy, nucleus_statistic, token_sta
 from entrokit.rlvr import Context, PolicyStats, SelfAnchoredEntropyLoss, Siren, recipe
 from entrokit.rlvr.interventions.siren import peak_entropy_mask
 
-from .test_recipe import batch
+from .cases import batch
 
 NAN = float("nan")
 D = torch.float64

@@ -6,7 +6,7 @@ import torch
 from entrokit.rlvr import PolicyStats, StepMeans, recipe
 from entrokit.rlvr.recipe import RecipeLoss
 
-from .test_recipe import batch, perturbed
+from .cases import batch, perturbed
 
 
 def result(value, tokens, **scalars):

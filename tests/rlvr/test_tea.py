@@ -6,7 +6,7 @@ import torch
 from entrokit.rlvr import TokenEntropyAdaptive, recipe
 from entrokit.rlvr.interventions.light_if import tea_coefficients, tea_entropy_loss, tea_means
 
-from .test_recipe import batch
+from .cases import batch
 
 NAN = float("nan")
 LOGP = torch.tensor([[-0.1, -2, -0.5, -0.05], [-1, -0.2, -3, NAN]], dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Weighted GRPO and the choice of pairs: the sheet's tables, the parameter that cancels, degenerate groups."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.rlvr import recipe
-from entrokit.rlvr.interventions.weighted_grpo import mixed_probability, select_pair, weighted_grpo_advantage
+from entrokit.rlvr.interventions.weighted_grpo import select_pair, weighted_grpo_advantage
 
-from .test_recipe import batch
+from .cases import batch
 
 PAIR = torch.zeros(16, dtype=torch.long)
 GROUP = torch.arange(16) // 8
@@ -58,13 +59,16 @@ def test_lambda_cancels_and_right_and_wrong_are_dual(lambda_neg, correct):
     assert float(found.square().sum()) == pytest.approx(len(c) if mixed else 0, abs=1e-9)
 
 
-def test_probability_of_a_mixed_group():
-    p = torch.tensor([1 / 8, 1 / 2], dtype=torch.float64)
-    found = mixed_probability(p, 8)
-    assert found.tolist() == pytest.approx([0.656391, 0.992188], abs=1e-6)
-    draws = torch.rand(20_000, 8, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) < p
-    mixed = (draws.any(1) & ~draws.all(1)).double().mean(0)
-    assert ((mixed - found).abs() < 3 * (found * (1 - found) / 20_000).sqrt()).all()
+@pytest.mark.parametrize(("p", "expected"), [(1 / 8, 0.656391), (1 / 2, 0.992188)])
+def test_how_often_eight_answers_teach_anything(p, expected):
+    """``1 - p^8 - (1-p)^8``, over every outcome of eight answers: the others get no advantage at all."""
+    outcomes = torch.tensor(list(product([False, True], repeat=8)))
+    group = torch.arange(256).repeat_interleave(8)
+    advantage = weighted_grpo_advantage(outcomes.flatten(), group).view(256, 8)
+    right = outcomes.sum(1).double()
+    probability = p**right * (1 - p) ** (8 - right)
+    assert float(probability[(advantage != 0).all(1)].sum()) == pytest.approx(expected, abs=1e-6)
+    assert float(probability[(advantage == 0).all(1)].sum()) == pytest.approx(1 - expected, abs=1e-6)
 
 
 def test_selection():

@@ -105,7 +105,6 @@ PAPER = Paper(
         "entrokit.rlvr.AEPOKL",
         "entrokit.rlvr.window_entropy",
         "entrokit.rlvr.hwe_mask",
-        "entrokit.rlvr.windows.difficulty_bucket",
         "entrokit.rlvr.select_cold_start",
     ),
     recipes=("ares", RECIPE),

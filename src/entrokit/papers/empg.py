@@ -76,7 +76,6 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.EMPG",
         "entrokit.rlvr.interventions.empg_advantages",
-        "entrokit.rlvr.interventions.empg.score_norm_sq",
         "entrokit.rlvr.Turns",
     ),
     recipes=(RECIPE,),

@@ -90,7 +90,6 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.PerplexityShaping",
         "entrokit.rlvr.PositionShaping",
-        "entrokit.rlvr.interventions.exchange.token_gradient_norm",
     ),
     recipes=(PERPLEXITY, POSITION),
     reproduce=reproduce,

@@ -86,7 +86,6 @@ PAPER = Paper(
         "entrokit.rlvr.OfficialEPO",
         "entrokit.rlvr.interventions.epo_beta",
         "entrokit.rlvr.interventions.corridor_penalty",
-        "entrokit.rlvr.interventions.epo.epo_entropy_loss",
         "entrokit.rlvr.Turns",
     ),
     recipes=("grpo+epo", RECIPE),

@@ -157,7 +157,6 @@ PAPER = Paper(
     names=(
         "entrokit.rlvr.ForkingTokens",
         "entrokit.rlvr.interventions.high_entropy_mask",
-        "entrokit.rlvr.interventions.forking_tokens.entropy_overlap",
         "entrokit.decoding.fork_temperature",
     ),
     recipes=("dapo+forking-tokens", "dapo+forking-tokens(rho=0.2, invert=True)"),

@@ -109,7 +109,6 @@ PAPER = Paper(
         "entrokit.rlvr.ARM",
         "entrokit.rlvr.interventions.arm_advantage",
         "entrokit.rlvr.interventions.low_prob_confidence",
-        "entrokit.rlvr.interventions.arm.prompt_confidence",
     ),
     recipes=("dapo+arm",),
     reproduce=reproduce,

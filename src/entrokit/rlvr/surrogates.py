@@ -143,7 +143,7 @@ class PolicyGradient:
     separable: ClassVar[bool] = True
 
     def loss(self, update: Update) -> Tensor:
-        return -update.advantages * update.ratio
+        return policy_gradient_loss(update.current.logp, update.behaviour.logp, update.advantages)
 
     def clip(self, update: Update) -> Clip:
         return Clip(torch.zeros_like(update.train))

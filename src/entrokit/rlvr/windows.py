@@ -105,18 +105,12 @@ def hwe_mask(
     return HighWindows(high, high.sum(1), threshold)
 
 
-def difficulty_bucket(correct: Tensor) -> Tensor:
-    """How hard prompts are, ``[P]`` int64: 0 easy (pass rate from 2/3 on), 1 medium (from 1/3 on), 2 hard.
+def difficulty(right: Tensor, attempts: Tensor) -> Tensor:
+    """How hard prompts are, int64: 0 easy (pass rate from 2/3 on), 1 medium (from 1/3 on), 2 hard.
 
     Args:
-        correct: ``[P, G]`` bool or 0 and 1.
+        right, attempts: whole numbers of any one shape, right answers of a prompt and all of them.
     """
-    right = correct.long().sum(1)
-    return difficulty(right, torch.full_like(right, correct.shape[1]))
-
-
-def difficulty(right: Tensor, attempts: Tensor) -> Tensor:
-    """`difficulty_bucket` from counts."""
     # Whole numbers: two thirds of 6 are 4, whatever rounding makes of them.
     right, attempts = right.round().long(), attempts.round().long()
     return 2 - (3 * right >= attempts).long() - (3 * right >= 2 * attempts).long()

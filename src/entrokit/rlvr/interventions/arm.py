@@ -50,16 +50,6 @@ def low_prob_confidence(logp: Tensor, mask: Tensor, frac: float = 0.2, *, uncert
     return (total / taken.sum(1).clamp(min=1)).exp().detach()
 
 
-def prompt_confidence(prompt_logp: Tensor, prompt_mask: Tensor) -> Tensor:
-    """Geometric mean probability of each prompt's tokens, ``[B]`` in (0, 1]: 1/perplexity.
-
-    Args:
-        prompt_logp: ``[B, P]``. prompt_mask: ``[B, P]`` bool, the prompt tokens that something was predicted for (the
-            first is not).
-    """
-    return low_prob_confidence(prompt_logp, prompt_mask, 1.0)
-
-
 def arm_advantage(
     rewards: Tensor,
     answer_conf: Tensor,

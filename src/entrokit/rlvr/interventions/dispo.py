@@ -49,35 +49,6 @@ def dispo_loss(
     return -_bounded(ratio, right, pos_clip, neg_clip) * advantages * log_prob
 
 
-def dispo_regimes(
-    ratio: Tensor,
-    right: Tensor,
-    mask: Tensor,
-    *,
-    pos_clip: tuple[float, float] = (0.2, 10.0),
-    neg_clip: tuple[float, float] = (1.0, 100.0),
-    entropy: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """What happens in the paper's four regimes, as 0-dim tensors; 0 for a regime without tokens.
-
-    Keys ``<right|wrong>_<above|below>_<share|clipped|weight|entropy>``: above and below say on which side of 1 the
-    ratio is; share of the masked tokens in the regime, share of them clipped, their mean weight and mean entropy
-    (nats, if given).
-    """
-    weight = _bounded(ratio, right, pos_clip, neg_clip)
-    values = {"clipped": (weight != ratio).to(ratio.dtype), "weight": weight, "entropy": entropy}
-    metrics = {}
-    for name, where in _regimes(ratio, right).items():
-        regime = mask & where
-        metrics[f"{name}_share"] = regime.sum() / mask.sum().clamp(min=1)
-        metrics |= {
-            f"{name}_{key}": torch.where(regime, value, 0.0).sum() / regime.sum().clamp(min=1)
-            for key, value in values.items()
-            if value is not None
-        }
-    return metrics
-
-
 def _regimes(ratio: Tensor, right: Tensor) -> dict[str, Tensor]:
     return {
         f"{side}_{where}": of_side & there

@@ -67,11 +67,6 @@ def empg_advantages(
     return centred
 
 
-def score_norm_sq(probs: Tensor) -> Tensor:
-    """Expected squared norm of the score ``∇_z log π`` of a softmax law ``[..., V]``: ``1 - Σ π²`` (proposition 1)."""
-    return 1.0 - probs.square().sum(-1)
-
-
 @dataclass
 class EMPG(Intervention):
     """EMPG. Knobs: `k` (sharpness of the scale), `k_future` (k'), `zeta` (ζ, size of the bonus)."""

@@ -72,49 +72,6 @@ def turn_weights(rollouts: Rollouts, context: Context | None = None) -> Tensor:
     return weight
 
 
-def epo_entropy_loss(
-    entropy: Tensor,
-    mask: Tensor,
-    ref: float | None,
-    *,
-    traj_id: Tensor,
-    coef: float = 1e-3,
-    alpha: float = 0.1,
-    beta: float = 1.0,
-    kappa_l: float = 0.0,
-    kappa_r: float = 2.0,
-    agg: str = "turn",
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The entropy part of the loss for rows that are turns, and its parts.
-
-    Args:
-        entropy: ``[R, L]`` nats, with gradient. mask: ``[R, L]`` bool. traj_id: ``[R]`` int, the episode of a turn.
-        ref: mean entropy so far; None before there is any: no corridor.
-
-    Returns:
-        A scalar, and ``L_H``, ``L_smooth`` and the share of tokens inside the corridor, detached. All 0 where the mask
-        is empty.
-    """
-    turns = mask.any(1)
-    if agg == "turn":
-        own = traj_id[turns]
-        number = group_sum(entropy.new_ones(len(own)), own)
-        weight = entropy.new_zeros(len(mask))
-        weight[turns] = 1.0 / (number * max(1, len(torch.unique(own))))
-        weight = weight[:, None] / mask.sum(1, keepdim=True).clamp(min=1)
-    elif agg == "token":
-        weight = torch.ones_like(entropy) / mask.sum().clamp(min=1)
-    else:
-        raise ValueError(f"epo: unknown agg {agg!r}; valid names are {list(AGGREGATIONS)}")
-    h = torch.where(mask, entropy, 0.0)
-    outside = torch.zeros_like(h) if ref is None else corridor_penalty(h, ref, kappa_l, kappa_r)
-    mean_h = (weight * h).sum()
-    smooth = alpha * (weight * torch.where(mask, outside, 0.0)).sum()
-    inside = ((outside == 0) & mask).sum() / mask.sum().clamp(min=1)
-    info = {"L_H": mean_h.detach(), "L_smooth": smooth.detach(), "inside": inside}
-    return -coef * (mean_h - beta * smooth), info
-
-
 @dataclass
 class EPO(Intervention):
     """EPO. Knobs: `coef` (λ), `alpha` (α), `kappa_low`, `kappa_high` (κ), `gamma` (γ), `agg` (turn, or token for a mean

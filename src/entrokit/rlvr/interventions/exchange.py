@@ -27,26 +27,26 @@ from ..rollouts import Rollouts
 _FLAT = 1e-6
 
 
-def ppl_weight(old_logp: Tensor, mask: Tensor, group: Tensor, iqr: float | None = 1.5) -> tuple[Tensor, Tensor]:
+def log_perplexity(old_logp: Tensor, mask: Tensor) -> Tensor:
+    """Log-perplexity of each completion, ``[B]`` nats, detached; 0 for an empty one.
+
+    Args:
+        old_logp: ``[B, T]``. mask: ``[B, T]`` bool.
+    """
+    return -torch.where(mask, old_logp, 0.0).sum(1).detach() / mask.sum(1).clamp(min=1)
+
+
+def ppl_weight(log_ppl: Tensor, usable: Tensor, group: Tensor, iqr: float | None = 1.5) -> tuple[Tensor, Tensor]:
     """Standard score of every completion's log-perplexity within its group, and which completions the score's mean and
     (population) standard deviation are taken over.
 
     Args:
-        old_logp: ``[B, T]``. mask: ``[B, T]`` bool. group: ``[B]`` int.
+        log_ppl: ``[B]`` nats. usable: ``[B]`` bool, completions that have tokens. group: ``[B]`` int.
         iqr: leaves out of the statistics what lies more than this many interquartile ranges outside the quartiles.
 
     Returns:
-        ``w [B]``, detached, 0 for an empty completion and in a group without spread; ``keep [B]`` bool.
+        ``w [B]``, 0 for a completion that is not usable and in a group without spread; ``keep [B]`` bool.
     """
-    return _scores(log_perplexity(old_logp, mask), mask.any(1), group, iqr)
-
-
-def log_perplexity(old_logp: Tensor, mask: Tensor) -> Tensor:
-    """Log-perplexity of each completion, ``[B]`` nats, detached; 0 for an empty one. Arguments as `ppl_weight`."""
-    return -torch.where(mask, old_logp, 0.0).sum(1).detach() / mask.sum(1).clamp(min=1)
-
-
-def _scores(log_ppl: Tensor, usable: Tensor, group: Tensor, iqr: float | None) -> tuple[Tensor, Tensor]:
     score, keep = torch.zeros_like(log_ppl), usable.clone()
     for g in torch.unique(group).tolist():
         members = (group == g) & usable
@@ -92,18 +92,6 @@ def shape_advantage_position(
     return torch.where(mask, adv + adv.sign() * bonus, 0.0)
 
 
-def token_gradient_norm(logits: Tensor, actions: Tensor, adv: Tensor | None = None) -> Tensor:
-    """Norm of a token's policy gradient on its logits, ``|A| sqrt(1 - 2 p_a + Σ p²)``.
-
-    Args:
-        logits: ``[..., V]``. actions: ``[...]``. adv: ``[...]``, 1 by default.
-    """
-    p = logits.softmax(-1)
-    chosen = p.gather(-1, actions[..., None])[..., 0]
-    norm = (1.0 - 2.0 * chosen + p.square().sum(-1)).clamp(min=0.0).sqrt()
-    return norm if adv is None else adv.abs() * norm
-
-
 @dataclass
 class PerplexityShaping(Intervention):
     """Low perplexity counts more. Knobs: `alpha` (α; below 0 is the paper's ablation), `iqr`, `low` and `high` (bounds
@@ -129,7 +117,7 @@ class PerplexityShaping(Intervention):
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
         log_ppl, own = context.everywhere(log_perplexity(rollouts.behaviour.logp, rollouts.train))
         usable = context.gather(rollouts.train.any(1))
-        w, _ = _scores(log_ppl, usable, context.gather(rollouts.group), self.iqr)
+        w, _ = ppl_weight(log_ppl, usable, context.gather(rollouts.group), self.iqr)
         low = -float("inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
         return shape_advantage_ppl(advantages, w[own].to(advantages.dtype), self.alpha, (low, high))

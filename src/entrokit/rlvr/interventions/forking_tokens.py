@@ -78,13 +78,6 @@ def high_entropy_mask(
     return mask & ~keep if invert else keep
 
 
-def entropy_overlap(entropy_a: Tensor, entropy_b: Tensor, mask: Tensor, *, rho: float = 0.2) -> float:
-    """Share of model a's top-``rho`` tokens that are also model b's, on the same tokens; in [0, 1]."""
-    top_a = high_entropy_mask(entropy_a, mask, rho=rho, rule="topk")
-    top_b = high_entropy_mask(entropy_b, mask, rho=rho, rule="topk")
-    return float((top_a & top_b).sum() / top_a.sum().clamp(min=1))
-
-
 @dataclass
 class ForkingTokens(ScopedIntervention):
     """Forking tokens. Knobs: `rho` (ρ), `rule`, `normalize` (kept or all), `invert` (the paper's lowest-80 % ablation),

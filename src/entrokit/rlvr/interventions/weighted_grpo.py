@@ -99,11 +99,6 @@ def _rarest(events: list[int], G: int, width: int, pool: str, what: str) -> int:
     return min(eligible, key=lambda i: events[i])
 
 
-def mixed_probability(success: Tensor, G: int) -> Tensor:
-    """Probability that ``G`` answers hold a right and a wrong one, ``1 - p^G - (1-p)^G``; ``success`` in [0, 1]."""
-    return 1.0 - success**G - (1.0 - success) ** G
-
-
 @dataclass
 class WeightedGRPO(Intervention):
     """Weighted GRPO's advantages instead of the base's. Knobs: `lambda_neg` (λ), `normalize` (prompt, center, pair: the

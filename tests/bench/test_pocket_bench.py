@@ -20,9 +20,8 @@ def test_recipes_that_differ_in_rare_characters_have_folders_of_their_own():
 
 
 def test_runs_are_trained_once_and_read_again(character_checkpoint, tmp_path):
-    settings = TrainSettings(
-        "grpo", str(tmp_path), model=character_checkpoint, steps=4, updates=2, prompts=4, completions=4
-    )
+    small = {"steps": 4, "updates": 2, "prompts": 4, "completions": 4, "max_completion_length": 4}
+    settings = TrainSettings("grpo", str(tmp_path), model=character_checkpoint, **small)
     bench = PocketBench((3, 4), settings, jobs=1)
     first = bench.courses("grpo")["grpo"]
     assert [len(c.entropy) for c in first] == [1, 1]

@@ -16,9 +16,11 @@ from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contesta
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
 from entrokit.engines import session
+from entrokit.engines.pocket import PocketConfig
 from entrokit.engines.session import TrainSettings
 from entrokit.papers.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
 from entrokit.rlvr import INTERVENTIONS, recipe
+from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
 
 from ..rlvr.cases import batch, built, perturbed, step
 
@@ -107,11 +109,10 @@ def small_pocket(monkeypatch, tmp_path):
     """
     # `entrokit.bench.compare` is also a function, which hides the module.
     pool = importlib.import_module("entrokit.bench.compare")
-    whole, trained = session.pocket_config, []
+    sure = InstructionDemonstrations(right=1.0)
+    tiny, trained = PocketConfig(width=32, layers=1, heads=2, demonstrations=sure, steps=400), []
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        session, "pocket_config", lambda task: replace(whole(task), width=32, layers=1, heads=2, steps=300)
-    )
+    monkeypatch.setattr(session, "pocket_config", lambda task: tiny)
     monkeypatch.setattr(session, "_EVALUATION_PROMPTS", 8)
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
 

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,9 @@ def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
     Args:
         cls: of the model. instead: what somebody has already put in the place of the class's forward, if anything.
     """
-    instead = _beneath_trls_head(instead)
+    fused = _trls_fused_head(instead)
+    if fused is not None:
+        instead = inspect.getclosurevars(fused).nonlocals["original_forward"]
     # A bound method is taken apart, to be bound to whichever model calls.
     inner = cls.forward if instead is None else getattr(instead, "__func__", None)
 
@@ -100,18 +102,22 @@ def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
     def forward(self: Any, *args: Any, entrokit_head: HeadRequest | None = None, **kwargs: Any) -> Any:
         if entrokit_head is not None:
             return entrokit_head.answer(self, args, kwargs)
+        if fused is not None and kwargs.pop("fused_lm_head", False):
+            return fused(self, *args, fused_lm_head=True, **kwargs)
         return instead(*args, **kwargs) if inner is None else inner(self, *args, **kwargs)
 
     setattr(forward, _MARK, True)
     return forward
 
 
-def _beneath_trls_head(forward: Any) -> Any:
-    """What TRL's own fused head stands upon: that head holds one model's forward, and ours takes its place."""
-    function = getattr(forward, "__func__", None)
-    if getattr(getattr(function, "__code__", None), "co_name", None) != "_fused_forward":
-        return forward
-    return inspect.getclosurevars(cast(Callable[..., Any], function)).nonlocals["original_forward"]
+def _trls_fused_head(forward: Any) -> Callable[..., Any] | None:
+    """The function that TRL puts in the place of a policy's forward, for its own head.
+
+    Asked for that head it uses the model that it is called with; asked for anything else, the one that it was made for.
+    """
+    function: Callable[..., Any] | None = getattr(forward, "__func__", None)
+    fused = getattr(getattr(function, "__code__", None), "co_name", None) == "_fused_forward"
+    return function if fused else None
 
 
 @contextmanager

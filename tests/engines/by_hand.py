@@ -100,7 +100,7 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
             optimizer.step()
             losses.append(result.loss.item())
             seen = StepMeans()
-            seen.add(current, own, result)
+            seen.add(result, current, own)
             chosen.observe(seen.take(), context)
         chosen.remember(rewarded, advantages, context)
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])

@@ -95,7 +95,8 @@ def test_it_is_the_state_of_the_recipe_by_hand(checkpoint, config, task, spec):
         rewarded = by_hand.rewarded(batch.rollouts, context)
         prepared = by_hand.prepare(batch.rollouts, batch.advantages, context)
         means, current = StepMeans(), batch.rollouts.behaviour
-        means.add(current, batch.rollouts, by_hand.loss(current, batch.rollouts, batch.advantages, prepared))
+        result = by_hand.loss(current, batch.rollouts, batch.advantages, prepared)
+        means.add(result, current, batch.rollouts)
         by_hand.observe(means.take(), context)
         columns = rewarded.columns() | {"prompt": torch.zeros(ROWS, 1, dtype=torch.long)}
         by_hand.remember(type(rewarded).from_columns(columns), batch.advantages, context)

@@ -61,7 +61,7 @@ def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=N
             totals = Totals(tokens=part.train.sum(), rows=MINI, length=v.LENGTH)
             result = chosen.loss(current, part, advantages[rows], own, totals)
             loss, seen = result.loss, StepMeans()
-            seen.add(current, part, result)
+            seen.add(result, current, part)
             chosen.observe(seen.take(), context)
             optimizer.zero_grad()
             loss.backward()

@@ -129,7 +129,7 @@ def step(r, b, values, parts):
         own = {k: v[rows] if v.dim() and len(v) == len(b) else v for k, v in prepared.items()}
         result = r.loss(current, part, advantages[rows], own, totals)
         total = total + result.loss
-        seen.add(current, part, result)
+        seen.add(result, current, part)
     metrics = seen.take()
     if metrics:
         r.observe(metrics, context)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from entrokit.rlvr import (
@@ -37,7 +37,8 @@ def of_groups(reward, group):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@given(st.sampled_from([2, 3, 7, 8, 16, 24]), st.floats(-1e3, 1e3, width=32))
+@given(st.sampled_from([2, 3, 7, 8, 16, 24]), st.floats(-1e3, 1e3))
+@example(24, 0.7)
 def test_equal_rewards_are_worth_exactly_nothing(dtype, size, reward):
     rewards, group = torch.full((2 * size,), reward, dtype=dtype), torch.arange(2).repeat_interleave(size)
     for name, advantage in of_groups(rewards, group).items():

@@ -189,7 +189,7 @@ def test_the_scale_is_remembered_and_the_first_batch_is_sampled_as_usual():
     assert r.decode() == []
     A = torch.where(MASK, advantages(), 0.0)
     current, seen = PolicyStats(logp=logp(), entropy=tensor(ENTROPY)), StepMeans()
-    seen.add(current, batch, r.loss(current, batch, A, r.prepare(batch, A)))
+    seen.add(r.loss(current, batch, A, r.prepare(batch, A)), current, batch)
     r.observe(seen.take(), None)
     (processor,) = r.decode()
     assert processor.scale.pivot.exp().item() == pytest.approx(1.8)

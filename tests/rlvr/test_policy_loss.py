@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, policy_loss, recipe
+from entrokit.rlvr import Context, PolicyStats, Rollouts, StepMeans, Totals, policy_loss, recipe
 from entrokit.rlvr.intervention import implements
 
 from .cases import EVERY, batch, built, perturbed
@@ -89,7 +89,7 @@ def complaint(r, given):
 @pytest.mark.parametrize("spec", ON_REWARDS)
 def test_recipes_that_act_on_rewards_say_what_to_call_instead(spec):
     r, b = built(spec), batch()
-    with pytest.raises(ValueError, match="acts on rewards, before advantages are made of them.*Recipe.advantages"):
+    with pytest.raises(ValueError, match="acts on rewards, before advantages.*Recipe.rewarded, estimate"):
         policy_loss(r, **arguments(r, b, perturbed(b), **needed(b)))
 
 
@@ -132,6 +132,12 @@ def test_parts_of_a_step_add_up_with_its_totals():
         ({"entropy": torch.ones(8)}, r"'entropy' must have the shape of logp, \[8, 6\], got \[8\]"),
         ({"statistics": {"entropi": torch.ones(8, 6)}}, "no statistic is called 'entropi'; valid names are"),
         ({"old_logp": torch.ones(8, 6)}, r"behaviour.logp: is above 0.*natural log-probabilities"),
+        ({"mask": torch.full((8, 6), 0.5)}, "mask: expected True and False, or 1 and 0"),
+        ({"advantages": torch.full((8,), torch.nan)}, "advantages: is NaN or infinite at a token of the mask"),
+        ({"logp": torch.full((8, 6), torch.nan)}, "logp: is NaN or infinite at a token of the mask"),
+        ({"logp": torch.zeros(8)}, r"logp: expected shape \[B, T\], got \[8\]"),
+        ({"old_logp": [0.0]}, "old_logp: expected a tensor, got list"),
+        ({"enropy": torch.zeros(8, 6)}, "there is no argument 'enropy'"),
         ({"group": torch.zeros(3, dtype=torch.long)}, r"group: expected shape \[8\], got \[3\]"),
         ({"sampler_weight": torch.full((8, 6), torch.nan)}, "sampler_weight: is NaN, infinite or below 0"),
     ],
@@ -156,3 +162,27 @@ def test_what_was_not_prepared_is_named_or_prepared_on_the_spot():
         with pytest.raises(ValueError, match="was not prepared; hand over what Recipe.prepare"):
             r.loss(current, b, A, {})
         torch.testing.assert_close(r.loss(current, b, A).loss, r.loss(current, b, A, r.prepare(b, A)).loss)
+
+
+def test_a_memory_that_nobody_keeps_is_refused():
+    b = batch()
+    r = recipe("grpo+siren")
+    given = arguments(r, b, perturbed(b))
+    with pytest.raises(ValueError, match="siren remembers from step to step: build the recipe once"):
+        policy_loss("grpo+siren", **given)
+    seen = StepMeans()
+    seen.add(policy_loss(r, **given))
+    r.observe(seen.take(), context())
+    assert r.interventions[0].found > 0
+
+
+def test_statistics_may_come_as_they_were_computed():
+    b = batch()
+    v = perturbed(b)
+    r = recipe("grpo+siren(anchor=0.3)")
+    plain = arguments(r, b, v)
+    by_object = arguments(r, b, v, statistics=PolicyStats(**v), entropy=None)
+    named = plain["statistics"] | {"nucleus_entropy@0.8": v["nucleus_entropy"]}
+    named.pop("nucleus_entropy")
+    for given in (by_object, plain | {"statistics": named}):
+        torch.testing.assert_close(policy_loss(r, **given).loss, policy_loss(r, **plain).loss)

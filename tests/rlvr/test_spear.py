@@ -283,9 +283,14 @@ def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
         batch = rollouts([1.0] * own + [-1.0] * own, group=2 * own)
         s.remember(batch, torch.where(batch.train, batch.reward[:, None], 0.0), Context())
         s.baseline = []
+        entries = list(s.buffer.entries)
         generator = torch.Generator().manual_seed(7)
         replay = s.replay(Context(generator=generator, rank=rank, gather=lambda x: torch.tensor([3, 5])))
         left.append(generator.get_state())
-        drawn.append(len(replay.rollouts))
+        order = torch.randperm(8, generator=torch.Generator().manual_seed(7)).tolist()
+        own_part = range(3) if rank == 0 else range(3, 8)
+        expected = [entries[i - own_part.start] for i in order if i in own_part][:2]
+        tokens = [row[m].tolist() for row, m in zip(replay.rollouts.tokens, replay.rollouts.attention, strict=True)]
+        drawn.append(tokens == [e.tokens.tolist() for e in expected])
     assert torch.equal(*left)
-    assert drawn == [2, 2]
+    assert drawn == [True, True]

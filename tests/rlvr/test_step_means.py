@@ -25,7 +25,7 @@ def plain():
 def test_every_token_weighs_alike_and_scalars_stay_as_they_are():
     seen, (current, rollouts) = StepMeans(), plain()
     for value, tokens in ((1.0, 3), (7.0, 0), (4.0, 1)):
-        seen.add(current, rollouts, result(value, tokens, scale=0.1))
+        seen.add(result(value, tokens, scale=0.1), current, rollouts)
     assert seen.take() == pytest.approx({"x": 7 / 4, "clip_ratio/region_mean": 0.0, "scale": 0.1})
     assert seen.take() == {}, "it has begun anew"
 
@@ -33,16 +33,16 @@ def test_every_token_weighs_alike_and_scalars_stay_as_they_are():
 def test_a_scalar_that_all_share_comes_out_to_the_bit():
     seen, (current, rollouts) = StepMeans(), plain()
     for _ in range(3):
-        seen.add(current, rollouts, result(1.0, 1, scale=0.1))
+        seen.add(result(1.0, 1, scale=0.1), current, rollouts)
     assert seen.take()["scale"] == float(torch.tensor(0.1))
-    seen.add(current, rollouts, result(1.0, 1, scale=0.25))
-    seen.add(current, rollouts, result(1.0, 1, scale=0.75))
+    seen.add(result(1.0, 1, scale=0.25), current, rollouts)
+    seen.add(result(1.0, 1, scale=0.75), current, rollouts)
     assert seen.take()["scale"] == 0.5, "of two generation batches in one step"
 
 
 def test_ranks_are_summed_before_anything_is_divided():
     seen, (current, rollouts) = StepMeans(), plain()
-    seen.add(current, rollouts, result(2.0, 3))
+    seen.add(result(2.0, 3), current, rollouts)
     other = {"x": 10.0 * 1, "clip": 0.0, "tokens": 1.0}
     assert seen.take(lambda own: own + torch.tensor(list(other.values())))["x"] == pytest.approx(16 / 4)
 
@@ -50,7 +50,7 @@ def test_ranks_are_summed_before_anything_is_divided():
 def test_nothing_trained_on_is_nothing_seen():
     seen, (current, rollouts) = StepMeans(), plain()
     assert seen.take() == {}
-    seen.add(current, rollouts, result(3.0, 0, scale=1.0))
+    seen.add(result(3.0, 0, scale=1.0), current, rollouts)
     assert seen.take() == {}
 
 
@@ -62,7 +62,7 @@ def test_worked_numbers_of_a_recipe():
     A = torch.where(b.train, torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None], 0.0)
     current = PolicyStats(**v)
     seen = StepMeans()
-    seen.add(current, b, r.loss(current, b, A, {}))
+    seen.add(r.loss(current, b, A, {}), current, b)
     found = seen.take()
     ratio = (v["logp"] - b.behaviour.logp).exp()
     clipped = ((A > 0) & (ratio > 1.4)) | ((A < 0) & (ratio < 0.95))

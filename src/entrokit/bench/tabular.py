@@ -159,7 +159,7 @@ def improve(
         if on_update is not None:
             on_update(predicted, _mean_entropy(logits) - before)
         seen = StepMeans()
-        seen.add(current, rollouts, result)
+        seen.add(result, current, rollouts)
         chosen.observe(seen.take(), context)
     chosen.remember(rewarded, advantages, context)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from entrokit.distributions import TokenStatistics
 
 from .advantages import GivenAdvantages
 from .aggregation import Totals
@@ -28,8 +30,8 @@ def policy_loss(
     advantages: Tensor,
     mask: Tensor,
     entropy: Tensor | None = None,
-    statistics: Mapping[str, Tensor] | None = None,
-    old_statistics: Mapping[str, Tensor] | None = None,
+    statistics: Mapping[str, Tensor] | TokenStatistics | None = None,
+    old_statistics: Mapping[str, Tensor] | TokenStatistics | None = None,
     totals: Totals | None = None,
     context: Context | None = None,
     **columns: Tensor,
@@ -48,7 +50,7 @@ def policy_loss(
         advantages: ``[B, T]``, or ``[B]``: one a completion.
         mask: ``[B, T]`` bool (or 0 and 1), the tokens that the policy chose. Values elsewhere are not read.
         entropy: ``[B, T]`` nats, of the policy being updated, with gradient, where the recipe needs it.
-        statistics: others that it needs (`Recipe.needs`), by name, ``[B, T]``: what `token_statistics` gives.
+        statistics: others that it needs (`Recipe.needs`), by name, ``[B, T]``, or what `token_statistics` gave.
         old_statistics: those of the policy that sampled; by default the current ones, which is what they are in the
             first update on a batch.
         totals: what the optimiser step as a whole is divided by, where this is one of its micro-batches.
@@ -58,10 +60,14 @@ def policy_loss(
 
     Raises:
         ValueError: a shape, or an argument that the recipe needs and that is missing; names it.
-        TypeError: a column that `Rollouts` does not have.
     """
     chosen = recipe(spec, *interventions)
-    _refuse_rewards(chosen)
+    _refuse(chosen, kept=isinstance(spec, Recipe))
+    for name, value in {"logp": logp, "old_logp": old_logp, "advantages": advantages, "mask": mask, **columns}.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"policy_loss: {name}: expected a tensor, got {type(value).__name__}")
+    if logp.dim() != 2:
+        raise ValueError(f"policy_loss: logp: expected shape [B, T], got {list(logp.shape)}")
     for name, value in (("old_logp", old_logp), ("mask", mask)):
         if value.shape != logp.shape:
             raise ValueError(
@@ -72,9 +78,14 @@ def policy_loss(
             f"policy_loss: advantages: expected shape {list(logp.shape)} or [{logp.shape[0]}], got "
             f"{list(advantages.shape)}"
         )
+    if mask.dtype != torch.bool and bool(((mask != 0) & (mask != 1)).any()):
+        raise ValueError("policy_loss: mask: expected True and False, or 1 and 0")
     mask = mask.bool()
     given = advantages.detach()
     given = given if given.dim() == 2 else given[:, None].expand(logp.shape)
+    for name, value in (("logp", logp), ("advantages", given)):
+        if not bool(torch.isfinite(value.detach())[mask].all()):
+            raise ValueError(f"policy_loss: {name}: is NaN or infinite at a token of the mask")
     current = _statistics("statistics", logp, entropy, statistics, mask)
     others = {name: value for name, value in current.columns().items() if name != "logp"}
     old = _statistics(
@@ -87,19 +98,33 @@ def policy_loss(
     return chosen.loss(current, rollouts, shaped, totals=totals, context=context)
 
 
-def _refuse_rewards(chosen: Recipe) -> None:
+def _refuse(chosen: Recipe, *, kept: bool) -> None:
+    """Methods that would do nothing: those that act on rewards, and a memory that nobody keeps."""
     for i in chosen.interventions:
+        if not kept and any(implements(i, hook) for hook in ("observe", "remember")):
+            raise ValueError(
+                f"policy_loss: {i.name} remembers from step to step: build the recipe once, chosen = recipe(...), hand "
+                "that over every time, and call chosen.observe (or chosen.remember) after every step"
+            )
         if implements(i, "reward"):
             raise ValueError(
-                f"policy_loss: {i.name} acts on rewards, before advantages are made of them: build Rollouts, and call "
-                "Recipe.advantages, Recipe.prepare and Recipe.loss"
+                f"policy_loss: {i.name} acts on rewards, before advantages are made of them: build Rollouts, and take "
+                "the stages one by one: Recipe.rewarded, estimate, prepare, loss and remember"
             )
 
 
 def _statistics(
-    argument: str, logp: Tensor, entropy: Tensor | None, others: Mapping[str, Tensor] | None, mask: Tensor
+    argument: str,
+    logp: Tensor,
+    entropy: Tensor | None,
+    others: Mapping[str, Tensor] | TokenStatistics | None,
+    mask: Tensor,
 ) -> PolicyStats:
-    found = {**(others or {}), "logp": logp} | ({} if entropy is None else {"entropy": entropy})
+    if isinstance(others, TokenStatistics):
+        others = PolicyStats.of(others).columns()
+    # Of which nucleus an entropy is, `needs` says behind an @.
+    found = {name.partition("@")[0]: value for name, value in (others or {}).items()} | {"logp": logp}
+    found |= {} if entropy is None else {"entropy": entropy}
     for name, value in found.items():
         if value.shape != mask.shape:
             raise ValueError(
@@ -125,6 +150,10 @@ class _Given(Rollouts):
     @classmethod
     def of(cls, mask: Tensor, old: PolicyStats, columns: Mapping[str, Tensor]) -> _Given:
         rows, device = len(mask), mask.device
+        known = [f.name for f in fields(Rollouts) if f.name not in ("attention", "train", "behaviour")]
+        for name in columns:
+            if name not in known:
+                raise ValueError(f"policy_loss: there is no argument {name!r}; further ones are {known}")
         stand_ins: dict[str, Tensor] = {
             "tokens": torch.zeros(mask.shape, dtype=torch.long, device=device),
             "group": torch.arange(rows, device=device),
@@ -132,8 +161,10 @@ class _Given(Rollouts):
         }
         # What lies between the policy's tokens is attended to; what comes after the last one does not matter.
         attention = mask.flip(-1).cumsum(-1).flip(-1) > 0
-        fields: dict[str, Any] = {"attention": attention, **stand_ins, **columns}
-        whole = cls(train=mask, behaviour=old, **fields)
+        given: dict[str, Any] = {"attention": attention, **stand_ins, **columns}
+        if "correct" in given:
+            given["correct"] = given["correct"].bool()
+        whole = cls(train=mask, behaviour=old, **given)
         object.__setattr__(whole, "absent", frozenset(stand_ins) - set(columns))
         return whole
 

@@ -140,7 +140,7 @@ class Rollouts:
             raise ValueError(
                 f"{who} needs to know which completions are right, which several reward functions, or a graded one, do "
                 "not say: name it (TRL: EntropyGRPOTrainer(correct='accuracy_reward'); verl: policy_loss.correct=acc; "
-                "in a loop of your own: Rollouts(correct=...))"
+                "in a loop of your own: correct=...)"
             )
         return self.correct
 

@@ -25,7 +25,8 @@ class PolicyStats(TokenStatistics):
         if value is None:
             raise ValueError(
                 f"{who} needs the statistic '{name}', which was not computed; an engine computes what "
-                f"`Recipe.needs` lists, so compute it with token_statistics(..., need=recipe.needs)"
+                f"`Recipe.needs` lists, so compute it with token_statistics(..., need=recipe.needs) and hand it over "
+                f"(policy_loss: {'entropy=' if name == 'entropy' else 'statistics='})"
             )
         return value
 

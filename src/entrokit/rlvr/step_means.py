@@ -14,11 +14,13 @@ from .rollouts import Rollouts
 from .stats import PolicyStats
 
 
-def metrics_of(current: PolicyStats, rollouts: Rollouts, result: RecipeLoss) -> dict[str, Tensor]:
+def metrics_of(
+    result: RecipeLoss, current: PolicyStats | None = None, rollouts: Rollouts | None = None
+) -> dict[str, Tensor]:
     """Means over a micro-batch's trained tokens, 0-dim: the recipe's, and what every log holds, under TRL's names.
 
     Args:
-        current: statistics that the loss was made of. result: what `Recipe.loss` gave for these rows.
+        result: what `Recipe.loss` gave for these rows. current, rollouts: what it was made of, for the next two.
 
     Returns:
         ``entropy`` (nats; where it was computed), ``kl`` (the k3 estimate against the reference; where there is one),
@@ -26,6 +28,8 @@ def metrics_of(current: PolicyStats, rollouts: Rollouts, result: RecipeLoss) -> 
     """
     means = dict(result.metrics)
     means["clip_ratio/region_mean"] = means.pop("clipped_fraction")
+    if current is None or rollouts is None:
+        return means
     count = rollouts.train.sum().clamp(min=1)
     if current.entropy is not None:
         means["entropy"] = torch.where(rollouts.train, current.entropy.detach(), 0.0).sum() / count
@@ -47,9 +51,9 @@ class StepMeans:
     _tokens: Tensor | None = None
     _scalars: dict[str, list[Tensor]] = field(default_factory=dict)
 
-    def add(self, current: PolicyStats, rollouts: Rollouts, result: RecipeLoss) -> None:
-        """Takes a micro-batch in; arguments as `metrics_of`."""
-        for name, mean in metrics_of(current, rollouts, result).items():
+    def add(self, result: RecipeLoss, current: PolicyStats | None = None, rollouts: Rollouts | None = None) -> None:
+        """Takes a micro-batch in; arguments as `metrics_of`, alike for all micro-batches of a step."""
+        for name, mean in metrics_of(result, current, rollouts).items():
             total = mean.detach() * result.tokens
             self._sums[name] = self._sums[name] + total if name in self._sums else total
         self._tokens = result.tokens if self._tokens is None else self._tokens + result.tokens

@@ -122,7 +122,8 @@ class EnvironmentTurns:
         turn = self._turns[row]
         turn.append(said)
         text = self.tokenizer.decode(turn)
-        if text[-1:] not in self.environment.turn_ends and len(turn) < self.environment.longest_turn:
+        ended = text != "" and text[-1] in self.environment.turn_ends
+        if not ended and len(turn) < self.environment.longest_turn:
             return
         turn.clear()
         answer = self.episodes[row].step(text)

@@ -354,7 +354,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             current = self._forward.stats(model, ids, attention, length, self._needs)
             result = result_of(current)
             loss = result.loss
-        self._seen["train" if self.model.training else "eval"].add(current, rollouts, result)
+        self._seen["train" if self.model.training else "eval"].add(result, current, rollouts)
         return loss
 
     def _totals(self, inputs: Mapping[str, Any], rows: int) -> Totals:

@@ -89,7 +89,7 @@ def recipe_policy_loss(
     metrics = result.metrics | result.scalars
     clipped = metrics.pop("clipped_fraction")
     if handed is not None:
-        handed.seen.add(current, rollouts, result)
+        handed.seen.add(result, current, rollouts)
     drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0)
     drift = drift.sum() / rollouts.train.sum().clamp(min=1)
     named = {

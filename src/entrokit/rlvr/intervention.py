@@ -65,8 +65,8 @@ class Intervention:
     - `decode` before sampling, never in evaluation: a logits processor;
     - `reward` once per generation batch: rewards instead of, or made from, those so far;
     - `advantage` once per generation batch: advantages instead of, or made from, those so far;
-    - `prepare` once per generation batch (``scope="step"``: once per optimiser step, over its rows): scalars and
-      ``[B, ...]`` columns that travel with the rows;
+    - `prepare` once per generation batch (``scope="step"``: once per optimiser step, over its rows): scalars, which are
+      also logged and reach `observe` as they are, and ``[B, ...]`` columns that travel with the rows;
     - `replace_surrogate` once: a surrogate of its own instead of the base's;
     - `weigh` and `penalty` for every micro-batch of every update;
     - `observe` after every optimiser step of training, never in evaluation;

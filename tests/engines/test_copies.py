@@ -92,8 +92,46 @@ def test_what_others_put_in_the_place_of_forward_stays(bound):
     attach_head(model)
     assert torch.equal(model(IDS).logits, type(model).forward(model, IDS).logits)
     assert calls == [model]
-    if bound:
-        twin = copy.deepcopy(model)
-        doubled(model)
-        twin(IDS)
-        assert calls[-1] is twin
+    twin = copy.deepcopy(model)
+    before = twin(IDS).logits.clone()
+    assert calls[-1] is twin
+    doubled(model)
+    assert torch.equal(twin(IDS).logits, before)
+
+
+def test_a_method_of_something_else_stays_its_own():
+    model = fresh_model(TINY).eval()
+
+    class Counter:
+        def __init__(self, forward):
+            self.forward, self.calls = forward, 0
+
+        def call(self, *args, **kwargs):
+            self.calls += 1
+            return self.forward(*args, **kwargs)
+
+    counter = Counter(model.forward)
+    model.forward = counter.call
+    attach_head(model)
+    model(IDS)
+    assert counter.calls == 1
+
+
+def test_in_half_precision_a_second_trainer_has_a_reference_of_its_own(config, task, checkpoint, monkeypatch):
+    """accelerate wraps TRL's forward then."""
+    from trl import GRPOTrainer
+
+    from entrokit.engines.trl import head
+
+    def unknown(*args):
+        raise head.UnknownHeadError("it is asked for native logits here")
+
+    monkeypatch.setattr(head, "head_parameters", unknown)
+    model = fresh_model(TINY)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
+    options = {"max_steps": 3, "learning_rate": 0.05, "bf16": True}
+    common = {"reward_funcs": length_reward, "train_dataset": task.train, "processing_class": tokenizer}
+    GRPOTrainer(model, args=config(**options), **common).train()
+    t = EntropyGRPOTrainer(model, args=config(**options), recipe="grpo+reference-kl(beta=0.1)", **common)
+    t.train()
+    assert [row["kl"] for row in t.state.log_history if "kl" in row][-1] > 1e-4

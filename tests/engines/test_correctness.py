@@ -161,3 +161,39 @@ def test_a_run_of_ours_knows_what_is_right_of_graded_tasks():
     dense = load_task("instructions", train_size=4)
     assert dense.correct == dense.reward.__name__
     assert load_task("countdown", train_size=4).correct is None
+
+
+def test_a_function_is_called_as_reward_functions_are(checkpoint, config, task):
+    def right(completions, prompts, trainer_state, log_extra, log_metric, **columns):
+        log_metric("asked", float(len(completions)))
+        return [True] * len(completions)
+
+    t, seen = trainer(checkpoint, config, task, length_reward, correct=right)
+    t.train()
+    assert seen[0].rollouts.correct.all()
+    assert logged(t)["asked"] == 8
+
+    async def later(completions, **columns):
+        return [True] * len(completions)
+
+    with pytest.raises(ValueError, match="correct: expected a plain function, got one that is async"):
+        trainer(checkpoint, config, task, length_reward, correct=later)
+
+
+def test_an_evaluation_does_not_decide_what_training_takes_for_graded(checkpoint, config, task):
+    plain = Correctness(None, ["reward"], [])
+    assert plain.of_rows([{}], torch.tensor([[0.5]]), {}, Context(), remember=False) is None
+    assert not plain.graded
+    assert plain.of_rows([{}], torch.tensor([[1.0]]), {}, Context()).tolist() == [True]
+
+
+def test_what_is_graded_survives_a_restart(checkpoint, config, task):
+    t, _ = trainer(checkpoint, config, task, length_reward)
+    t.train()
+    state = t._resumable()
+    assert state["graded"]
+    again, _ = trainer(checkpoint, config, task, length_reward)
+    assert not again._correctness.graded
+    again._correctness.graded = False
+    again._restore(state)
+    assert again._correctness.graded

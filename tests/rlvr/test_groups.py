@@ -104,3 +104,45 @@ def test_weighted_grpo_of_answers_that_are_all_wrong_is_exactly_nothing_and_of_t
     assert weighted_grpo_advantage(mixed, group).dtype == torch.float64
     by_bools = weighted_grpo_advantage(mixed.bool(), group, dtype=torch.float64)
     torch.testing.assert_close(weighted_grpo_advantage(mixed, group), by_bools)
+
+
+def test_whole_numbers_are_rewards_too():
+    whole, group = torch.tensor([1, 0, 0, 1, 3, 3]), torch.tensor([0, 0, 0, 1, 1, 2])
+    for name, advantage in of_groups(whole, group).items():
+        torch.testing.assert_close(advantage, of_groups(whole.float(), group)[name], msg=name)
+        assert advantage.any()
+    m = torch.ones(6, 2, dtype=torch.bool)
+    torch.testing.assert_close(
+        reinforce_plus_plus_advantages(whole, m), reinforce_plus_plus_advantages(whole.float(), m)
+    )
+
+
+def test_weights_below_one_are_weights():
+    m = group_moments(torch.tensor([1.0, 3.0]), torch.zeros(2), weight=torch.tensor([0.25, 0.25]), ddof=0)
+    assert m.mean.tolist() == [2.0, 2.0]
+
+
+def test_a_completion_that_was_not_scored_has_no_advantage_and_is_in_no_baseline():
+    reward = torch.tensor([1.0, 0.0, math.nan, 0.5, math.nan])
+    group, mask = torch.tensor([0, 0, 0, 1, 2]), torch.ones(5, 2, dtype=torch.bool)
+    scored = ~torch.isnan(reward)
+    found = reinforce_plus_plus_baseline_advantages(reward, group, mask)
+    assert not found[~scored].any()
+    torch.testing.assert_close(
+        found[scored], reinforce_plus_plus_baseline_advantages(reward[scored], group[scored], mask[scored])
+    )
+    correct = torch.tensor([True, False, False, True, False])
+    unscored = weighted_grpo_advantage(correct[:3], group[:3], scored=scored[:3])
+    torch.testing.assert_close(unscored[:2], weighted_grpo_advantage(correct[:2], group[:2]))
+    assert unscored[2] == 0
+
+
+def test_ranks_whose_own_rewards_are_all_alike_are_whitened_over_both():
+    """This rank has ones alone, the other zeros alone."""
+
+    def summed(x):
+        return 2 * x if x.dim() == 0 else x + torch.tensor([0.0, 2.0], dtype=x.dtype)
+
+    ranks = Context(gather=lambda x: torch.cat([x, torch.zeros_like(x)]), reduce=summed)
+    found = reinforce_plus_plus_advantages(torch.ones(2), torch.ones(2, 1, dtype=torch.bool), context=ranks)
+    assert found.min() > 0.5

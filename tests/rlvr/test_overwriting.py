@@ -16,6 +16,8 @@ from entrokit.rlvr.intervention import implements
         ("grpo+pear+recap", "recap takes the place of the rewards that pear makes.*take one of them"),
         ("dapo+tool-reward+pear", "rewards that tool-reward makes.*write pear before tool-reward"),
         ("dapo+aepo-reward+canon", "write canon before aepo-reward"),
+        ("grpo+pear+weighted-grpo", "makes advantages of who is right, not of the rewards that pear makes"),
+        ("grpo+weighted-grpo+tool-reward", "not of the rewards that tool-reward makes"),
     ],
 )
 def test_a_stage_that_would_be_overwritten_is_refused(spec, message):
@@ -58,6 +60,7 @@ def test_numbers_of_numpy_are_numbers(number):
     assert (
         str(recipe("grpo", ClipCov(high=np.int64(7), scope=np.str_("step")))) == "grpo+clip-cov(high=7, scope='step')"
     )
+    assert type(Steer(min_weight=number).min_weight) is float
     with pytest.raises(ValueError, match="min_weight must be a number"):
         Steer(min_weight=np.array([0.5, 0.6]))
 

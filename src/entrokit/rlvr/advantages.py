@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .context import Context
-from .groups import GroupMoments, group_moments, widest
+from .groups import GroupMoments, as_float, group_moments, widest
 from .knobs import check_range
 from .rollouts import Rollouts
 
@@ -29,6 +29,7 @@ def grpo_advantages(reward: Tensor, group: Tensor, *, std_eps: float = 1e-6) -> 
     Returns:
         ``[B]``. All rewards of a group equal: 0. A group of one: its raw reward (mean 0, std 1), as verl does.
     """
+    reward = as_float(reward)
     of_group = group_moments(reward, group)
     normalised = of_group.centred / (of_group.std + std_eps)
     return _raw_if_alone(reward, of_group, normalised)
@@ -36,6 +37,7 @@ def grpo_advantages(reward: Tensor, group: Tensor, *, std_eps: float = 1e-6) -> 
 
 def dr_grpo_advantages(reward: Tensor, group: Tensor) -> Tensor:
     """Dr.GRPO: ``R - mean`` within the group. A group of one: its raw reward. Shapes as `grpo_advantages`."""
+    reward = as_float(reward)
     of_group = group_moments(reward, group)
     return _raw_if_alone(reward, of_group, of_group.centred)
 
@@ -45,6 +47,7 @@ def rloo_advantages(reward: Tensor, group: Tensor) -> Tensor:
 
     A group of one has no others: advantage 0, and a warning.
     """
+    reward = as_float(reward)
     of_group = group_moments(reward, group)
     if bool((of_group.count == 1).any()):
         warnings.warn("rloo: a group of one completion has no baseline; its advantage is 0", stacklevel=2)
@@ -63,6 +66,7 @@ def reinforce_plus_plus_advantages(
     Returns:
         ``[B, T]``, zeros outside ``train``.
     """
+    reward = as_float(reward)
     to_go = train.flip(-1).cumsum(-1).flip(-1) - 1
     scored = train & ~torch.isnan(reward)[:, None]
     returns = reward.nan_to_num(nan=0.0)[:, None] * gamma ** to_go.clamp(min=0)
@@ -77,7 +81,7 @@ def reinforce_plus_plus_baseline_advantages(
     A group of one keeps its raw reward (mean 0) and is whitened with the others, as verl does. Groups may be split over
     ranks: the context's collectives bring them together.
     """
-    context = context or Context()
+    context, reward = context or Context(), as_float(reward)
     rewards, own = context.everywhere(reward)
     of_group = group_moments(rewards, context.gather(group))
     alone = (of_group.count == 1) & ~torch.isnan(rewards)

@@ -20,6 +20,11 @@ def widest(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
+def as_float(x: Tensor) -> Tensor:
+    """Whole numbers (rewards of 0 and 1) as torch's default float; floats as they are."""
+    return x if x.dtype.is_floating_point else x.to(torch.get_default_dtype())
+
+
 @dataclass(frozen=True)
 class GroupMoments:
     """Moments of numbers within groups, at every row: each ``[B]``, float64 where the device has it.
@@ -52,7 +57,7 @@ def group_moments(x: Tensor, group: Tensor, *, weight: Tensor | None = None, ddo
     value = torch.where(counted, x, 0.0).to(wide)
     w = counted.to(wide) if weight is None else torch.where(counted, weight, 0).to(wide)
     count = group_sum(w, group)
-    mean = group_sum(w * value, group) / count.clamp(min=1)
+    mean = group_sum(w * value, group) / torch.where(count > 0, count, 1.0)
     lowest, highest = (_group_extreme(value, counted, group, which) for which in ("amin", "amax"))
     equal = lowest == highest
     mean = torch.where(equal, lowest, mean)

@@ -82,6 +82,8 @@ class Intervention:
     replays: ClassVar[bool] = False
     # What it puts in the place of what the stages before it gave: "reward", "advantage", or nothing.
     replaces: ClassVar[str | None] = None
+    # Whether what stage `reward` made reaches what it replaces.
+    reads_rewards: ClassVar[bool] = True
     # One of SCOPES.
     scope: str = "generation"
 

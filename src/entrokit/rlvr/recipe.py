@@ -87,6 +87,13 @@ class Recipe:
                     f"recipe {self}: {later.name} takes the place of the {later.replaces}s that {lost[0].name} makes, "
                     f"which would do nothing; {instead}"
                 )
+        blind = [i for i in self.interventions if not i.reads_rewards]
+        shaping = [i for i in self.interventions if implements(i, "reward")]
+        if blind and shaping:
+            raise ValueError(
+                f"recipe {self}: {blind[0].name} makes advantages of who is right, not of the rewards that "
+                f"{shaping[0].name} makes, which would do nothing; take one of them"
+            )
 
     def __str__(self) -> str:
         return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])

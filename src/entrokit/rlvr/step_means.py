@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .groups import widest
 from .recipe import RecipeLoss
 from .rollouts import Rollouts
 from .stats import PolicyStats
@@ -32,10 +33,11 @@ def metrics_of(
         return means
     count = rollouts.train.sum().clamp(min=1)
     if current.entropy is not None:
-        means["entropy"] = torch.where(rollouts.train, current.entropy.detach(), 0.0).sum() / count
+        entropy = current.entropy.detach()
+        means["entropy"] = torch.where(rollouts.train, entropy, 0.0).to(widest(entropy)).sum() / count
     if rollouts.reference_logp is not None:
         d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
-        means["kl"] = (d.exp() - d - 1.0).sum() / count
+        means["kl"] = (d.exp() - d - 1.0).to(widest(d)).sum() / count
     return means
 
 
@@ -54,7 +56,7 @@ class StepMeans:
     def add(self, result: RecipeLoss, current: PolicyStats | None = None, rollouts: Rollouts | None = None) -> None:
         """Takes a micro-batch in; arguments as `metrics_of`, alike for all micro-batches of a step."""
         for name, mean in metrics_of(result, current, rollouts).items():
-            total = mean.detach() * result.tokens
+            total = mean.detach().to(widest(mean)) * result.tokens
             self._sums[name] = self._sums[name] + total if name in self._sums else total
         self._tokens = result.tokens if self._tokens is None else self._tokens + result.tokens
         for name, value in result.scalars.items():

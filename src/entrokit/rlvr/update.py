@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .groups import widest
 from .stats import PolicyStats
 
 # exp(20) = 5e8: beyond any ratio that means something, and far from overflow.
@@ -48,4 +49,5 @@ class Update:
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean of ``x [B, T]`` over trained tokens, detached; 0 where there are none. For metrics."""
-        return torch.where(self.train, x.detach(), 0.0).sum() / self.train.sum().clamp(min=1)
+        counted = torch.where(self.train, x.detach(), 0.0).to(widest(x))
+        return counted.sum() / self.train.sum().clamp(min=1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .context import Context
+from .groups import widest
 
 ALIGNMENTS = ("start", "following")
 LEVELS = ("window", "token")
@@ -35,7 +36,7 @@ def window_entropy(H: Tensor, mask: Tensor, w: int = 4, align: str = "start") ->
     count = H.shape[1] - w + 1 - shift
     means, defined = torch.zeros_like(H), torch.zeros_like(mask)
     if count > 0:
-        inside = torch.where(mask, H, 0.0).double().cumsum(1)
+        inside = torch.where(mask, H, 0.0).to(widest(H)).cumsum(1)
         before = torch.nn.functional.pad(inside, (1, 0))
         real = torch.nn.functional.pad(mask.long().cumsum(1), (1, 0))
         start = slice(int(shift), int(shift) + count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class Correctness:
         self._named, self._rewards = named, list(rewards)
         # A reward that was ever anything but 0 and 1 is graded, whatever a later batch holds.
         self.graded = False
+        if inspect.iscoroutinefunction(named):
+            raise ValueError("correct: expected a plain function, got one that is async; make it a reward and name it")
         if isinstance(named, str):
             found = self._rewards.count(named) + (columns is not None and named in columns)
             if found > 1:
@@ -46,12 +49,19 @@ class Correctness:
                 )
 
     def of_rows(
-        self, inputs: Sequence[Mapping[str, Any]], table: Tensor, call: Mapping[str, Any], context: Context
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        table: Tensor,
+        call: Mapping[str, Any],
+        context: Context,
+        *,
+        remember: bool = True,
     ) -> Tensor | None:
         """Who is right among this process's rows, ``[B]`` bool; None where nothing says so.
 
         Args:
             inputs: TRL's rows. table: their rewards ``[B, K]``. call: what reward functions are called with.
+            remember: that a reward turned out to be graded; an evaluation changes nothing for training.
 
         Raises:
             ValueError: a column that no row has. RewardError: a function that gives no truth a completion.
@@ -61,7 +71,7 @@ class Correctness:
             return self._truths(said, len(inputs), getattr(self._named, "__name__", "correct")).to(table.device)
         if self._named is None:
             right = right_if_binary(table[:, 0], context) if table.shape[1] == 1 and not self.graded else None
-            self.graded = right is None
+            self.graded = self.graded or (remember and right is None)
             return right
         if self._named in self._rewards:
             return table[:, self._rewards.index(self._named)] >= LEAST_RIGHT_REWARD

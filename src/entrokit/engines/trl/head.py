@@ -23,6 +23,7 @@ from entrokit.distributions import TokenStatistics, linear_token_loss, linear_to
 
 KEYWORD = "entrokit_head"
 _MARK = "answers_head_requests"
+_INSTEAD = "_forward_beneath_entrokit_head"
 
 # How models name what they do to the product of hidden states and head.
 _CAPS = ("final_logit_softcapping", "logits_soft_cap")
@@ -74,29 +75,29 @@ class HeadRequest:
 
 
 def attach_head(model: Any) -> None:
-    """Lets ``model(..., entrokit_head=HeadRequest(...))`` answer; everything else stays as it was."""
-    base = bare(model)
-    if not _answers(base):
-        base.forward = types.MethodType(_with_head(type(base), vars(base).get("forward")), base)
+    """Lets ``model(..., entrokit_head=HeadRequest(...))`` answer; everything else stays as it was.
 
-
-def _answers(base: Any) -> bool:
-    return hasattr(getattr(vars(base).get("forward"), "__func__", None), _MARK)
-
-
-def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
-    """A model's forward that also answers a `HeadRequest`.
-
-    It holds no model: a copy of one takes its forward along, and must then compute with its own weights.
-
-    Args:
-        cls: of the model. instead: what somebody has already put in the place of the class's forward, if anything.
+    What is put in the place of ``forward`` holds no model: a copy of one takes it along, and must then compute with its
+    own weights. What somebody else had put there (accelerate, Liger) stays with the model, to be copied with it.
     """
+    base = bare(model)
+    instead = vars(base).get("forward")
+    if _is_ours(instead):
+        return
     fused = _trls_fused_head(instead)
     if fused is not None:
         instead = inspect.getclosurevars(fused).nonlocals["original_forward"]
-    # A bound method is taken apart, to be bound to whichever model calls.
-    inner = cls.forward if instead is None else getattr(instead, "__func__", None)
+    if instead is not None and not _is_ours(instead) and getattr(instead, "__func__", None) is not type(base).forward:
+        vars(base)[_INSTEAD] = instead
+    base.forward = types.MethodType(_with_head(type(base), fused), base)
+
+
+def _is_ours(forward: Any) -> bool:
+    return hasattr(getattr(forward, "__func__", None), _MARK)
+
+
+def _with_head(cls: Any, fused: Callable[..., Any] | None) -> Callable[..., Any]:
+    """A model's forward that also answers a `HeadRequest`, and TRL's requests by ``fused``."""
 
     @functools.wraps(cls.forward)  # generation looks at the signature
     def forward(self: Any, *args: Any, entrokit_head: HeadRequest | None = None, **kwargs: Any) -> Any:
@@ -104,20 +105,23 @@ def _with_head(cls: Any, instead: Any) -> Callable[..., Any]:
             return entrokit_head.answer(self, args, kwargs)
         if fused is not None and kwargs.pop("fused_lm_head", False):
             return fused(self, *args, fused_lm_head=True, **kwargs)
-        return instead(*args, **kwargs) if inner is None else inner(self, *args, **kwargs)
+        instead = vars(self).get(_INSTEAD)
+        return cls.forward(self, *args, **kwargs) if instead is None else instead(*args, **kwargs)
 
     setattr(forward, _MARK, True)
     return forward
 
 
 def _trls_fused_head(forward: Any) -> Callable[..., Any] | None:
-    """The function that TRL puts in the place of a policy's forward, for its own head.
+    """The function that TRL puts in the place of a policy's forward, for its own head, whoever has wrapped it since.
 
     Asked for that head it uses the model that it is called with; asked for anything else, the one that it was made for.
     """
-    function: Callable[..., Any] | None = getattr(forward, "__func__", None)
-    fused = getattr(getattr(function, "__code__", None), "co_name", None) == "_fused_forward"
-    return function if fused else None
+    function = getattr(forward, "__func__", forward)
+    while function is not None and getattr(getattr(function, "__code__", None), "co_name", "") != "_fused_forward":
+        function = getattr(function, "__wrapped__", None)
+    found: Callable[..., Any] | None = function
+    return found
 
 
 @contextmanager

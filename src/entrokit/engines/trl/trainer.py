@@ -189,8 +189,10 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         names = [name for name in inputs[0] if name not in ("prompt", "completion", "completion_ids")]
         call = {name: [row[name] for row in inputs] for name in names}
         call |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        call |= {"trainer_state": self.state, "log_extra": self._log_completion_extra, "log_metric": self._log_metric}
+        call |= {} if self.environments is None else {"environments": self.environments}
         own = self._own_rows(table, len(prompts))
-        self._right = self._correctness.of_rows(inputs, own, call | {"trainer_state": self.state}, self._context())
+        self._right = self._correctness.of_rows(inputs, own, call, self._context(), remember=self.model.training)
         return table
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -376,6 +378,10 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             if seen:
                 self.recipe.observe(seen, self._context())
         return loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        self._seen["eval"] = StepMeans()
+        return super().evaluate(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if not self.model.training:

@@ -85,7 +85,7 @@ def truths(data: Any, name: str) -> Tensor:
     column = data[name]
     values = column.tolist() if hasattr(column, "tolist") else list(column)
     for i, value in enumerate(values):
-        if value not in (0, 1):
+        if value is not None and value not in (0, 1):
             raise ValueError(f"policy_loss.correct={name}: row {i} holds {value!r}; expected True or False (1 or 0)")
     return torch.tensor([bool(value) for value in values], device=padded(data["responses"]).device)
 

@@ -12,6 +12,7 @@ from entrokit.rlvr import BASES, Base, Recipe, recipe
 from entrokit.rlvr.advantages import GivenAdvantages
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
+from entrokit.rlvr.intervention import implements
 from entrokit.rlvr.interventions import Recap, WeightedGRPO
 from entrokit.rlvr.surrogates import PPOClip
 
@@ -81,6 +82,12 @@ def refuse(chosen: Recipe, config: Any) -> None:
         ValueError: names the part, what verl lacks, and what to write instead.
     """
     for intervention in chosen.interventions:
+        if isinstance(chosen.base.advantage, GivenAdvantages) and implements(intervention, "reward"):
+            raise ValueError(
+                f"{intervention.name} acts on rewards, and loss_mode={PREFIX}-{intervention.name} takes advantages "
+                f"that verl has already made of them: write loss_mode={PREFIX} and policy_loss.recipe="
+                f"'grpo+{intervention.name}'"
+            )
         lacking = sorted(intervention.needs - AVAILABLE)
         if lacking:
             raise ValueError(

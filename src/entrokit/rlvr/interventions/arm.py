@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_moments, group_sum
+from ..groups import as_float, group_moments, group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -41,7 +41,7 @@ def low_prob_confidence(logp: Tensor, mask: Tensor, frac: float = 0.2, *, uncert
     ranked = torch.argsort(torch.where(mask, order, torch.inf), dim=1, stable=True)
     sizes = mask.sum(1)
     # ρ n in exact steps: 0.2 · 5 must not become 2 tokens by rounding up 1.0000000000000002.
-    chosen = torch.ceil(frac * sizes.double() - 1e-9).clamp(min=1).long()
+    chosen = torch.ceil(frac * sizes.to(widest(sizes)) - 1e-9).clamp(min=1).long()
     rank = torch.empty_like(ranked).scatter_(
         1, ranked, torch.arange(logp.shape[1], device=logp.device).expand_as(ranked)
     )
@@ -73,6 +73,7 @@ def arm_advantage(
         correct: ``[B]`` bool, right answers; those with a positive reward by default.
         center: makes the added terms of a group sum to 0.
     """
+    rewards = as_float(rewards)
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
     right = ((value > 0) if correct is None else correct) & scored

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..groups import group_sum, widest
+from ..groups import as_float, group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
@@ -54,6 +54,7 @@ def canon_advantage(
 
     Halves of an odd group are unequal (the high one has one more): its advantages then sum to 0 only without ``mu``.
     """
+    rewards = as_float(rewards)
     scored = ~torch.isnan(rewards)
     value = rewards.nan_to_num(nan=0.0)
     size = group_sum(scored.to(value.dtype), group)

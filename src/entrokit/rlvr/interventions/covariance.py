@@ -104,7 +104,7 @@ def _own_seed(seed: Tensor, logp: Tensor) -> int:
 
     The loss of a micro-batch may be asked for twice (once for the gradient, once for the metrics) and must draw alike.
     """
-    own = logp.detach().double().cpu().sum().view(torch.int64) if logp.numel() else torch.tensor(0)
+    own = logp.detach().cpu().double().sum().view(torch.int64) if logp.numel() else torch.tensor(0)
     first = int(seed[0]) if len(seed) else 0
     return (first * 0x9E3779B97F4A7C15 + int(own)) % 2**63
 

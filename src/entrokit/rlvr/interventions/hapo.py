@@ -27,7 +27,7 @@ from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context
-from ..groups import group_moments, group_sum
+from ..groups import as_float, group_moments, group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -73,7 +73,7 @@ def token_group_advantages(
         fallback: a group in which some token's \\|A\\| reaches it takes `grpo_advantages`.
     """
     context = context or Context()
-    reward, own = context.everywhere(rewards)
+    reward, own = context.everywhere(as_float(rewards))
     group, tokens = context.gather(group_ids), context.gather(mask.sum(1))
     of_group = group_moments(reward, group, weight=tokens, ddof=0)
     advantage = (of_group.centred / (of_group.std + _STD_EPS)).to(reward.dtype)

@@ -15,6 +15,7 @@ moves the anchor with the share of such rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from entrokit.distributions import nucleus_entropy, nucleus_statistic
 
 from ..aggregation import Totals, aggregate
 from ..context import Context
+from ..groups import widest
 from ..intervention import SCOPES, Penalty, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
@@ -45,7 +47,7 @@ def peak_entropy_mask(entropy: Tensor, mask: Tensor, quantile: float = 0.8) -> T
     # Two columns beyond all data: rows without tokens, and upper neighbours of the largest, point there.
     values = torch.nn.functional.pad(torch.where(mask, entropy.detach(), torch.inf), (0, 2), value=torch.inf)
     values = values.sort(1).values
-    position = quantile * (mask.sum(1).double() - 1).clamp(min=0)
+    position = quantile * (mask.sum(1).to(widest(values)) - 1).clamp(min=0)
     lower = position.floor().long()
     share = (position - lower).to(values.dtype)
     at = values.gather(1, lower[:, None])[:, 0]
@@ -184,11 +186,12 @@ class SelfAnchoredEntropyLoss(nn.Module):
             self.anchor = float(mean.detach())
         return self.coef * (mean - self.anchor).square()
 
-    def get_extra_state(self) -> dict[str, float | None]:
-        return {"anchor": self.anchor}
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(math.nan if self.anchor is None else self.anchor, dtype=torch.float64)
 
-    def set_extra_state(self, state: Mapping[str, float | None]) -> None:
-        self.anchor = state["anchor"]
+    def set_extra_state(self, state: Tensor) -> None:
+        anchor = float(state)
+        self.anchor = None if math.isnan(anchor) else anchor
 
 
 def _row_means(nucleus: Tensor, keep: Tensor) -> Tensor:

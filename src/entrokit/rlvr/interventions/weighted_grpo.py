@@ -107,6 +107,7 @@ class WeightedGRPO(Intervention):
 
     name: ClassVar[str] = "weighted-grpo"
     replaces: ClassVar[str | None] = "advantage"
+    reads_rewards: ClassVar[bool] = False
     lambda_neg: float = 1.0
     normalize: str = "prompt"
     w_pos: float = 1.0

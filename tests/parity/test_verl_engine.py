@@ -24,7 +24,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import ActorConfig
 from verl.workers.utils.losses import ppo_loss
 
-from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, recipe_advantages
+from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, RecipeWorker, recipe_advantages
 from entrokit.engines.verl.config import refuse
 from entrokit.rlvr import INTERVENTIONS, Context, Intervention, PolicyStats, Rollouts, Weighting, recipe
 from entrokit.rlvr.bases import Base
@@ -94,6 +94,21 @@ def test_what_is_right_is_said_by_name(folder, model, correct, column, message):
         data["acc"] = torch.tensor(column)
     with pytest.raises(ValueError, match=message):
         worker.update_actor(data)
+
+
+def test_a_score_that_was_graded_once_stays_graded():
+    """Of the worker's own methods, without an engine."""
+    columns = v.completions()
+    worker = SimpleNamespace(_correct=None, _graded=False)
+    right = RecipeWorker._right(worker, columns, Context())
+    assert right.tolist() == (columns["token_level_scores"].sum(1) == 1).tolist()
+    half = columns | {n: columns[n] * 0.5 for n in ("token_level_scores", "token_level_rewards")}
+    assert RecipeWorker._right(worker, half, Context()) is None
+    assert RecipeWorker._right(worker, columns, Context()) is None
+    # A penalty lowers what a completion is worth, not whether it is right.
+    penalised = columns | {"token_level_rewards": columns["token_level_rewards"] - 0.1}
+    fresh = SimpleNamespace(_correct=None, _graded=False)
+    assert torch.equal(RecipeWorker._right(fresh, penalised, Context()), right)
 
 
 def test_a_named_column_is_what_is_right(folder, model):
@@ -166,6 +181,10 @@ def test_a_short_name_stands_upon_verls_clip_and_advantages(folder, model):
         (of_recipe("dapo+steer(form='exact')"), "form='theorem'"),
         (of_recipe("grpo+weighted-grpo(normalize='pair')"), "verl reorders them"),
         (of_recipe("dapo+reference-kl"), "use_kl_loss=True"),
+        (
+            [f"{LOSS}.loss_mode=entrokit-pear"],
+            "acts on rewards, and loss_mode=entrokit-pear takes advantages.*grpo.pear",
+        ),
         ([*of_recipe("dapo"), "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"], "loss_agg_mode=token-mean"),
         ([*of_recipe("dapo"), "actor_rollout_ref.actor.clip_ratio_high=0.28"], "clip_ratio_high=0.28 is not read"),
         ([f"{LOSS}.loss_mode=entrokit"], r"needs a recipe.*_target_=entrokit.engines.verl.RecipePolicyLossConfig"),

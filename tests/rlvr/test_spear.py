@@ -294,3 +294,12 @@ def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
         drawn.append(tokens == [e.tokens.tolist() for e in expected])
     assert torch.equal(*left)
     assert drawn == [True, True]
+
+
+def test_what_was_not_scored_is_in_no_baseline():
+    s = SelfImitation(size=4, tools_only=False)
+    batch = rollouts([1.0, 0.0, float("nan"), 0.5], group=4)
+    s.remember(batch, torch.zeros(batch.train.shape), Context())
+    ((mean, std),) = s.baseline
+    assert mean.tolist() == pytest.approx([0.5])
+    assert std.tolist() == pytest.approx([0.5])

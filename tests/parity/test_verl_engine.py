@@ -24,7 +24,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import ActorConfig
 from verl.workers.utils.losses import ppo_loss
 
-from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, RecipeWorker, recipe_advantages
+from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, recipe_advantages
 from entrokit.engines.verl.config import refuse
 from entrokit.rlvr import INTERVENTIONS, Context, Intervention, PolicyStats, Rollouts, Weighting, recipe
 from entrokit.rlvr.bases import Base
@@ -98,6 +98,9 @@ def test_what_is_right_is_said_by_name(folder, model, correct, column, message):
 
 def test_a_score_that_was_graded_once_stays_graded():
     """Of the worker's own methods, without an engine."""
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+
+    RecipeWorker = ActorRolloutRefWorker.actor_worker_cls
     columns = v.completions()
     worker = SimpleNamespace(_correct=None, _graded=False)
     right = RecipeWorker._right(worker, columns, Context())

@@ -82,12 +82,6 @@ def refuse(chosen: Recipe, config: Any) -> None:
         ValueError: names the part, what verl lacks, and what to write instead.
     """
     for intervention in chosen.interventions:
-        if isinstance(chosen.base.advantage, GivenAdvantages) and implements(intervention, "reward"):
-            raise ValueError(
-                f"{intervention.name} acts on rewards, and loss_mode={PREFIX}-{intervention.name} takes advantages "
-                f"that verl has already made of them: write loss_mode={PREFIX} and policy_loss.recipe="
-                f"'grpo+{intervention.name}'"
-            )
         lacking = sorted(intervention.needs - AVAILABLE)
         if lacking:
             raise ValueError(
@@ -118,6 +112,12 @@ def refuse(chosen: Recipe, config: Any) -> None:
             raise ValueError(
                 f"{intervention.name} needs the reference's log-probabilities: write {ACTOR}.use_kl_loss=True and "
                 f"{ACTOR}.kl_loss_coef=0 (verl then computes them, and adds no loss of its own)"
+            )
+        if isinstance(chosen.base.advantage, GivenAdvantages) and implements(intervention, "reward"):
+            raise ValueError(
+                f"{intervention.name} acts on rewards, and loss_mode={PREFIX}-{intervention.name} takes advantages "
+                f"that verl has already made of them: write loss_mode={PREFIX} and policy_loss.recipe="
+                f"'grpo+{intervention.name}'"
             )
     if config.strategy not in ("fsdp", "fsdp2"):
         raise ValueError(

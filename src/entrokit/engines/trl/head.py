@@ -87,17 +87,24 @@ def attach_head(model: Any) -> None:
     fused = _trls_fused_head(instead)
     if fused is not None:
         instead = inspect.getclosurevars(fused).nonlocals["original_forward"]
-    if instead is not None and not _is_ours(instead) and getattr(instead, "__func__", None) is not type(base).forward:
-        vars(base)[_INSTEAD] = instead
-    base.forward = types.MethodType(_with_head(type(base), fused), base)
+    place = None
+    if instead is not None and getattr(instead, "__func__", None) is not type(base).forward:
+        # One place for each time: what is beneath may call an earlier forward of ours.
+        place = f"{_INSTEAD}_{sum(name.startswith(_INSTEAD) for name in vars(base))}"
+        vars(base)[place] = instead
+    base.forward = types.MethodType(_with_head(type(base), fused, place), base)
 
 
 def _is_ours(forward: Any) -> bool:
     return hasattr(getattr(forward, "__func__", None), _MARK)
 
 
-def _with_head(cls: Any, fused: Callable[..., Any] | None) -> Callable[..., Any]:
-    """A model's forward that also answers a `HeadRequest`, and TRL's requests by ``fused``."""
+def _with_head(cls: Any, fused: Callable[..., Any] | None, place: str | None) -> Callable[..., Any]:
+    """A model's forward that also answers a `HeadRequest`, and TRL's requests by ``fused``.
+
+    Args:
+        place: the model's attribute that holds what somebody else had put in the place of the class's forward.
+    """
 
     @functools.wraps(cls.forward)  # generation looks at the signature
     def forward(self: Any, *args: Any, entrokit_head: HeadRequest | None = None, **kwargs: Any) -> Any:
@@ -105,7 +112,7 @@ def _with_head(cls: Any, fused: Callable[..., Any] | None) -> Callable[..., Any]
             return entrokit_head.answer(self, args, kwargs)
         if fused is not None and kwargs.pop("fused_lm_head", False):
             return fused(self, *args, fused_lm_head=True, **kwargs)
-        instead = vars(self).get(_INSTEAD)
+        instead = None if place is None else vars(self)[place]
         return cls.forward(self, *args, **kwargs) if instead is None else instead(*args, **kwargs)
 
     setattr(forward, _MARK, True)

@@ -22,9 +22,9 @@ from trainer_overhead import Turns
 from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig
 
-from entrokit.engines.pocket import character_tokenizer, pocket_policy
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
+from entrokit.training.pocket import character_tokenizer, pocket_policy
 
 STEPS = 20
 # Name: rounds, completions of an optimiser step, tokens of a completion, optimiser steps of a generation batch.

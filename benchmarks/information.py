@@ -25,13 +25,9 @@ import torch
 from scipy.optimize import minimize
 from scipy.stats import entropy
 
-from entrokit.information import (
-    EffectiveFeatureMeter,
-    MaxEntModel,
-    information_bits,
-    majorization_bound_bits,
-    min_entropy_coupling,
-)
+from entrokit.information.coupling import information_bits, majorization_bound_bits, min_entropy_coupling
+from entrokit.information.maxent import MaxEntModel
+from entrokit.information.superposition import EffectiveFeatureMeter
 
 ROUNDS = 7
 SIZES = (100, 1_000, 10_000, 100_000)

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from scipy.linalg import eigvalsh
 
-from entrokit.information import estimate_diffusion_spectrum, spectral_entropy
+from entrokit.information.spectral import estimate_diffusion_spectrum, spectral_entropy
 
 DIMENSIONS, POINTS, ROUNDS = 512, 5_000, 3
 SIZES = (5_000, 10_000, 20_000, 50_000)

@@ -26,9 +26,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from entrokit.bench.contestants import BASELINE
 from entrokit.bench.scoreboard import recipes_of
-from entrokit.engines.pocket import pocket_policy
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
+from entrokit.training.pocket import pocket_policy
 
 ROUNDS = 10
 UPDATES = 4

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from entrokit.bench.tabular import TabularSettings, train_tabular
-from entrokit.diagnose import StepAccount, accounts_of, correlation
-from entrokit.engines.session import TrainSettings, train
+from entrokit.diagnose import accounts_of
 from entrokit.report import Chart, Series, document, embed, figure
-from entrokit.runs import Notes
+from entrokit.runs import Notes, StepAccount, correlation
 from entrokit.runs.layout import ACCOUNT
+from entrokit.training.session import TrainSettings, train
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 UPDATES = (1, 4, 16)

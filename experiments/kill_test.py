@@ -38,10 +38,10 @@ def work(out: Path) -> None:
     from transformers import PrinterCallback, TrainerCallback
     from trl import GRPOConfig
 
-    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
     from entrokit.engines.trl import EntropyGRPOTrainer
     from entrokit.engines.trl.checkpoints import newest_whole
     from entrokit.rlvr.tasks import countdown
+    from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
     class Began(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

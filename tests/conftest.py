@@ -46,7 +46,7 @@ def _fixed_seed():
 
 @pytest.fixture(scope="session")
 def character_checkpoint(tmp_path_factory):
-    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
+    from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
     folder = tmp_path_factory.mktemp("character")
     fresh_model(PocketConfig(width=32, layers=1, heads=2)).save_pretrained(folder)

@@ -43,8 +43,8 @@ def test_make_targets_exist():
 def test_the_trl_example_runs(tmp_path, monkeypatch):
     trl = pytest.importorskip("trl")
 
-    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
     from entrokit.rlvr.tasks import countdown
+    from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
     fresh_model(PocketConfig(width=32, layers=1, heads=2)).save_pretrained(tmp_path)
     character_tokenizer().save_pretrained(tmp_path)

@@ -9,8 +9,8 @@ pytest.importorskip("trl", reason="training needs the extra 'trl'")
 from entrokit.bench import planted
 from entrokit.bench.planted import HEALTHY, PLANTED, Planted, broken_family, confusion, constant_reward, two_prompts
 from entrokit.diagnose import VERDICTS
-from entrokit.engines.session import TrainSettings
 from entrokit.rlvr.tasks import countdown
+from entrokit.training.session import TrainSettings
 from tests.diagnose.cases import CASES, table
 
 

@@ -16,11 +16,11 @@ from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contesta
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
 from entrokit.engines import session
-from entrokit.engines.pocket import PocketConfig
-from entrokit.engines.session import TrainSettings
-from entrokit.papers.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
+from entrokit.report.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
 from entrokit.rlvr import INTERVENTIONS, recipe
 from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
+from entrokit.training.pocket import PocketConfig
+from entrokit.training.session import TrainSettings
 
 from ..rlvr.cases import batch, built, perturbed, step
 
@@ -32,7 +32,7 @@ def few(monkeypatch):
     chosen = (Contestant(BASELINE, BASELINE), Contestant("steer", "grpo+steer", "grpo+steer(min_weight=0.1)"))
     for module in (contestants, scoreboard):
         monkeypatch.setattr(module, "CONTESTANTS", chosen)
-    monkeypatch.setattr("entrokit.papers.scoreboard.CONTESTANTS", chosen)
+    monkeypatch.setattr("entrokit.report.scoreboard.CONTESTANTS", chosen)
     return chosen
 
 

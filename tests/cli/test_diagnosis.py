@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from entrokit.cli.app import app
-from entrokit.diagnose import QUADRANTS, VERDICTS, Part, StepAccount
-from entrokit.runs import RunWriter
+from entrokit.diagnose import VERDICTS
+from entrokit.runs import QUADRANTS, Part, RunWriter, StepAccount
 from entrokit.runs.layout import ACCOUNT
 from tests.diagnose.cases import CASES, table
 from tests.runs.cases import CHAT, columns, jsonl

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from entrokit.decoding import (
+from entrokit.decoding.difficulty import (
     STRATEGIES,
     DifficultyProbe,
     Strategy,
@@ -116,7 +116,7 @@ def test_the_u_shape():
 @pytest.fixture(scope="module")
 def policy():
     pytest.importorskip("transformers")
-    from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
+    from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
     tokenizer = character_tokenizer()
     tokenizer.padding_side = "left"

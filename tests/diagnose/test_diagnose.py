@@ -4,8 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.diagnose import EntropyRewardLaw, entropy_change, fit_entropy_reward_law, pass_at_k
+from entrokit.diagnose import EntropyRewardLaw, fit_entropy_reward_law, pass_at_k
 from entrokit.distributions import entropy
+from entrokit.dynamics.first_order import entropy_change
 
 H = [1.2, 0.8, 0.5, 0.3, 0.15, 0.05]
 R = [-0.210029, 0.063615, 0.207820, 0.282535, 0.329541, 0.357182]

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from entrokit.diagnose import QUADRANTS
 from entrokit.diagnose import digest as module
 from entrokit.diagnose.digest import OTHER_FAMILIES, digest
-from entrokit.runs import Completion
+from entrokit.runs import QUADRANTS, Completion
 
 
 def completion(step=0, prompt="p", reward=1.0, **more):

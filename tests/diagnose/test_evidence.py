@@ -2,8 +2,8 @@
 
 import pytest
 
-from entrokit.diagnose import QUADRANTS, Part, StepAccount, diagnose
-from entrokit.runs import RunWriter
+from entrokit.diagnose import diagnose
+from entrokit.runs import QUADRANTS, Part, RunWriter, StepAccount
 from entrokit.runs.layout import ACCOUNT
 
 WORDS = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entrokit.diagnose.next_step import next_moves, supports
+from entrokit.account.next_step import next_moves, supports
 
 OPTIMIZERS = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, betas=(0.8, 0.95)),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrokit.diagnose.reward_map import (
+from entrokit.choice.reward_map import (
     PRECISION,
     _fixed_point,
     action_gap,

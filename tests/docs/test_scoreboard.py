@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from entrokit.bench.scoreboard import Scoreboard
-from entrokit.papers.scoreboard import markdown, not_shown
+from entrokit.report.scoreboard import markdown, not_shown
 
 DOCS = Path(__file__).parents[2] / "docs"
 

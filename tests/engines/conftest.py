@@ -5,8 +5,8 @@ pytest.importorskip("trl", reason="the TRL engine needs the extra 'trl'")
 import torch
 from trl import GRPOConfig
 
-from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
 from entrokit.rlvr.tasks.countdown import countdown
+from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
 TINY = PocketConfig(width=32, layers=1, heads=2)
 

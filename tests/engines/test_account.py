@@ -10,9 +10,10 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from entrokit.diagnose import QUADRANTS, Part, StepAccount, diagnose
+from entrokit.diagnose import diagnose
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
 from entrokit.engines.trl.listening import turns_of
+from entrokit.runs import QUADRANTS, Part, StepAccount
 from entrokit.runs.layout import ACCOUNT
 
 from .conftest import length_reward

@@ -15,12 +15,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import MixtralConfig, MixtralForCausalLM, OPTConfig, OPTForCausalLM
 from trl import GRPOTrainer
 
-from entrokit.diagnose import StepAccount
-from entrokit.engines.pocket import character_tokenizer
 from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
 from entrokit.engines.trl.directional import token_derivatives
 from entrokit.engines.trl.forward import policy_forward
+from entrokit.runs import StepAccount
 from entrokit.runs.layout import ACCOUNT
+from entrokit.training.pocket import character_tokenizer
 
 from .conftest import length_reward
 

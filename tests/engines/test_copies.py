@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from entrokit.engines.pocket import fresh_model
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.engines.trl.head import KEYWORD, HeadRequest, attach_head
+from entrokit.training.pocket import fresh_model
 
 from .conftest import TINY, length_reward
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from entrokit.engines.pocket import PocketConfig, character_tokenizer, fresh_model
 from entrokit.engines.trl import EntropyGRPOTrainer, EpisodeRollout
 from entrokit.engines.trl.batch import rollouts_of
 from entrokit.engines.trl.episodes import EnvironmentTurns
@@ -14,6 +13,7 @@ from entrokit.rlvr.tasks import Answer, Environment, load_task
 from entrokit.rlvr.tasks.maze import MOVES, MazeDemonstrations, MazeEpisode
 from entrokit.rlvr.tasks.task import Task
 from entrokit.rlvr.turns import Turns
+from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
 
 @pytest.fixture(scope="module")

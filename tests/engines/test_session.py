@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from entrokit.engines.session import TrainSettings, resume, train
 from entrokit.runs import Run, RunWriteError, RunWriter
+from entrokit.training.session import TrainSettings, resume, train
 
 
 def settings(checkpoint, out, **options):

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig
 
-from entrokit.decoding import EntropyTemperature
+from entrokit.decoding.adaptive_temperature import EntropyTemperature
 from entrokit.engines.trl import OPTIONS, EntropyGRPOTrainer, RewardError
 from entrokit.engines.trl.forward import policy_forward
 from entrokit.engines.trl.logged import family_rewards

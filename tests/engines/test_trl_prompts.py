@@ -5,11 +5,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import RepeatSampler
 
-from entrokit.engines.session import TrainSettings, train
 from entrokit.engines.trl import EntropyGRPOTrainer, success_counts
 from entrokit.engines.trl.prompts import SelectingSampler
 from entrokit.rlvr.selection import FixedPrompts, RunningRarePair, rare_pair
 from entrokit.runs import Run
+from entrokit.training.session import TrainSettings, train
 
 from .conftest import length_reward
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.information import (
+from entrokit.information.coupling import (
     bottleneck_coupling,
     ebim_refine,
     entropy_bits,

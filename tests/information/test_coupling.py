@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrokit.information import (
+from entrokit.information.coupling import (
     GREEDY_GAP_BITS,
     entropy_bits,
     information_bits,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrokit.information import (
+from entrokit.information.spectral import (
     DiffusionSpectralEntropyLoss,
     adjacency_spectral_entropy,
     binned_entropy,

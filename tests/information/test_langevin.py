@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from entrokit.information import LangevinSampler, PosteriorEnsemble
+from entrokit.information.mixture import LangevinSampler, PosteriorEnsemble
 
 
 def test_check_7_the_stationary_variance_of_a_gaussian():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from entrokit.information.grid_world import MOVES, GridWorld, soft_policy, soft_q
-from entrokit.information.markov_coding_game import MarkovCodingGame, play
+from entrokit.information.coupling.grid_world import MOVES, GridWorld, soft_policy, soft_q
+from entrokit.information.coupling.markov_coding_game import MarkovCodingGame, play
 
 BETA = float(np.exp(-6))
 

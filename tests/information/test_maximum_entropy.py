@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entrokit.information import InfeasibleError, IonChannel, MaxEntModel, poisson, pore_count
+from entrokit.information.maxent import InfeasibleError, IonChannel, MaxEntModel, poisson, pore_count
 
 pytest.importorskip("scipy")
 DIE = np.arange(1.0, 7.0)[:, None]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.information import ProcessEnsemble, entropy_production
+from entrokit.information.maxent import ProcessEnsemble, entropy_production
 
 W = np.array([[0.8, 0.2, 0.0], [0.15, 0.75, 0.1], [0.0, 0.05, 0.95]])
 F = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from entrokit.information import RepresentationRecorder, diffusion_spectral_entropy
+from entrokit.information.spectral import RepresentationRecorder, diffusion_spectral_entropy
 
 
 def model():

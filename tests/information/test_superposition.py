@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.information import (
+from entrokit.information.superposition import (
     EffectiveFeatureMeter,
     TiedSparseAutoencoder,
     effective_features,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entrokit.losses import EntropySFTLoss, surprising_tokens
+from entrokit.losses.entropy_sft import EntropySFTLoss, surprising_tokens
 
 LOGITS = torch.tensor(
     [[3, 1.7, -1, -1], [1, 1, 1, 0.8], [2, 1, 0, -1], [0, 4, 0, 0], [4, 0, 0, 0]], dtype=torch.float64

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from entrokit.papers import CATALOGUE, Budget, Evidence, Finding, paper, search, verdict_table
-from entrokit.papers.forking_tokens import ForkWorld
-from entrokit.papers.one_step import OneStep
 from entrokit.papers.page import render
+from entrokit.papers.rlvr._one_step import OneStep
+from entrokit.papers.rlvr.forking_tokens import ForkWorld
 from entrokit.report import Chart, Series
 from entrokit.rlvr import recipe
 
@@ -87,7 +87,7 @@ def test_recipes_that_do_nothing_fail_their_claims(entry, name, monkeypatch):
 
 
 def test_the_law_is_judged_by_its_worst_seed():
-    from entrokit.papers.entropy_mechanism import reproduce
+    from entrokit.papers.rlvr.entropy_mechanism import reproduce
 
     def law(noise):
         h = np.linspace(2.0, 0.2, 21)

@@ -3,11 +3,11 @@ import re
 
 import pytest
 
-from entrokit.diagnose import Part, StepAccount, diagnose
+from entrokit.diagnose import diagnose
 from entrokit.report import Spread, render_diagnosis, summarise, write_page
 from entrokit.report.completions import completion
 from entrokit.report.page import render
-from entrokit.runs import Run, RunWriter
+from entrokit.runs import Part, Run, RunWriter, StepAccount
 from entrokit.runs.layout import ACCOUNT, ROLLOUT_COLUMNS
 
 pytest.importorskip("plotly", reason="reports need the extra 'report'")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.decoding import fork_temperature
+from entrokit.decoding.forks import fork_temperature
 from entrokit.distributions import entropy
 from entrokit.rlvr import recipe
 from entrokit.rlvr.interventions.forking_tokens import entropy_threshold, high_entropy_mask

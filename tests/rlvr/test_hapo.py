@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.decoding import EntropyTemperature, entropy_scale
+from entrokit.decoding.adaptive_temperature import EntropyTemperature, entropy_scale
 from entrokit.rlvr import PolicyStats, StepMeans, grpo_advantages, recipe
 from entrokit.rlvr.interventions.hapo import (
     adaptive_clip,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from entrokit.diagnose import Course, training_course
-from entrokit.engines.session import TrainSettings
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
 from entrokit.runs.layout import CONFIG
+from entrokit.training.session import TrainSettings
 
 from .compare import Progress, folder_name, train_all
 from .tabular import TabularSettings, train_tabular

@@ -10,9 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import replace
 from pathlib import Path
 
-from entrokit.engines.session import Outcome, TrainSettings, train
 from entrokit.rlvr import recipe
 from entrokit.runs import Run, RunReadError
+from entrokit.training.session import Outcome, TrainSettings, train
 
 # Called about twice a second with the metrics so far, by run.
 Progress = Callable[[dict[str, list[dict[str, float]]]], None]

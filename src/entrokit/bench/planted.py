@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from entrokit.diagnose import diagnose
-from entrokit.engines.session import Outcome, TrainSettings, train, training_prompts
 from entrokit.rlvr.tasks import Task, load_task
+from entrokit.training.session import Outcome, TrainSettings, train, training_prompts
 
 from .compare import folder_name
 

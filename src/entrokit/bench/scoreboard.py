@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from entrokit.diagnose import boundary_of, detection_threshold, training_course
-from entrokit.engines.session import TrainSettings
 from entrokit.runs import Run
 from entrokit.runs.readers.entrokit_run import evaluations
 from entrokit.runs.training_log import Notes
 from entrokit.runs.whole import replace_file
+from entrokit.training.session import TrainSettings
 
 from .benches import finished, planned_run
 from .compare import Progress, train_all

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrokit.diagnose import Course, free_logit_change
+from entrokit.account import free_logit_change
+from entrokit.diagnose import Course
 from entrokit.distributions import entropy, token_statistics
 from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, StepMeans, recipe
 

@@ -17,7 +17,7 @@ from .doctor import doctor
 from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
-    from entrokit.engines.session import Outcome
+    from entrokit.training.session import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
 console = Console()
@@ -140,8 +140,8 @@ def compare(
 ) -> None:
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
-    from entrokit.engines.session import TrainSettings
     from entrokit.report import summarise
+    from entrokit.training.session import TrainSettings
 
     shared = TrainSettings(
         recipe=recipes[0],

@@ -51,8 +51,8 @@ def reproduce(
     """Runs papers' claims in miniature: claim beside measurement, a page and a table; exit code 1 if a claim fails."""
     import torch
 
-    from entrokit.engines.session import TrainSettings
     from entrokit.papers import BENCHES, Budget, paper, verdict_table, write_page
+    from entrokit.training.session import TrainSettings
 
     entries = [paper(slug) for slug in dict.fromkeys(slugs)]
     # Tabular tensors are tiny: threads would only wait for one another. Pocket runs have processes of their own.

@@ -29,7 +29,7 @@ def scoreboard(
     """Every RLVR method under one protocol: accuracy, pass@k, entropy, coverage and time, at two settings each."""
     from entrokit.bench import scoreboard as boards
     from entrokit.papers.paper import BENCHES
-    from entrokit.papers.scoreboard import not_shown, write_scoreboard
+    from entrokit.report.scoreboard import not_shown, write_scoreboard
 
     names = list(BENCHES) if bench == "all" else [bench]
     unknown = [name for name in names if name not in BENCHES]
@@ -65,7 +65,7 @@ def scoreboard(
 
 
 def _table(board: Scoreboard) -> Table:
-    from entrokit.papers.scoreboard import standings
+    from entrokit.report.scoreboard import standings
 
     table = Table(title=f"{board.bench} bench, {len(board.seeds)} seeds (◆: on the Pareto front)")
     table.add_column("recipe", overflow="fold", min_width=30)

@@ -45,9 +45,9 @@ class WarmUpProgress:
 
 def warm_pocket(console: Console, task: str = "countdown") -> None:
     """Makes the pocket policy of a task before anything waits for it."""
-    from entrokit.engines.pocket import pocket_policy
-    from entrokit.engines.session import pocket_config
     from entrokit.rlvr.tasks import load_task
+    from entrokit.training.pocket import pocket_policy
+    from entrokit.training.session import pocket_config
 
     config = pocket_config(load_task(task, train_size=1))
     with WarmUpProgress(console) as progress:

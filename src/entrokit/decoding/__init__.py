@@ -1,32 +1,17 @@
-"""Floor 2: what acts on logits while a model samples, and what chooses how it samples."""
+"""Floor 2: what acts on logits while a model samples, and what chooses how it samples.
 
-from .adaptive_temperature import EntropyScale, EntropyTemperature, entropy_scale
-from .difficulty import (
-    STRATEGIES,
-    DifficultyProbe,
-    Strategy,
-    generation_entropy,
-    label_difficulty,
-    prefill_states,
-    route,
-    u_shape_report,
-)
-from .fork_temperature import fork_temperature
-from .routed import RoutedAnswer, generate_routed
+`adaptive_temperature`, `difficulty`, `forks`.
+"""
 
-__all__ = [
-    "STRATEGIES",
-    "DifficultyProbe",
-    "EntropyScale",
-    "EntropyTemperature",
-    "RoutedAnswer",
-    "Strategy",
-    "entropy_scale",
-    "fork_temperature",
-    "generate_routed",
-    "generation_entropy",
-    "label_difficulty",
-    "prefill_states",
-    "route",
-    "u_shape_report",
-]
+from entrokit.moved import by_name, moved_names
+
+_BEFORE = {
+    "entrokit.decoding.difficulty": (
+        "STRATEGIES DifficultyProbe RoutedAnswer Strategy generate_routed generation_entropy "
+        "label_difficulty prefill_states route u_shape_report"
+    ),
+    "entrokit.decoding.forks": "fork_temperature",
+    "entrokit.decoding.adaptive_temperature": "EntropyScale EntropyTemperature entropy_scale",
+}
+
+__getattr__ = moved_names(__name__, by_name(_BEFORE))

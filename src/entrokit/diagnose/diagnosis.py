@@ -12,8 +12,8 @@ from typing import Any
 from entrokit.runs import Notes, Run, TrainingLog, read_log
 from entrokit.runs.readers.entrokit_run import evaluations
 from entrokit.runs.readers.lines import json_objects
+from entrokit.runs.step_account import StepAccount
 
-from .account import StepAccount
 from .boundary import Boundary, boundary_of
 from .digest import digest
 from .facts import Facts, facts_of

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from entrokit.runs import Completion
-
-from .account import LIKELY_DOWN, LIKELY_UP, UNLIKELY_DOWN, UNLIKELY_UP
+from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, UNLIKELY_DOWN, UNLIKELY_UP
 
 _MOST_FAMILIES, _MOST_STEPS, _MOST_PROMPTS = 64, 20_000, 50_000
 OTHER_FAMILIES = "(other families)"

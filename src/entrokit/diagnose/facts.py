@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from entrokit.runs import Series, TrainingLog
+from entrokit.runs.step_account import QUADRANTS, StepAccount
 
-from .account import QUADRANTS, StepAccount
 from .digest import Digest
 from .thresholds import Thresholds
 

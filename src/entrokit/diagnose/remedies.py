@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entrokit.rlvr import recipe
-
-from .account import LIKELY_UP, UNLIKELY_DOWN
+from entrokit.runs.step_account import LIKELY_UP, UNLIKELY_DOWN
 
 
 @dataclass(frozen=True)

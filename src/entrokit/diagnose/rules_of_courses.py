@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNLIKELY_DOWN, UNLIKELY_UP
+
 from . import remedies
-from .account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNLIKELY_DOWN, UNLIKELY_UP
 from .facts import Facts, lost_reward, noise, sum_of_quadrants
 from .finding import Finding
 from .thresholds import Thresholds

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .account import QUADRANTS, StepAccount, correlation
+from entrokit.runs.step_account import QUADRANTS, StepAccount, correlation
+
 from .facts import Trend
 
 MEMORY, DECAY, CLIPPING = "momentum", "weight decay", "gradient clipping"

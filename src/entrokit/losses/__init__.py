@@ -1,5 +1,7 @@
-"""Floor 2: losses of supervised training. A wing beside `rlvr`."""
+"""Floor 2: losses of supervised training: `entropy_sft`."""
 
-from .entropy_sft import EntropySFTLoss, surprising_tokens
+from entrokit.moved import by_name, moved_names
 
-__all__ = ["EntropySFTLoss", "surprising_tokens"]
+_BEFORE = {"entrokit.losses.entropy_sft": "EntropySFTLoss surprising_tokens"}
+
+__getattr__ = moved_names(__name__, by_name(_BEFORE))

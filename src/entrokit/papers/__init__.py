@@ -1,8 +1,8 @@
 """Floor 8: the catalogue. One small file per paper: what it claims, where it lives, and its claims in miniature."""
 
-from .catalogue import CATALOGUE, paper, search
 from .page import verdict_table, write_page
 from .paper import BENCHES, Budget, Evidence, Finding, Paper
+from .registry import CATALOGUE, paper, search
 
 __all__ = [
     "BENCHES",

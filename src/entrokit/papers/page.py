@@ -8,8 +8,8 @@ from pathlib import Path
 
 from entrokit.report import document, embed, figure, write_document
 
-from .catalogue import paper
 from .paper import Evidence, Finding
+from .registry import paper
 
 PAGE = "reproduce.html"
 

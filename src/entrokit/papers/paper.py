@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from entrokit.bench import Bench, PocketBench, Progress, TabularBench, folder_name
-from entrokit.engines.session import TrainSettings
 from entrokit.report import Chart
+from entrokit.training.session import TrainSettings
 
 BENCHES = {"tabular": 8, "pocket": 3}
 """The benches, with the number of seeds that each takes by default."""

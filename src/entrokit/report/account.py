@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entrokit.diagnose import QUADRANTS, StepAccount, Waterfall
+from entrokit.diagnose import Waterfall
+from entrokit.runs import QUADRANTS, StepAccount
 
 from .curves import COLOURS, styled
 

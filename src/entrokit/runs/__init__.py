@@ -2,18 +2,23 @@
 
 from .read_log import read_log
 from .reader import Run, RunReadError, find_runs
+from .step_account import QUADRANTS, Part, StepAccount, correlation
 from .training_log import Completion, Notes, Series, TrainingLog
 from .writer import RunWriteError, RunWriter
 
 __all__ = [
+    "QUADRANTS",
     "Completion",
     "Notes",
+    "Part",
     "Run",
     "RunReadError",
     "RunWriteError",
     "RunWriter",
     "Series",
+    "StepAccount",
     "TrainingLog",
+    "correlation",
     "find_runs",
     "read_log",
 ]

@@ -1,6 +1,6 @@
 """TRL: `EntropyGRPOTrainer` is `GRPOTrainer` with one more argument, ``recipe``."""
 
-from entrokit.engines.versions import require
+from ..versions import require
 
 require("trl", "transformers")
 

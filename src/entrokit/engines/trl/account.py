@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from entrokit.diagnose import StepAccount, TokenShare, correlation, free_logit_change, law_of_run, split
-from entrokit.diagnose.next_step import next_moves, supports
+from entrokit.account import TokenShare, free_logit_change, split
+from entrokit.account.next_step import next_moves, supports
+from entrokit.diagnose import law_of_run
 from entrokit.rlvr import PolicyStats
 from entrokit.rlvr.interventions.pear import marker_start
+from entrokit.runs import StepAccount, correlation
 from entrokit.runs.layout import ACCOUNT
 
 from .directional import token_derivatives

@@ -9,8 +9,7 @@ verl's modules are not imported before verl itself needs them.
 from importlib import import_module
 from typing import Any
 
-from entrokit.engines.versions import require
-
+from ..versions import require
 from .plugin import register
 
 require("verl")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 
 
 def stump_edges(X: Floats, y: NDArray[np.int64], rounds: int, learning_rate: float, min_share: float) -> list[Floats]:

@@ -14,7 +14,7 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .binning import bins_of, counts, merged, quantile_edges, stump_edges
 from .evidence import InformationValue, information_value, woe
 

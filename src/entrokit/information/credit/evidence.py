@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..pmf import Floats
+from .._arrays import Floats
 
 STANDARD_ERRORS = ("full", "library", "paper")
 

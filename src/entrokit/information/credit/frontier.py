@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 
 Z95 = 1.6448536269514722
 """Quantile of the one-sided 95 % bound."""

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .binning import bins_of, counts, quantile_edges
 from .encoder import WoEEncoder
 from .evidence import InformationValue, information_value

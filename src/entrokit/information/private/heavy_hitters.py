@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .choice import ORACLES, best_oracle
 from .ledger import PrivacyLedger
 from .oracles import FrequencyOracle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .randomness import Ints
 
 

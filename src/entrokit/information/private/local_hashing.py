@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .oracles import FrequencyOracle
 from .randomness import Ints, RandomSource, SecureSource
 

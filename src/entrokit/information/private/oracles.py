@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .randomness import Ints, RandomSource, SecureSource
 
 

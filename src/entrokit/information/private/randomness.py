@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 
 Ints = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pmf import Floats
+from .._arrays import Floats
 from .randomness import Ints
 
 

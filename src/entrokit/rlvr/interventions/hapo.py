@@ -1,7 +1,8 @@
 """HAPO: the entropy of a token steers sampling, advantage, redistribution and clipping; each part usable alone.
 
 From Uniform to Heterogeneous: Tailoring Policy Optimization to Every Token's Nature (arXiv 2509.16591). ĥ in [-1, 1] is
-the normalised log-entropy of `entrokit.decoding.EntropyScale`, here of the behaviour policy over the scope's tokens.
+the normalised log-entropy of `entrokit.decoding.adaptive_temperature.EntropyScale`, here of the behaviour policy over
+the scope's tokens.
 
 - adaptive temperature (ATS): sample at ``T (1 + tau ĥ)``, by the scale of the batch before;
 - token-level group average (TLGA): ``A = (R - μ) / (σ + 1e-6)`` with μ and population σ over the group's *tokens*; a
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from entrokit.decoding import EntropyScale, EntropyTemperature, entropy_scale
+from entrokit.decoding.adaptive_temperature import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
 from ..context import Context

@@ -7,7 +7,7 @@ Light-IF: Endowing LLMs with Generalizable Reasoning via Preview and Self-Checki
 
 The released trainer never calls it; this follows its stand-alone function. There gradient flows through log π in w;
 here a coefficient is a constant (``detach=False`` gives theirs). The paper's other part is
-`entrokit.losses.EntropySFTLoss`.
+`entrokit.losses.entropy_sft.EntropySFTLoss`.
 """
 
 from __future__ import annotations

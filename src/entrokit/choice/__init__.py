@@ -1,0 +1,1 @@
+"""Floor 2: how rewards become choices: `reward_map`."""

@@ -1,0 +1,140 @@
+"""Finds what packages hold, ours and other people's, so that no list of it need be kept.
+
+Ours are the modules of a package. Other people's are entry points of an installed distribution; one that is broken is
+left out, kept in `Discovered.broken` with the reason, and harms nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class DuplicateError(ValueError):
+    """Two things of one name: which, and where both are."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry point that could not be taken.
+
+    Attributes:
+        name: of the entry point. value: what it points at. package: the distribution that declares it. reason: why not.
+    """
+
+    name: str
+    value: str
+    package: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value} of {self.package}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """One thing, and the module that holds it."""
+
+    value: T
+    where: str
+
+
+class Discovered(Mapping[str, T]):
+    """What a house holds by name, looked for on first use.
+
+    Args:
+        own: gives ours, by name. group: of the entry points. accept: makes of what an entry point points at the things
+            that it stands for, by name, or raises `ValueError` or `TypeError` with the reason why it is none.
+    """
+
+    def __init__(
+        self,
+        own: Callable[[], Mapping[str, Found[T]]],
+        group: str,
+        accept: Callable[[Any], Mapping[str, Found[T]]],
+    ) -> None:
+        self._own, self._group, self._accept = own, group, accept
+        self._found: dict[str, Found[T]] | None = None
+        self._broken: list[Broken] = []
+
+    def __getitem__(self, name: str) -> T:
+        return self._all()[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
+    def where(self, name: str) -> str:
+        """The module that holds it."""
+        return self._all()[name].where
+
+    @property
+    def own(self) -> list[str]:
+        """Names of ours, without those of plug-ins."""
+        return list(self._own())
+
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        """Entry points that could not be taken."""
+        self._all()
+        return tuple(self._broken)
+
+    def refresh(self) -> None:
+        """Forgets what was found; the next use looks again."""
+        self._found = None
+
+    def _all(self) -> dict[str, Found[T]]:
+        if self._found is None:
+            # A plug-in imports this package while it is looked for: then it finds ours.
+            self._found = dict(self._own())
+            self._broken = []
+            for point in sorted(entry_points(group=self._group), key=lambda p: p.name):
+                self._take(point, self._found)
+        return self._found
+
+    def _take(self, point: EntryPoint, found: dict[str, Found[T]]) -> None:
+        try:
+            given = self._accept(point.load())
+            for name, thing in given.items():
+                if name in found:
+                    raise DuplicateError(f"the name {name!r} of {thing.where} is taken by {found[name].where}")
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+            package = point.dist.name if point.dist else "an unknown package"
+            self._broken.append(Broken(point.name, point.value, package, f"{type(error).__name__}: {error}"))
+        else:
+            found.update(given)
+
+
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """The modules of a package in order of name, imported; those that begin with an underscore are its own affair."""
+    folder = import_module(package).__path__
+    for module in sorted(iter_modules([str(Path(f)) for f in folder]), key=lambda m: m.name):
+        if not module.name.startswith("_"):
+            yield import_module(f"{package}.{module.name}")
+
+
+def by_name(things: Iterator[tuple[str, Found[T]]]) -> dict[str, Found[T]]:
+    """The things by name.
+
+    Raises:
+        DuplicateError: two of one name; names both modules.
+    """
+    found: dict[str, Found[T]] = {}
+    for name, thing in things:
+        if name in found:
+            raise DuplicateError(f"the name {name!r} stands in {found[name].where} and in {thing.where}")
+        found[name] = thing
+    return found

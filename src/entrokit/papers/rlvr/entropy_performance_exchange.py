@@ -1,0 +1,96 @@
+"""The entropy-performance exchange: advantages shaped by perplexity, or by the place of a token."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from entrokit.report import Chart, Series
+from entrokit.rlvr.interventions.exchange import shape_advantage_position
+
+from ..claims import accuracy_gap, matched_chart
+from ..paper import Budget, Evidence, Finding, Paper
+
+PERPLEXITY, POSITION = "grpo+perplexity-shaping", "grpo+position-shaping"
+ARMS = {"no shaping": 0.0, "late bonus": 15.0, "early bonus": -15.0}
+LENGTH, GROUP, UPDATES, REPLICATES = 10, 16, 30, 38
+
+
+def reproduce(seed: int, budget: Budget) -> Evidence:
+    seeds = tuple(budget.range(seed))
+    if budget.bench == "tabular":
+        finding, charts = _late_matters(seeds)
+        return Evidence(PAPER.slug, budget.bench, seeds, (finding,), charts)
+    bench = budget.pocket(seed)
+    bench.courses("grpo", PERPLEXITY, POSITION)
+    findings = tuple(
+        accuracy_gap(
+            bench,
+            spec,
+            "grpo",
+            claim=f"Advantages shaped so that {what} end better.",
+            reference="paper, 7B, five benchmarks: +1.51",
+        )
+        for spec, what in ((PERPLEXITY, "low perplexity counts more"), (POSITION, "late tokens count more"))
+    )
+    return Evidence(PAPER.slug, bench.name, seeds, findings, (matched_chart(bench, ["grpo", PERPLEXITY, POSITION]),))
+
+
+def _late_matters(seeds: tuple[int, ...]) -> tuple[Finding, tuple[Chart, ...]]:
+    courses = {arm: np.array([late_decides(s, k) for s in seeds]) for arm, k in ARMS.items()}
+    success = {arm: c[:, 0].mean(0) for arm, c in courses.items()}
+    error = {arm: c[:, 0].std(0, ddof=1) / np.sqrt(len(seeds)) for arm, c in courses.items()}
+    drift = {arm: float(c[:, 1, -1].mean()) for arm, c in courses.items()}
+    finding = Finding(
+        "Where the end of a sequence decides, a bonus for late tokens speeds learning and an early one moves tokens "
+        "that do not matter.",
+        "success after 15 updates, mean over seeds: late at least 0.03 above no shaping; drift of the first tokens "
+        "after 30: early's above that of no shaping",
+        "; ".join(f"{a} {success[a][15]:.3f} ± {error[a][15]:.3f}, drift {drift[a]:.3f}" for a in ARMS),
+        bool(success["late bonus"][15] - success["no shaping"][15] >= 0.03)
+        and drift["early bonus"] > drift["no shaping"],
+        "sheet, 300 seeds: 0.750, 0.800, 0.750; drift 0.229, 0.214, 0.268",
+    )
+    series = tuple(Series(arm, list(range(UPDATES + 1)), s.tolist()) for arm, s in success.items())
+    return finding, (Chart("The last two of ten tokens decide", "update", "success", series),)
+
+
+def late_decides(seed: int, k: float) -> NDArray[np.float64]:
+    """Success, and mean size of the first five logits, before every update and at the end, ``[2, UPDATES + 1]``.
+
+    The mean of 38 policies over ten binary tokens, right if the last two are both 1 (sheet, check 7). ``k = 0`` is no
+    shaping.
+    """
+    g = torch.Generator().manual_seed(seed)
+    theta = torch.zeros(REPLICATES, LENGTH, dtype=torch.float64)
+    everywhere = torch.ones(REPLICATES * GROUP, LENGTH, dtype=torch.bool)
+    course = []
+    for _ in range(UPDATES + 1):
+        p = theta.sigmoid()
+        course.append((float(p[:, -2:].prod(1).mean()), float(theta[:, :5].abs().mean())))
+        actions = torch.bernoulli(p[:, None].expand(-1, GROUP, -1), generator=g)
+        reward = actions[..., -2:].prod(-1)
+        advantages = (reward - reward.mean(1, keepdim=True))[..., None].expand_as(actions)
+        if k:
+            flat = advantages.reshape(-1, LENGTH)
+            advantages = shape_advantage_position(flat, everywhere, k=k).view(actions.shape)
+        theta = theta + (advantages * (actions - p[:, None])).mean(1)
+    return np.array(course).T
+
+
+PAPER = Paper(
+    slug="entropy-performance-exchange",
+    title="Decomposing the Entropy-Performance Exchange: The Missing Keys to Unlocking Effective Reinforcement "
+    "Learning",
+    arxiv="2508.02260",
+    year=2025,
+    family="rlvr: rewards and advantages",
+    claim="Low-perplexity completions and late tokens are where learning pays; advantages shaped so learn more.",
+    names=(
+        "entrokit.rlvr.PerplexityShaping",
+        "entrokit.rlvr.PositionShaping",
+    ),
+    recipes=(PERPLEXITY, POSITION),
+    reproduce=reproduce,
+)

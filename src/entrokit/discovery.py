@@ -51,15 +51,15 @@ class Discovered(Mapping[str, T]):
     """What a house holds by name, looked for on first use.
 
     Args:
-        own: gives ours, by name. group: of the entry points. accept: makes of what an entry point points at the things
-            that it stands for, by name, or raises `ValueError` or `TypeError` with the reason why it is none.
+        own: gives ours, by name. group: of the entry points, if others may add to it.
+        accept: makes of what an entry point points at the things that it stands for, by name; raises where it is none.
     """
 
     def __init__(
         self,
         own: Callable[[], Mapping[str, Found[T]]],
-        group: str,
-        accept: Callable[[Any], Mapping[str, Found[T]]],
+        group: str | None = None,
+        accept: Callable[[Any], Mapping[str, Found[T]]] = lambda given: {},
     ) -> None:
         self._own, self._group, self._accept = own, group, accept
         self._found: dict[str, Found[T]] | None = None
@@ -101,7 +101,8 @@ class Discovered(Mapping[str, T]):
             # A plug-in imports this package while it is looked for: then it finds ours.
             self._found = dict(self._own())
             self._broken = []
-            for point in sorted(entry_points(group=self._group), key=lambda p: p.name):
+            points = entry_points(group=self._group) if self._group else ()
+            for point in sorted(points, key=lambda p: p.name):
                 self._take(point, self._found)
         return self._found
 

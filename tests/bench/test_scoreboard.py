@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from entrokit.bench import contestants, scoreboard
+from entrokit.bench import scoreboard
 from entrokit.bench.benches import finished
-from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED, Contestant
+from entrokit.bench.contestants import BASELINE, Contestant, contestants, not_ranked
 from entrokit.bench.scoreboard import Score, Scoreboard, pocket_scoreboard, recipes_of, tabular_scoreboard
 from entrokit.bench.tabular import TabularSettings
-from entrokit.engines import session
 from entrokit.report.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
-from entrokit.rlvr import INTERVENTIONS, recipe
+from entrokit.rlvr import INTERVENTIONS, PRESETS, recipe
 from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
+from entrokit.training import session
 from entrokit.training.pocket import PocketConfig
 from entrokit.training.session import TrainSettings
 
@@ -30,19 +30,18 @@ SMALL = TabularSettings(states=8, actions=6, right=2, samples=4, steps=4)
 @pytest.fixture
 def few(monkeypatch):
     chosen = (Contestant(BASELINE, BASELINE), Contestant("steer", "grpo+steer", "grpo+steer(min_weight=0.1)"))
-    for module in (contestants, scoreboard):
-        monkeypatch.setattr(module, "CONTESTANTS", chosen)
-    monkeypatch.setattr("entrokit.report.scoreboard.CONTESTANTS", chosen)
+    for user in ("entrokit.bench.scoreboard", "entrokit.report.scoreboard"):
+        monkeypatch.setattr(f"{user}.contestants", lambda: chosen)
     return chosen
 
 
 def test_every_intervention_is_on_it_or_says_why_not():
-    shown = {i.name for c in CONTESTANTS for i in recipe(c.default).interventions}
-    assert shown | set(UNRANKED) == set(INTERVENTIONS)
-    assert not shown & set(UNRANKED)
+    shown = {i.name for c in contestants() for i in recipe(c.default).interventions}
+    assert shown | (set(not_ranked()) - set(PRESETS)) == set(INTERVENTIONS)
+    assert not shown & set(not_ranked())
     for bench in ("tabular", "pocket"):
         assert len(set(recipes_of(bench))) == len(recipes_of(bench))
-        assert len(not_shown(bench)) == sum(bench in c.absent for c in CONTESTANTS) + len(UNRANKED)
+        assert len(not_shown(bench)) == sum(bench in c.impossible_on for c in contestants()) + len(not_ranked())
     assert recipes_of("pocket")[0] == BASELINE
 
 
@@ -54,8 +53,8 @@ def test_the_tabular_bench_can_show_what_it_is_said_to(spec):
 
 
 def test_what_it_cannot_show_is_refused_by_the_bench_itself():
-    for contestant in CONTESTANTS:
-        if "tabular" in contestant.absent and contestant.name != "aepo-reward":
+    for contestant in contestants():
+        if "tabular" in contestant.impossible_on and contestant.name != "aepo-reward":
             with pytest.raises(ValueError, match=r"tabular bench|log-probabilities|marker"):
                 scoreboard.tabular_score(contestant.default, 0, SMALL)
 
@@ -192,8 +191,8 @@ def test_standings_compare_in_pairs_and_mark_the_front(few, tmp_path):
     assert better.entropy_kept == pytest.approx(0.6)
     assert worse.matched_gap is None
     assert base.accuracy_gap is None
-    assert better.suited
-    assert not worse.suited
+    assert better.tuned
+    assert not worse.tuned
     table = markdown(board).splitlines()
     assert table[2].startswith("| `grpo+steer(min_weight=0.1)` ◆ | 0.570 | **+0.020")
     assert "not reached" in table[4]

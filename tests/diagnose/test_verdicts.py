@@ -77,7 +77,7 @@ def test_groups_of_equal_rewards_show_in_rollouts_alone(tmp_path):
         ]
         (tmp_path / f"{step}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     d = diagnose(tmp_path)
-    assert d.findings[0].cause == "the reward tells nothing apart"
+    assert d.findings[0].cause == "all completions of a prompt get the same reward"
     assert "224 of 224 groups of completions have equal rewards" in d.findings[0].evidence
 
 

@@ -60,8 +60,8 @@ def test_the_stages_one_by_one_are_the_loss_in_one_call():
     exec(CODE[2], scope)
     rollouts = Rollouts(
         tokens=own["tokens"],
-        attention=own["mask"],
-        train=own["mask"],
+        real=own["mask"],
+        trained=own["mask"],
         group=torch.tensor([0, 0, 1, 1]),
         reward=torch.tensor([1.0, 0.0, 0.0, 1.0]),
         behaviour=PolicyStats(logp=torch.where(own["mask"], own["old_logp"], 0.0)),

@@ -48,8 +48,8 @@ def rollouts_of(model, tokenizer, prompts, completions, need, reference):
         frozen = statistics(reference, prompt, own, frozenset({"logp"})).logp
     rollouts = Rollouts(
         tokens=own[0],
-        attention=own[1],
-        train=own[1],
+        real=own[1],
+        trained=own[1],
         group=torch.arange(ROWS) // GROUP,
         reward=rewards,
         behaviour=behaviour,
@@ -84,14 +84,14 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
         columns = {"advantages": advantages, "prompt": prompt[0], "real": prompt[1]}
         columns |= {f"rollouts/{n}": c for n, c in rollouts.columns().items()}
         columns = in_steps(columns | {f"prepared/{n}": p for n, p in prepared.items()})
-        tokens = rollouts.train.sum() / STEPS_PER_GENERATION
+        tokens = rollouts.trained.sum() / STEPS_PER_GENERATION
         for step in range(STEPS_PER_GENERATION):
             size = ROWS // STEPS_PER_GENERATION
             part = {n: c[step * size : (step + 1) * size] if c.dim() else c for n, c in columns.items()}
             own = Rollouts.from_columns(under("rollouts/", part))
             context = Context(step=done + step, total_steps=STEPS, generator=seeded)
             ready = chosen.prepare_step(own, part["advantages"], under("prepared/", part), context)
-            current = statistics(model, (part["prompt"], part["real"]), (own.tokens, own.attention), need)
+            current = statistics(model, (part["prompt"], part["real"]), (own.tokens, own.real), need)
             totals = Totals(tokens=tokens, rows=size, length=LENGTH)
             result = chosen.loss(current, own, part["advantages"], ready, totals)
             optimizer.zero_grad()

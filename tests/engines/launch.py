@@ -2,38 +2,26 @@
 
 from pathlib import Path
 
+from entrokit.rlvr.cards import methods
+
 from ..processes import run
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-# Every base and every intervention of the catalogue, at knobs at which it acts on short completions.
-SPECS = [
-    "grpo",
-    "cispo",
-    "gspo",
-    "rloo+clip-b(mu=0.2, side='both')",
-    "reinforce_plus_plus+clip-v(mu=0.2, max_frac=0.3)",
-    "reinforce_plus_plus_baseline+reference-kl(beta=0.1)",
-    "dispo(correct='reward')",
-    "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)",
-    "dapo+kl-cov(ratio=0.2)",
-    "dr_grpo+canon(mu=0.7)",
-    "grpo+arm",
-    "grpo+perplexity-shaping(alpha=0.3)+position-shaping",
-    "grpo+weighted-grpo(normalize='pair')",
-    "grpo+pear(end_of_thinking='+')",
-    "dr_grpo+siren(coef=0.5, anchor=0.5)",
-    "dapo+siren(coef=0.5, scope='step')",
-    "dapo+tea",
-    "grpo+entropy-bonus(coef=0.01)",
-    "rloo_sequence+reward-kl(beta=0.1)",
-    "grpo+empg+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)",
-    "grpo+epo-official(coef=0.1)",
-    "grpo+recap(temperature=0.1)",
-    "dr_grpo+tool-reward",
-    "dapo+aepo-reward(window=2, quantile=0.5)+aepo-kl(beta=0.1, window=2)",
-    "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
+# What each process replays, it draws from its own memory: test_replay.py holds that to its word.
+LEFT_OUT = {"self-imitation"}
+# Knobs at which two cuts of a batch can be compared, where a method's own example is at an edge.
+AT = {
     # A share whose threshold no token's entropy comes near: first tokens of a group tie, and rounding would split them.
-    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.28)",
+    "forking-tokens": "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.28)",
+    "siren": "dr_grpo+siren(coef=0.5, anchor=0.5)",
+    "epo": "grpo+empg+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)",
+    "recap": "grpo+recap(temperature=0.1)",
+}
+SPECS = [
+    *(AT.get(m.name, m.card.examples[0]) for m in methods().values() if m.kind != "preset" and m.name not in LEFT_OUT),
+    "dapo+siren(coef=0.5, scope='step')",
+    "grpo+weighted-grpo(normalize='pair')",
+    "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
     "dapo+adaptive-temperature+token-group-average+adaptive-clip(pivot=0.5)+redistribute-advantage(pivot=0.5)",
 ]
 

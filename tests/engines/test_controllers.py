@@ -69,7 +69,7 @@ def test_a_state_does_not_depend_on_how_a_step_was_cut(checkpoint, config, task,
     whole, seen = trained(checkpoint, config, task, spec, 1)
     expected = numbers(whole.recipe.state_dict())
     assert any(expected)
-    empty = [~batch.rollouts.train.any(1) for batch in seen]
+    empty = [~batch.rollouts.trained.any(1) for batch in seen]
     assert all(0 < int(e.sum()) < ROWS for e in empty), "some completions were cut off, and some were not"
     for micro_batches in (2, 4, ROWS):
         if "micro" in spec:

@@ -80,7 +80,7 @@ def test_a_reward_a_function_or_a_column_by_name(checkpoint, config, task, corre
     known = dict(zip(data.train["prompt"], data.train["usable"], strict=True))
     expected = {
         "sometimes_right": (own.rewards[:, 1] == 1).tolist(),
-        odd_tokens: (own.tokens * own.attention).sum(1).remainder(2).bool().tolist(),
+        odd_tokens: (own.tokens * own.real).sum(1).remainder(2).bool().tolist(),
         "usable": [bool(known[prompt]) for prompt in seen[0].prompts],
     }
     assert own.correct.tolist() == expected[correct]

@@ -55,7 +55,7 @@ def test_what_was_said_is_what_the_environment_answered(player, config, name):
         own = batch.rollouts
         for row, prompt in enumerate(batch.prompts):
             episode = MazeEpisode(prompt, turns_allowed, tool)
-            real = own.tokens[row][own.attention[row]].tolist()
+            real = own.tokens[row][own.real[row]].tolist()
             # An untrained policy says anything, the padding token included.
             said, expected, answer, called = [tokenizer.decode([token]) for token in real[:-1]], [], None, 0
             assert real[-1] == tokenizer.eos_token_id
@@ -68,8 +68,8 @@ def test_what_was_said_is_what_the_environment_answered(player, config, name):
             assert said == []
             ended_by_itself = answer is None or not answer.over
             expected += [ended_by_itself]  # the end is the environment's word, unless the policy gave up
-            assert own.train[row].tolist()[: len(expected)] == expected
-            assert own.attention[row].sum() == len(expected)
+            assert own.trained[row].tolist()[: len(expected)] == expected
+            assert own.real[row].sum() == len(expected)
             assert bool(own.reward[row]) == episode.solved
             assert int(own.tool_calls[row]) == called
             assert not own.truncated[row]
@@ -82,14 +82,14 @@ def test_tokens_of_the_environment_get_no_gradient(player, config):
     t, seen = trainer(player, config, load_task("maze", train_size=16), "grpo+epo(coef=0.1)+empg", max_steps=1)
     t.train()
     own = seen[0].rollouts
-    assert not seen[0].advantages[~own.train].any()
+    assert not seen[0].advantages[~own.trained].any()
     current = own.behaviour
     leaves = PolicyStats(**{k: v.clone().requires_grad_() for k, v in current.columns().items()})
     prepared = t.recipe.prepare(own, seen[0].advantages, t._context())
     loss = t.recipe.loss(leaves, own, seen[0].advantages, prepared).loss
     for gradient in torch.autograd.grad(loss, [leaves.logp, leaves.entropy]):
-        assert not gradient[~own.train].any()
-        assert gradient[own.train].any()
+        assert not gradient[~own.trained].any()
+        assert gradient[own.trained].any()
 
 
 def test_evaluation_plays_too_and_vllm_is_refused(player, config):

@@ -3,9 +3,9 @@ import random
 import pytest
 import torch
 
-from entrokit.engines import pocket
 from entrokit.rlvr.tasks.countdown import ALPHABET
 from entrokit.rlvr.tasks.sums import SumsDemonstrations
+from entrokit.training import pocket
 from entrokit.training.pocket import PocketConfig, character_tokenizer, pocket_policy
 
 SMALL = PocketConfig(width=32, layers=1, heads=2, steps=5, batch=8)

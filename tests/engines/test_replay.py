@@ -33,7 +33,7 @@ def trainer(checkpoint, config, task, spec=SPEC, **options):
 def logits_of(model, rollouts):
     real = rollouts.prompt >= 0
     ids = torch.cat([rollouts.prompt.clamp(min=0), rollouts.tokens], 1)
-    mask = torch.cat([real, rollouts.attention], 1).long()
+    mask = torch.cat([real, rollouts.real], 1).long()
     return model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, rollouts.prompt.shape[1] - 1 : -1]
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from entrokit.engines.trl.checkpoints import MANIFEST, damage, load_rank, newest_whole, save_rank, write_manifest
+from entrokit.engines.trl.checkpoints import (
+    MANIFEST,
+    load_rank,
+    newest_whole,
+    save_rank,
+    what_is_damaged,
+    write_manifest,
+)
 from entrokit.rlvr import recipe
 from entrokit.rlvr.selection import RunningRarePair
 
@@ -130,9 +137,9 @@ def test_nothing_but_tensors_and_plain_values_is_read(tmp_path):
     with pytest.raises(Exception, match="weights_only|Weights only"):
         load_rank(tmp_path, 1)
     write_manifest(tmp_path)
-    assert damage(tmp_path) is None
+    assert what_is_damaged(tmp_path) is None
     (tmp_path / MANIFEST).write_text("[1]")
-    assert "its manifest cannot be read" in damage(tmp_path)
+    assert "its manifest cannot be read" in what_is_damaged(tmp_path)
 
 
 def test_prompts_that_are_chosen_again_and_again_go_on_too(checkpoint, config, small, tmp_path):

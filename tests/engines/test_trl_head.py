@@ -175,8 +175,8 @@ def test_a_separable_recipe_has_the_same_loss_and_gradient_in_three_products(spe
         behaviour = direct.stats(model, ids, attention, 6, EVERYTHING)
     rollouts = Rollouts(
         tokens=ids[:, -6:],
-        attention=train,
-        train=train,
+        real=train,
+        trained=train,
         group=torch.zeros(3, dtype=torch.long),
         reward=torch.tensor([1.0, 0.0, 0.3]),
         behaviour=behaviour,

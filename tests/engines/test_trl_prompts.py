@@ -97,7 +97,7 @@ def test_the_probe_counts_what_the_reward_says(checkpoint, task):
 
 
 def test_a_session_trains_on_one_pair(tmp_path, monkeypatch):
-    from entrokit.engines import pocket, session
+    from entrokit.training import pocket, session
 
     small = pocket.PocketConfig(width=32, layers=1, heads=2, steps=30, batch=16)
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))

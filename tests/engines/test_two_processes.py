@@ -9,7 +9,7 @@ from entrokit.rlvr import BASES, INTERVENTIONS, recipe
 from ..processes import TORCHRUN
 from ..rounding import bound
 from .by_hand import train_by_hand
-from .launch import FSDP2, SPECS, trained
+from .launch import FSDP2, LEFT_OUT, SPECS, trained
 from .two_processes import LEARNING_RATE
 
 # Another cut of the batch rounds an entropy (at most log 22 nats, behind products of width 32 and a sum over 22 tokens)
@@ -38,8 +38,7 @@ def runs(request, one_process, checkpoint, folder):
 
 def test_every_base_and_intervention_is_among_them():
     used = [recipe(spec) for spec in SPECS]
-    # What each process replays, it draws from its own memory: test_replay.py holds that to its word.
-    assert {part.name for r in used for part in r.interventions} == set(INTERVENTIONS) - {"self-imitation"}
+    assert {part.name for r in used for part in r.interventions} == set(INTERVENTIONS) - LEFT_OUT
     assert {r.base_part.name for r in used} == set(BASES)
 
 

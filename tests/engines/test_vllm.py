@@ -107,7 +107,7 @@ def test_the_weights_of_the_correction_reach_the_recipe(stand_in, checkpoint, co
     options = {"use_vllm": True, "vllm_mode": "colocate", "vllm_importance_sampling_mode": "token_truncate"}
     args = config(**options, vllm_importance_sampling_clip_max=1.1, max_steps=1)
     trained(EntropyGRPOTrainer, checkpoint, args, task, recipe="grpo+steer", on_generation=seen.append)
-    weight, train = seen[0].rollouts.sampler_weight, seen[0].rollouts.train
+    weight, train = seen[0].rollouts.sampler_weight, seen[0].rollouts.trained
     assert weight.shape == seen[0].rollouts.tokens.shape
     assert weight[train].max() == pytest.approx(1.1)
     assert weight[train].min() < 0.9

@@ -137,8 +137,8 @@ def rollouts(seed: int) -> None:
     }
     fields = {
         "tokens": torch.randint(0, 9, (rows, length)),
-        "attention": attention,
-        "train": train,
+        "real": attention,
+        "trained": train,
         "group": torch.tensor([r.randrange(3) for _ in range(rows)]),
         "reward": reward,
         "correct": reward > 0.5,

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from entrokit.information import diffusion_lanczos
 from entrokit.information.spectral import (
     diffusion_eigenvalues,
+    diffusion_lanczos,
     diffusion_spectral_entropy,
     estimate_diffusion_spectrum,
     spectral_entropy,

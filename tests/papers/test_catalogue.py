@@ -23,8 +23,9 @@ ENTRIES = list(CATALOGUE.values())
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.slug)
 def test_an_entry_is_whole(entry):
-    module = importlib.import_module(f"entrokit.papers.{entry.slug.replace('-', '_')}")
+    module = importlib.import_module(CATALOGUE.where(entry.slug))
     assert module.PAPER is entry
+    assert module.__name__.endswith(f".{entry.slug.replace('-', '_')}")
     assert re.fullmatch(r"\d{4}\.\d{4,5}", entry.arxiv)
     assert entry.year == 2000 + int(entry.arxiv[:2])
     for name in entry.names:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from entrokit.papers import (
+from entrokit.papers.decoding import diffadapt
+from entrokit.papers.rlvr import (
     ares,
     canon,
-    diffadapt,
     empg,
     epo,
     light_if,
@@ -17,7 +17,7 @@ from entrokit.papers import (
     siren,
     spear,
 )
-from entrokit.papers import entropy_performance_exchange as exchange
+from entrokit.papers.rlvr import entropy_performance_exchange as exchange
 
 
 def test_a_style_that_pays_is_learnt_and_one_that_does_not_is_dropped():

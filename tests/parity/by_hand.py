@@ -29,8 +29,8 @@ def rollouts_by_hand(model, columns, chosen, old, reference):
     last = columns["responses"].gather(1, there.sum(1, keepdim=True) - 1)[:, 0]
     return Rollouts(
         tokens=columns["responses"],
-        attention=there,
-        train=mask,
+        real=there,
+        trained=mask,
         group=torch.arange(v.ROWS) // v.GROUP,
         reward=torch.where(mask.any(1), reward, torch.nan),
         behaviour=behaviour,
@@ -58,7 +58,7 @@ def trained_by_hand(model, columns, chosen, old, epochs, reference=None, given=N
             part = Rollouts.from_columns(v.rows_of(rollouts.columns(), rows))
             own = chosen.prepare_step(part, advantages[rows], v.rows_of(prepared, rows), Context())
             current = statistics(model, v.rows_of(columns, rows), chosen.needs | {"entropy"})
-            totals = Totals(tokens=part.train.sum(), rows=MINI, length=v.LENGTH)
+            totals = Totals(tokens=part.trained.sum(), rows=MINI, length=v.LENGTH)
             result = chosen.loss(current, part, advantages[rows], own, totals)
             loss, seen = result.loss, StepMeans()
             seen.add(result, current, part)

@@ -38,8 +38,8 @@ def batch(seed):
     new = (old + 2 * torch.rand(ROWS, LENGTH, generator=g, dtype=torch.float64) - 1).clamp(max=-1e-3)
     rollouts = Rollouts(
         tokens=torch.zeros(ROWS, LENGTH, dtype=torch.long),
-        attention=mask,
-        train=mask,
+        real=mask,
+        trained=mask,
         group=torch.arange(ROWS) // 3,
         reward=torch.randn(ROWS, generator=g, dtype=torch.float64),
         behaviour=PolicyStats(logp=old * mask),
@@ -68,7 +68,7 @@ def theirs(name, rollouts, new, advantages, aggregation, **options):
         old_log_prob=rollouts.behaviour.logp,
         log_prob=x,
         advantages=advantages,
-        response_mask=rollouts.train.to(torch.float64),
+        response_mask=rollouts.trained.to(torch.float64),
         loss_agg_mode=aggregation,
         config=config,
     )
@@ -131,8 +131,8 @@ def test_clip_cov_draws_as_many(seed):
     spec = f"dapo({open_clip})+clip-cov(ratio=0.1, low=0.0, high=9.0, scope='micro')"
     options = {"clip_ratio_low": 1.0, "clip_ratio_high": 9.0}
     found = theirs("clip_cov", *b, "token-mean", clip_cov_ratio=0.1, clip_cov_lb=0.0, clip_cov_ub=9.0, **options)
-    silenced = [int((g[b[0].train] == 0).sum()) for _, g in (ours(spec, *b), found)]
-    assert silenced[0] == silenced[1] == int(0.1 * int(b[0].train.sum()))
+    silenced = [int((g[b[0].trained] == 0).sum()) for _, g in (ours(spec, *b), found)]
+    assert silenced[0] == silenced[1] == int(0.1 * int(b[0].trained.sum()))
 
 
 @pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-mean"])
@@ -166,7 +166,7 @@ def test_the_aggregation_of_dr_grpo():
 )
 def test_advantage_estimators(name, base, options, seed):
     rollouts, _, _ = batch(seed)
-    last = rollouts.train.sum(1) - 1
+    last = rollouts.trained.sum(1) - 1
     rewards = torch.zeros(ROWS, LENGTH, dtype=torch.float64)
     rewards[torch.arange(ROWS), last] = rollouts.reward
 
@@ -175,7 +175,7 @@ def test_advantage_estimators(name, base, options, seed):
 
     found, _ = get_adv_estimator_fn(name)(
         token_level_rewards=rewards,
-        response_mask=rollouts.train.to(torch.float64),
+        response_mask=rollouts.trained.to(torch.float64),
         index=np.array([str(g) for g in rollouts.group.tolist()], dtype=object),
         config=Config(),
         **options,
@@ -183,14 +183,14 @@ def test_advantage_estimators(name, base, options, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mine = recipe(base).advantages(rollouts)
-    torch.testing.assert_close(mine, found * rollouts.train, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(mine, found * rollouts.trained, atol=1e-6, rtol=1e-6)
 
 
 def test_an_empty_row_leaves_verl_s_denominator_and_not_ours():
     rollouts, new, advantages = batch(12)
-    train = rollouts.train.clone()
+    train = rollouts.trained.clone()
     train[0] = False
-    rollouts = Rollouts.from_columns(rollouts.columns() | {"train": train})
+    rollouts = Rollouts.from_columns(rollouts.columns() | {"trained": train})
     options = {"clip_ratio_low": 1.0, "clip_ratio_high": 9.0, "clip_ratio_c": 1e9}
     b = (rollouts, new, advantages * train)
     loss, gradient = ours("dr_grpo(clip_low=1.0, clip_high=9.0, dual_clip=None)", *b)

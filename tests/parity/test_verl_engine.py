@@ -218,7 +218,7 @@ class Counting(Intervention):
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     seen: list[float] = field(default_factory=list, init=False, compare=False)
 
-    def weigh(self, update, clip, prepared):
+    def weight(self, update, clip, prepared):
         return Weighting(metrics={"entropy": update.mean(update.current.entropy)})
 
     def observe(self, metrics, context):
@@ -276,8 +276,8 @@ def test_the_registered_loss_without_our_worker_is_the_micro_batch_form(model, f
     mask = columns["response_mask"].bool()
     rollouts = Rollouts(
         tokens=columns["responses"],
-        attention=mask,
-        train=mask,
+        real=mask,
+        trained=mask,
         group=torch.arange(v.ROWS),
         reward=torch.zeros(v.ROWS),
         behaviour=PolicyStats(logp=old),

@@ -4,46 +4,15 @@ import copy
 
 import torch
 
-from entrokit.rlvr import BASES, Context, PolicyStats, Rollouts, StepMeans, Totals, recipe
+from entrokit.rlvr import Context, PolicyStats, Rollouts, StepMeans, Totals, recipe
+from entrokit.rlvr.cards import examples
 
+# Every method at its own examples, and some that meet in one recipe.
 EVERY = [
-    *BASES,
-    "grpo+kl-cov(ratio=0.2)",
-    "dapo+clip-cov(ratio=0.3, low=0.0, high=9.0)",
-    "grpo+steer(min_weight=0.3)",
-    "dapo+steer(min_weight=0.3, form='exact')",
-    "dapo+steer(min_weight=0.3, form='released', mapping='linear', scale_quantile=0.9)",
-    "dapo+forking-tokens(rho=0.4)",
-    "dapo+forking-tokens(rho=0.4, normalize='all')",
-    "dr_grpo+reference-kl(beta=0.1)",
-    "grpo+entropy-bonus(coef=0.1)",
-    "rloo_sequence+reward-kl(beta=0.1)",
-    "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.8, kappa_high=1.2, total_steps=9)",
-    "dapo+epo(coef=0.1, agg='token', total_steps=9)",
-    "dapo+epo-official(coef=0.1)",
-    "grpo+empg",
-    "grpo+recap(temperature=0.5)",
-    "dr_grpo+tool-reward+self-imitation",
+    *examples(),
     "dapo+aepo-reward(window=2, quantile=0.5)+aepo-kl(window=2, quantile=0.5)",
-    "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
     "dispo(pos_high=0.1, neg_low=0.1)+steer(min_weight=0.3)",
-    "grpo+clip-b(mu=0.2, side='both')",
-    "dapo+clip-v(mu=0.2, max_frac=0.2)",
-    "dapo+clip-v(mu=0.1, max_frac=1.0, side='both', legacy=True)",
-    "grpo+adaptive-clip(pivot=0.5)",
-    "dapo+redistribute-advantage(pivot=0.5)",
-    "grpo+token-group-average",
     "dapo+adaptive-clip(legacy_sign=True)+redistribute-advantage(pivot=0.5)+token-group-average+adaptive-temperature",
-    "dr_grpo+canon(mu=0.7)",
-    "grpo+canon(alpha=0.9, schedule='cosine-inter-intra')",
-    "grpo+arm(low_frac=0.4)",
-    "grpo+perplexity-shaping(alpha=0.3)",
-    "dapo+position-shaping",
-    "grpo+weighted-grpo(normalize='pair')",
-    "grpo+pear(alpha=0.5)",
-    "dr_grpo+siren(coef=0.5, quantile=0.5, anchor=0.3)",
-    "dapo+siren(anchored=False)",
-    "grpo+tea(cap=2.0)",
     "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
     "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
 ]
@@ -69,8 +38,8 @@ def batch(rows=8, length=6, seed=0):
     )
     return Rollouts(
         tokens=torch.randint(4, (rows, length), generator=other),
-        attention=attention,
-        train=attention & (rand() < 0.9),
+        real=attention,
+        trained=attention & (rand() < 0.9),
         group=torch.arange(rows) // 4,
         reward=torch.randn(rows, generator=g, dtype=torch.float64),
         behaviour=stats.masked(attention),
@@ -120,8 +89,8 @@ def step(r, b, values, parts):
     leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
     advantages = r.advantages(b)
     context = Context(generator=torch.Generator().manual_seed(5))
-    prepared = r.prepare(b, advantages, context)
-    totals = Totals(tokens=b.train.sum(), rows=len(b), length=b.tokens.shape[1])
+    prepared = r.prepare_step(b, advantages, r.prepare(b, advantages, context), context)
+    totals = Totals(tokens=b.trained.sum(), rows=len(b), length=b.tokens.shape[1])
     total, seen = torch.zeros((), dtype=torch.float64), StepMeans()
     for rows in torch.arange(len(b)).chunk(parts):
         current = PolicyStats(**{k: v[rows] for k, v in leaves.items()})

@@ -34,8 +34,8 @@ def rollouts():
     """The fixture's rows as a batch; its advantages are given, so rewards and groups are placeholders."""
     return Rollouts(
         tokens=torch.zeros(2, 4, dtype=torch.long),
-        attention=MASK,
-        train=MASK,
+        real=MASK,
+        trained=MASK,
         group=torch.tensor([0, 1]),
         reward=torch.zeros(2, dtype=torch.float64),
         behaviour=PolicyStats(logp=old() * MASK, entropy=tensor(ENTROPY) * MASK),

@@ -117,8 +117,8 @@ def test_a_recipe_broadcasts_its_estimator_over_trained_tokens(name, function):
     train = torch.tensor([[True, True], [True, False], [True, True], [False, False]])
     batch = Rollouts(
         tokens=torch.zeros(4, 2, dtype=torch.long),
-        attention=train,
-        train=train,
+        real=train,
+        trained=train,
         group=torch.tensor([0, 0, 1, 1]),
         reward=torch.tensor([1.0, 0.0, 0.5, 0.0]),
         behaviour=PolicyStats(logp=torch.zeros(4, 2)),

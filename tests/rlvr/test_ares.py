@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import AEPOKL, AEPOReward, Context, PolicyStats, Rollouts, recipe
-from entrokit.rlvr.interventions.aepo_kl import BucketController, kl_weights, proportional, variance_increase
-from entrokit.rlvr.interventions.aepo_reward import aepo_penalty, aepo_score, drift_weight
+from entrokit.rlvr import Context, PolicyStats, Rollouts, recipe
+from entrokit.rlvr.interventions.aepo_kl import AEPOKL, BucketController, kl_weights, proportional, variance_increase
+from entrokit.rlvr.interventions.aepo_reward import AEPOReward, aepo_penalty, aepo_score, drift_weight
 from entrokit.rlvr.windows import difficulty, hwe_mask, window_entropy
 from entrokit.runs.readers.top_k import entropy_bounds
 
@@ -21,8 +21,8 @@ def batch(correct, entropy, lengths=None, group=4):
     right = torch.tensor(correct)
     return Rollouts(
         tokens=torch.zeros(rows, length, dtype=torch.long),
-        attention=attention,
-        train=attention,
+        real=attention,
+        trained=attention,
         group=torch.arange(rows) // group,
         reward=right.float(),
         behaviour=PolicyStats(logp=-entropy, entropy=entropy).masked(attention),

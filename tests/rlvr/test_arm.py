@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import ARM, recipe
-from entrokit.rlvr.interventions.arm import arm_advantage, low_prob_confidence
+from entrokit.rlvr import recipe
+from entrokit.rlvr.interventions.arm import ARM, arm_advantage, low_prob_confidence
 
 from .cases import batch
 

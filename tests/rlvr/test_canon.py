@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import Canon, Context, recipe
-from entrokit.rlvr.interventions.canon import canon_advantage, canon_mu_schedule, response_entropy
+from entrokit.rlvr import Context, recipe
+from entrokit.rlvr.interventions.canon import Canon, canon_advantage, canon_mu_schedule, response_entropy
 
 from .cases import batch
 
@@ -127,14 +127,14 @@ def test_response_entropy_of_an_empty_completion_is_0():
 
 def test_the_metrics_of_a_recipe():
     b = batch()
-    length = b.train.sum(1).double()
+    length = b.trained.sum(1).double()
     by_length = recipe("dr_grpo+canon(metric='length')").advantages(b)
-    expected = canon_advantage(b.reward, length, b.group)[:, None] * b.train
+    expected = canon_advantage(b.reward, length, b.group)[:, None] * b.trained
     torch.testing.assert_close(by_length, expected)
-    torch.testing.assert_close(recipe("dr_grpo", Canon(lambda r: r.train.sum(1))).advantages(b), expected)
+    torch.testing.assert_close(recipe("dr_grpo", Canon(lambda r: r.trained.sum(1))).advantages(b), expected)
     by_entropy = recipe("dr_grpo+canon(mu=0.3)").advantages(b)
-    entropy = response_entropy(b.behaviour.entropy, b.train)
-    torch.testing.assert_close(by_entropy, canon_advantage(b.reward, entropy, b.group, 0.3)[:, None] * b.train)
+    entropy = response_entropy(b.behaviour.entropy, b.trained)
+    torch.testing.assert_close(by_entropy, canon_advantage(b.reward, entropy, b.group, 0.3)[:, None] * b.trained)
     drawn = [
         recipe("dr_grpo+canon(metric='random')").advantages(b, Context(generator=torch.Generator().manual_seed(s)))
         for s in (0, 0, 1)

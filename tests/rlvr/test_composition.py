@@ -31,12 +31,12 @@ def weighing_of(base, spec, b, current):
     r = recipe(f"{base}+{spec}")
     A = r.advantages(b)
     prepared = r.prepare(b, A)
-    update = Update(current.masked(b.train), b.behaviour.masked(b.train), A, b.train, prepared=prepared)
+    update = Update(current.masked(b.trained), b.behaviour.masked(b.trained), A, b.trained, prepared=prepared)
     (own,) = r.interventions
     clip = r.surrogate.clip(update)
-    found = own.weigh(update, clip, {k.removeprefix(f"{own.name}/"): v for k, v in prepared.items()})
+    found = own.weight(update, clip, {k.removeprefix(f"{own.name}/"): v for k, v in prepared.items()})
     weight = torch.ones_like(A) if found.weight is None else found.weight
-    return weight, b.train if found.keep is None else found.keep & b.train
+    return weight, b.trained if found.keep is None else found.keep & b.trained
 
 
 @given(st.integers(0, 500))
@@ -44,14 +44,14 @@ def weighing_of(base, spec, b, current):
 def test_weights_multiply_keeps_intersect_and_only_keeps_leave_the_denominator(base, seed):
     b, current = inputs(seed)
     composed = loss_of(f"{base}+{STEER}+{FORKING}+{KEEPS}", b, current)
-    weight, keep = torch.ones(b.tokens.shape, dtype=torch.float64), b.train
+    weight, keep = torch.ones(b.tokens.shape, dtype=torch.float64), b.trained
     for spec in (STEER, FORKING, KEEPS):
         w, k = weighing_of(base, spec, b, current)
         weight, keep = weight * w, keep & k
     plain = recipe(base)
     A = plain.advantages(b)
-    update = Update(current.masked(b.train), b.behaviour.masked(b.train), A, b.train)
-    rows = len(b) * keep.any(1).sum().double() / b.train.any(1).sum()
+    update = Update(current.masked(b.trained), b.behaviour.masked(b.trained), A, b.trained)
+    rows = len(b) * keep.any(1).sum().double() / b.trained.any(1).sum()
     by_hand = aggregate(plain.surrogate.loss(update) * weight, keep, plain.base.aggregation, Totals(rows=rows))
     torch.testing.assert_close(composed, by_hand, atol=1e-12, rtol=1e-12)
 
@@ -93,7 +93,7 @@ def test_scope_step_is_scope_generation_of_the_step_s_rows(spec):
     generator.manual_seed(1)
     ours = r.prepare_step(step, step_A, before, context)
     assert set(ours) == set(alone)
-    totals = Totals(tokens=step.train.sum(), rows=4)
+    totals = Totals(tokens=step.trained.sum(), rows=4)
     stats = PolicyStats(**{k: v[rows] for k, v in current.columns().items()})
     expected = whole.loss(stats, step, step_A, alone, totals).loss
     parts = torch.zeros((), dtype=torch.float64)

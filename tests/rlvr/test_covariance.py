@@ -125,8 +125,8 @@ def test_micro_batches_and_updates_draw_independently_and_one_asked_twice_alike(
     everywhere = torch.ones(rows, length, dtype=torch.bool)
     b = Rollouts(
         tokens=torch.zeros(rows, length, dtype=torch.long),
-        attention=everywhere,
-        train=everywhere,
+        real=everywhere,
+        trained=everywhere,
         group=torch.zeros(rows, dtype=torch.long),
         reward=torch.zeros(rows),
         behaviour=PolicyStats(logp=logp),

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import Rollouts, aggregate, cispo_loss, dispo_loss, recipe
+from entrokit.rlvr import Rollouts, aggregate, cispo_loss, recipe
+from entrokit.rlvr.bases.dispo import dispo_loss
 
 from .fixture_a import MASK, advantages, logp, loss_and_gradient, old, rollouts, stats, tensor
 

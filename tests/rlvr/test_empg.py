@@ -92,8 +92,8 @@ def episodes():
     attention = train.flip(-1).cumsum(-1).flip(-1) > 0
     return Rollouts(
         tokens=torch.zeros(3, 12, dtype=torch.long),
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=torch.tensor([0, 0, 1]),
         reward=torch.zeros(3),
         behaviour=PolicyStats(logp=torch.zeros(3, 12), entropy=entropy * attention),
@@ -102,17 +102,17 @@ def episodes():
 
 def test_turns_of_tokens_get_the_worked_advantages():
     rollouts = episodes()
-    given = torch.tensor([1.0, -1.0, 0.5])[:, None] * rollouts.train
+    given = torch.tensor([1.0, -1.0, 0.5])[:, None] * rollouts.trained
     empg = recipe("grpo+empg").interventions[0]
     found = empg.advantage(rollouts, given, Context())
     for i, (who, place) in enumerate(zip(WHO.tolist(), PLACE.tolist(), strict=True)):
         assert found[who, 3 * place : 3 * place + 2].tolist() == pytest.approx([WORKED[i]] * 2, abs=1e-6)
-    assert not found[~rollouts.train].any()
+    assert not found[~rollouts.trained].any()
 
 
 def test_an_episode_cut_into_rows_is_one_episode():
     whole = episodes()
-    given = torch.tensor([1.0, -1.0, 0.5])[:, None] * whole.train
+    given = torch.tensor([1.0, -1.0, 0.5])[:, None] * whole.trained
     empg = recipe("grpo+empg").interventions[0]
     expected = empg.advantage(whole, given, Context())
     turn = torch.arange(12).div(3, rounding_mode="floor").expand(3, 12)

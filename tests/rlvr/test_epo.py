@@ -21,8 +21,8 @@ def turns(mask=MASK, who=WHO):
     """A batch whose rows are turns of the episodes ``who``."""
     return Rollouts(
         tokens=torch.zeros(mask.shape, dtype=torch.long),
-        attention=torch.ones_like(mask),
-        train=mask,
+        real=torch.ones_like(mask),
+        trained=mask,
         group=torch.zeros(len(mask), dtype=torch.long),
         reward=torch.zeros(len(mask)),
         behaviour=PolicyStats(*torch.zeros(2, *mask.shape, dtype=torch.float64)),
@@ -163,8 +163,8 @@ def episodes():
     attention = train.flip(-1).cumsum(-1).flip(-1) > 0
     rollouts = Rollouts(
         tokens=torch.zeros(2, 6, dtype=torch.long),
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=torch.zeros(2, dtype=torch.long),
         reward=torch.zeros(2),
         behaviour=PolicyStats(logp=torch.zeros(2, 6, dtype=torch.float64), entropy=entropy * attention),
@@ -211,7 +211,7 @@ def test_weights_are_those_of_a_mean_of_means_of_means():
     rollouts, entropy = episodes()
     weight = turn_weights(rollouts)
     assert float((weight * entropy).sum() / 2) == pytest.approx(0.564583, abs=1e-6)
-    assert not weight[~rollouts.train].any()
+    assert not weight[~rollouts.trained].any()
 
 
 def test_a_run_of_unknown_length_is_refused_by_name():

@@ -121,7 +121,7 @@ def test_the_size_of_a_token_s_gradient_is_in_its_statistics():
 def test_in_a_recipe():
     b = batch()
     plain = recipe("grpo").advantages(b)
-    w, _ = scores(b.behaviour.logp, b.train, b.group)
+    w, _ = scores(b.behaviour.logp, b.trained, b.group)
     torch.testing.assert_close(
         recipe("grpo+perplexity-shaping(alpha=0.1)").advantages(b), shape_advantage_ppl(plain, w, 0.1)
     )
@@ -130,6 +130,6 @@ def test_in_a_recipe():
     late = recipe("grpo+position-shaping(start=4, end=8)")
     torch.testing.assert_close(late.advantages(b, Context(step=3)), plain)
     torch.testing.assert_close(late.advantages(b, Context(step=8)), plain)
-    torch.testing.assert_close(late.advantages(b, Context(step=4)), shape_advantage_position(plain, b.train))
+    torch.testing.assert_close(late.advantages(b, Context(step=4)), shape_advantage_position(plain, b.trained))
     with pytest.raises(ValueError, match="end must be a number in"):
         recipe("grpo+position-shaping(start=4, end=3)")

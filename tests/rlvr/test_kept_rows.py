@@ -8,8 +8,8 @@ import torch
 
 from entrokit.bench import train_tabular
 from entrokit.bench.tabular import improve
-from entrokit.rlvr import Context, Intervention, PolicyStats, Rollouts, Siren, Totals, Weighting, aggregate, recipe
-from entrokit.rlvr.interventions.siren import SelfAnchoredEntropyLoss
+from entrokit.rlvr import Context, Intervention, PolicyStats, Rollouts, Totals, Weighting, aggregate, recipe
+from entrokit.rlvr.interventions.siren import SelfAnchoredEntropyLoss, Siren
 
 KEEP = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 0, 0]]).bool()
 TRAIN = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1], [0, 0, 0]]).bool()
@@ -20,9 +20,9 @@ class KeepThese(Intervention):
     name: ClassVar[str] = "keep-these"
 
     def prepare(self, rollouts, advantages, context):
-        return {"keep": KEEP[-len(rollouts) :] & rollouts.train}
+        return {"keep": KEEP[-len(rollouts) :] & rollouts.trained}
 
-    def weigh(self, update, clip, prepared):
+    def weight(self, update, clip, prepared):
         return Weighting(keep=prepared["keep"])
 
 
@@ -30,8 +30,8 @@ def rollouts():
     logp = -torch.linspace(0.1, 2.0, 12, dtype=torch.float64).view(4, 3)
     return Rollouts(
         tokens=torch.zeros(4, 3, dtype=torch.long),
-        attention=TRAIN,
-        train=TRAIN,
+        real=TRAIN,
+        trained=TRAIN,
         group=torch.zeros(4, dtype=torch.long),
         reward=torch.zeros(4),
         behaviour=PolicyStats(logp=logp, entropy=logp.abs(), nucleus_entropy=logp.abs()),
@@ -56,7 +56,7 @@ def test_by_hand(base, expected):
     rows = 4 * 2 / 3
     found = float(r.loss(b.behaviour, b, A, prepared).loss)
     assert found == pytest.approx(expected * (2 / rows if base == "grpo" else 1))
-    given = Totals(tokens=b.train.sum(), rows=4)
+    given = Totals(tokens=b.trained.sum(), rows=4)
     assert float(r.loss(b.behaviour, b, A, prepared, given).loss) == pytest.approx(found)
 
 
@@ -111,8 +111,8 @@ def test_sirens_mean_is_over_completions_that_are_trained_on():
         behaviour = PolicyStats(logp=-nucleus.detach(), entropy=nucleus.detach(), nucleus_entropy=nucleus.detach())
         b = Rollouts(
             tokens=torch.zeros(16, 8, dtype=torch.long),
-            attention=mask,
-            train=mask,
+            real=mask,
+            trained=mask,
             group=torch.zeros(16, dtype=torch.long),
             reward=torch.zeros(16),
             behaviour=behaviour,

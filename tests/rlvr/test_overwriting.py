@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from entrokit.rlvr import INTERVENTIONS, PRESETS, ClipCov, Pear, Steer, recipe
+from entrokit.rlvr import INTERVENTIONS, PRESETS, recipe
 from entrokit.rlvr.intervention import implements
+from entrokit.rlvr.interventions.covariance import ClipCov
+from entrokit.rlvr.interventions.pear import Pear
+from entrokit.rlvr.interventions.steer import Steer
 
 
 @pytest.mark.parametrize(

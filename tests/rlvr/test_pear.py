@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import Pear, grpo_advantages, recipe
-from entrokit.rlvr.interventions.pear import marker_start, pear_reward, phase_entropy
+from entrokit.rlvr import grpo_advantages, recipe
+from entrokit.rlvr.interventions.pear import Pear, marker_start, pear_reward, phase_entropy
 
 from .cases import batch
 
@@ -119,10 +119,10 @@ def test_in_a_recipe():
     with pytest.raises(ValueError, match="call Recipe.bind"):
         chosen.advantages(b)
     chosen.bind(lambda text: [3])
-    think, answer, _ = phase_entropy(b.behaviour.entropy, b.train, b.tokens, 3)
+    think, answer, _ = phase_entropy(b.behaviour.entropy, b.trained, b.tokens, 3)
     expected = pear_reward(think, answer, b.reward > 0)
     torch.testing.assert_close(chosen.rewards(b), expected)
-    torch.testing.assert_close(chosen.advantages(b), grpo_advantages(expected, b.group)[:, None] * b.train)
+    torch.testing.assert_close(chosen.advantages(b), grpo_advantages(expected, b.group)[:, None] * b.trained)
     with pytest.raises(ValueError, match="gives no token for"):
         chosen.bind(lambda text: [])
     with pytest.raises(ValueError, match="must be some text"):

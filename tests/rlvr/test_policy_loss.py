@@ -26,7 +26,7 @@ def arguments(r, b, values, **more):
         "logp": values["logp"],
         "old_logp": b.behaviour.logp,
         "advantages": r.base.advantage(b, context()),
-        "mask": b.train,
+        "mask": b.trained,
         "entropy": values["entropy"],
         "statistics": others,
         "old_statistics": old,
@@ -45,7 +45,7 @@ def test_it_is_the_recipe_s_loss_over_rollouts(spec):
     leaves = {k: v.clone().requires_grad_() for k, v in perturbed(b).items()}
     ours = policy_loss(r, **arguments(r, b, leaves, **needed(b)))
     # A pure mask says nothing of what lies behind the last trained token.
-    attention = b.train.flip(1).cumsum(1).flip(1) > 0
+    attention = b.trained.flip(1).cumsum(1).flip(1) > 0
     b = Rollouts.from_columns(b.columns() | {"attention": attention})
     c = context()
     A = r.advantages(b, c)
@@ -109,7 +109,7 @@ def test_a_few_lines_suffice():
 def test_parts_of_a_step_add_up_with_its_totals():
     r, b = recipe("dapo+steer(min_weight=0.3, scope='micro')"), batch()
     v = perturbed(b)
-    totals = Totals(tokens=b.train.sum(), rows=len(b))
+    totals = Totals(tokens=b.trained.sum(), rows=len(b))
     plain = recipe("dapo")
     whole = policy_loss(plain, **arguments(plain, b, v)).loss
     parts = 0

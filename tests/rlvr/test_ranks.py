@@ -53,7 +53,7 @@ class Group:
 
 def plan(r, b, context):
     advantages = r.advantages(b, context)
-    return advantages, r.prepare(b, advantages, context)
+    return advantages, r.prepare_step(b, advantages, r.prepare(b, advantages, context), context)
 
 
 @pytest.mark.parametrize("spec", EVERY)
@@ -78,7 +78,7 @@ def share_of(r, b, values, rows, ranks, context):
     part = Rollouts.from_columns({k: v[rows] for k, v in b.columns().items()})
     advantages, prepared = plan(r, part, context)
     current = PolicyStats(**{k: v[rows].clone().requires_grad_() for k, v in values.items()})
-    totals = Totals(tokens=b.train.sum() / ranks, rows=len(b) // ranks, length=b.tokens.shape[1])
+    totals = Totals(tokens=b.trained.sum() / ranks, rows=len(b) // ranks, length=b.tokens.shape[1])
     loss = r.loss(current, part, advantages, prepared, totals).loss
     return loss.detach(), gradient_of(loss, current)
 

@@ -134,8 +134,8 @@ def batch(rewards):
     ones = torch.ones(len(table), 2, dtype=torch.bool)
     return Rollouts(
         tokens=torch.zeros(len(table), 2, dtype=torch.long),
-        attention=ones,
-        train=ones,
+        real=ones,
+        trained=ones,
         group=torch.zeros(len(table), dtype=torch.long),
         reward=table.nansum(1),
         behaviour=PolicyStats(logp=torch.zeros(len(table), 2)),

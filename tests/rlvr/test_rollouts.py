@@ -12,8 +12,8 @@ def batch(rows=4, length=3):
     attention = torch.arange(length) < torch.tensor([3, 1, 2, 0])[:rows, None]
     return Rollouts(
         tokens=torch.arange(rows * length).view(rows, length),
-        attention=attention,
-        train=attention,
+        real=attention,
+        trained=attention,
         group=torch.tensor([0, 0, 1, 1])[:rows],
         reward=torch.tensor([1.0, 0.0, math.nan, 0.5])[:rows],
         behaviour=PolicyStats(logp=-torch.rand(rows, length), entropy=torch.rand(rows, length)),
@@ -35,9 +35,9 @@ def test_columns_survive_shuffling_and_splitting_and_come_back():
 
 def test_tool_tokens_are_attended_and_not_trained_on():
     b = batch()
-    train = b.train.clone()
+    train = b.trained.clone()
     train[0, 1] = False
-    assert not replace(b, train=train).train[0, 1]
+    assert not replace(b, trained=train).trained[0, 1]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_tool_tokens_are_attended_and_not_trained_on():
         ({"tokens": torch.zeros(4, 3)}, "tokens: expected a integer tensor, got torch.float32"),
         ({"reward": torch.zeros(3)}, r"reward: expected shape \[4\], got \[3\]"),
         ({"reward": torch.tensor([0.0, 0.0, math.inf, 0.0])}, r"reward: is infinite, first at index \[2\]"),
-        ({"train": torch.ones(4, 3)}, "train: expected a bool tensor, got torch.float32"),
-        ({"train": torch.ones(4, 3, dtype=torch.bool)}, r"train: marks padding as trained.*index \[1, 1\]"),
+        ({"trained": torch.ones(4, 3)}, "trained: expected a bool tensor, got torch.float32"),
+        ({"trained": torch.ones(4, 3, dtype=torch.bool)}, r"trained: marks padding as trained.*index \[1, 1\]"),
         (
             {"behaviour": PolicyStats(logp=torch.full((4, 3), math.nan))},
             r"behaviour.logp: is NaN.*index \[0, 0\]",
@@ -86,25 +86,25 @@ def test_validation_names_field_shape_and_first_index(change, message):
 
 def test_left_padding_is_refused():
     b = batch()
-    with pytest.raises(ValueError, match=r"attention: follows padding; completions must be right-padded.*\[0, 1\]"):
-        replace(b, attention=torch.tensor([[False, True, True]] * 4), train=torch.zeros(4, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"real: follows padding; completions must be right-padded.*\[0, 1\]"):
+        replace(b, real=torch.tensor([[False, True, True]] * 4), trained=torch.zeros(4, 3, dtype=torch.bool))
 
 
 def test_nan_in_padding_is_harmless():
     b = batch()
-    logp = torch.where(b.attention, b.behaviour.logp, math.nan)
-    assert replace(b, behaviour=PolicyStats(logp=logp)).behaviour.masked(b.train).logp.isfinite().all()
+    logp = torch.where(b.real, b.behaviour.logp, math.nan)
+    assert replace(b, behaviour=PolicyStats(logp=logp)).behaviour.masked(b.trained).logp.isfinite().all()
 
 
 def test_rounding_above_0_and_anything_in_padding_is_fine():
     b = batch()
-    tiny = torch.where(b.attention, 1e-6, 7.0)
-    weight = torch.where(b.train, 1.0, math.nan)
+    tiny = torch.where(b.real, 1e-6, 7.0)
+    weight = torch.where(b.trained, 1.0, math.nan)
     assert replace(b, behaviour=PolicyStats(logp=tiny), reference_logp=tiny, sampler_weight=weight)
 
 
 def test_a_weight_of_a_token_that_is_not_trained_on_reaches_no_loss():
-    b = replace(batch(), sampler_weight=torch.where(batch().train, 1.0, math.nan))
+    b = replace(batch(), sampler_weight=torch.where(batch().trained, 1.0, math.nan))
     r = recipe("dapo")
     A = r.advantages(b)
     plain = r.loss(b.behaviour, replace(b, sampler_weight=None), A).loss
@@ -129,4 +129,4 @@ def test_advantages_are_zero_where_nothing_is_trained_on():
             return torch.ones_like(advantages)
 
     b = batch()
-    assert torch.equal(recipe("grpo", Everywhere()).advantages(b), b.train.float())
+    assert torch.equal(recipe("grpo", Everywhere()).advantages(b), b.trained.float())

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.distributions import nucleus_entropy, nucleus_statistic, token_statistics
-from entrokit.rlvr import Context, PolicyStats, SelfAnchoredEntropyLoss, Siren, recipe
-from entrokit.rlvr.interventions.siren import peak_entropy_mask
+from entrokit.rlvr import Context, PolicyStats, recipe
+from entrokit.rlvr.interventions.siren import SelfAnchoredEntropyLoss, Siren, peak_entropy_mask
 
 from .cases import batch
 
@@ -53,7 +53,7 @@ def stats(nucleus):
 def of_sheet(nucleus):
     b = batch(2, 10)
     behaviour = stats(nucleus.detach()).masked(MASK)
-    return replace(b, attention=MASK, train=MASK, behaviour=behaviour, reference_logp=None)
+    return replace(b, real=MASK, trained=MASK, behaviour=behaviour, reference_logp=None)
 
 
 def test_the_term_of_the_sheet():

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import Context, PolicyStats, Rollouts, SelfImitation, ToolReward, Totals, recipe
-from entrokit.rlvr.interventions.self_imitation import cosine_warmup, median, recalibrate_advantages
-from entrokit.rlvr.interventions.tool_reward import cosine_decay, tool_call_reward
+from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals, recipe
+from entrokit.rlvr.interventions.self_imitation import SelfImitation, cosine_warmup, median, recalibrate_advantages
+from entrokit.rlvr.interventions.tool_reward import ToolReward, cosine_decay, tool_call_reward
 from entrokit.rlvr.replay import TrajectoryBuffer
 from entrokit.rlvr.turns import answered_turns
 
@@ -22,8 +22,8 @@ def rollouts(rewards, *, prompt=3, length=4, group=2, seed=0, tools=None):
     padding = torch.arange(prompt) < torch.randint(0, prompt, (rows, 1), generator=g)
     return Rollouts(
         tokens=torch.randint(0, 20, (rows, length), generator=g),
-        attention=attention,
-        train=attention,
+        real=attention,
+        trained=attention,
         group=torch.arange(rows) // group,
         reward=torch.tensor(rewards, dtype=torch.float32),
         correct=torch.tensor(rewards) >= 1.0,
@@ -72,7 +72,9 @@ def test_kept_are_those_above_their_group_and_above_the_baseline():
     replay = s.replay(Context(generator=torch.Generator().manual_seed(0)))
     # Two is the largest power of two up to three.
     assert len(replay.rollouts) == 2
-    assert replay.advantages[replay.rollouts.train].tolist() == pytest.approx([0.6] * int(replay.rollouts.train.sum()))
+    assert replay.advantages[replay.rollouts.trained].tolist() == pytest.approx(
+        [0.6] * int(replay.rollouts.trained.sum())
+    )
     assert replay.coef == pytest.approx(cosine_warmup(2, 200))
 
 
@@ -83,8 +85,8 @@ def clip_cov_batch():
     train = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool()
     batch = Rollouts(
         tokens=torch.zeros(2, 4, dtype=torch.long),
-        attention=train,
-        train=train,
+        real=train,
+        trained=train,
         group=torch.arange(2),
         reward=torch.zeros(2),
         behaviour=PolicyStats(logp=torch.tensor([[-0.1, -2, -0.5, -3], [-0.2, -1, -4, -0.3]])).masked(train),
@@ -174,13 +176,13 @@ def test_what_is_kept_is_compact_and_comes_back_as_it_was():
     kept = s.buffer.entries[0]
     assert (kept.prompt.dtype, kept.tokens.dtype, kept.logp.dtype) == (torch.int32, torch.int32, torch.float32)
     assert not kept.logp.requires_grad
-    real = int(batch.attention[0].sum())
+    real = int(batch.real[0].sum())
     assert kept.nbytes == 4 * int((batch.prompt[0] >= 0).sum()) + real * (4 + 1 + 4)
     again = s.buffer.rollouts([0, 1])
-    for name in ("tokens", "train"):
+    for name in ("tokens", "trained"):
         width = again.tokens.shape[1]
         own = getattr(batch, name)[[0, 2], :width]
-        assert torch.equal(torch.where(again.attention, getattr(again, name), 0).to(own.dtype), own * again.attention)
+        assert torch.equal(torch.where(again.real, getattr(again, name), 0).to(own.dtype), own * again.real)
     assert torch.equal(again.behaviour.logp, batch.behaviour.logp[[0, 2], : again.tokens.shape[1]])
     assert [row[row >= 0].tolist() for row in again.prompt] == [row[row >= 0].tolist() for row in batch.prompt[[0, 2]]]
 
@@ -252,8 +254,8 @@ def test_calls_are_the_turns_that_something_answered_unless_an_engine_counts_the
     attention = torch.tensor([[1] * 6, [1] * 3 + [0] * 3, [1] * 4 + [0] * 2]).bool()
     batch = Rollouts(
         tokens=torch.zeros(3, 6, dtype=torch.long),
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=torch.zeros(3, dtype=torch.long),
         reward=torch.zeros(3),
         behaviour=PolicyStats(logp=torch.zeros(3, 6)),
@@ -281,7 +283,7 @@ def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
     for rank, own in ((0, 3), (1, 5)):
         s = SelfImitation(size=4, trigger=0.5, tools_only=False)
         batch = rollouts([1.0] * own + [-1.0] * own, group=2 * own)
-        s.remember(batch, torch.where(batch.train, batch.reward[:, None], 0.0), Context())
+        s.remember(batch, torch.where(batch.trained, batch.reward[:, None], 0.0), Context())
         s.baseline = []
         entries = list(s.buffer.entries)
         generator = torch.Generator().manual_seed(7)
@@ -290,7 +292,7 @@ def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
         order = torch.randperm(8, generator=torch.Generator().manual_seed(7)).tolist()
         own_part = range(3) if rank == 0 else range(3, 8)
         expected = [entries[i - own_part.start] for i in order if i in own_part][:2]
-        tokens = [row[m].tolist() for row, m in zip(replay.rollouts.tokens, replay.rollouts.attention, strict=True)]
+        tokens = [row[m].tolist() for row, m in zip(replay.rollouts.tokens, replay.rollouts.real, strict=True)]
         drawn.append(tokens == [e.tokens.tolist() for e in expected])
     assert torch.equal(*left)
     assert drawn == [True, True]
@@ -299,7 +301,7 @@ def test_ranks_leave_the_shared_generator_alike_and_draw_from_their_own():
 def test_what_was_not_scored_is_in_no_baseline():
     s = SelfImitation(size=4, tools_only=False)
     batch = rollouts([1.0, 0.0, float("nan"), 0.5], group=4)
-    s.remember(batch, torch.zeros(batch.train.shape), Context())
+    s.remember(batch, torch.zeros(batch.trained.shape), Context())
     ((mean, std),) = s.baseline
     assert mean.tolist() == pytest.approx([0.5])
     assert std.tolist() == pytest.approx([0.5])

@@ -59,7 +59,7 @@ def test_worked_numbers_of_a_recipe():
     b = batch()
     v = perturbed(b)
     r = recipe("grpo(clip_low=0.05, clip_high=0.4)")
-    A = torch.where(b.train, torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None], 0.0)
+    A = torch.where(b.trained, torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None], 0.0)
     current = PolicyStats(**v)
     seen = StepMeans()
     seen.add(r.loss(current, b, A, {}), current, b)
@@ -67,11 +67,11 @@ def test_worked_numbers_of_a_recipe():
     ratio = (v["logp"] - b.behaviour.logp).exp()
     clipped = ((A > 0) & (ratio > 1.4)) | ((A < 0) & (ratio < 0.95))
     swapped = ((A > 0) & (ratio > 1.05)) | ((A < 0) & (ratio < 0.6))
-    expected = float(clipped[b.train].double().mean())
-    assert expected != float(swapped[b.train].double().mean())
+    expected = float(clipped[b.trained].double().mean())
+    assert expected != float(swapped[b.trained].double().mean())
     assert found["clip_ratio/region_mean"] == pytest.approx(expected, abs=1e-7)
-    assert found["entropy"] == pytest.approx(float(v["entropy"][b.train].mean()))
-    d = (b.reference_logp - v["logp"])[b.train]
+    assert found["entropy"] == pytest.approx(float(v["entropy"][b.trained].mean()))
+    d = (b.reference_logp - v["logp"])[b.trained]
     assert found["kl"] == pytest.approx(float((d.exp() - d - 1).mean()))
 
 
@@ -83,8 +83,8 @@ def test_half_precision_does_not_depend_on_the_cut(dtype):
     everywhere = torch.ones(128, 1000, dtype=torch.bool)
     b = Rollouts(
         tokens=torch.zeros(128, 1000, dtype=torch.long),
-        attention=everywhere,
-        train=everywhere,
+        real=everywhere,
+        trained=everywhere,
         group=torch.zeros(128, dtype=torch.long),
         reward=torch.zeros(128),
         behaviour=PolicyStats(logp=-entropy, entropy=entropy),

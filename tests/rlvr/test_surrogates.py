@@ -5,15 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.rlvr import (
-    Totals,
-    aggregate,
-    cispo_loss,
-    gspo_loss,
-    policy_gradient_loss,
-    ppo_clip_loss,
-    recipe,
-)
+from entrokit.rlvr import Totals, aggregate, cispo_loss, gspo_loss, policy_gradient_loss, ppo_clip_loss, recipe
 
 from .fixture_a import MASK, advantages, logp, loss_and_gradient, old, tensor
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from entrokit.rlvr import TokenEntropyAdaptive, recipe
-from entrokit.rlvr.interventions.light_if import tea_coefficients, tea_entropy_loss, tea_means
+from entrokit.rlvr import recipe
+from entrokit.rlvr.interventions.light_if import TokenEntropyAdaptive, tea_coefficients, tea_entropy_loss, tea_means
 
 from .cases import batch
 
@@ -67,12 +67,12 @@ def test_in_a_recipe_it_is_added_to_the_policy_s_loss():
     b = batch()
     chosen, base = recipe("dapo+tea(scope='micro')"), recipe("dapo")
     a = base.advantages(b)
-    expected = base.loss(b.behaviour, b, a).loss + tea_entropy_loss(b.behaviour.logp, a, b.behaviour.entropy, b.train)
+    expected = base.loss(b.behaviour, b, a).loss + tea_entropy_loss(b.behaviour.logp, a, b.behaviour.entropy, b.trained)
     torch.testing.assert_close(chosen.loss(b.behaviour, b, a).loss, expected)
     wide = recipe("grpo+tea")
     torch.testing.assert_close(
         wide.loss(b.behaviour, b, a, wide.prepare(b, a)).loss - recipe("grpo").loss(b.behaviour, b, a).loss,
-        tea_entropy_loss(b.behaviour.logp, a, b.behaviour.entropy, b.train),
+        tea_entropy_loss(b.behaviour.logp, a, b.behaviour.entropy, b.trained),
     )
     with pytest.raises(ValueError, match="detach must be True or False"):
         TokenEntropyAdaptive(detach=1)

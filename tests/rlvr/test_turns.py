@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrokit.rlvr import PolicyStats, Rollouts
-from entrokit.rlvr.turns import Turns, runs
+from entrokit.rlvr.turns import Turns, number_runs
 
 
 def batch(train, **fields):
@@ -14,8 +14,8 @@ def batch(train, **fields):
     attention = train.flip(-1).cumsum(-1).flip(-1) > 0
     return Rollouts(
         tokens=torch.zeros(train.shape, dtype=torch.long),
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=torch.arange(len(train)),
         reward=torch.zeros(len(train)),
         behaviour=PolicyStats(logp=torch.zeros(train.shape)),
@@ -70,7 +70,7 @@ def test_padding_changes_nothing(rows, extra):
     x = torch.rand(wide.shape)
     torch.testing.assert_close(padded.mean(x), narrow.mean(x[:, :5]))
     assert torch.equal(padded.order, narrow.order)
-    assert torch.equal(runs(wide)[:, :5], runs(train))
+    assert torch.equal(number_runs(wide)[:, :5], number_runs(train))
     assert int(narrow.tokens.sum()) == int(train.sum())
 
 

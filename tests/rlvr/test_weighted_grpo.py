@@ -86,14 +86,14 @@ def test_in_a_recipe():
     b = replace(batch(), correct=batch().reward > 0)
     found = recipe("grpo+weighted-grpo").advantages(b)
     expected = weighted_grpo_advantage(b.reward > 0, b.group, dtype=torch.float64)
-    torch.testing.assert_close(found, expected[:, None] * b.train)
+    torch.testing.assert_close(found, expected[:, None] * b.trained)
     pairs = recipe("grpo+weighted-grpo(normalize='pair')").advantages(b)
     torch.testing.assert_close(
         pairs,
         weighted_grpo_advantage(b.reward > 0, b.group, normalize="pair", pair=b.group // 2, dtype=torch.float64)[
             :, None
         ]
-        * b.train,
+        * b.trained,
     )
     with pytest.raises(
         ValueError, match="weighted-grpo needs to know which completions are right.*EntropyGRPOTrainer.correct="

@@ -25,7 +25,7 @@ from entrokit.training.session import TrainSettings
 
 from .benches import finished, planned_run
 from .compare import Progress, train_all
-from .contestants import CONTESTANTS
+from .contestants import contestants
 from .tabular import TabularSettings, train_tabular
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Scoreboard:
 
 def recipes_of(bench: str) -> list[str]:
     """The recipes that a bench can show, in order, each once."""
-    shown = [c for c in CONTESTANTS if bench not in c.absent]
+    shown = [c for c in contestants() if bench not in c.impossible_on]
     return list(dict.fromkeys(r for c in shown for r in c.recipes))
 
 

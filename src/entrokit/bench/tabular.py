@@ -106,8 +106,8 @@ def _step(
     won = reward[active].reshape(-1)
     rollouts = Rollouts(
         tokens=tokens,
-        attention=everywhere,
-        train=everywhere,
+        real=everywhere,
+        trained=everywhere,
         group=state,
         reward=won,
         behaviour=behaviour,

@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
-    from entrokit.engines import session
+    from entrokit.training import session
 
     settings = session.TrainSettings(
         recipe=recipe,
@@ -98,8 +98,8 @@ def resume(
     trust_remote_code: Trust = False,
 ) -> None:
     """Goes on with a run from its newest whole checkpoint (`train --save-every`), as the same run."""
-    from entrokit.engines import session
     from entrokit.runs import Run
+    from entrokit.training import session
 
     config = Run.load(folder).config
     with show.TrainProgress(console, str(config.get("recipe")), int(config.get("steps", 0))) as progress:

@@ -170,7 +170,7 @@ def explanation(name: str) -> Group:
     base = chosen.base
     table = Table("part", "stage", "what", title=str(chosen))
     table.add_row(Text(str(chosen.base_part)), "advantage", base.advantage.name)
-    owner = next((i.name for i in chosen.interventions if implements(i, "replace_surrogate")), None)
+    owner = next((i.name for i in chosen.interventions if implements(i, "surrogate")), None)
     replaced = f" (replaced by {owner}: {chosen.surrogate.name})" if owner else ""
     table.add_row("", "surrogate", base.surrogate.name + replaced)
     table.add_row("", "aggregation", base.aggregation)

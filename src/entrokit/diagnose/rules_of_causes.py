@@ -22,7 +22,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     return Finding(
         "mismatch",
-        "what samples is not the policy that is trained",
+        "sampling and training policies differ",
         evidence,
         remedies.against_mismatch(facts.log.config),
     )
@@ -150,7 +150,10 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
     return Finding(
-        "premature-convergence", "the reward tells nothing apart", tuple(evidence), remedies.against_no_signal()
+        "premature-convergence",
+        "all completions of a prompt get the same reward",
+        tuple(evidence),
+        remedies.against_no_signal(),
     )
 
 

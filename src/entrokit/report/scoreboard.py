@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entrokit.bench.contestants import BASELINE, CONTESTANTS, UNRANKED
+from entrokit.bench.contestants import BASELINE, contestants, not_ranked
 from entrokit.bench.scoreboard import ATTEMPTS, LEVELS, Score, Scoreboard, recipes_of
 from entrokit.diagnose import PairedDifference, paired_difference, what_is_shown
 
@@ -23,7 +23,7 @@ class Standing:
     """A recipe over all seeds: means, and differences from the baseline in pairs of equal seeds.
 
     Attributes:
-        name: of the method. suited: whether at the knobs that suit the bench.
+        name: of the method. tuned: whether at the knobs that suit the bench.
         accuracy, pass_at_k, coverage_kept: means. entropy_kept: mean of entropy at the end over that at the start.
         accuracy_gap, pass_gap, matched_gap, coverage_gap: None for the baseline; ``matched_gap`` also where a seed
             falls short of the accuracy at which entropies are compared.
@@ -33,7 +33,7 @@ class Standing:
 
     name: str
     recipe: str
-    suited: bool
+    tuned: bool
     accuracy: float
     pass_at_k: float
     entropy_kept: float
@@ -58,16 +58,16 @@ def standings(board: Scoreboard) -> list[Standing]:
             f"scoreboard: {BASELINE}, with which all are compared, has {len(base)} of {len(board.seeds)} runs"
         )
     found, seen = [], set()
-    for contestant in CONTESTANTS:
+    for contestant in contestants():
         for spec in contestant.recipes:
             own = board.of(spec)
             if spec not in seen and len(own) == len(board.seeds):
                 seen.add(spec)
-                found.append(_standing(contestant.name, spec, spec == contestant.suited, own, base))
+                found.append(_standing(contestant.name, spec, spec == contestant.tuned, own, base))
     return [_marked(s, found) for s in found]
 
 
-def _standing(name: str, spec: str, suited: bool, own: Sequence[Score], base: Sequence[Score]) -> Standing:
+def _standing(name: str, spec: str, tuned: bool, own: Sequence[Score], base: Sequence[Score]) -> Standing:
     def mean(value: Callable[[Score], float]) -> float:
         return float(np.mean([value(s) for s in own]))
 
@@ -81,7 +81,7 @@ def _standing(name: str, spec: str, suited: bool, own: Sequence[Score], base: Se
     return Standing(
         name,
         spec,
-        suited,
+        tuned,
         accuracy=mean(lambda s: s.accuracy),
         pass_at_k=mean(lambda s: s.pass_at_k),
         entropy_kept=mean(lambda s: s.entropy_end / s.entropy_start),
@@ -151,8 +151,8 @@ def _gap(gap: PairedDifference | None) -> str:
 
 def not_shown(bench: str) -> list[str]:
     """One line for each method that the bench cannot show, and why."""
-    absent = {c.name: c.absent[bench] for c in CONTESTANTS if bench in c.absent} | dict(UNRANKED)
-    return [f"`{name}`: {why}" for name, why in absent.items()]
+    impossible = {c.name: c.impossible_on[bench] for c in contestants() if bench in c.impossible_on} | not_ranked()
+    return [f"`{name}`: {why}" for name, why in impossible.items()]
 
 
 def picture(board: Scoreboard) -> Chart:
@@ -183,8 +183,8 @@ def picture(board: Scoreboard) -> Chart:
         f"entropy at the end over entropy at the start{outside}",
         "accuracy at the end, mean over seeds",
         (
-            points("the paper's knobs", [s for s in found if not s.suited and s.recipe != BASELINE]),
-            points("knobs that suit the bench", [s for s in found if s.suited]),
+            points("the paper's knobs", [s for s in found if not s.tuned and s.recipe != BASELINE]),
+            points("knobs that suit the bench", [s for s in found if s.tuned]),
             points(BASELINE, [s for s in found if s.recipe == BASELINE]),
             Series("Pareto front", [s.entropy_kept for s in front], [s.accuracy for s in front]),
         ),

@@ -1,5 +1,7 @@
 """Floor 3: reinforcement learning with verifiable rewards. A recipe says how a batch of rollouts becomes a loss."""
 
+from typing import Any
+
 from .advantages import (
     dr_grpo_advantages,
     grpo_advantages,
@@ -12,40 +14,8 @@ from .bases import BASES, Base
 from .cold_start import select_cold_start
 from .context import Context
 from .intervention import Intervention, Penalty, Weighting, stages_of
-from .interventions import (
-    AEPOKL,
-    ARM,
-    EMPG,
-    EPO,
-    INTERVENTIONS,
-    PRESETS,
-    AdaptiveClip,
-    AdaptiveTemperature,
-    AEPOReward,
-    Canon,
-    ClipB,
-    ClipCov,
-    ClipV,
-    ForkingTokens,
-    KLCov,
-    OfficialEPO,
-    Pear,
-    PerplexityShaping,
-    PositionShaping,
-    Recap,
-    RedistributeAdvantage,
-    ReferenceKL,
-    RewardKL,
-    SelfAnchoredEntropyLoss,
-    SelfImitation,
-    Siren,
-    Steer,
-    TokenEntropyAdaptive,
-    TokenGroupAverage,
-    ToolReward,
-    WeightedGRPO,
-    dispo_loss,
-)
+from .interventions import INTERVENTIONS, PRESETS
+from .interventions import __getattr__ as _of_interventions
 from .policy_loss import policy_loss
 from .recipe import Recipe, RecipeLoss, recipe
 from .replay import TrajectoryBuffer
@@ -59,58 +29,28 @@ from .update import Update
 from .windows import hwe_mask, window_entropy
 
 __all__ = [
-    "AEPOKL",
     "AGGREGATIONS",
-    "ARM",
     "BASES",
-    "EMPG",
-    "EPO",
     "INTERVENTIONS",
     "PRESETS",
-    "AEPOReward",
-    "AdaptiveClip",
-    "AdaptiveTemperature",
     "Base",
-    "Canon",
     "Clip",
-    "ClipB",
-    "ClipCov",
-    "ClipV",
     "Context",
-    "ForkingTokens",
     "Intervention",
-    "KLCov",
-    "OfficialEPO",
-    "Pear",
     "Penalty",
-    "PerplexityShaping",
     "PolicyStats",
-    "PositionShaping",
-    "Recap",
     "Recipe",
     "RecipeLoss",
-    "RedistributeAdvantage",
-    "ReferenceKL",
-    "RewardKL",
     "Rollouts",
     "RunningRarePair",
-    "SelfAnchoredEntropyLoss",
-    "SelfImitation",
-    "Siren",
-    "Steer",
     "StepMeans",
-    "TokenEntropyAdaptive",
-    "TokenGroupAverage",
-    "ToolReward",
     "Totals",
     "TrajectoryBuffer",
     "Turns",
     "Update",
-    "WeightedGRPO",
     "Weighting",
     "aggregate",
     "cispo_loss",
-    "dispo_loss",
     "dr_grpo_advantages",
     "grpo_advantages",
     "gspo_loss",
@@ -127,3 +67,10 @@ __all__ = [
     "stages_of",
     "window_entropy",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names of `interventions`, which this package gave first: ``from entrokit.rlvr import Steer``."""
+    if not name.startswith("_"):
+        return _of_interventions(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

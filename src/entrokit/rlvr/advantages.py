@@ -82,7 +82,7 @@ def reinforce_plus_plus_baseline_advantages(
     ranks: the context's collectives bring them together.
     """
     context, reward = context or Context(), as_float(reward)
-    rewards, own = context.everywhere(reward)
+    rewards, own = context.gathered_with_own_part(reward)
     of_group = group_moments(rewards, context.gather(group))
     alone = (of_group.count == 1) & ~torch.isnan(rewards)
     centred = torch.where(alone, rewards, of_group.centred.to(rewards.dtype))[own]
@@ -125,9 +125,9 @@ class _GroupEstimator:
     """An estimator whose advantages follow from the rewards of a group alone, over all ranks."""
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        reward, own = context.everywhere(rollouts.reward)
+        reward, own = context.gathered_with_own_part(rollouts.reward)
         values = self._values(reward, context.gather(rollouts.group))[own]
-        return torch.where(rollouts.train, values[:, None], 0.0)
+        return torch.where(rollouts.trained, values[:, None], 0.0)
 
     def _values(self, reward: Tensor, group: Tensor) -> Tensor:
         raise NotImplementedError
@@ -141,7 +141,7 @@ class GRPOAdvantage(_GroupEstimator):
     std_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        check_range(self, "std_eps", 0.0, open_low=True)
+        check_range(self, "std_eps", 0.0, above=True)
 
     def _values(self, reward: Tensor, group: Tensor) -> Tensor:
         return grpo_advantages(reward, group, std_eps=self.std_eps)
@@ -175,10 +175,10 @@ class ReinforcePlusPlusAdvantage:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        check_range(self, "gamma", 0.0, 1.0, open_low=True)
+        check_range(self, "gamma", 0.0, 1.0, above=True)
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        return reinforce_plus_plus_advantages(rollouts.reward, rollouts.train, gamma=self.gamma, context=context)
+        return reinforce_plus_plus_advantages(rollouts.reward, rollouts.trained, gamma=self.gamma, context=context)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,9 @@ class ReinforcePlusPlusBaselineAdvantage:
     name: ClassVar[str] = "group mean, whitened"
 
     def __call__(self, rollouts: Rollouts, context: Context) -> Tensor:
-        return reinforce_plus_plus_baseline_advantages(rollouts.reward, rollouts.group, rollouts.train, context=context)
+        return reinforce_plus_plus_baseline_advantages(
+            rollouts.reward, rollouts.group, rollouts.trained, context=context
+        )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Context:
     gather: Callable[[Tensor], Tensor] = field(default=_identity)
     rank: int = 0
 
-    def everywhere(self, local: Tensor) -> tuple[Tensor, slice]:
+    def gathered_with_own_part(self, local: Tensor) -> tuple[Tensor, slice]:
         """``local`` of all ranks concatenated along dimension 0, and where this rank's part lies in it."""
         sizes = self.gather(torch.tensor([local.shape[0]], device=local.device))
         start = int(sizes[: self.rank].sum())

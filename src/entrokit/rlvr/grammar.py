@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .bases import BASES, Base
+from .base import Base
+from .bases import BASES
 from .intervention import Intervention
 from .interventions import INTERVENTIONS, PRESETS
 from .knobs import plain
@@ -49,9 +50,9 @@ def parse(text: str) -> list[Part]:
         return [first, *rest]
     if first.knobs or first.values:
         raise ValueError(
-            f"recipe {text!r}: {first.name} takes no knobs; it stands for {preset!r}, which you can change"
+            f"recipe {text!r}: {first.name} takes no knobs; it stands for {preset.recipe!r}, which you can change"
         )
-    return [*parse(preset), *rest]
+    return [*parse(preset.recipe), *rest]
 
 
 def build_base(part: Part) -> Base:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from .card import Card
 from .context import Context
 from .replay import Replay
 from .rollouts import Rollouts
@@ -55,24 +57,41 @@ class Penalty:
     logged: Tensor | None = None
 
 
+STAGES = ("decode", "reward", "advantage", "prepare", "weight", "surrogate", "penalty", "replay", "observe")
+"""The stages that an intervention may implement, each a method of that name, in the order they run."""
+
+# Names of before 0.2.
+_OLD_HOOKS = {"weigh": "weight", "replace_surrogate": "surrogate"}
+
+
 class Intervention:
     """Base of all interventions: every stage is neutral until a subclass implements it.
 
     A subclass is a dataclass whose fields are its knobs, with the paper's defaults, and whose functions live in the
-    same file. Stages run in this order; DESIGN.md says what each one sees:
+    same file, with a `Card`. A stage is a method of its name; they run in this order:
 
-    - `bind` once, before anything else: texts become token ids;
-    - `decode` before sampling, never in evaluation: a logits processor;
-    - `reward` once per generation batch: rewards instead of, or made from, those so far;
-    - `advantage` once per generation batch: advantages instead of, or made from, those so far;
-    - `prepare` once per generation batch (``scope="step"``: once per optimiser step, over its rows): scalars, which are
-      also logged and reach `observe` as they are, and ``[B, ...]`` columns that travel with the rows;
-    - `replace_surrogate` once: a surrogate of its own instead of the base's;
-    - `weigh` and `penalty` for every micro-batch of every update;
-    - `observe` after every optimiser step of training, never in evaluation;
-    - `replay` and then `remember` after the last optimiser step of every generation batch of training.
+    =========  ===================================  ==========================================  =======================
+    stage      once per                             sees                                        gives
+    =========  ===================================  ==========================================  =======================
+    decode     generation batch of training         nothing; what it returns sees the logits    a logits processor
+    reward     generation batch, all ranks          rollouts, the rewards so far                rewards ``[B]``
+    advantage  generation batch, all ranks          rollouts, the advantages so far             advantages ``[B, T]``
+    prepare    generation batch, all ranks          rollouts, advantages                        scalars, ``[B, ...]``
+    weight     micro-batch of every update          current statistics, clip, what it prepared  weights and keeps
+    surrogate  recipe                               the base's surrogate                        a surrogate instead
+    penalty    micro-batch of every update          current statistics, what it prepared        a loss beside
+    replay     generation batch, after its updates  its own memory                              rows to train on again
+    observe    optimiser step of training           the step's numbers, all ranks               nothing: it remembers
+    =========  ===================================  ==========================================  =======================
+
+    Beside them, `bind` turns texts into token ids before anything else, and `remember` sees a generation batch after
+    its updates. ``prepare`` with ``scope="step"`` runs once per optimiser step, over its rows; its scalars are logged
+    and reach ``observe`` as they are, its columns travel with the rows. Nothing is observed, decoded for, replayed or
+    remembered in evaluation. Which prompts are sampled is a `PromptSelector`'s business, not a stage.
     """
 
+    # What is said of it outside its code; a method of one's own need not have one.
+    card: ClassVar[Card | None] = None
     name: ClassVar[str]
     # Whether the engine must hand over log-probabilities of the prompts.
     needs_prompts: ClassVar[bool] = False
@@ -87,6 +106,17 @@ class Intervention:
     # One of SCOPES.
     scope: str = "generation"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for old, new in _OLD_HOOKS.items():
+            if old in cls.__dict__:
+                warnings.warn(
+                    f"{cls.__name__}.{old} is called {new} now; the old name works until 0.3",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                setattr(cls, new, cls.__dict__[old])
+
     @property
     def needs(self) -> frozenset[str]:
         """Statistics that an engine must compute; a class variable where the knobs do not change it."""
@@ -94,7 +124,7 @@ class Intervention:
 
     @property
     def separable(self) -> bool:
-        """What `weigh` and `penalty` give a token depends on the *current* statistics of no other token.
+        """What `weight` and `penalty` give a token depends on the *current* statistics of no other token.
 
         Then an engine may form gradients while a token's logits are in memory (`linear_token_loss`). Say True only
         where it holds: nothing can check it at run time.
@@ -120,7 +150,7 @@ class Intervention:
         """Batch-wide thresholds, maxima and draws, from the behaviour policy's statistics of the scope's rows."""
         return {}
 
-    def replace_surrogate(self, surrogate: Surrogate) -> Surrogate:
+    def surrogate(self, surrogate: Surrogate) -> Surrogate:
         """The surrogate that this method's loss is defined with, made from the base's, where it is not free."""
         return surrogate
 
@@ -128,7 +158,7 @@ class Intervention:
         """Why this method makes no sense over a surrogate, or ``None``. Said when the recipe is built."""
         return None
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         """Weights and keeps of the policy loss. ``clip``: what the surrogate's clip does to these tokens."""
         return Weighting()
 
@@ -141,7 +171,7 @@ class Intervention:
 
         Args:
             metrics: as `StepMeans.take` gives them: means over the trained tokens of the step (``entropy``, ``kl``, and
-                those of `weigh` as ``name/key``), and the scalars of `prepare` as ``name/key``, as they are.
+                those of `weight` as ``name/key``), and the scalars of `prepare` as ``name/key``, as they are.
         """
 
     def replay(self, context: Context) -> Replay | None:
@@ -173,6 +203,13 @@ class Intervention:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state:
             raise ValueError(f"{self.name}: has no state to restore, got {sorted(state)}")
+
+    def refused_by(self, engine: str) -> str | None:
+        """Why an engine (``trl``, ``verl``) cannot carry this method with these knobs, or ``None``.
+
+        What an engine lacks in general (a statistic, a place to act while sampling) it says by itself.
+        """
+        return None if self.card is None else self.card.refused_by.get(engine)
 
     def cannot_act(self, updates_per_rollout: int) -> str | None:
         """Why this method can do nothing in a set-up, or ``None``. Said at the start of a run."""
@@ -213,18 +250,7 @@ def _nbytes(state: Any) -> int:
 
 def stages_of(intervention: Intervention) -> list[str]:
     """Names of the stages that an intervention implements, in the order they run."""
-    hooks = {
-        "decode": "decode",
-        "reward": "reward",
-        "advantage": "advantage",
-        "prepare": "prepare",
-        "weight": "weigh",
-        "surrogate": "replace_surrogate",
-        "penalty": "penalty",
-        "replay": "replay",
-        "observe": "observe",
-    }
-    return [stage for stage, hook in hooks.items() if implements(intervention, hook)]
+    return [stage for stage in STAGES if implements(intervention, stage)]
 
 
 def implements(intervention: Intervention, hook: str) -> bool:

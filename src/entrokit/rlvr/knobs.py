@@ -26,19 +26,19 @@ def check_range(
     low: float,
     high: float = float("inf"),
     *,
-    open_low: bool = False,
+    above: bool = False,
     optional: bool = False,
 ) -> None:
     """Raises `ValueError` unless knob ``name`` of ``owner`` is a finite number from ``low`` to ``high``.
 
-    ``open_low``: ``low`` itself is out of range. ``optional``: None is allowed.
+    ``above``: ``low`` itself is out of range. ``optional``: None is allowed.
     """
     value = _plain_knob(owner, name)
     if value is None and optional:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
-    if not number or not (low < value if open_low else low <= value) or not value <= high:
-        bracket = "(" if open_low else "["
+    if not number or not (low < value if above else low <= value) or not value <= high:
+        bracket = "(" if above else "["
         also = " or None" if optional else ""
         raise ValueError(f"{_name(owner)}: {name} must be a number in {bracket}{low:g}, {high:g}]{also}, got {value!r}")
 

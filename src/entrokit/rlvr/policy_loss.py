@@ -150,7 +150,7 @@ class _Given(Rollouts):
     @classmethod
     def of(cls, mask: Tensor, old: PolicyStats, columns: Mapping[str, Tensor]) -> _Given:
         rows, device = len(mask), mask.device
-        known = [f.name for f in fields(Rollouts) if f.name not in ("attention", "train", "behaviour")]
+        known = [f.name for f in fields(Rollouts) if f.name not in ("real", "trained", "behaviour")]
         for name in columns:
             if name not in known:
                 raise ValueError(f"policy_loss: there is no argument {name!r}; further ones are {known}")
@@ -160,11 +160,11 @@ class _Given(Rollouts):
             "reward": torch.zeros(rows, device=device),
         }
         # What lies between the policy's tokens is attended to; what comes after the last one does not matter.
-        attention = mask.flip(-1).cumsum(-1).flip(-1) > 0
-        given: dict[str, Any] = {"attention": attention, **stand_ins, **columns}
+        real = mask.flip(-1).cumsum(-1).flip(-1) > 0
+        given: dict[str, Any] = {"real": real, **stand_ins, **columns}
         if "correct" in given:
             given["correct"] = given["correct"].bool()
-        whole = cls(train=mask, behaviour=old, **given)
+        whole = cls(trained=mask, behaviour=old, **given)
         object.__setattr__(whole, "absent", frozenset(stand_ins) - set(columns))
         return whole
 

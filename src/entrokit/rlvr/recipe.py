@@ -111,11 +111,11 @@ class Recipe:
     @property
     def surrogate(self) -> Surrogate:
         """The base's surrogate, or that of the intervention that is defined with one of its own."""
-        return next((i.replace_surrogate(self.base.surrogate) for i in self._surrogate_owners), self.base.surrogate)
+        return next((i.surrogate(self.base.surrogate) for i in self._surrogate_owners), self.base.surrogate)
 
     @property
     def _surrogate_owners(self) -> list[Intervention]:
-        return [i for i in self.interventions if implements(i, "replace_surrogate")]
+        return [i for i in self.interventions if implements(i, "surrogate")]
 
     @property
     def needs_prompts(self) -> bool:
@@ -137,7 +137,7 @@ class Recipe:
         return [i.name for i in self.interventions if implements(i, "decode")]
 
     def advantages(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
-        """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.train``.
+        """Advantages ``[B, T]`` of a generation batch, zeros outside ``rollouts.trained``.
 
         The reward stage comes first; ``rollouts`` keeps the task's own rewards.
         """
@@ -153,7 +153,7 @@ class Recipe:
         advantages = self.base.advantage(rollouts, context)
         for intervention in self.interventions:
             advantages = intervention.advantage(rollouts, advantages, context)
-        return torch.where(rollouts.train, advantages, 0.0)
+        return torch.where(rollouts.trained, advantages, 0.0)
 
     def rewards(self, rollouts: Rollouts, context: Context | None = None) -> Tensor:
         """What the completions are worth after the reward stage, ``[B]``."""
@@ -208,7 +208,7 @@ class Recipe:
         )
         keep = self._kept(_update(rollouts.behaviour, rollouts, advantages, prepared)) if ready else None
         if keep is not None:
-            kept, trained = context.reduce(torch.stack([_tokens_and_rows(keep), _tokens_and_rows(rollouts.train)]))
+            kept, trained = context.reduce(torch.stack([_tokens_and_rows(keep), _tokens_and_rows(rollouts.trained)]))
             prepared[_KEPT_TOKENS], prepared[_KEPT_ROWS] = (kept / trained.clamp(min=1)).unbind()
         return prepared
 
@@ -243,21 +243,21 @@ class Recipe:
         update = _update(current, rollouts, advantages, prepared)
         surrogate = self.surrogate
         clip = _clip(surrogate, update)
-        loss, keep = surrogate.loss(update), update.train
+        loss, keep = surrogate.loss(update), update.trained
         if rollouts.sampler_weight is not None:
-            loss = loss * torch.where(update.train, rollouts.sampler_weight, 0.0)
+            loss = loss * torch.where(update.trained, rollouts.sampler_weight, 0.0)
         metrics = {"clipped_fraction": update.mean(clip.silenced.float())}
         metrics |= {f"{surrogate.name}/{k}": v for k, v in clip.metrics.items()}
         for intervention in self.interventions:
-            weighting = intervention.weigh(update, clip, _own(intervention, prepared))
+            weighting = intervention.weight(update, clip, _own(intervention, prepared))
             if weighting.weight is not None:
                 loss = loss * weighting.weight
             if weighting.keep is not None:
                 keep = keep & weighting.keep
             metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
-        total = aggregate(loss, keep, self.base.aggregation, _kept_totals(totals, prepared, keep, update.train))
+        total = aggregate(loss, keep, self.base.aggregation, _kept_totals(totals, prepared, keep, update.trained))
         undropped = Totals(
-            update.train.sum() if totals.tokens is None else totals.tokens,
+            update.trained.sum() if totals.tokens is None else totals.tokens,
             len(rollouts) if totals.rows is None else totals.rows,
             totals.length,
         )
@@ -265,13 +265,13 @@ class Recipe:
             added = intervention.penalty(update, _own(intervention, prepared))
             if added is not None:
                 penalty = added if isinstance(added, Penalty) else Penalty(added)
-                counted = update.train if penalty.keep is None else update.train & penalty.keep
+                counted = update.trained if penalty.keep is None else update.trained & penalty.keep
                 mode = penalty.aggregation or self.base.aggregation
                 total = total + aggregate(penalty.loss, counted, mode, undropped)
                 logged = update.mean(torch.where(counted, penalty.loss, 0.0))
                 metrics[f"{intervention.name}/penalty"] = logged if penalty.logged is None else penalty.logged.detach()
         scalars = {name: value for name, value in prepared.items() if not value.dim()}
-        return RecipeLoss(total, metrics, update.train.sum(), scalars)
+        return RecipeLoss(total, metrics, update.trained.sum(), scalars)
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         """Hands the numbers of an optimiser step (`StepMeans.take`) to every intervention."""
@@ -328,9 +328,9 @@ class Recipe:
 
     def _kept(self, update: Update) -> Tensor | None:
         clip = _clip(self.surrogate, update)
-        keeps = [i.weigh(update, clip, _own(i, update.prepared)).keep for i in self.interventions]
+        keeps = [i.weight(update, clip, _own(i, update.prepared)).keep for i in self.interventions]
         present = [k for k in keeps if k is not None]
-        return torch.stack(present).all(0) & update.train if present else None
+        return torch.stack(present).all(0) & update.trained if present else None
 
 
 def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
@@ -354,16 +354,16 @@ def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
 
 def _clip(surrogate: Surrogate, update: Update) -> Clip:
     clip = surrogate.clip(update)
-    return replace(clip, silenced=clip.silenced & update.train)
+    return replace(clip, silenced=clip.silenced & update.trained)
 
 
 def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor, prepared: Mapping[str, Tensor]) -> Update:
-    train, reference, correct = rollouts.train, rollouts.reference_logp, rollouts.correct
+    train, reference, correct = rollouts.trained, rollouts.reference_logp, rollouts.correct
     return Update(
         current=stats.masked(train),
         behaviour=rollouts.behaviour.masked(train),
         advantages=torch.where(train, advantages, 0.0),
-        train=train,
+        trained=train,
         reference_logp=None if reference is None else torch.where(train, reference, 0.0),
         correct=None if correct is None else correct[:, None],
         prepared=_Prepared(prepared),

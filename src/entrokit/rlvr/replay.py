@@ -16,6 +16,9 @@ from .stats import PolicyStats
 if TYPE_CHECKING:
     from .intervention import Intervention
 
+# Columns of a saved memory; its keys are those of checkpoints of before 0.2, too.
+_SAVED = {"prompt": "prompt", "tokens": "tokens", "train": "trained", "logp": "logp"}
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -38,13 +41,13 @@ class Trajectory:
     """One completion as it is kept: no padding, no logits, no graph, on the CPU.
 
     Attributes:
-        prompt, tokens: token ids, int32. train: bool, one a token. logp: float32, of the policy that sampled.
+        prompt, tokens: token ids, int32. trained: bool, one a token. logp: float32, of the policy that sampled.
         reward: of the completion. step: when it was sampled.
     """
 
     prompt: Tensor
     tokens: Tensor
-    train: Tensor
+    trained: Tensor
     logp: Tensor
     reward: float
     step: int
@@ -52,7 +55,7 @@ class Trajectory:
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
-        return sum(x.nbytes for x in (self.prompt, self.tokens, self.train, self.logp))
+        return sum(x.nbytes for x in (self.prompt, self.tokens, self.trained, self.logp))
 
 
 @dataclass
@@ -83,7 +86,7 @@ class TrajectoryBuffer:
         """
         if rollouts.prompt is None:
             raise ValueError("replay: the engine handed over no prompts (Rollouts.prompt)")
-        columns = [rollouts.prompt, rollouts.tokens, rollouts.attention, rollouts.train, rollouts.behaviour.logp]
+        columns = [rollouts.prompt, rollouts.tokens, rollouts.real, rollouts.trained, rollouts.behaviour.logp]
         prompt, tokens, attention, train, logp = (x.detach().cpu() for x in columns)
         for row in keep.cpu().nonzero()[:, 0].tolist():
             real = attention[row]
@@ -106,16 +109,16 @@ class TrajectoryBuffer:
     def rollouts(self, chosen: Sequence[int]) -> Rollouts:
         """The chosen entries as a batch; each is a group of its own."""
         own = [self.entries[i] for i in chosen]
-        tokens, train, logp = (_right_padded([getattr(e, name) for e in own]) for name in ("tokens", "train", "logp"))
-        attention = _right_padded([torch.ones_like(e.train) for e in own])
+        tokens, train, logp = (_right_padded([getattr(e, name) for e in own]) for name in ("tokens", "trained", "logp"))
+        attention = _right_padded([torch.ones_like(e.trained) for e in own])
         width = max(len(e.prompt) for e in own)
         prompt = torch.stack(
             [torch.nn.functional.pad(e.prompt.long(), (width - len(e.prompt), 0), value=-1) for e in own]
         )
         return Rollouts(
             tokens=tokens.long(),
-            attention=attention,
-            train=train,
+            real=attention,
+            trained=train,
             group=torch.arange(len(own)),
             reward=torch.tensor([e.reward for e in own]),
             behaviour=PolicyStats(logp=logp),
@@ -147,8 +150,10 @@ class TrajectoryBuffer:
 
     def state_dict(self) -> dict[str, Any]:
         """Flat tensors and lengths: a handful of arrays however many entries."""
-        names = ("prompt", "tokens", "train", "logp")
-        flat = {n: torch.cat([getattr(e, n) for e in self.entries]) if self.entries else torch.zeros(0) for n in names}
+        flat = {
+            key: torch.cat([getattr(e, name) for e in self.entries]) if self.entries else torch.zeros(0)
+            for key, name in _SAVED.items()
+        }
         return flat | {
             "prompt_lengths": [len(e.prompt) for e in self.entries],
             "lengths": [len(e.tokens) for e in self.entries],

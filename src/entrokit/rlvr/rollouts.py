@@ -11,6 +11,8 @@ from torch import Tensor
 from .stats import PolicyStats
 
 _BEHAVIOUR = "behaviour_"
+# As checkpoints of before 0.2 name them.
+_BEFORE = {"attention": "real", "train": "trained"}
 
 # Kernels that sum a vocabulary in another order than they normalise it round by far less than this, in nats.
 _LOGP_ROUNDING = 1e-3
@@ -23,12 +25,12 @@ class Rollouts:
 
     Attributes:
         tokens: ``[B, T]`` int64, the completions' token ids.
-        attention: ``[B, T]`` bool, real tokens (a prefix of each row).
-        train: ``[B, T]`` bool, the tokens that the policy chose; tool and environment tokens are attended to, never
+        real: ``[B, T]`` bool, tokens that are there, not padding (a prefix of each row).
+        trained: ``[B, T]`` bool, the tokens that the policy chose; tool and environment tokens are attended to, never
             trained on.
         group: ``[B]`` int64, which prompt a completion answers.
         reward: ``[B]`` float, NaN where no reward function could score the completion.
-        behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``attention``.
+        behaviour: statistics of the trainer's policy as it was when it sampled, zeros outside ``real``.
         rewards: ``[B, K]`` float, what each of several reward functions gave, NaN where it does not apply.
         correct: ``[B]`` bool, completions whose answer is right.
         truncated: ``[B]`` bool, completions cut off by the length limit.
@@ -49,8 +51,8 @@ class Rollouts:
     """
 
     tokens: Tensor
-    attention: Tensor
-    train: Tensor
+    real: Tensor
+    trained: Tensor
     group: Tensor
     reward: Tensor
     behaviour: PolicyStats
@@ -71,18 +73,18 @@ class Rollouts:
             raise ValueError(f"Rollouts.tokens: expected shape [B, T], got {tuple(self.tokens.shape)}")
         per_token, per_row = tuple(self.tokens.shape), tuple(self.tokens.shape[:1])
         _check("tokens", self.tokens, per_token, "integer")
-        _check("attention", self.attention, per_token, "bool")
-        _check("train", self.train, per_token, "bool")
+        _check("real", self.real, per_token, "bool")
+        _check("trained", self.trained, per_token, "bool")
         _check("group", self.group, per_row, "integer")
         _check("reward", self.reward, per_row, "float")
         for name, value in self.behaviour.columns().items():
             _check(f"behaviour.{name}", value, per_token, "float")
             _refuse(
                 f"behaviour.{name}",
-                ~torch.isfinite(value) & self.attention,
+                ~torch.isfinite(value) & self.real,
                 "is NaN or infinite at a real token",
             )
-        _refuse("behaviour.logp", (self.behaviour.logp > _LOGP_ROUNDING) & self.attention, _ABOVE_0)
+        _refuse("behaviour.logp", (self.behaviour.logp > _LOGP_ROUNDING) & self.real, _ABOVE_0)
         if self.rewards is not None:
             _check_wide("rewards", self.rewards, per_row, "K", "float")
             _refuse("rewards", torch.isinf(self.rewards), "is infinite")
@@ -92,9 +94,9 @@ class Rollouts:
             _check("truncated", self.truncated, per_row, "bool")
         if self.reference_logp is not None:
             _check("reference_logp", self.reference_logp, per_token, "float")
-            bad = ~torch.isfinite(self.reference_logp) & self.train
+            bad = ~torch.isfinite(self.reference_logp) & self.trained
             _refuse("reference_logp", bad, "is NaN or infinite at a trained token")
-            _refuse("reference_logp", (self.reference_logp > _LOGP_ROUNDING) & self.train, _ABOVE_0)
+            _refuse("reference_logp", (self.reference_logp > _LOGP_ROUNDING) & self.trained, _ABOVE_0)
         if (self.prompt_logp is None) != (self.prompt_mask is None):
             raise ValueError("Rollouts: prompt_logp and prompt_mask come together")
         if self.prompt_logp is not None and self.prompt_mask is not None:
@@ -111,28 +113,28 @@ class Rollouts:
             _check("trajectory", self.trajectory, per_row, "integer")
         if self.turn is not None:
             _check("turn", self.turn, per_token, "integer")
-            _refuse("turn", (self.turn < 0) & self.train, "is below 0 at a trained token")
-            so_far = torch.where(self.train, self.turn, 0).cummax(1).values
-            _refuse("turn", (self.turn < so_far) & self.train, "goes back to an earlier turn")
+            _refuse("turn", (self.turn < 0) & self.trained, "is below 0 at a trained token")
+            so_far = torch.where(self.trained, self.turn, 0).cummax(1).values
+            _refuse("turn", (self.turn < so_far) & self.trained, "goes back to an earlier turn")
         if self.tool_calls is not None:
             _check("tool_calls", self.tool_calls, per_row, "integer")
             _refuse("tool_calls", self.tool_calls < 0, "is below 0")
         if self.sampler_weight is not None:
             _check("sampler_weight", self.sampler_weight, per_token, "float")
             usable = torch.isfinite(self.sampler_weight) & (self.sampler_weight >= 0)
-            _refuse("sampler_weight", ~usable & self.train, "is NaN, infinite or below 0 at a trained token")
+            _refuse("sampler_weight", ~usable & self.trained, "is NaN, infinite or below 0 at a trained token")
         _refuse("reward", torch.isinf(self.reward), "is infinite")
         _refuse(
-            "train",
-            self.train & ~self.attention,
-            "marks padding as trained; train must be a subset of attention",
+            "trained",
+            self.trained & ~self.real,
+            "marks padding as trained; it must be a subset of real",
         )
-        gap = torch.zeros_like(self.attention)
-        gap[:, 1:] = self.attention[:, 1:] & ~self.attention[:, :-1]
-        _refuse("attention", gap, "follows padding; completions must be right-padded")
+        gap = torch.zeros_like(self.real)
+        gap[:, 1:] = self.real[:, 1:] & ~self.real[:, :-1]
+        _refuse("real", gap, "follows padding; completions must be right-padded")
 
     def __len__(self) -> int:
-        return int(self.train.shape[0])
+        return int(self.trained.shape[0])
 
     def require_correct(self, who: str) -> Tensor:
         """``correct``, or a `ValueError` that tells ``who`` asks for it how to say what is right."""
@@ -154,7 +156,7 @@ class Rollouts:
     def from_columns(cls, columns: Mapping[str, Tensor]) -> Rollouts:
         """Inverse of `columns`, for any selection or order of rows. Unknown names are a `TypeError`."""
         behaviour = {k.removeprefix(_BEHAVIOUR): v for k, v in columns.items() if k.startswith(_BEHAVIOUR)}
-        plain = {k: v for k, v in columns.items() if not k.startswith(_BEHAVIOUR)}
+        plain = {_BEFORE.get(k, k): v for k, v in columns.items() if not k.startswith(_BEHAVIOUR)}
         return cls(behaviour=PolicyStats(**behaviour), **plain)
 
 

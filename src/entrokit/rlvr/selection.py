@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .interventions.weighted_grpo import select_pair
+from entrokit.rlvr.interventions.weighted_grpo import select_pair
 
 logger = logging.getLogger(__name__)
 

@@ -31,12 +31,12 @@ def metrics_of(
     means["clip_ratio/region_mean"] = means.pop("clipped_fraction")
     if current is None or rollouts is None:
         return means
-    count = rollouts.train.sum().clamp(min=1)
+    count = rollouts.trained.sum().clamp(min=1)
     if current.entropy is not None:
         entropy = current.entropy.detach()
-        means["entropy"] = torch.where(rollouts.train, entropy, 0.0).to(widest(entropy)).sum() / count
+        means["entropy"] = torch.where(rollouts.trained, entropy, 0.0).to(widest(entropy)).sum() / count
     if rollouts.reference_logp is not None:
-        d = torch.where(rollouts.train, rollouts.reference_logp - current.logp.detach(), 0.0)
+        d = torch.where(rollouts.trained, rollouts.reference_logp - current.logp.detach(), 0.0)
         means["kl"] = (d.exp() - d - 1.0).to(widest(d)).sum() / count
     return means
 

@@ -146,7 +146,7 @@ class PolicyGradient:
         return policy_gradient_loss(update.current.logp, update.behaviour.logp, update.advantages)
 
     def clip(self, update: Update) -> Clip:
-        return Clip(torch.zeros_like(update.train))
+        return Clip(torch.zeros_like(update.trained))
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class PPOClip:
     def __post_init__(self) -> None:
         check_range(self, "clip_low", 0.0, 1.0)
         check_range(self, "clip_high", 0.0)
-        check_range(self, "dual_clip", 1.0, open_low=True, optional=True)
+        check_range(self, "dual_clip", 1.0, above=True, optional=True)
 
     def loss(self, update: Update) -> Tensor:
         return clipped_loss(update.ratio, update.advantages, self.clip_low, self.clip_high, self.dual_clip)
@@ -195,7 +195,7 @@ class CISPO:
         )
 
     def clip(self, update: Update) -> Clip:
-        return Clip(torch.zeros_like(update.train))
+        return Clip(torch.zeros_like(update.trained))
 
 
 @dataclass(frozen=True)
@@ -216,13 +216,13 @@ class GSPO:
             update.current.logp,
             update.behaviour.logp,
             update.advantages,
-            update.train,
+            update.trained,
             clip_low=self.clip_low,
             clip_high=self.clip_high,
         )
 
     def clip(self, update: Update) -> Clip:
-        s = _sequence_ratio(update.current.logp, update.behaviour.logp, update.train)
+        s = _sequence_ratio(update.current.logp, update.behaviour.logp, update.trained)
         return Clip(outside(s, update.advantages, self.clip_low, self.clip_high))
 
 
@@ -250,7 +250,7 @@ class SequenceClip:
             s * (logp - logp.detach()).exp(), update.advantages, self.clip_low, self.clip_high, dual_clip=None
         )
         # Each token's slope belongs to the sum over tokens, its value to one completion.
-        return loss - loss.detach() + loss.detach() / update.train.sum(-1, keepdim=True).clamp(min=1)
+        return loss - loss.detach() + loss.detach() / update.trained.sum(-1, keepdim=True).clamp(min=1)
 
     def clip(self, update: Update) -> Clip:
         return Clip(outside(_whole_ratio(update), update.advantages, self.clip_low, self.clip_high))
@@ -258,5 +258,5 @@ class SequenceClip:
 
 def _whole_ratio(update: Update) -> Tensor:
     """``[B, 1]``; 1 for a row without tokens."""
-    log_ratio = torch.where(update.train, update.current.logp - update.behaviour.logp, 0.0)
+    log_ratio = torch.where(update.trained, update.current.logp - update.behaviour.logp, 0.0)
     return log_ratio.sum(-1, keepdim=True).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()

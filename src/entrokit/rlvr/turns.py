@@ -12,7 +12,9 @@ from .rollouts import Rollouts
 
 @dataclass(frozen=True)
 class Turns:
-    """The turns of a batch of completions, in order of rows and then of tokens. Turns without trained tokens are none.
+    """The turns of a batch of completions, in order of rows and then of tokens.
+
+    A turn without a trained token is left out.
 
     Attributes:
         which: ``[B, T]`` int64, the turn that a trained token belongs to, -1 elsewhere.
@@ -31,10 +33,10 @@ class Turns:
         Rows of one trajectory are taken to follow one another in the batch's order: the runs of each go on counting
         where those of the row before ended.
         """
-        train = rollouts.train
+        train = rollouts.trained
         rows = torch.arange(len(train), device=train.device)
         trajectory = rows if rollouts.trajectory is None else rollouts.trajectory
-        number = _counted_on(runs(train), trajectory) if rollouts.turn is None else rollouts.turn
+        number = _counted_on(number_runs(train), trajectory) if rollouts.turn is None else rollouts.turn
         number = torch.where(train, number, -1)
         pairs = torch.stack([trajectory[:, None].expand(number.shape)[train], number[train]], 1)
         distinct, index = torch.unique(pairs, dim=0, return_inverse=True)
@@ -67,7 +69,7 @@ class Turns:
         return out
 
 
-def runs(mask: Tensor) -> Tensor:
+def number_runs(mask: Tensor) -> Tensor:
     """Numbers the runs of true entries of each row, ``[B, T]`` int64 from 0 on; -1 where ``mask`` is false."""
     before = torch.nn.functional.pad(mask, (1, 0))[:, :-1]
     number = (mask & ~before).long().cumsum(1) - 1
@@ -88,5 +90,5 @@ def _counted_on(number: Tensor, trajectory: Tensor) -> Tensor:
 
 def answered_turns(rollouts: Rollouts) -> Tensor:
     """Turns of each completion that tokens of something else follow, ``[B]`` int64."""
-    other = rollouts.attention & ~rollouts.train
-    return (rollouts.train[:, :-1] & other[:, 1:]).sum(1)
+    other = rollouts.real & ~rollouts.trained
+    return (rollouts.trained[:, :-1] & other[:, 1:]).sum(1)

@@ -18,13 +18,13 @@ LOG_RATIO_LIMIT = 20.0
 
 @dataclass(frozen=True)
 class Update:
-    """Current and behaviour statistics of the same completions, all ``[B, T]`` and zero outside ``train``.
+    """Current and behaviour statistics of the same completions, all ``[B, T]`` and zero outside ``trained``.
 
     Attributes:
         current: statistics of the policy being updated, with gradient.
         behaviour: statistics of the policy that sampled, without.
         advantages: ``[B, T]``.
-        train: ``[B, T]`` bool, the tokens that count.
+        trained: ``[B, T]`` bool, the tokens that count.
         reference_logp: ``[B, T]`` or None.
         correct: ``[B, 1]`` bool or None, completions that are right.
         prepared: what `Recipe.prepare` gave for these rows, keyed ``intervention/name``.
@@ -33,7 +33,7 @@ class Update:
     current: PolicyStats
     behaviour: PolicyStats
     advantages: Tensor
-    train: Tensor
+    trained: Tensor
     reference_logp: Tensor | None = None
     correct: Tensor | None = None
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
@@ -49,5 +49,5 @@ class Update:
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean of ``x [B, T]`` over trained tokens, detached; 0 where there are none. For metrics."""
-        counted = torch.where(self.train, x.detach(), 0.0).to(widest(x))
-        return counted.sum() / self.train.sum().clamp(min=1)
+        counted = torch.where(self.trained, x.detach(), 0.0).to(widest(x))
+        return counted.sum() / self.trained.sum().clamp(min=1)

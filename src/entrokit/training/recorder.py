@@ -77,9 +77,9 @@ class Recorder:
 def _columns(batch: GenerationBatch, tokenizer: Any, first_group: int = 0) -> dict[str, list[Any]]:
     """A generation batch as `runs.layout.ROLLOUT_COLUMNS`."""
     r = batch.rollouts
-    lengths = r.attention.sum(1).tolist()
+    lengths = r.real.sum(1).tolist()
     rows = range(len(r))
-    trained = r.train.sum(1).clamp(min=1)
+    trained = r.trained.sum(1).clamp(min=1)
     entropy = r.behaviour.require("entropy", "recording rollouts")
 
     def per_token(x: Any) -> list[list[float]]:
@@ -94,8 +94,8 @@ def _columns(batch: GenerationBatch, tokenizer: Any, first_group: int = 0) -> di
         "family": batch.families or [None] * len(r),
         "completion": list(batch.completions),
         "reward": [None if x != x else x for x in r.reward.tolist()],
-        "advantage": ((batch.advantages * r.train).sum(1) / trained).tolist(),
-        "truncated": (r.attention.new_zeros(len(r)) if r.truncated is None else r.truncated).tolist(),
+        "advantage": ((batch.advantages * r.trained).sum(1) / trained).tolist(),
+        "truncated": (r.real.new_zeros(len(r)) if r.truncated is None else r.truncated).tolist(),
         "tokens": [[tokenizer.decode([t]) for t in r.tokens[i, : lengths[i]].tolist()] for i in rows],
         "entropy": per_token(entropy),
         "logp": per_token(r.behaviour.logp),

@@ -112,7 +112,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         batches = self._listener.batches
-        if batches and sum(int(b.train.sum()) for b in batches):
+        if batches and sum(int(b.trained.sum()) for b in batches):
             with self._aside():
                 self._open = self._open_account(state.global_step, kwargs["optimizer"])
 
@@ -162,7 +162,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
     def _open_account(self, step: int, optimizer: Any) -> _Open:
         batches = self._listener.batches
         assert batches is not None
-        count = sum(int(b.train.sum()) for b in batches)
+        count = sum(int(b.trained.sum()) for b in batches)
         rows = sum(len(b.tokens) for b in batches)
         generator = torch.Generator().manual_seed(step)
         states = draw(batches, [torch.ones(len(b.tokens), dtype=torch.bool) for b in batches], self._rows, generator)
@@ -182,7 +182,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             "every": self._every,
             "rows": rows,
             "sampled": sum(len(index) for _, index in chosen),
-            "entropy": sum(float((b.entropy * b.train).sum()) for b in batches if b.entropy is not None) / count,
+            "entropy": sum(float((b.entropy * b.trained).sum()) for b in batches if b.entropy is not None) / count,
             "predicted": sum(parts.values()),
             "gradient": unclipped,
             "clipping": parts["gradient"] - unclipped,
@@ -221,10 +221,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         total = torch.zeros((), device=self._trainer.accelerator.device)
         sampled = sum(len(index) for _, index in states)
         for batch, index in states:
-            stats = self._forward.stats(
-                self._model, batch.ids[index], batch.attention[index], batch.length, _STATISTICS
-            )
-            total = total + torch.where(batch.train[index], stats.require("entropy", "account"), 0.0).sum()
+            stats = self._forward.stats(self._model, batch.ids[index], batch.real[index], batch.length, _STATISTICS)
+            total = total + torch.where(batch.trained[index], stats.require("entropy", "account"), 0.0).sum()
         return total * (rows / sampled / count)
 
     def _shares(self, direction: Mapping[str, Tensor], chosen: Sequence[tuple[Captured, Tensor]]) -> list[TokenShare]:
@@ -234,7 +232,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
                 self._model,
                 direction,
                 batch.ids[index],
-                batch.attention[index],
+                batch.real[index],
                 batch.length,
                 self._forward,
             )
@@ -254,7 +252,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
     def _named(
         self, batch: Captured, index: Tensor, share: Tensor, free: Tensor, stats: PolicyStats
     ) -> Iterator[TokenShare]:
-        train, tokens = batch.train[index], batch.tokens[index]
+        train, tokens = batch.trained[index], batch.tokens[index]
         turn = turns_of(train).tolist()
         begin, has = (torch.zeros(len(index)),) * 2
         if self._marker:

@@ -96,8 +96,8 @@ def rollouts_of(
     weight = output.get("importance_sampling_ratio")
     return Rollouts(
         tokens=tokens,
-        attention=attention,
-        train=attention & output["tool_mask"].bool() if "tool_mask" in output else attention,
+        real=attention,
+        trained=attention & output["tool_mask"].bool() if "tool_mask" in output else attention,
         group=(first_row + torch.arange(len(tokens), device=tokens.device)) // per_prompt,
         reward=reward,
         behaviour=behaviour.masked(attention),

@@ -71,16 +71,18 @@ def write_manifest(folder: str | Path) -> None:
     root = Path(folder)
     for left_by_a_kill in root.glob(partial_of(root / "entrokit_*").name):
         left_by_a_kill.unlink()
-    files = {str(f.relative_to(root)): _print(f) for f in sorted(root.rglob("*")) if f.is_file() and f.name != MANIFEST}
+    files = {
+        str(f.relative_to(root)): _fingerprint(f) for f in sorted(root.rglob("*")) if f.is_file() and f.name != MANIFEST
+    }
     replace_file(root / MANIFEST, lambda partial: partial.write_text(json.dumps(files, indent=1), encoding="utf-8"))
 
 
-def damage(folder: str | Path) -> str | None:
+def what_is_damaged(folder: str | Path) -> str | None:
     """What is wrong with a checkpoint; None if all of it is there."""
     root = Path(folder)
     try:
         files = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-        wrong = [name for name, expected in files.items() if _print(root / name) != expected]
+        wrong = [name for name, expected in files.items() if _fingerprint(root / name) != expected]
     except FileNotFoundError as error:
         return UNFINISHED if Path(error.filename).name == MANIFEST else f"{error.filename} is missing"
     except (OSError, ValueError, AttributeError) as error:
@@ -92,24 +94,24 @@ def newest_whole(folder: str | Path) -> Path | None:
     """The furthest checkpoint of an output folder that is whole; damaged ones are warned of and passed over."""
     found = [f for f in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if f.name.rpartition("-")[2].isdigit()]
     for checkpoint in sorted(found, key=lambda f: int(f.name.rpartition("-")[2]), reverse=True):
-        reason = damage(checkpoint)
+        reason = what_is_damaged(checkpoint)
         if reason is None:
             return checkpoint
         logger.warning("%s cannot be resumed from: %s; the one before it is tried", checkpoint, reason)
     return None
 
 
-def plain(value: Any) -> Any:
+def to_plain_values(value: Any) -> Any:
     """Dicts, lists and tensors as they are, other mappings as dicts: what `load_rank` accepts."""
     if isinstance(value, Mapping):
-        return {key: plain(own) for key, own in value.items()}
+        return {key: to_plain_values(own) for key, own in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(own) for own in value]
+        return [to_plain_values(own) for own in value]
     return value.detach().cpu() if isinstance(value, torch.Tensor) else value
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Inverse of `plain`: tensors on the device."""
+    """Inverse of `to_plain_values`: tensors on the device."""
     if isinstance(value, dict):
         return {key: to_device(own, device) for key, own in value.items()}
     if isinstance(value, list):
@@ -121,6 +123,6 @@ def _of_rank(folder: str | Path, rank: int) -> Path:
     return Path(folder) / f"entrokit_rank{rank}.pt"
 
 
-def _print(file: Path) -> list[int]:
+def _fingerprint(file: Path) -> list[int]:
     size = file.stat().st_size
     return [size] if size > _CHECKED_BYTES else [size, zlib.crc32(file.read_bytes())]

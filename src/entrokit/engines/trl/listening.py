@@ -25,10 +25,10 @@ class Captured:
     """A micro-batch of the step, and the derivatives of the loss in its tokens' statistics, all ``[B, T]``."""
 
     ids: Tensor
-    attention: Tensor
+    real: Tensor
     prompt: Tensor
     tokens: Tensor
-    train: Tensor
+    trained: Tensor
     advantages: Tensor
     logp: Tensor | None = None
     entropy: Tensor | None = None
@@ -41,7 +41,7 @@ class Captured:
     @property
     def active(self) -> Tensor:
         """``[B, T]`` bool: the loss takes a gradient from them."""
-        found = torch.zeros_like(self.train)
+        found = torch.zeros_like(self.trained)
         for coefficient in self.coefficients.values():
             found |= coefficient != 0
         return found
@@ -70,10 +70,10 @@ class Captured:
         advantages = advantages[:, None].expand(train.shape) if advantages.dim() == 1 else advantages
         return cls(
             ids=torch.cat([prompt, completion], 1),
-            attention=attention,
+            real=attention,
             prompt=prompt.masked_fill(inputs["prompt_mask"] == 0, -1),
             tokens=completion,
-            train=train,
+            trained=train,
             advantages=advantages.detach(),
         )
 

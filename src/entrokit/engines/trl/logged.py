@@ -32,6 +32,6 @@ def surprise(rollouts: Rollouts) -> Tensor:
     Tokens drawn from the very policy that the statistics are of have equal means of both, up to chance: a difference
     says that something else sampled (another temperature, a truncated vocabulary, stale or rounded weights).
     """
-    behaviour, train = rollouts.behaviour, rollouts.train
+    behaviour, train = rollouts.behaviour, rollouts.trained
     entropy = behaviour.require("entropy", "logging")
     return torch.stack([-(behaviour.logp * train).sum(), (entropy * train).sum(), train.sum().float()])

@@ -16,8 +16,10 @@ from typing import Any
 
 from trl import RLOOConfig
 
-from entrokit.rlvr import ForkingTokens, Recipe, ReferenceKL, RewardKL, recipe
+from entrokit.rlvr import Recipe, recipe
 from entrokit.rlvr.advantages import DrGRPOAdvantage
+from entrokit.rlvr.interventions.forking_tokens import ForkingTokens
+from entrokit.rlvr.interventions.reference_kl import ReferenceKL, RewardKL
 from entrokit.rlvr.surrogates import CISPO, GSPO, PPOClip, SequenceClip
 
 

@@ -80,7 +80,7 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
             step = slice(start, start + size)
             own, ready = _rows(rollouts, step), _slice(prepared, step, len(rollouts))
             ready = recipe.prepare_step(own, advantages[step], ready, context)
-            tokens = trainer._reduce(own.train.sum()) / trainer.accelerator.num_processes
+            tokens = trainer._reduce(own.trained.sum()) / trainer.accelerator.num_processes
             totals = Totals(tokens=tokens, rows=len(own), length=trainer.max_completion_length)
             loss = torch.zeros((), device=device)
             for first in range(0, len(own), micro):
@@ -105,7 +105,7 @@ def _statistics(forward: PolicyForward, model: Any, rollouts: Rollouts, need: fr
     assert rollouts.prompt is not None
     real = rollouts.prompt >= 0
     ids = torch.cat([torch.where(real, rollouts.prompt, 0), rollouts.tokens], 1)
-    attention = torch.cat([real, rollouts.attention], 1).long()
+    attention = torch.cat([real, rollouts.real], 1).long()
     return forward.stats(model, ids, attention, rollouts.tokens.shape[1], need)
 
 

@@ -16,13 +16,13 @@ from trl.trainer.utils import RepeatSampler
 from .checkpoints import (
     UNFINISHED,
     EpochSampler,
-    damage,
     load_rank,
     newest_whole,
     open_again,
-    plain,
     save_rank,
     to_device,
+    to_plain_values,
+    what_is_damaged,
     write_manifest,
 )
 
@@ -53,7 +53,7 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 )
             resume_from_checkpoint = str(found)
         elif isinstance(resume_from_checkpoint, str):
-            reason = damage(resume_from_checkpoint)
+            reason = what_is_damaged(resume_from_checkpoint)
             if reason == UNFINISHED:
                 logging.get_logger(__name__).warning(
                     f"{resume_from_checkpoint} has no manifest: another trainer wrote it, or it was cut off"
@@ -78,7 +78,7 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         finally:
             self.args.save_total_limit = limit
         os.makedirs(folder, exist_ok=True)
-        save_rank(folder, self.accelerator.process_index, plain(self._resumable()))
+        save_rank(folder, self.accelerator.process_index, to_plain_values(self._resumable()))
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # Only now is it worth more than the ones before it, which may go.

@@ -75,6 +75,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         bound = inspect.signature(GRPOTrainer.__init__).bind(self, *args, **kwargs).arguments
         bound.pop("self")
         bound["args"], self.recipe = resolve(bound.get("args") or GRPOConfig("entrokit-grpo"), recipe)
+        _refuse_what_cannot_be_carried(self.recipe)
         functions = bound.get("reward_funcs")
         if functions is not None:
             several = functions if isinstance(functions, list) else [functions]
@@ -237,7 +238,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         if training and self._prompts is not None:
             chosen = torch.tensor([row[PROMPT_INDEX] for row in inputs], device=rollouts.tokens.device)
             self._tell_selector(context.gather(chosen).tolist(), rollouts, context)
-        self._correct_logged_advantages(advantages, rollouts.train)
+        self._correct_logged_advantages(advantages, rollouts.trained)
         families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
         self._log_coverage(rollouts, families)
         if self._on_generation is not None:
@@ -413,3 +414,10 @@ def _columns(bound: Mapping[str, Any]) -> list[str] | None:
     """Columns that rows will have; None where sampling may add others, or the data set does not say."""
     adds = any(bound.get(name) is not None for name in ("rollout_func", "environment_factory"))
     return None if adds else getattr(bound.get("train_dataset"), "column_names", None)
+
+
+def _refuse_what_cannot_be_carried(chosen: Recipe) -> None:
+    for intervention in chosen.interventions:
+        reason = intervention.refused_by("trl")
+        if reason is not None:
+            raise ValueError(f"{intervention.name}: {reason}")

@@ -50,8 +50,8 @@ def rollouts_of(
     last = tokens.gather(1, (attention.sum(1, keepdim=True) - 1).clamp(min=0))[:, 0]
     return Rollouts(
         tokens=tokens,
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=group_ids(data["uid"]).to(tokens.device),
         # A row that verl added to fill up a batch has no token to train on, and must count in no baseline.
         reward=torch.where(train.any(1), reward, math.nan),
@@ -108,8 +108,8 @@ def bare_rollouts(
     attention = train.flip(-1).cumsum(-1).flip(-1) > 0
     return Rollouts(
         tokens=torch.zeros_like(train, dtype=torch.long),
-        attention=attention,
-        train=train,
+        real=attention,
+        trained=train,
         group=rows if group is None else group,
         reward=torch.zeros(len(train), device=train.device) if reward is None else reward,
         behaviour=PolicyStats(logp=torch.where(attention, logp, 0.0)),

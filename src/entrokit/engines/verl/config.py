@@ -12,8 +12,7 @@ from entrokit.rlvr import BASES, Base, Recipe, recipe
 from entrokit.rlvr.advantages import GivenAdvantages
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.grammar import Part, build_intervention
-from entrokit.rlvr.intervention import implements
-from entrokit.rlvr.interventions import Recap, WeightedGRPO
+from entrokit.rlvr.intervention import Intervention, implements
 from entrokit.rlvr.surrogates import PPOClip
 
 from .registrations import PREFIX
@@ -86,23 +85,16 @@ def refuse(chosen: Recipe, config: Any) -> None:
         if lacking:
             raise ValueError(
                 f"{intervention.name} needs {', '.join(lacking)} of every token, and verl's engines compute "
-                f"log-probabilities and entropies alone; {_INSTEAD.get(intervention.name, 'use it under TRL')}"
+                f"log-probabilities and entropies alone; {_instead(intervention)}"
             )
         if intervention.name in chosen.decodes:
             raise ValueError(
                 f"{intervention.name} acts on the logits while sampling, which verl leaves to vLLM or SGLang; drop it, "
                 "or use it under TRL with transformers' own generate"
             )
-        if isinstance(intervention, WeightedGRPO) and intervention.normalize == "pair":
-            raise ValueError(
-                f"{intervention.name}(normalize='pair') pairs prompts in their order, and verl reorders them: use "
-                "normalize='prompt', or pairs under TRL"
-            )
-        if isinstance(intervention, Recap):
-            raise ValueError(
-                f"{intervention.name} weighs several rewards against each other, and verl hands over one score a "
-                "completion; use it under TRL"
-            )
+        own_reason = intervention.refused_by("verl")
+        if own_reason is not None:
+            raise ValueError(f"{intervention.name}: {own_reason}")
         if intervention.replays:
             raise ValueError(
                 f"{intervention.name} takes updates of its own on what it remembers, and verl's worker has no place "
@@ -126,11 +118,9 @@ def refuse(chosen: Recipe, config: Any) -> None:
         )
 
 
-_INSTEAD = {
-    "steer": "use form='theorem' (its default) or form='released'",
-    "clip-v": "use clip-b, its form for sampled tokens",
-    "siren": "use entropy-bonus or tea, or siren under TRL",
-}
+def _instead(intervention: Intervention) -> str:
+    card = intervention.card
+    return "use it under TRL" if card is None else card.instead.get("verl", "use it under TRL")
 
 
 def _verls_base(config: Any) -> Base:

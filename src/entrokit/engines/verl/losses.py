@@ -23,32 +23,32 @@ from .config import recipe_of
 
 
 @dataclass
-class Handed:
+class MicroBatch:
     """What a worker hands over to the loss of a micro-batch.
 
     Attributes:
         recipe: of this batch. data: the micro-batch. entropy: of the current policy, ``[b, T]`` with gradient, or None.
-        scalars: prepared numbers of the whole batch. seen: receives the micro-batch's numbers.
+        scalars: prepared numbers of the whole batch. metrics_by_tokens: receives the micro-batch's numbers.
     """
 
     recipe: Recipe
     data: Any
     entropy: Tensor | None
     scalars: Mapping[str, Tensor]
-    seen: StepMeans
+    metrics_by_tokens: StepMeans
 
 
-_HANDED: ContextVar[Handed | None] = ContextVar("entrokit_verl_micro_batch", default=None)
+_IN_FORCE: ContextVar[MicroBatch | None] = ContextVar("entrokit_verl_micro_batch", default=None)
 
 
 @contextmanager
-def handing_over(handed: Handed) -> Iterator[None]:
+def micro_batch_in_force(micro_batch: MicroBatch) -> Iterator[None]:
     """For the time of verl's call of its loss."""
-    token = _HANDED.set(handed)
+    token = _IN_FORCE.set(micro_batch)
     try:
         yield
     finally:
-        _HANDED.reset(token)
+        _IN_FORCE.reset(token)
 
 
 def recipe_policy_loss(
@@ -73,13 +73,13 @@ def recipe_policy_loss(
     Raises:
         ValueError: a recipe that needs more than verl hands to a policy loss, where no `RecipeWorker` trains.
     """
-    handed = _HANDED.get()
+    micro_batch = _IN_FORCE.get()
     train = response_mask.bool()
-    if handed is not None:
-        chosen = handed.recipe
-        rollouts, advantages, prepared = attached(handed.data, log_prob.shape[1])
-        prepared |= dict(handed.scalars)
-        current = PolicyStats(logp=log_prob, entropy=handed.entropy)
+    if micro_batch is not None:
+        chosen = micro_batch.recipe
+        rollouts, advantages, prepared = attached(micro_batch.data, log_prob.shape[1])
+        prepared |= dict(micro_batch.scalars)
+        current = PolicyStats(logp=log_prob, entropy=micro_batch.entropy)
     else:
         chosen = _of_a_micro_batch(config)
         rollouts = bare_rollouts(train, old_log_prob, weight=rollout_is_weights)
@@ -88,10 +88,10 @@ def recipe_policy_loss(
     result = chosen.loss(current, rollouts, advantages, prepared, _totals(config.global_batch_info))
     metrics = result.metrics | result.scalars
     clipped = metrics.pop("clipped_fraction")
-    if handed is not None:
-        handed.seen.add(result, current, rollouts)
-    drift = torch.where(rollouts.train, rollouts.behaviour.logp - log_prob.detach(), 0.0)
-    drift = drift.sum() / rollouts.train.sum().clamp(min=1)
+    if micro_batch is not None:
+        micro_batch.metrics_by_tokens.add(result, current, rollouts)
+    drift = torch.where(rollouts.trained, rollouts.behaviour.logp - log_prob.detach(), 0.0)
+    drift = drift.sum() / rollouts.trained.sum().clamp(min=1)
     named = {
         "actor/pg_clipfrac": clipped,
         "actor/ppo_kl": drift,

@@ -27,7 +27,7 @@ from entrokit.runs.whole import replace_file
 from .batch import attach, attach_prepared, attached, padded, prompt_log_probs, rollouts_of, scores, truths
 from .collectives import Collectives
 from .config import ACTOR, recipe_of, refuse, with_advantages
-from .losses import Handed, handing_over
+from .losses import MicroBatch, micro_batch_in_force
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
             refuse(self._recipe, config)
             tokenizer = self.model_config.tokenizer
             self._recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
-            self._seen = StepMeans()
+            self._metrics_by_tokens = StepMeans()
             self._correct: str | None = config.policy_loss.get("correct", None)
             self._graded = False
             self._seed = int(config.get("data_loader_seed", 42) or 0)
@@ -169,16 +169,16 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         entropy = model_output.get("entropy", None)
         entropy = None if entropy is None else no_padding_2_padding(entropy, data)
         scalars = {name: value.to(data.device or value.device) for name, value in self._scalars.items()}
-        with handing_over(Handed(self._of_batch, data, entropy, scalars, self._seen)):
+        with micro_batch_in_force(MicroBatch(self._of_batch, data, entropy, scalars, self._metrics_by_tokens)):
             return verls(model_output=model_output, data=data, dp_group=dp_group)
 
     def _observe(self, chosen: Recipe) -> None:
         """Means over the tokens of all ranks, for the controllers among the interventions."""
         if any(implements(i, "observe") for i in chosen.interventions):
-            means = self._seen.take(self._context().reduce)
+            means = self._metrics_by_tokens.take(self._context().reduce)
             if means:
                 chosen.observe(means, self._context())
-        self._seen = StepMeans()
+        self._metrics_by_tokens = StepMeans()
 
     def _warn(self, chosen: Recipe) -> None:
         for reason in chosen.cannot_act(self._updates) if self.rank == 0 else ():

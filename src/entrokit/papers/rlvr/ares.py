@@ -101,8 +101,8 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="Rewards and KL by difficulty: windows of high entropy cost on easy prompts and pay on hard ones.",
     names=(
-        "entrokit.rlvr.AEPOReward",
-        "entrokit.rlvr.AEPOKL",
+        "entrokit.rlvr.interventions.aepo_reward.AEPOReward",
+        "entrokit.rlvr.interventions.aepo_kl.AEPOKL",
         "entrokit.rlvr.window_entropy",
         "entrokit.rlvr.hwe_mask",
         "entrokit.rlvr.select_cold_start",

@@ -123,9 +123,9 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="Comparing a completion with the other half of its group amplifies a metric's influence, whatever its sign.",
     names=(
-        "entrokit.rlvr.Canon",
-        "entrokit.rlvr.interventions.canon_advantage",
-        "entrokit.rlvr.interventions.canon_mu_schedule",
+        "entrokit.rlvr.interventions.canon.Canon",
+        "entrokit.rlvr.interventions.canon.canon_advantage",
+        "entrokit.rlvr.interventions.canon.canon_mu_schedule",
     ),
     recipes=("dr_grpo+canon", LENGTH, "dr_grpo+canon(schedule='cosine-inter-intra')"),
     reproduce=reproduce,

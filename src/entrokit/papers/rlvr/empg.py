@@ -74,8 +74,8 @@ PAPER = Paper(
     family="rlvr: agents",
     claim="Turns answer for the outcome by how certain the policy was, and certainty about the next turn pays.",
     names=(
-        "entrokit.rlvr.EMPG",
-        "entrokit.rlvr.interventions.empg_advantages",
+        "entrokit.rlvr.interventions.empg.EMPG",
+        "entrokit.rlvr.interventions.empg.empg_advantages",
         "entrokit.rlvr.Turns",
     ),
     recipes=(RECIPE,),

@@ -68,9 +68,9 @@ PAPER = Paper(
     family="rlvr: tokens",
     claim="Few tokens, whose log-probability and advantage covary, lower the entropy; restraining them keeps it up.",
     names=(
-        "entrokit.rlvr.ClipCov",
-        "entrokit.rlvr.KLCov",
-        "entrokit.rlvr.interventions.token_covariance",
+        "entrokit.rlvr.interventions.covariance.ClipCov",
+        "entrokit.rlvr.interventions.covariance.KLCov",
+        "entrokit.rlvr.interventions.covariance.token_covariance",
         "entrokit.diagnose.fit_entropy_reward_law",
         "entrokit.diagnose.EntropyRewardLaw",
     ),

@@ -88,8 +88,8 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="Low-perplexity completions and late tokens are where learning pays; advantages shaped so learn more.",
     names=(
-        "entrokit.rlvr.PerplexityShaping",
-        "entrokit.rlvr.PositionShaping",
+        "entrokit.rlvr.interventions.exchange.PerplexityShaping",
+        "entrokit.rlvr.interventions.exchange.PositionShaping",
     ),
     recipes=(PERPLEXITY, POSITION),
     reproduce=reproduce,

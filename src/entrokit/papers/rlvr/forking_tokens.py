@@ -129,8 +129,8 @@ class ForkWorld:
             reward = (tokens == right)[:, is_fork].float().mean(1)
             rollouts = Rollouts(
                 tokens=tokens,
-                attention=everywhere,
-                train=everywhere,
+                real=everywhere,
+                trained=everywhere,
                 group=torch.zeros(self.group, dtype=torch.long),
                 reward=reward,
                 behaviour=self._statistics(logits.detach(), tokens, chosen.needs),
@@ -155,8 +155,8 @@ PAPER = Paper(
     family="rlvr: tokens",
     claim="The 20 % of tokens with the highest entropy carry nearly all of what RLVR learns; they alone are enough.",
     names=(
-        "entrokit.rlvr.ForkingTokens",
-        "entrokit.rlvr.interventions.high_entropy_mask",
+        "entrokit.rlvr.interventions.forking_tokens.ForkingTokens",
+        "entrokit.rlvr.interventions.forking_tokens.high_entropy_mask",
         "entrokit.decoding.forks.fork_temperature",
     ),
     recipes=("dapo+forking-tokens", "dapo+forking-tokens(rho=0.2, invert=True)"),

@@ -135,8 +135,8 @@ PAPER = Paper(
     claim="Supervised and reinforcement training that spare entropy leave a model able to check its instructions.",
     names=(
         "entrokit.losses.entropy_sft.EntropySFTLoss",
-        "entrokit.rlvr.TokenEntropyAdaptive",
-        "entrokit.rlvr.interventions.tea_coefficients",
+        "entrokit.rlvr.interventions.light_if.TokenEntropyAdaptive",
+        "entrokit.rlvr.interventions.light_if.tea_coefficients",
         "entrokit.rlvr.tasks.dense_reward",
         "entrokit.rlvr.tasks.cosine_length_reward",
         "entrokit.rlvr.tasks.instructions",

@@ -132,9 +132,9 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="A right answer that is worth less for unsure thinking shortens reasoning without a length target.",
     names=(
-        "entrokit.rlvr.Pear",
-        "entrokit.rlvr.interventions.phase_entropy",
-        "entrokit.rlvr.interventions.pear_reward",
+        "entrokit.rlvr.interventions.pear.Pear",
+        "entrokit.rlvr.interventions.pear.phase_entropy",
+        "entrokit.rlvr.interventions.pear.pear_reward",
         "entrokit.rlvr.tasks.sums",
     ),
     recipes=("grpo+pear", RECIPE),

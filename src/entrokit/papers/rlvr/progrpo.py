@@ -106,9 +106,9 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="Advantages that fall with the confidence of an answer keep several right answers alive.",
     names=(
-        "entrokit.rlvr.ARM",
-        "entrokit.rlvr.interventions.arm_advantage",
-        "entrokit.rlvr.interventions.low_prob_confidence",
+        "entrokit.rlvr.interventions.arm.ARM",
+        "entrokit.rlvr.interventions.arm.arm_advantage",
+        "entrokit.rlvr.interventions.arm.low_prob_confidence",
     ),
     recipes=("dapo+arm",),
     reproduce=reproduce,

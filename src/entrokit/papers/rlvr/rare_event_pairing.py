@@ -102,8 +102,8 @@ PAPER = Paper(
     family="rlvr: rewards and advantages",
     claim="A hard prompt that rarely succeeds and an easy one that rarely fails train as well as a thousand.",
     names=(
-        "entrokit.rlvr.WeightedGRPO",
-        "entrokit.rlvr.interventions.select_pair",
+        "entrokit.rlvr.interventions.weighted_grpo.WeightedGRPO",
+        "entrokit.rlvr.interventions.weighted_grpo.select_pair",
         "entrokit.rlvr.rare_pair",
         "entrokit.rlvr.RunningRarePair",
         "entrokit.engines.trl.success_counts",

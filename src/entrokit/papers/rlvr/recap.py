@@ -59,9 +59,9 @@ PAPER = Paper(
     family="rlvr: agents",
     claim="Objectives are weighed by how fast they move and how much they fluctuate, online.",
     names=(
-        "entrokit.rlvr.Recap",
-        "entrokit.rlvr.interventions.DynamicObjectiveWeights",
-        "entrokit.rlvr.interventions.combine_rewards",
+        "entrokit.rlvr.interventions.recap.Recap",
+        "entrokit.rlvr.interventions.recap.DynamicObjectiveWeights",
+        "entrokit.rlvr.interventions.recap.combine_rewards",
     ),
     recipes=("grpo+recap",),
     reproduce=reproduce,

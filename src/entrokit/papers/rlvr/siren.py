@@ -7,7 +7,7 @@ import torch
 
 from entrokit.distributions import entropy
 from entrokit.report import Chart, Series
-from entrokit.rlvr import SelfAnchoredEntropyLoss
+from entrokit.rlvr.interventions.siren import SelfAnchoredEntropyLoss
 
 from ..claims import ends_better, entropy_gap, gap_chart, matched_chart
 from ..paper import Budget, Evidence, Finding, Paper
@@ -106,9 +106,9 @@ PAPER = Paper(
     claim="Entropy inside the nucleus, at the peaks of a completion, pulled back to its first value, neither collapses "
     "nor explodes.",
     names=(
-        "entrokit.rlvr.Siren",
-        "entrokit.rlvr.SelfAnchoredEntropyLoss",
-        "entrokit.rlvr.interventions.peak_entropy_mask",
+        "entrokit.rlvr.interventions.siren.Siren",
+        "entrokit.rlvr.interventions.siren.SelfAnchoredEntropyLoss",
+        "entrokit.rlvr.interventions.siren.peak_entropy_mask",
         "entrokit.distributions.nucleus_entropy",
         "entrokit.distributions.linear_nucleus_entropy",
     ),

@@ -117,9 +117,9 @@ PAPER = Paper(
     family="rlvr: agents",
     claim="A fading reward for tools spreads exploration; replaying one's own good episodes then takes over.",
     names=(
-        "entrokit.rlvr.ToolReward",
-        "entrokit.rlvr.SelfImitation",
-        "entrokit.rlvr.interventions.recalibrate_advantages",
+        "entrokit.rlvr.interventions.tool_reward.ToolReward",
+        "entrokit.rlvr.interventions.self_imitation.SelfImitation",
+        "entrokit.rlvr.interventions.self_imitation.recalibrate_advantages",
         "entrokit.rlvr.TrajectoryBuffer",
     ),
     recipes=("spear", RECIPE),

@@ -124,9 +124,9 @@ PAPER = Paper(
     family="rlvr: tokens",
     claim="Weighing tokens down by their predicted change of entropy keeps every step's change of entropy moderate.",
     names=(
-        "entrokit.rlvr.Steer",
-        "entrokit.rlvr.interventions.entropy_change",
-        "entrokit.rlvr.interventions.steer_weights",
+        "entrokit.rlvr.interventions.steer.Steer",
+        "entrokit.rlvr.interventions.steer.entropy_change",
+        "entrokit.rlvr.interventions.steer.steer_weights",
     ),
     recipes=("grpo+steer", "grpo+steer(form='released', iclip=False, min_weight=0.8)"),
     reproduce=reproduce,

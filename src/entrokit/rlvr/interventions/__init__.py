@@ -1,130 +1,94 @@
-"""Interventions, one file per paper.
+"""Interventions, one file per paper, found here; and those of installed packages.
 
-`INTERVENTIONS` is what a recipe string can name; `PRESETS` are papers that are a whole recipe.
+A package joins by an entry point of the group ``entrokit.interventions`` that names a class, a `Preset`, or a module
+that holds some. Public names of ours can be had here, too: ``from entrokit.rlvr.interventions import Steer``.
 """
 
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from entrokit.discovery import Discovered, Found, by_name, modules_of
+
+from ..card import Card, Preset
 from ..intervention import Intervention
-from .aepo_kl import AEPOKL
-from .aepo_reward import AEPOReward
-from .arm import ARM, arm_advantage, low_prob_confidence
-from .canon import Canon, canon_advantage, canon_mu_schedule
-from .covariance import ClipCov, KLCov, token_covariance
-from .dispo import DISPO, dispo_loss
-from .empg import EMPG, empg_advantages
-from .entropy_bonus import EntropyBonus
-from .entropy_discriminator import ClipB, ClipV, entropy_discriminator, predicted_entropy_change
-from .epo import EPO, corridor_penalty, epo_beta
-from .epo_official import OfficialEPO
-from .exchange import PerplexityShaping, PositionShaping
-from .forking_tokens import ForkingTokens, high_entropy_mask
-from .hapo import AdaptiveClip, AdaptiveTemperature, RedistributeAdvantage, TokenGroupAverage
-from .light_if import TokenEntropyAdaptive, tea_coefficients
-from .pear import Pear, pear_reward, phase_entropy
-from .recap import DynamicObjectiveWeights, Recap, combine_rewards
-from .reference_kl import ReferenceKL, RewardKL
-from .self_imitation import SelfImitation, recalibrate_advantages
-from .siren import SelfAnchoredEntropyLoss, Siren, peak_entropy_mask
-from .steer import Steer, entropy_change, steer_weights
-from .tool_reward import ToolReward
-from .weighted_grpo import WeightedGRPO, select_pair
 
-INTERVENTIONS: dict[str, type[Intervention]] = {
-    cls.name: cls
-    for cls in (
-        ClipCov,
-        KLCov,
-        Steer,
-        ForkingTokens,
-        ClipB,
-        ClipV,
-        TokenGroupAverage,
-        AdaptiveClip,
-        RedistributeAdvantage,
-        AdaptiveTemperature,
-        Canon,
-        ARM,
-        PerplexityShaping,
-        PositionShaping,
-        WeightedGRPO,
-        Pear,
-        Siren,
-        TokenEntropyAdaptive,
-        ReferenceKL,
-        RewardKL,
-        EntropyBonus,
-        EPO,
-        OfficialEPO,
-        EMPG,
-        Recap,
-        ToolReward,
-        SelfImitation,
-        AEPOReward,
-        AEPOKL,
-    )
-}
+GROUP = "entrokit.interventions"
 
-PRESETS: dict[str, str] = {
-    "hapo": "dapo(clip_high=0.2, dual_clip=10.0)"
-    "+adaptive-temperature+token-group-average+adaptive-clip+redistribute-advantage",
-    "ares": "dapo(clip_high=0.3)+aepo-reward+aepo-kl",
-    "spear": "dr_grpo(clip_high=0.28, dual_clip=None)"
-    "+clip-cov(ratio=0.02, high=40.0, scope='micro')+tool-reward+self-imitation",
-}
 
-__all__ = [
-    "AEPOKL",
-    "ARM",
-    "DISPO",
-    "EMPG",
-    "EPO",
-    "INTERVENTIONS",
-    "PRESETS",
-    "AEPOReward",
-    "AdaptiveClip",
-    "AdaptiveTemperature",
-    "Canon",
-    "ClipB",
-    "ClipCov",
-    "ClipV",
-    "DynamicObjectiveWeights",
-    "EntropyBonus",
-    "ForkingTokens",
-    "KLCov",
-    "OfficialEPO",
-    "Pear",
-    "PerplexityShaping",
-    "PositionShaping",
-    "Recap",
-    "RedistributeAdvantage",
-    "ReferenceKL",
-    "RewardKL",
-    "SelfAnchoredEntropyLoss",
-    "SelfImitation",
-    "Siren",
-    "Steer",
-    "TokenEntropyAdaptive",
-    "TokenGroupAverage",
-    "ToolReward",
-    "WeightedGRPO",
-    "arm_advantage",
-    "canon_advantage",
-    "canon_mu_schedule",
-    "combine_rewards",
-    "corridor_penalty",
-    "dispo_loss",
-    "empg_advantages",
-    "entropy_change",
-    "entropy_discriminator",
-    "epo_beta",
-    "high_entropy_mask",
-    "low_prob_confidence",
-    "peak_entropy_mask",
-    "pear_reward",
-    "phase_entropy",
-    "predicted_entropy_change",
-    "recalibrate_advantages",
-    "select_pair",
-    "steer_weights",
-    "tea_coefficients",
-    "token_covariance",
-]
+def interventions_in(module: ModuleType) -> Iterator[type[Intervention]]:
+    """The named interventions that a module defines itself."""
+    for cls in vars(module).values():
+        own = inspect.isclass(cls) and issubclass(cls, Intervention) and cls.__module__ == module.__name__
+        if own and "name" in vars(cls):
+            yield cls
+
+
+def presets_in(module: ModuleType) -> Iterator[Preset]:
+    """The presets that a module holds."""
+    return (value for value in vars(module).values() if isinstance(value, Preset))
+
+
+def _checked(cls: type[Intervention]) -> Found[type[Intervention]]:
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if not isinstance(cls.card, Card):
+        raise TypeError(
+            f"{where}: has no card, and tests, benches and pages would not know it (card: ClassVar = Card(...))"
+        )
+    return Found(cls, where)
+
+
+def _own_interventions() -> Mapping[str, Found[type[Intervention]]]:
+    return by_name((cls.name, _checked(cls)) for m in modules_of(__name__) for cls in interventions_in(m))
+
+
+def _own_presets() -> Mapping[str, Found[Preset]]:
+    return by_name((preset.name, Found(preset, m.__name__)) for m in modules_of(__name__) for preset in presets_in(m))
+
+
+def _accept(given: Any) -> Mapping[str, Found[type[Intervention]]]:
+    if isinstance(given, Preset):
+        return {}
+    classes = list(interventions_in(given)) if isinstance(given, ModuleType) else [given]
+    if isinstance(given, ModuleType) and not classes and not list(presets_in(given)):
+        raise TypeError(f"the module {given.__name__} holds neither an Intervention with a name nor a Preset")
+    for cls in classes:
+        if not (inspect.isclass(cls) and issubclass(cls, Intervention) and isinstance(getattr(cls, "name", None), str)):
+            raise TypeError(
+                f"{cls!r} is neither an Intervention with a name, nor a Preset, nor a module that holds some"
+            )
+    return by_name((cls.name, _checked(cls)) for cls in classes)
+
+
+def _accept_preset(given: Any) -> Mapping[str, Found[Preset]]:
+    if isinstance(given, Preset):
+        return {given.name: Found(given, given.name)}
+    presets = presets_in(given) if isinstance(given, ModuleType) else iter(())
+    return by_name((preset.name, Found(preset, given.__name__)) for preset in presets)
+
+
+INTERVENTIONS: Discovered[type[Intervention]] = Discovered(_own_interventions, GROUP, _accept)
+"""What a recipe string can name, by name: ours, then those of installed packages."""
+
+PRESETS: Discovered[Preset] = Discovered(_own_presets, GROUP, _accept_preset)
+"""Papers that are a whole recipe, by name."""
+
+
+@cache
+def _public() -> Mapping[str, Any]:
+    return {name: getattr(module, name) for module in modules_of(__name__) for name in module.__all__}
+
+
+def __getattr__(name: str) -> Any:
+    # Modules of this package ask for names while it is still being imported.
+    if not name.startswith("_") and name in (found := _public()):
+        return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_public()]

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import Intervention, Weighting
 from ..knobs import check_choice, check_range
@@ -29,6 +30,8 @@ from ..update import Update
 from ..windows import hwe_mask
 from .aepo_reward import BUCKETS, VARIANTS, buckets_of_rows
 from .reference_kl import kl_estimate
+
+__all__ = ["AEPOKL"]
 
 _MOST = 10.0
 _NAMES = ("easy", "medium", "hard")
@@ -77,6 +80,14 @@ class AEPOKL(Intervention):
     """AEPO's KL. Knobs: `beta`, `variant`, `rho`, `target` (δ, nats), `gain` (a), `window` (w), `quantile`."""
 
     name: ClassVar[str] = "aepo-kl"
+    card: ClassVar[Card] = Card(
+        "2510.08457",
+        examples=(
+            "dapo+aepo-kl(beta=0.1, window=2, quantile=0.5)",
+            "grpo+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
+        ),
+        benches=OnBenches(tuned="beta=0.2, window=2", impossible_on={"tabular": "there is no reference policy"}),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     needs_reference: ClassVar[bool] = True
     beta: float = 0.01
@@ -89,10 +100,10 @@ class AEPOKL(Intervention):
     controllers: list[BucketController] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_range(self, "beta", 0.0, open_low=True)
+        check_range(self, "beta", 0.0, above=True)
         check_choice(self, "variant", VARIANTS)
         check_range(self, "rho", 0.0, 1.0)
-        check_range(self, "target", 0.0, open_low=True)
+        check_range(self, "target", 0.0, above=True)
         check_range(self, "gain", 0.0)
         check_range(self, "window", 1)
         check_range(self, "quantile", 0.0, 1.0)
@@ -106,7 +117,7 @@ class AEPOKL(Intervention):
         H = rollouts.behaviour.require("entropy", self.name)
         paper = self.variant == "paper"
         windows = hwe_mask(
-            H, rollouts.train, self.window, self.quantile, align="start" if paper else "following", context=context
+            H, rollouts.trained, self.window, self.quantile, align="start" if paper else "following", context=context
         )
         bucket = buckets_of_rows(rollouts, context, self.name)
         betas = self.beta * H.new_tensor([c.kappa for c in self.controllers])
@@ -116,9 +127,9 @@ class AEPOKL(Intervention):
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:
         return prepared["weight"] * self._kl(update)
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         kl = self._kl(update).detach()
-        counted = ~prepared["windows"] if self.variant == "paper" else torch.ones_like(update.train)
+        counted = ~prepared["windows"] if self.variant == "paper" else torch.ones_like(update.trained)
         metrics: dict[str, Tensor] = {}
         for d, name in enumerate(_NAMES):
             inside = (counted & (prepared["bucket"] == d)[:, None]).float()

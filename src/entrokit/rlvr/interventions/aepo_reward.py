@@ -22,12 +22,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_sum
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
 from ..windows import HighWindows, difficulty, hwe_mask
+
+__all__ = ["AEPOReward"]
 
 VARIANTS = ("official", "paper")
 BUCKETS = 3
@@ -93,6 +96,14 @@ class AEPOReward(Intervention):
     """
 
     name: ClassVar[str] = "aepo-reward"
+    card: ClassVar[Card] = Card(
+        "2510.08457",
+        examples=(
+            "dapo+aepo-reward(window=2, quantile=0.5)",
+            "grpo+aepo-reward(variant='paper', window=2)+aepo-kl(beta=0.1, variant='paper', window=2, quantile=0.5)",
+        ),
+        benches=OnBenches(tuned="window=2", impossible_on={"tabular": "a completion of one token has no window"}),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     variant: str = "official"
     window: int = 4
@@ -122,7 +133,7 @@ class AEPOReward(Intervention):
     def bind(self, encode: Callable[[str], Sequence[int]]) -> None:
         words = self.triggers.split()
         spelt = [s for w in words for s in (w, w.capitalize(), f" {w}", f" {w.capitalize()}")]
-        # A word of several tokens is none that a single one could begin.
+        # Words of several tokens are skipped: no single token stands for them.
         self._trigger_ids = sorted({ids[0] for ids in map(encode, spelt) if len(ids) == 1})
         if words and not self._trigger_ids:
             raise ValueError(f"aepo-reward: none of triggers={self.triggers!r} is a single token of this tokenizer")
@@ -135,7 +146,7 @@ class AEPOReward(Intervention):
         official = self.variant == "official"
         return hwe_mask(
             rollouts.behaviour.require("entropy", self.name),
-            rollouts.train,
+            rollouts.trained,
             self.window,
             self.quantile,
             align="following" if official else "start",
@@ -158,7 +169,7 @@ class AEPOReward(Intervention):
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
         groups, right = context.gather(rollouts.group), context.gather(rollouts.require_correct(self.name).float())
         rate = group_sum(right, groups) / group_sum(torch.ones_like(right), groups)
-        _, own = context.everywhere(rollouts.group)
+        _, own = context.gathered_with_own_part(rollouts.group)
         kept = (rate[own] >= self.low) & (rate[own] <= self.high)
         return torch.where(kept[:, None], advantages, 0.0)
 
@@ -222,7 +233,7 @@ def buckets_of_rows(rollouts: Rollouts, context: Context, who: str) -> Tensor:
         ValueError: nobody said which completions are right.
     """
     right = rollouts.require_correct(who)
-    groups, own = context.everywhere(rollouts.group)
+    groups, own = context.gathered_with_own_part(rollouts.group)
     won = group_sum(context.gather(right.float()), groups)
     attempts = group_sum(torch.ones_like(won), groups)
     return difficulty(won, attempts)[own]

@@ -18,11 +18,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import as_float, group_moments, group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
+
+__all__ = ["ARM", "arm_advantage", "low_prob_confidence"]
 
 ACTIVE = ("any_correct", "mixed")
 SELECTIONS = ("probability", "entropy")
@@ -100,6 +103,13 @@ class ARM(Intervention):
     """
 
     name: ClassVar[str] = "arm"
+    card: ClassVar[Card] = Card(
+        "2602.05281",
+        examples=("grpo+arm(low_frac=0.4)",),
+        benches=OnBenches(
+            tuned="alpha=1.0", impossible_on={"tabular": "there are no prompts whose log-probabilities it needs"}
+        ),
+    )
     replaces: ClassVar[str | None] = "advantage"
     needs_prompts: ClassVar[bool] = True
     alpha: float = 0.3
@@ -113,8 +123,8 @@ class ARM(Intervention):
 
     def __post_init__(self) -> None:
         check_range(self, "alpha", 0.0)
-        check_range(self, "low_frac", 0.0, 1.0, open_low=True)
-        check_range(self, "prompt_frac", 0.0, 1.0, open_low=True)
+        check_range(self, "low_frac", 0.0, 1.0, above=True)
+        check_range(self, "prompt_frac", 0.0, 1.0, above=True)
         check_choice(self, "select", SELECTIONS)
         check_choice(self, "active", ACTIVE)
         check_bool(self, "correct_only")
@@ -137,9 +147,9 @@ class ARM(Intervention):
             )
         behaviour = rollouts.behaviour
         uncertainty = behaviour.require("entropy", self.name) if self.select == "entropy" else None
-        answer = low_prob_confidence(behaviour.logp, rollouts.train, self.low_frac, uncertainty=uncertainty)
+        answer = low_prob_confidence(behaviour.logp, rollouts.trained, self.low_frac, uncertainty=uncertainty)
         prompt = low_prob_confidence(rollouts.prompt_logp, rollouts.prompt_mask, self.prompt_frac)
-        rewards, own = context.everywhere(rollouts.reward)
+        rewards, own = context.gathered_with_own_part(rollouts.reward)
         correct = context.gather(rollouts.require_correct(self.name))
         values = arm_advantage(
             rewards,

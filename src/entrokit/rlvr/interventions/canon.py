@@ -21,11 +21,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import as_float, group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
+
+__all__ = ["Canon", "canon_advantage", "canon_mu_schedule"]
 
 Metric = Callable[[Rollouts], Tensor]
 
@@ -123,6 +126,11 @@ class Canon(Intervention):
     """
 
     name: ClassVar[str] = "canon"
+    card: ClassVar[Card] = Card(
+        "2509.23962",
+        examples=("dr_grpo+canon(mu=0.7)", "grpo+canon(alpha=0.9, schedule='cosine-inter-intra')"),
+        benches=OnBenches(tuned="mu=0.5"),
+    )
     replaces: ClassVar[str | None] = "advantage"
     metric: str | Metric = "entropy"
     mu: float = 1.0
@@ -138,7 +146,7 @@ class Canon(Intervention):
         if not callable(self.metric):
             check_choice(self, "metric", METRICS)
         check_range(self, "mu", 0.0, 1.0)
-        check_range(self, "alpha", 0.0, open_low=True)
+        check_range(self, "alpha", 0.0, above=True)
         check_choice(self, "weighted_half", HALVES)
         check_choice(self, "singleton", SINGLETONS)
         check_choice(self, "schedule", SCHEDULES)
@@ -154,7 +162,7 @@ class Canon(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        rewards, own = context.everywhere(rollouts.reward)
+        rewards, own = context.gathered_with_own_part(rollouts.reward)
         metric, group = context.gather(self._metric(rollouts, context)), context.gather(rollouts.group)
         mu = self._mu(rewards, context)
         values = canon_advantage(rewards, metric, group, mu, self.alpha, self.weighted_half, singleton=self.singleton)
@@ -170,11 +178,11 @@ class Canon(Intervention):
             return metric.to(rollouts.reward.dtype)
         if self.metric == "entropy":
             entropy = rollouts.behaviour.require("entropy", self.name)
-            return response_entropy(entropy, rollouts.train).to(rollouts.reward.dtype)
+            return response_entropy(entropy, rollouts.trained).to(rollouts.reward.dtype)
         if self.metric == "length":
-            return rollouts.train.sum(1).to(rollouts.reward.dtype)
+            return rollouts.trained.sum(1).to(rollouts.reward.dtype)
         # Alike on every rank, so each takes its own rows of one draw.
-        everywhere, own = context.everywhere(rollouts.reward)
+        everywhere, own = context.gathered_with_own_part(rollouts.reward)
         return torch.rand(len(everywhere), generator=context.generator).to(everywhere)[own]
 
     def _mu(self, rewards: Tensor, context: Context) -> float:

@@ -24,12 +24,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
 from ..surrogates import Clip, PolicyGradient, Surrogate
 from ..update import Update
+
+__all__ = ["ClipCov", "KLCov", "token_covariance"]
 
 
 def token_covariance(log_prob: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ def _draw(
 ) -> Tensor:
     candidate = pool & (covariance > low) & (covariance < high)
     where = candidate.nonzero()
-    count, own = context.everywhere(torch.zeros(len(where), device=mask.device))
+    count, own = context.gathered_with_own_part(torch.zeros(len(where), device=mask.device))
     total = int(context.reduce(mask.sum()))
     device = "cpu" if context.generator is None else context.generator.device
     order = torch.randperm(len(count), generator=context.generator, device=device).to(mask.device)
@@ -90,7 +93,7 @@ def _draw(
 def top_covariance(covariance: Tensor, mask: Tensor, *, ratio: float = 2e-3, context: Context | None = None) -> Tensor:
     """The ``max(⌊ratio N⌋, 1)`` masked tokens with the largest covariance, as bool ``[B, T]``."""
     context = context or Context()
-    values, own = context.everywhere(covariance[mask])
+    values, own = context.gathered_with_own_part(covariance[mask])
     top = torch.zeros(len(values), dtype=torch.bool, device=mask.device)
     if len(values):
         top[values.topk(max(int(ratio * len(values)), 1)).indices] = True
@@ -114,13 +117,21 @@ class ClipCov(ScopedIntervention):
     """Clip-Cov. Knobs: `ratio` (r_c), `low` and `high` (ω), `scope` (micro is the official code's)."""
 
     name: ClassVar[str] = "clip-cov"
+    card: ClassVar[Card] = Card(
+        "2505.22617",
+        examples=(
+            "dapo+clip-cov(ratio=0.3, low=0.0, high=9.0)",
+            "grpo+clip-cov(ratio=0.2, low=0.0, high=9.0, scope='step')",
+        ),
+        benches=OnBenches(tuned="ratio=0.1, low=0.5, high=50"),
+    )
     ratio: float = 2e-4
     low: float = 1.0
     high: float = 5.0
     scope: str = "generation"
 
     def __post_init__(self) -> None:
-        check_range(self, "ratio", 0.0, 1.0, open_low=True)
+        check_range(self, "ratio", 0.0, 1.0, above=True)
         check_range(self, "low", float("-inf"))
         check_range(self, "high", self.low)
         check_choice(self, "scope", SCOPES)
@@ -128,23 +139,23 @@ class ClipCov(ScopedIntervention):
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         if self.scope == "micro":
             seed = torch.randint(2**31, (1,), generator=context.generator)
-            return {"seed": seed.to(rollouts.train.device).expand(len(rollouts))}
+            return {"seed": seed.to(rollouts.trained.device).expand(len(rollouts))}
         return super().prepare(rollouts, advantages, context)
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
+        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.trained, context)
         limits = {"ratio": self.ratio, "low": self.low, "high": self.high}
-        return {"chosen": draw_clip_cov(covariance, rollouts.train, context=context, **limits)}
+        return {"chosen": draw_clip_cov(covariance, rollouts.trained, context=context, **limits)}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         if self.scope == "micro":
-            covariance = token_covariance(update.current.logp, update.advantages, update.train)
+            covariance = token_covariance(update.current.logp, update.advantages, update.trained)
             generator = torch.Generator().manual_seed(_own_seed(prepared["seed"], update.current.logp))
-            pool = update.train & ~clip.silenced
+            pool = update.trained & ~clip.silenced
             context = Context(generator=generator)
-            chosen = _draw(covariance, update.train, pool, self.ratio, self.low, self.high, context)
+            chosen = _draw(covariance, update.trained, pool, self.ratio, self.low, self.high, context)
         else:
-            chosen = prepared["chosen"] & update.train & ~clip.silenced
+            chosen = prepared["chosen"] & update.trained & ~clip.silenced
         weight = (~chosen).to(update.advantages.dtype)
         return Weighting(weight=weight, metrics={"chosen_fraction": update.mean(chosen.float())})
 
@@ -154,26 +165,31 @@ class KLCov(ScopedIntervention):
     """KL-Cov. Knobs: `ratio` (k), `coef` (β), `scope` (generation, step, or micro as the official code)."""
 
     name: ClassVar[str] = "kl-cov"
+    card: ClassVar[Card] = Card(
+        "2505.22617",
+        examples=("grpo+kl-cov(ratio=0.2)",),
+        benches=OnBenches(tuned="ratio=0.1"),
+    )
     ratio: float = 2e-3
     coef: float = 1.0
     scope: str = "generation"
 
     def __post_init__(self) -> None:
-        check_range(self, "ratio", 0.0, 1.0, open_low=True)
+        check_range(self, "ratio", 0.0, 1.0, above=True)
         check_range(self, "coef", 0.0)
         check_choice(self, "scope", SCOPES)
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.train, context)
-        return {"chosen": top_covariance(covariance, rollouts.train, ratio=self.ratio, context=context)}
+        covariance = _token_covariance(rollouts.behaviour.logp, advantages, rollouts.trained, context)
+        return {"chosen": top_covariance(covariance, rollouts.trained, ratio=self.ratio, context=context)}
 
-    def replace_surrogate(self, surrogate: Surrogate) -> Surrogate:
+    def surrogate(self, surrogate: Surrogate) -> Surrogate:
         return PolicyGradient()
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Tensor:
         if self.scope == "micro":
-            covariance = token_covariance(update.current.logp, update.advantages, update.train)
-            chosen = top_covariance(covariance, update.train, ratio=self.ratio)
+            covariance = token_covariance(update.current.logp, update.advantages, update.trained)
+            chosen = top_covariance(covariance, update.trained, ratio=self.ratio)
         else:
             chosen = prepared["chosen"]
         return torch.where(chosen, self.coef * update.log_ratio.abs(), 0.0)

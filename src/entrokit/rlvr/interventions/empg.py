@@ -20,11 +20,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_range
 from ..rollouts import Rollouts
 from ..turns import Turns
+
+__all__ = ["EMPG", "empg_advantages"]
 
 _EPS = 1e-8
 
@@ -72,6 +75,11 @@ class EMPG(Intervention):
     """EMPG. Knobs: `k` (sharpness of the scale), `k_future` (k'), `zeta` (ζ, size of the bonus)."""
 
     name: ClassVar[str] = "empg"
+    card: ClassVar[Card] = Card(
+        "2509.09265",
+        examples=("grpo+empg",),
+        benches=OnBenches(tuned="k=3.0, zeta=0.5"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     k: float = 1.0
     k_future: float = 1.0

@@ -13,9 +13,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..intervention import Intervention
 from ..knobs import check_range
 from ..update import Update
+
+__all__ = ["EntropyBonus"]
 
 
 @dataclass
@@ -23,11 +26,16 @@ class EntropyBonus(Intervention):
     """Entropy bonus on every trained token. Knob: `coef`, the worth of one nat."""
 
     name: ClassVar[str] = "entropy-bonus"
+    card: ClassVar[Card] = Card(
+        "1602.01783",
+        examples=("grpo+entropy-bonus(coef=0.1)",),
+        benches=OnBenches(tuned="coef=0.02"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     coef: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_range(self, "coef", 0.0, open_low=True)
+        check_range(self, "coef", 0.0, above=True)
 
     @property
     def separable(self) -> bool:

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from entrokit.distributions import token_statistics
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
@@ -37,6 +38,8 @@ from ..rollouts import Rollouts
 from ..stats import PolicyStats
 from ..surrogates import Clip
 from ..update import Update
+
+__all__ = ["ClipB", "ClipV", "entropy_discriminator", "predicted_entropy_change"]
 
 SIDES = ("negative", "positive", "both")
 _NO_SPREAD = 1e-12
@@ -116,7 +119,7 @@ def clip_v_mask(
     count, candidates = context.reduce(torch.stack([mask.sum(), (dropped | idle).sum()])).tolist()
     if candidates <= max_frac * count:
         return mask & ~dropped & ~idle
-    sizes, own = context.everywhere((S - N).abs()[dropped])
+    sizes, own = context.gathered_with_own_part((S - N).abs()[dropped])
     largest = torch.zeros(len(sizes), dtype=torch.bool, device=mask.device)
     largest[sizes.topk(min(max(int(max_frac * count), 1), len(sizes))).indices] = True
     capped = torch.zeros_like(mask)
@@ -160,14 +163,14 @@ class _Discriminating(ScopedIntervention):
         """The tokens that stay, ``[B, T]`` bool."""
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        return {"keep": self._keep(rollouts.behaviour, advantages, rollouts.train, context)}
+        return {"keep": self._keep(rollouts.behaviour, advantages, rollouts.trained, context)}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         if self.scope == "micro":
-            keep = self._keep(update.current, update.advantages, update.train, Context())
+            keep = self._keep(update.current, update.advantages, update.trained, Context())
         else:
             keep = prepared["keep"]
-        return Weighting(keep=keep, metrics={"dropped_fraction": update.mean((update.train & ~keep).float())})
+        return Weighting(keep=keep, metrics={"dropped_fraction": update.mean((update.trained & ~keep).float())})
 
 
 @dataclass
@@ -175,6 +178,11 @@ class ClipB(_Discriminating):
     """Clip_B. Knobs: `mu` (μ), `side`, `scope` (of mean and standard deviation: generation, step or micro)."""
 
     name: ClassVar[str] = "clip-b"
+    card: ClassVar[Card] = Card(
+        "2602.03392",
+        examples=("grpo+clip-b(mu=0.2, side='both')", "dapo+clip-b(mu=0.2)"),
+        benches=OnBenches(tuned="mu=0.5"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     mu: float = 2.5
     side: str = "negative"
@@ -194,6 +202,12 @@ class ClipV(_Discriminating):
     """Clip_V. Knobs: `mu` (μ), `max_frac`, `side`, `legacy` (A = 0 counts), `scope` (of σ and the share)."""
 
     name: ClassVar[str] = "clip-v"
+    card: ClassVar[Card] = Card(
+        "2602.03392",
+        examples=("dapo+clip-v(mu=0.2, max_frac=0.2)", "dapo+clip-v(mu=0.1, max_frac=1.0, side='both', legacy=True)"),
+        benches=OnBenches(tuned="mu=0.5, max_frac=1.0"),
+        instead={"verl": "use clip-b, its form for sampled tokens"},
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy", "collision", "weighted_surprise"})
     mu: float = 8.5
     max_frac: float = 1e-4

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_sum
 from ..intervention import Intervention, Penalty, Weighting
@@ -31,6 +32,8 @@ from ..rollouts import Rollouts
 from ..surrogates import Clip
 from ..turns import Turns
 from ..update import Update
+
+__all__ = ["EPO", "corridor_penalty", "epo_beta"]
 
 AGGREGATIONS = ("turn", "token")
 KINDS = ("hinge", "indicator")
@@ -79,6 +82,14 @@ class EPO(Intervention):
     """
 
     name: ClassVar[str] = "epo"
+    card: ClassVar[Card] = Card(
+        "2509.22576",
+        examples=(
+            "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.8, kappa_high=1.2, total_steps=9)",
+            "dapo+epo(coef=0.1, agg='token', total_steps=9)",
+        ),
+        benches=OnBenches(tuned="coef=0.02, alpha=1.0, kappa_low=0.8, kappa_high=1.2"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     coef: float = 1e-3
     alpha: float = 0.1
@@ -128,7 +139,7 @@ class EPO(Intervention):
             return Penalty(loss, aggregation="token-mean")
         return Penalty(loss * prepared["weight"], aggregation="seq-mean-token-sum")
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         H = update.current.require("entropy", self.name).detach()
         outside = corridor_penalty(H, prepared["reference"], self.kappa_low, self.kappa_high)
         return Weighting(metrics={"entropy": update.mean(H), "inside": update.mean((outside == 0).float())})

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card
 from ..context import Context
 from ..intervention import Intervention, Penalty
 from ..knobs import check_range
@@ -28,6 +29,8 @@ from ..rollouts import Rollouts
 from ..turns import Turns
 from ..update import Update
 from .epo import corridor_penalty
+
+__all__ = ["OfficialEPO"]
 
 
 def official_weight(step: int, total_steps: int = 150) -> float:
@@ -43,6 +46,11 @@ class OfficialEPO(Intervention):
     """The released form of EPO. Knobs: `coef` (λ), `alpha`, `kappa_low`, `kappa_high`, `total_steps` (E)."""
 
     name: ClassVar[str] = "epo-official"
+    card: ClassVar[Card] = Card(
+        "2509.22576",
+        examples=("dapo+epo-official(coef=0.1)",),
+        not_ranked="its penalty has no gradient: it trains as entropy-bonus does",
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     coef: float = 1e-3
     alpha: float = 0.1

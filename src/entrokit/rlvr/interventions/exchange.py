@@ -18,11 +18,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_range
 from ..quantiles import masked_quantile
 from ..rollouts import Rollouts
+
+__all__ = ["PerplexityShaping", "PositionShaping"]
 
 _FLAT = 1e-6
 
@@ -99,6 +102,11 @@ class PerplexityShaping(Intervention):
     """
 
     name: ClassVar[str] = "perplexity-shaping"
+    card: ClassVar[Card] = Card(
+        "2508.02260",
+        examples=("grpo+perplexity-shaping(alpha=0.3)",),
+        benches=OnBenches(tuned="alpha=0.3"),
+    )
     alpha: float = 0.01
     iqr: float | None = 1.5
     low: float | None = 0.8
@@ -115,8 +123,8 @@ class PerplexityShaping(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        log_ppl, own = context.everywhere(log_perplexity(rollouts.behaviour.logp, rollouts.train))
-        usable = context.gather(rollouts.train.any(1))
+        log_ppl, own = context.gathered_with_own_part(log_perplexity(rollouts.behaviour.logp, rollouts.trained))
+        usable = context.gather(rollouts.trained.any(1))
         w, _ = ppl_weight(log_ppl, usable, context.gather(rollouts.group), self.iqr)
         low = -float("inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
@@ -130,6 +138,11 @@ class PositionShaping(Intervention):
     """
 
     name: ClassVar[str] = "position-shaping"
+    card: ClassVar[Card] = Card(
+        "2508.02260",
+        examples=("dapo+position-shaping",),
+        benches=OnBenches(tuned="gamma=0.5"),
+    )
     gamma: float = 0.1
     k: float = 15.0
     cap: float | None = 0.5
@@ -150,4 +163,4 @@ class PositionShaping(Intervention):
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
         if context.step < self.start or (self.end is not None and context.step >= self.end):
             return advantages
-        return shape_advantage_position(advantages, rollouts.train, self.gamma, self.k, self.cap)
+        return shape_advantage_position(advantages, rollouts.trained, self.gamma, self.k, self.cap)

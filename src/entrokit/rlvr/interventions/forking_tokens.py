@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
@@ -28,13 +29,15 @@ from ..rollouts import Rollouts
 from ..surrogates import Clip
 from ..update import Update
 
+__all__ = ["ForkingTokens", "high_entropy_mask"]
+
 RULES = ("quantile", "topk")
 NORMALIZERS = ("kept", "all")
 
 
 def entropy_threshold(entropy: Tensor, mask: Tensor, *, rho: float = 0.2, context: Context | None = None) -> Tensor:
     """The (1 - rho) quantile of the entropies (nats) of masked tokens on all ranks; ``-inf`` where there are none."""
-    values, _ = (context or Context()).everywhere(entropy.detach()[mask])
+    values, _ = (context or Context()).gathered_with_own_part(entropy.detach()[mask])
     if not values.numel():
         return entropy.new_full((), -math.inf)
     return masked_quantile(values, 1.0 - rho)
@@ -85,6 +88,15 @@ class ForkingTokens(ScopedIntervention):
     """
 
     name: ClassVar[str] = "forking-tokens"
+    card: ClassVar[Card] = Card(
+        "2506.01939",
+        examples=(
+            "dapo+forking-tokens(rho=0.4)",
+            "dapo+forking-tokens(rho=0.4, normalize='all')",
+            "dapo+forking-tokens(rho=0.5, scope='step')",
+        ),
+        benches=OnBenches(tuned="rho=0.5"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     rho: float = 0.2
     rule: str = "quantile"
@@ -93,7 +105,7 @@ class ForkingTokens(ScopedIntervention):
     scope: str = "generation"
 
     def __post_init__(self) -> None:
-        check_range(self, "rho", 0.0, 1.0, open_low=True)
+        check_range(self, "rho", 0.0, 1.0, above=True)
         check_choice(self, "rule", RULES)
         check_choice(self, "normalize", NORMALIZERS)
         check_choice(self, "scope", SCOPES)
@@ -111,13 +123,13 @@ class ForkingTokens(ScopedIntervention):
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         entropy = rollouts.behaviour.require("entropy", self.name)
-        return {"threshold": entropy_threshold(entropy, rollouts.train, rho=self.rho, context=context)}
+        return {"threshold": entropy_threshold(entropy, rollouts.trained, rho=self.rho, context=context)}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         entropy = update.current.require("entropy", self.name)
         keep = high_entropy_mask(
             entropy,
-            update.train,
+            update.trained,
             rho=self.rho,
             rule=self.rule,
             threshold=None if self.scope == "micro" else prepared["threshold"],

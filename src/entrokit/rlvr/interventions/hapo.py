@@ -27,6 +27,7 @@ from torch import Tensor
 from entrokit.decoding.adaptive_temperature import EntropyScale, EntropyTemperature, entropy_scale
 
 from ..advantages import grpo_advantages
+from ..card import Card, OnBenches, Preset
 from ..context import Context
 from ..groups import as_float, group_moments, group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
@@ -34,6 +35,8 @@ from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..surrogates import Clip, PPOClip, Surrogate, clipped_loss, outside
 from ..update import Update
+
+__all__ = ["HAPO", "AdaptiveClip", "AdaptiveTemperature", "RedistributeAdvantage", "TokenGroupAverage"]
 
 _STD_EPS = 1e-6
 
@@ -58,7 +61,7 @@ def normalized_log_entropy(
         ``[B, T]`` in [-1, 1], zeros outside the mask.
     """
     if scale is None:
-        values, _ = (context or Context()).everywhere(entropy.detach()[mask])
+        values, _ = (context or Context()).gathered_with_own_part(entropy.detach()[mask])
         scale = entropy_scale(values, pivot=pivot, floor=floor)
     h = scale.normalise(entropy, floor=floor, legacy_sign=legacy_sign)
     return torch.where(mask, h, 0.0), scale
@@ -74,7 +77,7 @@ def token_group_advantages(
         fallback: a group in which some token's \\|A\\| reaches it takes `grpo_advantages`.
     """
     context = context or Context()
-    reward, own = context.everywhere(as_float(rewards))
+    reward, own = context.gathered_with_own_part(as_float(rewards))
     group, tokens = context.gather(group_ids), context.gather(mask.sum(1))
     of_group = group_moments(reward, group, weight=tokens, ddof=0)
     advantage = (of_group.centred / (of_group.std + _STD_EPS)).to(reward.dtype)
@@ -108,17 +111,17 @@ class _Heterogeneous(ScopedIntervention):
 
     def __post_init__(self) -> None:
         check_range(self, "pivot", 0.0, 1.0)
-        check_range(self, "floor", 0.0, open_low=True)
+        check_range(self, "floor", 0.0, above=True)
         check_bool(self, "legacy_sign")
         check_choice(self, "scope", SCOPES)
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        return {"h": self._normalised(rollouts.behaviour.require("entropy", self.name), rollouts.train, context)}
+        return {"h": self._normalised(rollouts.behaviour.require("entropy", self.name), rollouts.trained, context)}
 
     def h(self, update: Update) -> Tensor:
         """ĥ of these tokens, ``[B, T]``."""
         if self.scope == "micro":
-            return self._normalised(update.current.require("entropy", self.name), update.train, Context())
+            return self._normalised(update.current.require("entropy", self.name), update.trained, Context())
         return update.prepared[f"{self.name}/h"]
 
     def _normalised(self, entropy: Tensor, mask: Tensor, context: Context) -> Tensor:
@@ -133,6 +136,11 @@ class AdaptiveClip(_Heterogeneous):
     """
 
     name: ClassVar[str] = "adaptive-clip"
+    card: ClassVar[Card] = Card(
+        "2509.16591",
+        examples=("grpo+adaptive-clip(pivot=0.5)", "dapo+adaptive-clip(pivot=0.5, legacy_sign=True)"),
+        benches=OnBenches(tuned="alpha=2.0"),
+    )
     alpha: float = 1.0
     pivot: float = 0.8
     floor: float = 1e-8
@@ -153,7 +161,7 @@ class AdaptiveClip(_Heterogeneous):
             )
         return None
 
-    def replace_surrogate(self, surrogate: Surrogate) -> Surrogate:
+    def surrogate(self, surrogate: Surrogate) -> Surrogate:
         return _AdaptivePPOClip(surrogate, self) if isinstance(surrogate, PPOClip) else surrogate
 
 
@@ -188,6 +196,11 @@ class RedistributeAdvantage(_Heterogeneous):
     """
 
     name: ClassVar[str] = "redistribute-advantage"
+    card: ClassVar[Card] = Card(
+        "2509.16591",
+        examples=("dapo+redistribute-advantage(pivot=0.5)",),
+        benches=OnBenches(),
+    )
     beta: float = 1.0
     pivot: float = 0.8
     floor: float = 1e-8
@@ -203,7 +216,7 @@ class RedistributeAdvantage(_Heterogeneous):
             return None
         return f"redistribute-advantage needs the bounds of a PPO clip, and the surrogate is {surrogate.name}"
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         assert clip.low is not None
         assert clip.high is not None
         # The loss is linear in positive multiples of the advantage, so a weight on it is a weight on the advantage.
@@ -216,11 +229,16 @@ class TokenGroupAverage(Intervention):
     """HAPO's token-level group average, instead of the base's advantages. Knob: `fallback`."""
 
     name: ClassVar[str] = "token-group-average"
+    card: ClassVar[Card] = Card(
+        "2509.16591",
+        examples=("grpo+token-group-average",),
+        benches=OnBenches(),
+    )
     replaces: ClassVar[str | None] = "advantage"
     fallback: float = 5.0
 
     def __post_init__(self) -> None:
-        check_range(self, "fallback", 0.0, open_low=True)
+        check_range(self, "fallback", 0.0, above=True)
 
     @property
     def separable(self) -> bool:
@@ -228,7 +246,7 @@ class TokenGroupAverage(Intervention):
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
         return token_group_advantages(
-            rollouts.reward, rollouts.group, rollouts.train, fallback=self.fallback, context=context
+            rollouts.reward, rollouts.group, rollouts.trained, fallback=self.fallback, context=context
         )
 
 
@@ -240,6 +258,11 @@ class AdaptiveTemperature(Intervention):
     """
 
     name: ClassVar[str] = "adaptive-temperature"
+    card: ClassVar[Card] = Card(
+        "2509.16591",
+        examples=("grpo+adaptive-temperature",),
+        benches=OnBenches(tuned="tau=0.2", impossible_on={"tabular": "acts while a language model samples"}),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     tau: float = 0.05
     pivot: float = 0.8
@@ -250,7 +273,7 @@ class AdaptiveTemperature(Intervention):
     def __post_init__(self) -> None:
         check_range(self, "tau", 0.0, 0.99)
         check_range(self, "pivot", 0.0, 1.0)
-        check_range(self, "floor", 0.0, open_low=True)
+        check_range(self, "floor", 0.0, above=True)
         check_bool(self, "legacy_sign")
 
     @property
@@ -265,7 +288,9 @@ class AdaptiveTemperature(Intervention):
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         entropy = rollouts.behaviour.require("entropy", self.name)
-        _, scale = normalized_log_entropy(entropy, rollouts.train, pivot=self.pivot, floor=self.floor, context=context)
+        _, scale = normalized_log_entropy(
+            entropy, rollouts.trained, pivot=self.pivot, floor=self.floor, context=context
+        )
         return {"pivot": scale.pivot, "above": scale.above, "below": scale.below}
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
@@ -280,3 +305,14 @@ class AdaptiveTemperature(Intervention):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         last = state["last"]
         self.last = None if last is None else (float(last[0]), float(last[1]), float(last[2]))
+
+
+HAPO = Preset(
+    "hapo",
+    "dapo(clip_high=0.2, dual_clip=10.0)+adaptive-temperature+token-group-average+adaptive-clip+redistribute-advantage",
+    Card(
+        "2509.16591",
+        examples=("hapo",),
+        benches=OnBenches(impossible_on={"tabular": "acts while a language model samples"}),
+    ),
+)

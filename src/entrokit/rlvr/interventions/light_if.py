@@ -20,11 +20,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import SCOPES, Penalty, ScopedIntervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..update import Update
+
+__all__ = ["TokenEntropyAdaptive", "tea_coefficients"]
 
 
 def tea_coefficients(
@@ -87,6 +90,11 @@ class TokenEntropyAdaptive(ScopedIntervention):
     """
 
     name: ClassVar[str] = "tea"
+    card: ClassVar[Card] = Card(
+        "2508.03178",
+        examples=("grpo+tea(cap=2.0)",),
+        benches=OnBenches(tuned="alpha=0.5"),
+    )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     alpha: float = 10.0
     cap: float = 5.0
@@ -107,7 +115,7 @@ class TokenEntropyAdaptive(ScopedIntervention):
         return False
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        logp, adv = tea_means(rollouts.behaviour.logp, advantages, rollouts.train, context)
+        logp, adv = tea_means(rollouts.behaviour.logp, advantages, rollouts.trained, context)
         return {"logp": logp, "adv": adv}
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:
@@ -115,7 +123,7 @@ class TokenEntropyAdaptive(ScopedIntervention):
         weight = tea_coefficients(
             update.current.logp,
             update.advantages,
-            update.train,
+            update.trained,
             self.alpha,
             self.cap,
             self.detach,

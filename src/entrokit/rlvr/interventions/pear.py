@@ -18,10 +18,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_range
 from ..rollouts import Rollouts
+
+__all__ = ["Pear", "pear_reward", "phase_entropy"]
 
 
 def marker_start(response_ids: Tensor, mask: Tensor, marker: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -90,6 +93,11 @@ class Pear(Intervention):
     """
 
     name: ClassVar[str] = "pear"
+    card: ClassVar[Card] = Card(
+        "2510.08026",
+        examples=("grpo+pear(alpha=0.5, end_of_thinking='=')",),
+        benches=OnBenches(fixed="end_of_thinking='='", impossible_on={"tabular": "a completion has no two phases"}),
+    )
     replaces: ClassVar[str | None] = "reward"
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     alpha: float = 1.0
@@ -122,7 +130,7 @@ class Pear(Intervention):
                 "pear: the closing marker has no token ids yet; call Recipe.bind with a tokenizer's encode"
             )
         entropy = rollouts.behaviour.require("entropy", self.name)
-        think, answer, _ = phase_entropy(entropy, rollouts.train, rollouts.tokens, self.marker)
+        think, answer, _ = phase_entropy(entropy, rollouts.trained, rollouts.tokens, self.marker)
         right = rollouts.require_correct(self.name)
         shaped = pear_reward(think, answer, right, self.alpha, self.score, self.format_score, self.floor)
         return torch.where(torch.isnan(rewards), rewards, shaped.to(rewards.dtype))

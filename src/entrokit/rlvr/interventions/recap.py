@@ -24,10 +24,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
+
+__all__ = ["DynamicObjectiveWeights", "Recap", "combine_rewards"]
 
 RULES = ("code", "blend", "sum")
 _TINY = 1e-15
@@ -171,6 +174,12 @@ class Recap(Intervention):
     """
 
     name: ClassVar[str] = "recap"
+    card: ClassVar[Card] = Card(
+        "2510.21978",
+        examples=("grpo+recap(temperature=0.5)",),
+        not_ranked="weighs several rewards against one another; the benches have one",
+        refused_by={"verl": "it weighs several rewards, and verl hands over one score a completion; use it under TRL"},
+    )
     replaces: ClassVar[str | None] = "reward"
     window: int = 10
     temperature: float = 5.0
@@ -181,7 +190,7 @@ class Recap(Intervention):
 
     def __post_init__(self) -> None:
         check_range(self, "window", 1)
-        check_range(self, "temperature", 0.0, open_low=True)
+        check_range(self, "temperature", 0.0, above=True)
         check_range(self, "alpha", 0.0, 1.0)
         check_choice(self, "rule", RULES)
 

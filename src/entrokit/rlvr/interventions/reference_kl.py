@@ -20,11 +20,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..update import LOG_RATIO_LIMIT, Update
+
+__all__ = ["ReferenceKL", "RewardKL"]
 
 ESTIMATORS = ("k1", "k2", "k3")
 
@@ -50,13 +53,18 @@ class ReferenceKL(Intervention):
     """KL to the reference policy. Knobs: `beta` (coefficient), `estimator`, `bias_correction`."""
 
     name: ClassVar[str] = "reference-kl"
+    card: ClassVar[Card] = Card(
+        "2402.03300",
+        examples=("dr_grpo+reference-kl(beta=0.1)", "dapo+reference-kl(beta=0.1, estimator='k2')"),
+        benches=OnBenches(tuned="beta=0.2", impossible_on={"tabular": "there is no reference policy"}),
+    )
     needs_reference: ClassVar[bool] = True
     beta: float = 0.04
     estimator: str = "k3"
     bias_correction: bool = True
 
     def __post_init__(self) -> None:
-        check_range(self, "beta", 0.0, open_low=True)
+        check_range(self, "beta", 0.0, above=True)
         check_choice(self, "estimator", ESTIMATORS)
         check_bool(self, "bias_correction")
 
@@ -76,11 +84,16 @@ class RewardKL(Intervention):
     """KL to the reference policy, taken from the reward. Knob: `beta` (coefficient)."""
 
     name: ClassVar[str] = "reward-kl"
+    card: ClassVar[Card] = Card(
+        "2402.14740",
+        examples=("rloo_sequence+reward-kl(beta=0.1)",),
+        benches=OnBenches(tuned="beta=0.2", impossible_on={"tabular": "there is no reference policy"}),
+    )
     needs_reference: ClassVar[bool] = True
     beta: float = 0.05
 
     def __post_init__(self) -> None:
-        check_range(self, "beta", 0.0, open_low=True)
+        check_range(self, "beta", 0.0, above=True)
 
     @property
     def separable(self) -> bool:
@@ -90,4 +103,4 @@ class RewardKL(Intervention):
         if rollouts.reference_logp is None:
             raise ValueError("reward-kl: the engine handed over no reference log-probabilities (reference_logp)")
         gap = rollouts.behaviour.logp - rollouts.reference_logp
-        return rewards - self.beta * torch.where(rollouts.train, gap, 0.0).sum(1)
+        return rewards - self.beta * torch.where(rollouts.trained, gap, 0.0).sum(1)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_moments
 from ..intervention import Intervention
@@ -30,6 +31,8 @@ from ..replay import Replay, TrajectoryBuffer
 from ..rollouts import Rollouts
 from .covariance import ClipCov
 from .tool_reward import tool_calls
+
+__all__ = ["SelfImitation", "recalibrate_advantages"]
 
 _STD_EPS = 1e-6
 
@@ -67,6 +70,15 @@ class SelfImitation(Intervention):
     """
 
     name: ClassVar[str] = "self-imitation"
+    card: ClassVar[Card] = Card(
+        "2509.22601",
+        examples=("dr_grpo+self-imitation(size=2, trigger=0.5, tools_only=False)",),
+        benches=OnBenches(
+            fixed="tools_only=False",
+            tuned="size=128, warmup=20",
+            impossible_on={"tabular": "there are no updates beside those on the samples"},
+        ),
+    )
     replays: ClassVar[bool] = True
     size: int = 2048
     baseline_size: int = 10240
@@ -103,7 +115,7 @@ class SelfImitation(Intervention):
     def remember(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> None:
         self.updates += 1
         self.buffer.drop_before(self.updates - self.tolerate)
-        better = torch.where(rollouts.train, advantages, 0.0).sum(1) > 0
+        better = torch.where(rollouts.trained, advantages, 0.0).sum(1) > 0
         self.buffer.add(rollouts, better & (tool_calls(rollouts) > 0) if self.tools_only else better, self.updates)
         self.baseline.append(_moments_of_groups(rollouts, context))
         while sum(len(means) for means, _ in self.baseline) > self.baseline_size and len(self.baseline) > 1:
@@ -131,7 +143,7 @@ class SelfImitation(Intervention):
             return None
         rollouts = self.buffer.rollouts(chosen)
         self.buffer.entries.clear()
-        spread = torch.where(rollouts.train, advantages[chosen].float()[:, None], 0.0)
+        spread = torch.where(rollouts.trained, advantages[chosen].float()[:, None], 0.0)
         return Replay(rollouts, spread, self.coef * cosine_warmup(self.updates + 1, self.warmup), (self._clip_cov(),))
 
     def check_fits(self, vocabulary: int, longest: int) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from entrokit.distributions import nucleus_entropy, nucleus_statistic
 
 from ..aggregation import Totals, aggregate
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import widest
 from ..intervention import SCOPES, Penalty, ScopedIntervention, Weighting
@@ -33,6 +34,8 @@ from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts
 from ..surrogates import Clip
 from ..update import Update
+
+__all__ = ["SelfAnchoredEntropyLoss", "Siren", "peak_entropy_mask"]
 
 SELECTIONS = ("nucleus", "full")
 
@@ -64,6 +67,16 @@ class Siren(ScopedIntervention):
     """
 
     name: ClassVar[str] = "siren"
+    card: ClassVar[Card] = Card(
+        "2509.25133",
+        examples=(
+            "dr_grpo+siren(coef=0.5, quantile=0.5, anchor=0.3)",
+            "dapo+siren(anchored=False)",
+            "grpo+siren(anchored=False, scope='step')",
+        ),
+        benches=OnBenches(tuned="coef=1.0"),
+        instead={"verl": "use entropy-bonus or tea, or siren under TRL"},
+    )
     coef: float = 0.005
     top_p: float = 0.8
     quantile: float | None = 0.8
@@ -76,7 +89,7 @@ class Siren(ScopedIntervention):
 
     def __post_init__(self) -> None:
         check_range(self, "coef", 0.0)
-        check_range(self, "top_p", 0.0, 1.0, open_low=True)
+        check_range(self, "top_p", 0.0, 1.0, above=True)
         check_range(self, "quantile", 0.0, 1.0, optional=True)
         check_range(self, "anchor", 0.0, optional=True)
         check_bool(self, "inclusive")
@@ -96,15 +109,15 @@ class Siren(ScopedIntervention):
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         stats = rollouts.behaviour
         nucleus, entropy = stats.require("nucleus_entropy", self.name), stats.require("entropy", self.name)
-        keep = self._positions(nucleus, entropy, rollouts.train)
+        keep = self._positions(nucleus, entropy, rollouts.trained)
         means = _row_means(nucleus, keep)
-        sums = [means.sum(), rollouts.train.any(1).sum(), torch.tensor(len(rollouts), device=means.device)]
+        sums = [means.sum(), rollouts.trained.any(1).sum(), torch.tensor(len(rollouts), device=means.device)]
         total, trained, rows = context.reduce(torch.stack([x.to(means.dtype) for x in sums]))
         return {"mean": total / trained.clamp(min=1), "trained_rows": trained / rows.clamp(min=1)}
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:
         nucleus = update.current.require("nucleus_entropy", self.name)
-        keep = self._positions(nucleus, update.current.require("entropy", self.name), update.train)
+        keep = self._positions(nucleus, update.current.require("entropy", self.name), update.trained)
         mean, trained_rows = self._mean(nucleus, keep, update, prepared)
         gap = mean - self._anchor(mean)
         slope = 2.0 * self.coef * gap if self.anchored else -self.coef
@@ -112,9 +125,9 @@ class Siren(ScopedIntervention):
         # A penalty is divided by all rows of the step, and H̄ by the trained ones.
         return Penalty(slope * nucleus / trained_rows, keep, "seq-mean-token-mean", logged=logged)
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         nucleus = update.current.require("nucleus_entropy", self.name).detach()
-        keep = self._positions(nucleus, update.current.require("entropy", self.name), update.train)
+        keep = self._positions(nucleus, update.current.require("entropy", self.name), update.trained)
         mean, _ = self._mean(nucleus, keep, update, prepared)
         metrics = {"anchor": torch.as_tensor(self._anchor(mean), dtype=mean.dtype, device=mean.device)}
         return Weighting(metrics=metrics | ({"mean": mean} if self.scope == "micro" else {}))
@@ -145,7 +158,7 @@ class Siren(ScopedIntervention):
         if self.scope != "micro":
             mean, trained_rows = prepared["mean"], prepared["trained_rows"]
         else:
-            trained = update.train.any(1).sum()
+            trained = update.trained.any(1).sum()
             mean = _row_means(nucleus.detach(), keep).sum() / trained.clamp(min=1)
             trained_rows = trained / max(1, len(keep))
         return mean, torch.where(trained_rows > 0, trained_rows, 1.0)

@@ -30,6 +30,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..intervention import SCOPES, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
@@ -39,6 +40,8 @@ from ..stats import PolicyStats
 from ..surrogates import Clip
 from ..update import Update
 from .entropy_discriminator import expected_discriminator
+
+__all__ = ["Steer", "entropy_change", "steer_weights"]
 
 FORMS = ("theorem", "released", "exact")
 MAPPINGS = ("exp", "linear")
@@ -124,7 +127,7 @@ def size_extent(
     size: Tensor, mask: Tensor, *, quantile: float = 1.0, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
     """Smallest |Ω| and its ``quantile`` (1: the largest) over masked tokens of all ranks, 0-dim; zeros if none."""
-    values, _ = (context or Context()).everywhere(size[mask])
+    values, _ = (context or Context()).gathered_with_own_part(size[mask])
     if not values.numel():
         return size.new_zeros(()), size.new_zeros(())
     top = values.max() if quantile == 1.0 else masked_quantile(values, quantile)
@@ -138,6 +141,16 @@ class Steer(ScopedIntervention):
     """
 
     name: ClassVar[str] = "steer"
+    card: ClassVar[Card] = Card(
+        "2510.10150",
+        examples=(
+            "grpo+steer(min_weight=0.3)",
+            "dapo+steer(min_weight=0.3, form='exact')",
+            "dapo+steer(min_weight=0.3, form='released', mapping='linear', scale_quantile=0.9)",
+        ),
+        benches=OnBenches(tuned="min_weight=0.1, iclip=False, scale_quantile=0.9"),
+        instead={"verl": "use form='theorem' (its default) or form='released'"},
+    )
     min_weight: float = 0.7
     max_weight: float = 1.2
     form: str = "theorem"
@@ -148,10 +161,10 @@ class Steer(ScopedIntervention):
     scope: str = "generation"
 
     def __post_init__(self) -> None:
-        check_range(self, "min_weight", 0.0, 1.0, open_low=True)
+        check_range(self, "min_weight", 0.0, 1.0, above=True)
         check_range(self, "max_weight", self.min_weight)
-        check_range(self, "floor", 0.0, open_low=True)
-        check_range(self, "scale_quantile", 0.0, 1.0, open_low=True)
+        check_range(self, "floor", 0.0, above=True)
+        check_range(self, "scale_quantile", 0.0, 1.0, above=True)
         check_choice(self, "form", FORMS)
         check_choice(self, "mapping", MAPPINGS)
         check_choice(self, "scope", SCOPES)
@@ -164,26 +177,26 @@ class Steer(ScopedIntervention):
 
     def batch_wide(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
         behaviour = rollouts.behaviour
-        omega = entropy_change(behaviour, behaviour.logp, advantages, rollouts.train, form=self.form)
-        low, high = self._extent(omega, rollouts.train, context)
+        omega = entropy_change(behaviour, behaviour.logp, advantages, rollouts.trained, form=self.form)
+        low, high = self._extent(omega, rollouts.trained, context)
         return {"low": low, "high": high}
 
-    def weigh(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
+    def weight(self, update: Update, clip: Clip, prepared: Mapping[str, Tensor]) -> Weighting:
         omega = entropy_change(
             update.current,
             update.behaviour.logp,
             update.advantages,
-            update.train,
+            update.trained,
             form=self.form,
             clipped=clip.silenced if self.iclip else None,
         )
         if self.scope == "micro":
-            extent = self._extent(omega, update.train, Context())
+            extent = self._extent(omega, update.trained, Context())
         else:
             extent = prepared["low"], prepared["high"]
         weight = steer_weights(
             omega,
-            update.train,
+            update.trained,
             min_weight=self.min_weight,
             max_weight=self.max_weight,
             mapping=self.mapping,

@@ -17,11 +17,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card
 from ..context import Context
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
 from ..turns import answered_turns
+
+__all__ = ["ToolReward"]
 
 MODES = ("cosine", "constant", "none")
 RULES = ("count", "any-if-right")
@@ -54,6 +57,11 @@ class ToolReward(Intervention):
     """
 
     name: ClassVar[str] = "tool-reward"
+    card: ClassVar[Card] = Card(
+        "2509.22601",
+        examples=("dr_grpo+tool-reward",),
+        not_ranked="nothing on the benches calls a tool; on the maze it does",
+    )
     per_call: float = 0.1
     cap: float = 1.0
     decay: int = 200

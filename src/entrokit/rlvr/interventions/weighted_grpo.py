@@ -19,11 +19,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_moments
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts
+
+__all__ = ["WeightedGRPO", "select_pair"]
 
 NORMALIZERS = ("prompt", "center", "pair")
 
@@ -106,6 +109,11 @@ class WeightedGRPO(Intervention):
     """
 
     name: ClassVar[str] = "weighted-grpo"
+    card: ClassVar[Card] = Card(
+        "2602.03452",
+        examples=("grpo+weighted-grpo", "grpo+weighted-grpo(normalize='pair')"),
+        benches=OnBenches(tuned="w_neg=0.5"),
+    )
     replaces: ClassVar[str | None] = "advantage"
     reads_rewards: ClassVar[bool] = False
     lambda_neg: float = 1.0
@@ -127,7 +135,7 @@ class WeightedGRPO(Intervention):
         return True
 
     def advantage(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> Tensor:
-        correct, own = context.everywhere(rollouts.require_correct(self.name))
+        correct, own = context.gathered_with_own_part(rollouts.require_correct(self.name))
         group = context.gather(rollouts.group)
         _, index = torch.unique(group, return_inverse=True)
         values = weighted_grpo_advantage(
@@ -143,3 +151,11 @@ class WeightedGRPO(Intervention):
             dtype=advantages.dtype,
         )
         return values[own][:, None].expand_as(advantages)
+
+    def refused_by(self, engine: str) -> str | None:
+        if engine == "verl" and self.normalize == "pair":
+            return (
+                "normalize='pair' pairs prompts in their order, and verl reorders them: use normalize='prompt', or "
+                "pairs under TRL"
+            )
+        return super().refused_by(engine)

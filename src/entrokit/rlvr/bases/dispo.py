@@ -21,10 +21,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..advantages import GRPOAdvantage
+from ..base import Base
+from ..card import Card, OnBenches
 from ..knobs import check_choice, check_range
 from ..surrogates import Clip
 from ..update import LOG_RATIO_LIMIT, Update
 
+__all__ = ["DISPO", "dispo", "dispo_loss"]
+
+CARD = Card(
+    "2602.00983",
+    examples=("dispo(pos_high=0.1, neg_low=0.1)", "dispo(correct='reward')"),
+    benches=OnBenches(tuned="dispo(pos_low=0.2, pos_high=1.0, neg_low=0.2, neg_high=1.0)"),
+)
 CORRECT = ("advantage", "reward")
 
 
@@ -101,7 +111,7 @@ class DISPO:
         changed = (weight != ratio) & (update.advantages != 0)
         # Shares of all trained tokens: means within a regime would not average over micro-batches.
         metrics = {f"{name}_clipped": update.mean((r & changed).float()) for name, r in _regimes(ratio, right).items()}
-        return Clip(torch.zeros_like(update.train), metrics=metrics)
+        return Clip(torch.zeros_like(update.trained), metrics=metrics)
 
     def _right(self, update: Update) -> Tensor:
         if self.correct == "advantage":
@@ -112,3 +122,16 @@ class DISPO:
                 "says so (EntropyGRPOTrainer(correct=...), verl's policy_loss.correct), or use correct='advantage'"
             )
         return update.correct.expand(update.advantages.shape)
+
+
+def dispo(
+    *,
+    pos_low: float = 0.2,
+    pos_high: float = 10.0,
+    neg_low: float = 1.0,
+    neg_high: float = 100.0,
+    correct: str = "advantage",
+    std_eps: float = 1e-6,
+) -> Base:
+    """DISPO (2602.00983): group mean and std, detached ratio with bounds for right and wrong, mean over tokens."""
+    return Base(GRPOAdvantage(std_eps), DISPO(pos_low, pos_high, neg_low, neg_high, correct), "token-mean")

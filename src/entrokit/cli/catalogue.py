@@ -42,7 +42,9 @@ def papers(
 def reproduce(
     slugs: Annotated[list[str] | None, typer.Argument(help="papers, as `entrokit papers` lists them")] = None,
     experiment: Annotated[str | None, typer.Option(help="its name; the paper's first by default")] = None,
-    every: Annotated[bool, typer.Option("--all", help="every experiment of these papers; of all papers, if none is named")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="every experiment of these papers; of all papers, if none is named")
+    ] = False,
     seeds: Annotated[int | None, typer.Option(help="how many; each experiment's own number by default", min=2)] = None,
     seed: Annotated[int, typer.Option(help="the first seed")] = 0,
     again: Annotated[bool, typer.Option(help="also what has been measured with these seeds and this code")] = False,

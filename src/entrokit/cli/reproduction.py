@@ -31,10 +31,7 @@ def planned(entries: Sequence[Paper], experiment: str | None, every: bool) -> It
         yield from ((entry, entry.experiment(experiment)[0]) for entry in entries)
         return
     wanted = [
-        (entry, name, own)
-        for entry in entries
-        for name, own in entry.experiments.items()
-        if experiment in (None, name)
+        (entry, name, own) for entry in entries for name, own in entry.experiments.items() if experiment in (None, name)
     ]
     for entry, name, _ in sorted(wanted, key=lambda each: each[2].minutes):
         yield entry, name

@@ -12,7 +12,6 @@ from entrokit.discovery import Discovered, Found, by_name, modules_of
 
 from .entry import Paper
 
-
 GROUP = "entrokit.papers"
 
 

@@ -70,9 +70,7 @@ def run(entry: Paper, name: str, budget: Budget, on_shown: Callable[[Finding], N
 def command(slug: str, experiment: str, seeds: tuple[int, ...]) -> str:
     """What a user writes to run it again."""
     first = [] if seeds[0] == 0 else ["--seed", str(seeds[0])]
-    return shlex.join(
-        ["entrokit", "reproduce", slug, "--experiment", experiment, "--seeds", str(len(seeds)), *first]
-    )
+    return shlex.join(["entrokit", "reproduce", slug, "--experiment", experiment, "--seeds", str(len(seeds)), *first])
 
 
 def _there(need: str) -> bool:

@@ -86,9 +86,7 @@ def _verdict(verdict: Verdict) -> str:
         lines.append(("compare", verdict.reference))
     rows = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in lines)
     word = "holds" if verdict.passed else "failed"
-    return (
-        f'<li><b class="verdict {word}">{word}</b><div><p>{escape(verdict.claim)}</p><dl>{rows}</dl></div></li>'
-    )
+    return f'<li><b class="verdict {word}">{word}</b><div><p>{escape(verdict.claim)}</p><dl>{rows}</dl></div></li>'
 
 
 def verdict_table(sections: Sequence[Section], *, papers: Mapping[str, str] | None = None) -> str:

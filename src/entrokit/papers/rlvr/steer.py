@@ -139,7 +139,7 @@ PAPER = Paper(
             tabular,
             seeds=8,
             minutes=0.5,
-            criterion="estimates correlate with the true change above 0.99, and damping keeps 0.04 nats at accuracy 0.5",
+            criterion="estimates correlate above 0.99 with the true change; damping keeps 0.04 nats at accuracy 0.5",
         ),
         "pocket": Experiment(
             pocket,

@@ -4,8 +4,8 @@ python scripts/pages.py              # writes docs/papers/<slug>.md
 python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
 python scripts/pages.py verdicts     # prints a table: verdicts, methods, engines, scoreboard-tabular, scoreboard-pocket
 
-A page of the site names its tables as `<!-- table: verdicts -->`; `scripts/docs_site.py` puts them in while it is built,
-so that adding a paper edits no page but its own.
+A page of the site leaves a place for a table (`<!-- table: verdicts -->`), and `scripts/docs_site.py` fills it while the
+site is built: adding a paper edits no page but its own.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def save_scores(board: Scoreboard, folder: str | Path) -> None:
         if not scores:
             continue
         file = Path(folder) / f"{contestant.name}.json"
-        content = _read(file) if file.exists() else {"format": FORMAT, "method": contestant.name, "benches": {}}
+        fresh: dict[str, Any] = {"format": FORMAT, "method": contestant.name, "benches": {}}
+        content = _read(file) if file.exists() else fresh
         content["benches"][board.bench] = {
             "protocol": board.protocol,
             "seeds": list(board.seeds),

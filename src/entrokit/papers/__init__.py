@@ -1,6 +1,6 @@
 """Floor 9: the catalogue. An entry a paper, in its shelf: what it claims, where it lives, its claims in miniature."""
 
-from .entry import Experiment, Paper
+from .entry import Experiment, Paper, Shown
 from .evidence import Budget, Finding
 from .registry import CATALOGUE, paper, search
 from .results import PaperResults, Result, ResultError
@@ -15,6 +15,7 @@ __all__ = [
     "PaperResults",
     "Result",
     "ResultError",
+    "Shown",
     "paper",
     "run",
     "search",

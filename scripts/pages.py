@@ -1,10 +1,10 @@
 """Writes what the docs derive from code and results: a page a paper, and the tables that pages leave a place for.
 
-python scripts/pages.py              # writes docs/papers/<slug>.md
+python scripts/pages.py              # writes docs/papers/<slug>.md and the README's table
 python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
 python scripts/pages.py verdicts     # prints a table: verdicts, methods, engines, scoreboard-tabular, scoreboard-pocket
 
-A page of the site leaves a place for a table (`<!-- table: verdicts -->`), and `scripts/docs_site.py` fills it while the
+A page of the site leaves a place for a table (`<!-- table: verdicts -->`), and `scripts/docs_site.py` fills it as the
 site is built: adding a paper edits no page but its own.
 """
 
@@ -13,9 +13,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean, stdev
 
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
@@ -29,6 +31,7 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
+README = ROOT / "README.md"
 RESULTS = ROOT / "results"
 
 
@@ -147,7 +150,7 @@ def _stages(method: Method) -> list[str]:
 
 def engine_table() -> str:
     """Deviations of the engines, as `experiments/engine_deviations.py` measured them."""
-    measured = json.loads((RESULTS / "engines.json").read_text(encoding="utf-8"))
+    measured = json.loads((RESULTS / "tables" / "engines.json").read_text(encoding="utf-8"))
     columns = measured["columns"]
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for method in methods().values():
@@ -165,10 +168,34 @@ def scoreboard_table(bench: str) -> str:
     return f"{markdown(board)}{rest}\nNot shown:\n\n" + "".join(f"- {line}\n" for line in not_shown(bench))
 
 
+def three_recipes() -> str:
+    """The figures of the README's picture: mean ± standard deviation over seeds, from start to end."""
+    measured = json.loads((RESULTS / "tables" / "three-recipes.json").read_text(encoding="utf-8"))
+    names = [name for name in next(iter(measured["recipes"].values())) if name != "matched"]
+    head = ["recipe", *(f"{n} (nats)" if n == "entropy" else n for n in names)]
+    head.append(f"entropy at accuracy {measured['level']:g}")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for recipe, own in measured["recipes"].items():
+        cells = [" → ".join(map(_spread, own[name])) for name in (*names, "matched")]
+        lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.2f} ± {stdev(values):.2f}"
+
+
+def with_tables(text: str) -> str:
+    """A page that stands in the repository as it is read there, with its tables between marks put in anew."""
+    return MARKED.sub(lambda m: f"<!-- table: {m[1]} -->\n{TABLES[m[1]]()}<!-- end -->", text)
+
+
+MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "methods": method_table,
     "engines": engine_table,
+    "three-recipes": three_recipes,
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
     "scoreboard-pocket": lambda: scoreboard_table("pocket"),
 }
@@ -182,9 +209,10 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     measured = results()
+    pages = {PAGES / f"{slug}.md": paper_page(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
+    pages[README] = with_tables(README.read_text(encoding="utf-8"))
     wrong = []
-    for slug in CATALOGUE.own:
-        file, text = PAGES / f"{slug}.md", paper_page(CATALOGUE[slug], measured.get(slug))
+    for file, text in pages.items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             wrong.append(file.relative_to(ROOT))
             if not arguments:

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, followed word by word in a package outside of this repository: what was touched, and that it works."""
+"""CONTRIBUTING.md, followed word by word in a package outside of this repository."""
 
 import re
 import shlex

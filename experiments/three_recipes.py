@@ -1,6 +1,6 @@
 """The README's picture in figures: three recipes on the pocket policy, three seeds.
 
-python experiments/three_recipes.py [folder]    # trains what is not there yet, and writes results/tables/three-recipes.json
+python experiments/three_recipes.py [folder]  # trains what is not there; writes results/tables/three-recipes.json
 
 Knobs were chosen on seed 100. The report with the picture lies in the folder.
 """

@@ -25,8 +25,7 @@ from .bases import Base
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
 from .groups import widest
-from .intervention import Intervention, LogitsProcessor, Penalty, implements
-from .replay import Replay
+from .intervention import Intervention, LogitsProcessor, Penalty, Replay, implements
 from .rollouts import Rollouts
 from .stats import PolicyStats
 from .surrogates import Clip, Surrogate

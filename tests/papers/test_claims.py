@@ -23,7 +23,7 @@ def bench(own, name="tabular", final=1.0, speed=1.0):
     return FakeBench(name, given={"x": [course(h, final, speed) for h in own], "base": [course(1.0)] * len(own)})
 
 
-def test_on_the_table_the_mean_must_pass_the_sheet_s_bound():
+def test_on_the_table_the_mean_must_pass_its_bound():
     ground = bench([1.04, 1.06, 1.08])
     over = entropy_gap(ground, "x", "base", claim="c", bound=0.05)
     assert over.passed

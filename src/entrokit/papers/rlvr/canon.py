@@ -123,7 +123,7 @@ PAPER = Paper(
         "miniature": Experiment(
             miniature,
             seeds=8,
-            minutes=0.1,
+            minutes=0.02,
             criterion="in either world the paying direction is learnt the faster the more the halves are compared "
             "(0.03 a step of μ), while a fixed bonus stays above 0.4 where style does not pay",
         ),

@@ -166,7 +166,7 @@ PAPER = Paper(
         "tea-rl": Experiment(
             tea_rl,
             seeds=8,
-            minutes=0.1,
+            minutes=0.02,
             criterion="on means over seeds, α = 1 keeps 0.2 nats more among the right tokens than no bonus, at a "
             "success of at least 0.93",
         ),

@@ -123,7 +123,7 @@ PAPER = Paper(
         "miniature": Experiment(
             miniature,
             seeds=8,
-            minutes=0.1,
+            minutes=0.05,
             criterion="on means over seeds, entropy among the right answers ends at 1.0 nats or more with ARM, after "
             "a dip before step 300, and at 0.8 or less with GRPO, accuracies within 0.01",
         ),

@@ -133,7 +133,7 @@ PAPER = Paper(
         "miniature": Experiment(
             miniature,
             seeds=8,
-            minutes=0.1,
+            minutes=0.05,
             criterion="on means over seeds, success over the run is at least 0.5 with warmed-up replay and at most "
             "0.1 without, and warm-up keeps 0.2 nats more at update 30 than γ = 1",
         ),

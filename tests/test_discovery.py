@@ -24,7 +24,7 @@ def test_every_method_has_a_card_that_names_it_and_builds():
 
 def test_a_card_without_an_example_or_a_place_is_named():
     with pytest.raises(
-        ValueError, match=r"Card of 2501\.00001: examples must be a tuple of recipes, not empty; got \(\)"
+        ValueError, match=r"Card of 2501\.00001: examples must be a tuple of recipes, at least one; got \(\)"
     ):
         Card("2501.00001", examples=(), benches=OnBenches())
     with pytest.raises(ValueError, match="examples must be a tuple .* got 'grpo'"):
@@ -143,7 +143,7 @@ def test_broken_packages_are_named_and_harm_nothing_else(tmp_path):
     assert set(told) == set(points) - {"half"}
     assert "SystemExit: 3" in told["exits"]
     assert "ModuleNotFoundError" in told["absent"]
-    assert "is no Intervention" in told["nothing"]
+    assert "neither an Intervention with a name, nor a Preset" in told["nothing"]
     assert "the name 'steer' of taken.Steer is taken by entrokit.rlvr.interventions.steer.Steer" in told["taken"]
     assert "the name 'half' of half_again.Half is taken by half_method.Half" in told["half-again"]
     assert ["no disk" in found["papers"][0], "neither a Paper" in found["papers"][1]] == [True, True]

@@ -216,30 +216,91 @@ def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
     assert "entropy-mechanism" in found
     assert "steer" not in found
     assert entrokit("papers", "--search", "nonsense", cwd=tmp_path, check=False).returncode == 1
-    assert "entrokit.rlvr.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
+    assert "entrokit.rlvr.interventions.steer.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
     unknown = entrokit("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue" in unknown.stderr
 
 
-def test_reproduce_prints_claim_beside_measurement_and_writes_a_page(tmp_path):
-    done = entrokit("reproduce", "hapo", "--seeds", "2", "--out", "r", cwd=tmp_path)
-    assert "hapo, tabular bench, 2 seeds from 0" in done.stdout
-    assert "0 of 2 claims failed. Page: r/reproduce.html" in done.stdout
+def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path):
+    from entrokit.papers.results import load
+
+    first = entrokit("reproduce", "recap", "--seeds", "2", "--out", "r", cwd=tmp_path)
+    assert "recap: miniature, 2 seeds from 0" in first.stdout
+    assert "0 of 1 claims failed. Page: r/reproduce.html" in first.stdout
     assert "Claims, run in miniature" in (tmp_path / "r" / "reproduce.html").read_text(encoding="utf-8")
-    assert (tmp_path / "r" / "verdicts.md").read_text(encoding="utf-8").count("holds") == 2
+    kept = load(tmp_path / "r" / "results" / "recap.json").experiments["miniature"]
+    assert kept.seeds == (0, 1)
+    assert kept.findings[0].measured in " ".join(first.stdout.split())
+    other = entrokit("reproduce", "recap", "--experiment", "pocket", cwd=tmp_path, check=False)
+    assert other.returncode == 1
+    assert "recap has no experiment 'pocket'; it has miniature" in other.stderr
+    none = entrokit("reproduce", cwd=tmp_path, check=False)
+    assert "name a paper (`entrokit papers` lists them), or write --all" in none.stderr
 
 
-def test_a_failed_claim_is_exit_code_1(tmp_path, monkeypatch):
-    from dataclasses import replace
-
-    from typer.testing import CliRunner
-
+@pytest.fixture
+def made_up(monkeypatch):
+    """Two papers in the catalogue's place, how often their experiments ran, and the command."""
     from entrokit.cli.app import app
-    from entrokit.papers import CATALOGUE, Evidence, Finding
+    from entrokit.papers import CATALOGUE, Experiment, Finding, Paper
 
-    failed = Evidence("steer", "tabular", (0, 1), (Finding("claim", "rule", "measured", False),))
-    monkeypatch.setitem(CATALOGUE, "steer", replace(CATALOGUE["steer"], reproduce=lambda seed, budget: failed))
-    done = CliRunner().invoke(app, ["reproduce", "steer", "--out", str(tmp_path)])
+    ran = []
+
+    def experiment(name, passed, **options):
+        def run(budget):
+            ran.append(name)
+            yield Finding(f"claim of {name}", "rule", "measured", passed, raw={"x": [0.0] * len(budget.seeds)})
+
+        return Experiment(run, seeds=2, minutes=options.pop("minutes", 0.1), criterion="it is so", **options)
+
+    experiments = {
+        "one": {"quick": experiment("quick", True), "slow": experiment("slow", True, minutes=9)},
+        "two": {"bad": experiment("bad", False), "grand": experiment("grand", True, needs=("no-such-package",))},
+    }
+    papers = {
+        slug: Paper(slug, slug, "2501.00001", 2025, "tests", "a claim", (), (), own)
+        for slug, own in experiments.items()
+    }
+    monkeypatch.setattr(type(CATALOGUE), "_all", lambda self: {s: Found(p, "here") for s, p in papers.items()})
+    monkeypatch.setattr("entrokit.cli.reproduction.commit_of_checkout", lambda: "abc")
+    monkeypatch.setattr("entrokit.papers.run.commit_of_checkout", lambda: "abc", raising=False)
+    monkeypatch.setattr(sys.modules["entrokit.papers.run"], "commit_of_checkout", lambda: "abc")
+    return ran, lambda *words: CliRunner().invoke(app, ["reproduce", *words], env={"COLUMNS": "200"})
+
+
+def test_a_failed_claim_is_exit_code_1(made_up, tmp_path):
+    _, reproduce = made_up
+    done = reproduce("two", "--out", str(tmp_path))
     assert done.exit_code == 1
+    assert "failed claim of bad" in done.stdout
     assert "1 of 1 claims failed" in done.stdout
+
+
+def test_all_takes_quick_ones_first_goes_on_where_it_was_and_names_what_it_passes_over(made_up, tmp_path):
+    ran, reproduce = made_up
+    done = reproduce("--all", "--out", str(tmp_path))
+    assert ran == ["quick", "bad", "slow"]
+    assert "two: grand, 2 seeds from 0\npassed over: needs no-such-package" in done.stdout
+    assert "about 9 minutes on two cores" in done.stdout
+    again = reproduce("--all", "--out", str(tmp_path))
+    assert ran == ["quick", "bad", "slow"], "nothing is measured twice"
+    assert again.stdout.count("--again measures it anew") == 3
+    assert "1 of 3 claims failed" in again.stdout
+    reproduce("one", "--again", "--out", str(tmp_path))
+    assert ran[3:] == ["quick"]
+    reproduce("one", "--seed", "5", "--out", str(tmp_path))
+    assert ran[4:] == ["quick"], "other seeds are another result"
+
+
+def test_a_result_that_cannot_be_read_is_named_and_replaced(made_up, tmp_path):
+    ran, reproduce = made_up
+    file = tmp_path / "results" / "one.json"
+    for text, what in (("{", "cut off or no JSON"), ('{"format": 9}', "of format 9, and this version reads 1")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        done = reproduce("one", "--out", str(tmp_path))
+        assert what in done.stdout
+        assert "one.json" in done.stdout
+        assert done.exit_code == 0
+    assert ran == ["quick", "quick"]

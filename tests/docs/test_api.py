@@ -24,35 +24,37 @@ def test_the_page_is_up_to_date(api):
 
 
 def test_every_name_has_a_line(api):
-    for package in api.PACKAGES:
+    assert len(api.packages()) > 40
+    for package in api.packages():
         for name, entry in api.names_of(package).items():
             assert entry.summary, f"{package}.{name}"
+
+
+def test_a_method_more_changes_the_page_of_the_core_by_nothing(api):
+    methods = [name for name in api.packages() if name.startswith("entrokit.rlvr.interventions.")]
+    assert len(methods) > 20
+    page = api.page()
+    assert not any(f"`{name}`" in page for name in methods)
+    assert all(f"## `{name}`" in api.of_methods() for name in methods)
 
 
 def advertised():
     from entrokit.papers import CATALOGUE
 
-    return {(entry.slug, name) for entry in CATALOGUE.values() for name in entry.names}
+    return sorted({(entry.slug, name) for entry in CATALOGUE.values() for name in entry.names})
 
 
-def is_public(api, name):
-    package, _, attribute = name.rpartition(".")
-    return package in api.PACKAGES and attribute in importlib.import_module(package).__all__
-
-
-def test_what_papers_advertise_is_public_and_on_the_page(api):
-    assert advertised()
-    assert {(slug, name) for slug, name in advertised() if not is_public(api, name)} == set()
-    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    sections = dict(part.split("`\n", 1) for part in page.split("\n## `")[1:])
+def test_what_papers_advertise_is_public(api):
+    assert len(advertised()) > 60
+    packages = set(api.packages())
     for slug, name in advertised():
         package, _, attribute = name.rpartition(".")
-        shown = [line.split("`")[1].split("(")[0] for line in sections[package].splitlines() if line.startswith("| `")]
-        assert attribute in shown, f"{slug}: {name}"
+        assert package in packages, f"{slug}: {package} has no __all__"
+        assert attribute in importlib.import_module(package).__all__, f"{slug}: {name}"
 
 
 def test_all_that_a_listed_package_offers_can_be_imported(api):
-    for package in api.PACKAGES:
+    for package in api.packages():
         if package in ("entrokit.engines.trl", "entrokit.engines.verl"):
             continue  # they need their engine
         module = importlib.import_module(package)

@@ -171,14 +171,14 @@ def test_half_a_file_is_cleared_away(tmp_path):
 def test_half_a_manifest_does_not_condemn_the_next_save_into_its_folder(tmp_path):
     """A killed run goes on from an earlier checkpoint, and saves into the folder of the one that it did not finish."""
     pytest.importorskip("trl", reason="checkpoints of the TRL engine")
-    from entrokit.engines.trl.checkpoints import MANIFEST, damage, save_rank, write_manifest
+    from entrokit.engines.trl.checkpoints import MANIFEST, save_rank, what_is_damaged, write_manifest
 
     for name in (MANIFEST, "entrokit_rank0.pt", "entrokit_rank1.pt"):
         (tmp_path / f".{name}.partial").write_text("half")
     (tmp_path / "model").write_text("new")
     save_rank(tmp_path, 0, {"a": 1})  # one rank now, two before
     write_manifest(tmp_path)
-    assert damage(tmp_path) is None
+    assert what_is_damaged(tmp_path) is None
     assert sorted(json.loads((tmp_path / MANIFEST).read_text())) == ["entrokit_rank0.pt", "model"]
     assert not left_over(tmp_path)
 
@@ -187,7 +187,7 @@ def test_a_manifest_says_nothing_of_the_save_after_it(character_checkpoint, tmp_
     """Large files are held to their length alone: an old manifest would call half of a second save whole."""
     trl = pytest.importorskip("trl", reason="checkpoints of the TRL engine")
     from entrokit.engines.trl import EntropyGRPOTrainer
-    from entrokit.engines.trl.checkpoints import UNFINISHED, damage
+    from entrokit.engines.trl.checkpoints import UNFINISHED, what_is_damaged
     from entrokit.rlvr.tasks import countdown
 
     def trainer():
@@ -203,7 +203,7 @@ def test_a_manifest_says_nothing_of_the_save_after_it(character_checkpoint, tmp_
 
     trainer().train()
     second = tmp_path / "checkpoint-2"
-    assert damage(second) is None
+    assert what_is_damaged(second) is None
     again = trainer()
 
     def killed(*arguments, **options):
@@ -212,4 +212,4 @@ def test_a_manifest_says_nothing_of_the_save_after_it(character_checkpoint, tmp_
     monkeypatch.setattr(trl.GRPOTrainer, "_save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
-    assert damage(second) == UNFINISHED
+    assert what_is_damaged(second) == UNFINISHED

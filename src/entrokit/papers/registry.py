@@ -39,7 +39,7 @@ def _accept(given: Any) -> Mapping[str, Found[Paper]]:
     if not isinstance(entry, Paper):
         raise TypeError(f"{given!r} is neither a Paper nor a module that ends in a PAPER")
     _, first = entry.experiment()
-    return {entry.slug: Found(entry, first.run.__module__)}
+    return {entry.slug: Found(entry, getattr(first.run, "__module__", entry.slug))}
 
 
 CATALOGUE: Discovered[Paper] = Discovered(_own, GROUP, _accept)

@@ -144,7 +144,7 @@ PAPER = Paper(
         "pocket": Experiment(
             pocket,
             seeds=3,
-            minutes=15,
+            minutes=6,
             criterion="more entropy at accuracy 0.2 and a better end than GRPO, by 95 % Student intervals over seeds",
             needs=("trl",),
         ),

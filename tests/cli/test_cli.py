@@ -242,7 +242,10 @@ def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path
 @pytest.fixture
 def made_up(monkeypatch):
     """Two papers in the catalogue's place, how often their experiments ran, and the command."""
+    from typer.testing import CliRunner
+
     from entrokit.cli.app import app
+    from entrokit.discovery import Found
     from entrokit.papers import CATALOGUE, Experiment, Finding, Paper
 
     ran = []
@@ -259,12 +262,11 @@ def made_up(monkeypatch):
         "two": {"bad": experiment("bad", False), "grand": experiment("grand", True, needs=("no-such-package",))},
     }
     papers = {
-        slug: Paper(slug, slug, "2501.00001", 2025, "tests", "a claim", (), (), own)
+        slug: Found(Paper(slug, slug, "2501.00001", 2025, "tests", "a claim", (), (), own), "here")
         for slug, own in experiments.items()
     }
-    monkeypatch.setattr(type(CATALOGUE), "_all", lambda self: {s: Found(p, "here") for s, p in papers.items()})
+    monkeypatch.setattr(type(CATALOGUE), "_all", lambda self: papers)
     monkeypatch.setattr("entrokit.cli.reproduction.commit_of_checkout", lambda: "abc")
-    monkeypatch.setattr("entrokit.papers.run.commit_of_checkout", lambda: "abc", raising=False)
     monkeypatch.setattr(sys.modules["entrokit.papers.run"], "commit_of_checkout", lambda: "abc")
     return ran, lambda *words: CliRunner().invoke(app, ["reproduce", *words], env={"COLUMNS": "200"})
 

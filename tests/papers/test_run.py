@@ -58,7 +58,7 @@ def test_an_experiment_that_is_not_there_is_named():
 
 def test_what_is_lacking_is_named_with_the_way_to_it(monkeypatch):
     absent = ("trl", "scipy", "verl")
-    monkeypatch.setattr(sys.modules[run.__module__], "find_spec", lambda module: module not in absent or None)
+    monkeypatch.setattr("entrokit.extras.find_spec", lambda module: module not in absent or None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     ran = []
 
@@ -71,7 +71,7 @@ def test_what_is_lacking_is_named_with_the_way_to_it(monkeypatch):
     assert missing("report", "information", "verl", "gpu").endswith(
         "needs information, verl, gpu; pip install 'entrokit[information,verl]'"
     )
-    assert missing("gpu").endswith("needs gpu; run it on a machine with one")
+    assert missing("gpu").endswith("needs gpu; run it on a machine with it")
     assert not ran
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert lacking(entry(print, needs=("report", "tasks", "gpu")).experiments["own"]) == []

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import entrokit
+from entrokit import extras
 from entrokit.report import Chart
 
 from .entry import Experiment, Paper
@@ -20,8 +21,6 @@ from .evidence import Budget, Finding
 from .results import Result
 
 _PACKAGES = ("entrokit", "torch", "numpy", "transformers", "trl", "scipy", "scikit-learn")
-# What shows that an extra is there.
-_MODULES = {"trl": "trl", "information": "scipy", "verl": "verl", "tasks": "reasoning_gym", "report": "plotly"}
 
 
 def lacking(experiment: Experiment) -> list[str]:
@@ -78,12 +77,12 @@ def _there(need: str) -> bool:
         import torch
 
         return torch.cuda.is_available()
-    return find_spec(_MODULES.get(need, need)) is not None
+    return not extras.lacking(need) if need in extras.EXTRAS else find_spec(need.replace("-", "_")) is not None
 
 
 def _how(absent: list[str]) -> str:
-    extras = [need for need in absent if need != "gpu"]
-    return f"pip install 'entrokit[{','.join(extras)}]'" if extras else "run it on a machine with one"
+    known = [need for need in absent if need in extras.EXTRAS]
+    return extras.pip_install(*known) if known else "run it on a machine with it"
 
 
 def commit_of_checkout() -> str:

@@ -228,6 +228,14 @@ class KnowsNoSteps(Tether):
         return {} if self.scope == "step" else super().prepare(rollouts, advantages, context)
 
 
+class NormalisesMicroBatches(Tether):
+    """Over its micro-batch, by the knob; but it says that it is separable whatever the knob."""
+
+    def weights(self, gap, update):
+        weight = super().weights(gap, update)
+        return weight / weight.mean() if self.scope == "micro" else weight
+
+
 class LogsInfinity(Tether):
     def weight(self, update, clip, prepared):
         weighting = super().weight(update, clip, prepared)
@@ -261,6 +269,7 @@ BROKEN = [
     ("evaluation", CountsLosses, "evaluated twice: the loss"),
     ("string", DoublesItsKnob, "its string is"),
     ("resume", ForgetsItsMean, "saved after 3 steps: step 3"),
+    ("resume", CountsLosses, "saved after 3 steps: step 3"),
     ("resume", RoundsItsMean, "saved after 3 steps: the state"),
     ("resume", SavesAnObject, "UnpicklingError"),
     ("saved_state", SharesItsState, "a state taken after 0 steps, one step later"),
@@ -279,6 +288,7 @@ BROKEN = [
     ("card", CitesAnother, "cites 0000.00001"),
     ("acts", DoesNothing, "tether changes nothing"),
     ("scopes", KnowsNoSteps, "was not prepared"),
+    ("scopes", NormalisesMicroBatches, "with scope='micro': statistics of other tokens move the gradient"),
     ("trl", LogsInfinity, "tether/gap is logged as inf"),
     ("trl", StopsTraining, "no weight has moved"),
     ("verl", Tether, "a refusal that names none of its parts: not today"),

@@ -65,6 +65,18 @@ class MeanOfThisRank(Tether):
         return entropy[trained].sum() / trained.sum().clamp(min=1)
 
 
+class CountsTrajectoriesOfThisRank(Tether):
+    """By the numbers that an engine gives to episodes, which differ from rank to rank."""
+
+    def advantage(self, rollouts, advantages, context):
+        return advantages if rollouts.trajectory is None else advantages / len(rollouts.trajectory.unique())
+
+
+class RemembersItsRank(Tether):
+    def observe(self, metrics, context):
+        self.mean = metrics["tether/mean"] + 0.01 * context.rank
+
+
 class ReducesOnOneRank(Tether):
     def reward(self, rollouts, rewards, context):
         if context.rank == 0:
@@ -144,6 +156,8 @@ BROKEN = [
     ("order", CountsRows, "rows in another order: the loss"),
     ("order", GroupsByNumber, "rows in another order"),
     ("ranks", MeanOfThisRank, "step 0 on two ranks: prepared tether/mean"),
+    ("ranks", CountsTrajectoriesOfThisRank, "step 1 on two ranks: advantages"),
+    ("ranks", RemembersItsRank, "state of rank 1, tether, mean"),
     ("ranks", ReducesOnOneRank, "ranks did not make the same calls"),
     ("ranks", ReducesAfterwards, "ranks did not make the same calls"),
     ("separable", Normalises, "statistics of other tokens move the gradient"),

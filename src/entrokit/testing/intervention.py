@@ -84,6 +84,11 @@ def recipe_checks(*specs: str) -> list[Check]:
     return _checks_of_recipes(" and ".join(specs), [Example(spec) for spec in specs])
 
 
+def check_recipe(*specs: str) -> Report:
+    """Run the checks of recipes, all of them whichever fail; arguments as for `recipe_checks`, the rest as above."""
+    return run_checks(" and ".join(specs), recipe_checks(*specs))
+
+
 def _checks_of_recipes(name: str, examples: Sequence[Example]) -> list[Check]:
     if not examples:
         return []

@@ -18,6 +18,7 @@ from entrokit.rlvr.card import Card
 from entrokit.rlvr.intervention import SCOPES
 
 from .checks import Skipped
+from .intervention_invariances import expect_separable
 from .intervention_trial import Example, during, expect_finite, expect_same_step, over_examples
 from .rollouts_trial import Step, context_of, perturbed, random_batch, take_step
 
@@ -127,8 +128,8 @@ def acts(subject: Subject) -> None:
 
 
 def scopes(subject: Subject) -> None:
-    """Where it has a knob `scope`, each of the three words is built and trains, or is refused by a ValueError; what one
-    step takes whole is alike for a generation batch and for a step.
+    """Where it has a knob `scope`, each of the three words trains, and is `separable` if it says so, or is refused by a
+    ValueError; what one step takes whole is alike for a generation batch and for a step.
     """
     if "scope" not in {knob.name for knob in subject.knobs}:
         raise Skipped("it has no knob `scope`")
@@ -146,8 +147,11 @@ def scopes(subject: Subject) -> None:
                 continue
             others = tuple(other if i is own else i for i in chosen.interventions)
             batch = random_batch()
+            scoped = Recipe(chosen.base_part, chosen.base, others)
             with during(f"with scope={scope!r}"):
-                steps[scope] = take_step(Recipe(chosen.base_part, chosen.base, others), batch, perturbed(batch))
+                if scoped.separable:
+                    expect_separable(scoped)
+                steps[scope] = take_step(scoped, batch, perturbed(batch))
                 expect_finite(steps[scope])
         if {"generation", "step"} <= set(steps):
             expect_same_step(steps["step"], steps["generation"], "with scope='step' against 'generation'")

@@ -61,6 +61,22 @@ def with_idle_row(batch: Rollouts) -> Rollouts:
     return replace(batch, trained=trained)
 
 
+def of_episodes(batch: Rollouts) -> Rollouts:
+    """The batch as an engine hands over episodes: two rows each, turns numbered through both, calls of tools, rows that
+    were cut off, and weights against the engine that sampled.
+    """
+    rows, generator = len(batch), torch.Generator().manual_seed(11)
+    begun = batch.trained & ~torch.nn.functional.pad(batch.trained, (1, 0))[:, :-1]
+    return replace(
+        batch,
+        trajectory=torch.arange(rows) // 2,
+        turn=begun.long().cumsum(1) + batch.tokens.shape[1] * (torch.arange(rows) % 2)[:, None],
+        tool_calls=torch.arange(rows) % 3,
+        truncated=torch.arange(rows) % 4 == 1,
+        sampler_weight=0.5 + torch.rand(batch.tokens.shape, generator=generator, dtype=torch.float64),
+    )
+
+
 def rows_of(batch: Rollouts, rows: Tensor) -> Rollouts:
     """Some rows, in the order given."""
     return Rollouts.from_columns({name: column[rows] for name, column in batch.columns().items()})

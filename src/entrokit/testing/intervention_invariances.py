@@ -110,9 +110,8 @@ def ranks(example: Example) -> None:
     micro = any(i.scope == "micro" for i in example.build().interventions)
     group, alone = Ranks(), example.build()
     of_ranks = [example.build() for _ in range(RANKS)]
-    for number, batch in enumerate(
-        (with_idle_row(random_batch(seed=0)), _idle_rank(of_episodes(random_batch(seed=1))))
-    ):
+    plain, *episodes = with_idle_row(random_batch()), *(of_episodes(random_batch(seed=seed)) for seed in (1, 2))
+    for number, batch in enumerate((plain, episodes[0], _idle_rank(episodes[1]))):
         values = perturbed(batch)
         wanted = take_step(alone, batch, values, context=context_of(number))
         found = group.together(partial(_on_rank, group, of_ranks, batch, values, number))

@@ -14,10 +14,10 @@ from .checks import Skipped
 from .intervention_trial import Example, expect_close, expect_close_numbers, expect_same_step
 from .rollouts_trial import Step, context_of, perturbed, random_batch, take_step
 
-# Steps after which a memory of a few dozen numbers is full, and those that show whether it still grows.
-_FULL, _MORE = 32, 16
-# Bytes that a batch may add in the long run, for each of its prompts: a few numbers, no token.
-_BYTES_A_PROMPT = 64
+# Batches of many completions after which a memory of ten thousand numbers is full, and those that show its growth.
+_ROWS, _FULL, _MORE = 1024, 44, 8
+# Bytes that a batch may add in the long run: a few numbers a batch fill no memory in any run.
+_BYTES_A_BATCH = 64
 
 
 def string(example: Example) -> None:
@@ -79,17 +79,19 @@ def foreign_state(example: Example) -> None:
 
 
 def memory(example: Example) -> None:
-    """Its memory does not grow with the tokens that it has seen: in the long run a batch adds at most a few numbers a
-    prompt, and `memory_bytes` counts what the state holds.
+    """Its memory is bounded: once it has seen ten thousand prompts a batch adds at most a few numbers, and
+    `memory_bytes` counts what the state holds.
     """
     chosen = _with_memory(example)
-    sizes = []
+    batch = random_batch(rows=_ROWS, length=3)
+    values, sizes = perturbed(batch), []
     for number in range(_FULL + _MORE):
-        prompts = len(_train(chosen, number).advantages) // 4
-        sizes.append(sum(_bytes(state) for state in chosen.state_dict().values()))
-    grown = (sizes[-1] - sizes[_FULL - 1]) / _MORE
-    if grown > _BYTES_A_PROMPT * prompts:
-        raise AssertionError(f"each of the last {_MORE} batches added {grown:.0f} bytes, and none was forgotten")
+        take_step(chosen, batch, values, context=context_of(number))
+        sizes.append(_bytes(chosen.state_dict()))
+    # A memory of whole completions is now longer and now shorter.
+    grown = (max(sizes[_FULL:]) - max(sizes[_FULL - _MORE : _FULL])) / _MORE
+    if grown > _BYTES_A_BATCH:
+        raise AssertionError(f"a batch of {_ROWS} completions adds {grown:.0f} bytes in the long run")
     for intervention in chosen.interventions:
         tensors = _bytes(intervention.state_dict(), of_tensors=True)
         if intervention.memory_bytes < tensors:

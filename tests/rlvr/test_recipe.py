@@ -18,6 +18,7 @@ from entrokit.rlvr import (
 from entrokit.rlvr.interventions.forking_tokens import ForkingTokens
 from entrokit.rlvr.interventions.steer import Steer
 from entrokit.testing.intervention_invariances import influence_of_other_tokens
+from entrokit.testing.rollouts_trial import take_step
 
 from .cases import batch, perturbed, run
 
@@ -28,6 +29,18 @@ def test_equal_rewards_give_a_zero_gradient():
     for spec in [*BASES, "grpo+steer", "dapo+forking-tokens", "dapo+clip-cov"]:
         _, gradient = run(recipe(spec), b, perturbed(b))
         assert gradient.abs().max() < 1e-9, spec
+
+
+@pytest.mark.parametrize("method", ["kl-cov(ratio=0.2{})", "siren(coef=0.5, quantile=0.5, anchor=0.3{})"])
+def test_cutting_the_batch_changes_nothing(method):
+    """Unlike with the released scope, a micro-batch; that it holds for every method is the battery's `cut`."""
+    b = batch()
+    losses = {}
+    for scope in ("", ", scope='micro'"):
+        r = recipe(f"grpo+{method.format(scope)}")
+        losses[scope] = [float(take_step(r, b, perturbed(b), parts).loss) for parts in (1, 4)]
+    assert losses[""][0] == pytest.approx(losses[""][1], rel=1e-12)
+    assert losses[", scope='micro'"][0] != pytest.approx(losses[", scope='micro'"][1], rel=1e-3)
 
 
 def test_strings_and_objects_build_the_same_recipe():

@@ -30,6 +30,7 @@ lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 
 docs: $(VENV)/dev.stamp  ## the docs site into build/site; a warning is an error
 	$(BIN)/python scripts/api.py --check
+	$(BIN)/python scripts/pages.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/dev.stamp

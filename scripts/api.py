@@ -14,24 +14,39 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "api.md"
-PACKAGES = (
-    "entrokit.distributions",
+NOT_PUBLIC = {"entrokit.cli"}
+# Wings, and where methods lie: a file more is a method more, so these stand on the site alone and not in PAGE.
+OF_METHODS = (
+    "entrokit.choice",
     "entrokit.decoding",
+    "entrokit.dynamics",
     "entrokit.information",
-    "entrokit.information.credit",
-    "entrokit.information.private",
     "entrokit.losses",
-    "entrokit.rlvr",
+    "entrokit.rlvr.bases",
     "entrokit.rlvr.interventions",
-    "entrokit.rlvr.tasks",
-    "entrokit.runs",
-    "entrokit.diagnose",
-    "entrokit.engines.trl",
-    "entrokit.engines.verl",
-    "entrokit.bench",
-    "entrokit.report",
-    "entrokit.papers",
 )
+
+
+def packages() -> list[str]:
+    """Packages and modules with an ``__all__`` of names: packages everywhere, single modules where methods lie."""
+    found = []
+    for file in sorted((SOURCE / "entrokit").rglob("*.py")):
+        whole = file.name == "__init__.py"
+        parts = (file.parent if whole else file.with_suffix("")).relative_to(SOURCE).parts
+        name = ".".join(parts)
+        of_methods = name.startswith(tuple(f"{package}." for package in OF_METHODS))
+        # A topic's package speaks for its modules.
+        taken = any(
+            name.startswith(f"{topic}.") for topic in found if topic.startswith(OF_METHODS) and topic not in OF_METHODS
+        )
+        if (whole or of_methods) and not taken and name not in NOT_PUBLIC and _exports(file):
+            found.append(name)
+    return found
+
+
+def _exports(file: Path) -> bool:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return bool(_literal(tree, "__all__") or _literal(tree, "_WHERE"))
 
 
 @dataclass(frozen=True)
@@ -64,16 +79,29 @@ def names_of(package: str) -> dict[str, Entry]:
 
 
 def page() -> str:
-    """The whole page."""
-    parts = [
+    """The page of the core's names."""
+    core = [name for name in packages() if not _of_methods(name)]
+    return (
         "# API\n\nThe public names, generated from the source by `python scripts/api.py`. What a name takes, gives\n"
         "and raises stands in its docstring: `help(name)`. Anything else may change without notice.\n"
-    ]
-    for package in PACKAGES:
-        summary = _summary(ast.parse(_file_of(package).read_text(encoding="utf-8")))
-        parts.append(f"\n## `{package}`\n\n{summary}\n\n| name | |\n|---|---|\n")
-        parts += [f"| `{entry.signature}` | {entry.summary} |\n" for _, entry in sorted(names_of(package).items())]
-    return "".join(parts)
+        + "".join(map(_section, core))
+        + "\n<!-- table: api-of-methods -->\n"
+    )
+
+
+def of_methods() -> str:
+    """The names of methods and wings, for the site."""
+    return "".join(map(_section, filter(_of_methods, packages())))
+
+
+def _of_methods(name: str) -> bool:
+    return name in OF_METHODS or name.startswith(tuple(f"{package}." for package in OF_METHODS))
+
+
+def _section(package: str) -> str:
+    summary = _summary(ast.parse(_file_of(package).read_text(encoding="utf-8")))
+    rows = (f"| `{entry.signature}` | {entry.summary} |\n" for _, entry in sorted(names_of(package).items()))
+    return f"\n## `{package}`\n\n{summary}\n\n| name | |\n|---|---|\n{''.join(rows)}"
 
 
 def _file_of(module: str) -> Path:

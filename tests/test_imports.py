@@ -1,4 +1,4 @@
-"""What tests share lies in plain modules: a test module is for pytest alone to import."""
+"""Who imports whom: test modules are for pytest alone, and no two of our modules need one another."""
 
 import ast
 
@@ -46,3 +46,35 @@ def test_every_way_to_import_one_is_seen(source):
 
 def test_functions_and_helpers_are_not_taken_for_one():
     assert from_test_modules("from .cases import batch\nimport pytest\nfrom entrokit.rlvr import latest_run") == []
+
+
+def imports_of(module, file, modules):
+    """Modules of ours that one names in any import, also inside functions and for annotations alone."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield from (name for name in ([inner] if inner in modules else [base]) if name in modules)
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    source = ROOT / "src"
+    modules = {}
+    for file in (source / "entrokit").rglob("*.py"):
+        parts = file.relative_to(source).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    needs = {name: set(imports_of(name, file, modules)) - {name} for name, file in modules.items()}
+    assert len(needs) > 200
+    # What nothing that is left needs goes, until only circles are left.
+    while True:
+        free = {name for name, own in needs.items() if not own & needs.keys()}
+        if not free:
+            break
+        needs = {name: own for name, own in needs.items() if name not in free}
+    circles = {name: own & needs.keys() for name, own in needs.items()}
+    assert circles == {}

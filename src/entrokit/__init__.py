@@ -1,3 +1,7 @@
 """entrokit measures, explains and controls entropy in learning systems."""
 
-__version__ = "0.1.0"
+from .extras import guard
+
+__version__ = "0.2.0"
+
+guard()

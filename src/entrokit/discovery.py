@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -160,3 +161,9 @@ def by_name(things: Iterator[tuple[str, Found[T]]]) -> dict[str, Found[T]]:
             raise DuplicateError(f"the name {name!r} stands in {found[name].where} and in {thing.where}")
         found[name] = thing
     return found
+
+
+@cache
+def public_names(package: str) -> Mapping[str, Any]:
+    """What the modules of a package list in their ``__all__``, by name."""
+    return {name: getattr(m, name) for m in modules_of(package) for name in getattr(m, "__all__", ())}

@@ -13,7 +13,7 @@ R = [-0.210029, 0.063615, 0.207820, 0.282535, 0.329541, 0.357182]
 NOISY = np.add(R, [0.004, -0.003, 0.002, -0.001, 0.003, -0.002]).tolist()
 
 
-def test_law_sheet_check_7():
+def test_law_check_7():
     law = EntropyRewardLaw(0.25, 0.62, 1.0)
     np.testing.assert_allclose(law.predict(H), R, atol=1e-6)
     assert law.ceiling == pytest.approx(0.37)
@@ -38,7 +38,7 @@ def test_law_refuses_what_it_cannot_fit():
         fit_entropy_reward_law([1.0, 2.0], [0.1])
 
 
-def test_first_order_sheet_check_6():
+def test_first_order_check_6():
     p = torch.tensor([0.6, 0.25, 0.1, 0.05], dtype=torch.float64)
     A = torch.tensor([0.7, -1.3, 0.2, -2.3], dtype=torch.float64)
     eta = 1e-4

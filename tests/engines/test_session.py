@@ -50,7 +50,9 @@ def test_the_same_seed_is_the_same_run(checkpoint, tmp_path):
 
 def test_recorded_completions_are_those_that_were_sampled(checkpoint, tmp_path):
     train(settings(checkpoint, tmp_path / "run"))
-    rows = Run.load(tmp_path / "run").rollouts(0)
+    run = Run.load(tmp_path / "run")
+    rows = run.rollouts(0)
+    assert (run.config["base"], run.config["decodes"]) == ("grpo", [])
     assert len(rows) == 16
     assert [r["group"] for r in rows] == [i // 4 for i in range(16)]
     for row in rows:

@@ -29,7 +29,8 @@ def other_version(monkeypatch, package, version):
 def test_what_is_installed_here_fits():
     found = {p.package: p for p in installed()}
     assert found["torch"].fits
-    assert found["torch"].extra == ""
+    assert found["torch"].extra == "torch"
+    assert found["numpy"].extra == ""
     assert found["trl"].extra == "trl"
     assert "pytest" not in found
     require("torch", "numpy")
@@ -67,7 +68,7 @@ def test_the_doctor_shows_versions_and_what_works(monkeypatch):
     other_version(monkeypatch, "trl", "0.9")
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1
-    assert "training with TRL: lacks trl" in shown.stdout
+    assert "training with TRL: lacks trl: pip install 'entrokit[trl]'" in shown.stdout
 
 
 def fake_plug_in(monkeypatch, tmp_path, code):

@@ -1,6 +1,6 @@
 """Scorecards: the sheet's numbers and identities, errors by simulation, bins, estimators, and fair choices."""
 
-import importlib.util
+import importlib
 import math
 import sys
 from itertools import combinations, pairwise
@@ -16,6 +16,7 @@ pytest.importorskip("sklearn")
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from entrokit import extras
 from entrokit.distributions import jeffreys_divergence
 from entrokit.information.credit import (
     FairScorecard,
@@ -205,8 +206,8 @@ def test_bins_respect_their_least_size_and_monotone_rates():
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"needs scikit-learn: pip install 'entrokit\[information\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "sklearn" else name)
+    with pytest.raises(ImportError, match=r"credit needs scikit-learn: pip install 'entrokit\[information\]'"):
         importlib.reload(sys.modules["entrokit.information.credit"])
 
 

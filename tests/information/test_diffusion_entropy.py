@@ -145,7 +145,7 @@ def test_vectors_are_clustered():
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match="entrokit"):
         categories(torch.randn(20, 2))
 

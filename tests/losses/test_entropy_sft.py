@@ -22,7 +22,7 @@ def nll_and_entropy():
     return -log_p.gather(1, LABELS[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)
 
 
-def test_the_sheet_s_tokens():
+def test_the_paper_s_tokens():
     nll, h = nll_and_entropy()
     assert nll.tolist() == pytest.approx([1.569388, 1.539918, 1.440190, 0.053490, 0.053490], abs=1e-6)
     assert h.tolist() == pytest.approx([0.651935, 1.382798, 0.947537, 0.261830, 0.261830], abs=1e-6)

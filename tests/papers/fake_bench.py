@@ -50,10 +50,16 @@ class FakePocket(FakeBench):
 
 @dataclass(frozen=True)
 class FakeBudget(Budget):
-    fake: FakeBench = field(default_factory=FakeBench)
+    """Gives the same bench whatever is asked for; ``opened`` tells what was."""
 
-    def open(self, seed):
+    seeds: tuple[int, ...] = (0, 1, 2)
+    fake: FakeBench = field(default_factory=FakeBench)
+    opened: list[str] = field(default_factory=list)
+
+    def tabular(self):
+        self.opened.append("tabular")
         return self.fake
 
-    def pocket(self, seed, task="countdown", **options):
+    def pocket(self, task="countdown", **options):
+        self.opened.append(task)
         return self.fake

@@ -23,7 +23,7 @@ def bench(own, name="tabular", final=1.0, speed=1.0):
     return FakeBench(name, given={"x": [course(h, final, speed) for h in own], "base": [course(1.0)] * len(own)})
 
 
-def test_on_the_table_the_mean_must_pass_the_sheet_s_bound():
+def test_on_the_table_the_mean_must_pass_its_bound():
     ground = bench([1.04, 1.06, 1.08])
     over = entropy_gap(ground, "x", "base", claim="c", bound=0.05)
     assert over.passed
@@ -72,6 +72,9 @@ def test_a_seed_that_never_reaches_the_accuracy_fails_the_claim(name):
     found = entropy_gap(ground, "x", "base", claim="c", bound=0.0)
     assert not found.passed
     assert found.measured.endswith("; 1 seed short of that accuracy")
+    assert list(found.raw) == ["x", "base"]
+    assert found.raw["x"] == [pytest.approx(2.0), None, pytest.approx(2.0)]
+    assert found.raw["base"] == pytest.approx([1.0, 1.0, 1.0])
     ground.given["x"][0] = course(2.0, final=0.3)
     alone = entropy_gap(ground, "x", "base", claim="c", bound=0.0)
     assert alone.measured == "+1.0000 nats, one seed; 2 seeds short of that accuracy"
@@ -88,13 +91,18 @@ def test_accuracy_and_steps():
     )
     assert better.passed
     assert better.measured.startswith("+0.1000 ± 0.0000, range of 3 seeds")
-    assert steps_gap(bench([1.0] * 3, speed=2.0), "x", "base", 0.9, claim="").passed
+    assert better.raw == {"x": [0.9] * 3, "base": [0.8] * 3}
+    faster = steps_gap(bench([1.0] * 3, speed=2.0), "x", "base", 0.9, claim="")
+    assert faster.passed
+    assert (faster.raw["x"], faster.raw["base"]) == (pytest.approx([9.0] * 3), pytest.approx([18.0] * 3))
     assert not steps_gap(bench([1.0] * 3, speed=0.5), "x", "base", 0.9, claim="").passed
 
 
 def test_a_logged_metric_at_the_end():
     ground = FakePocket(given_runs={"x": [0.52, 0.53, 0.54], "y": [0.46, 0.47, 0.48]})
-    assert metric_gap(ground, "x", "base", "pass@1", claim="").passed
+    above = metric_gap(ground, "x", "base", "pass@1", claim="")
+    assert above.passed
+    assert (above.raw["x"], above.raw["base"]) == (pytest.approx([0.52, 0.53, 0.54]), [0.5, 0.5, 0.5])
     assert not metric_gap(ground, "x", "base", "pass@1", claim="", bound=0.03).passed
     assert metric_gap(ground, "y", "base", "length", claim="", raises=False).passed
     within = metric_gap(ground, "y", "base", "pass@1", claim="", bound=-0.06)

@@ -28,7 +28,7 @@ def test_a_style_that_pays_is_learnt_and_one_that_does_not_is_dropped():
     assert canon.style(0, "fixed bonus", 0.5, 0.5)[-1] > 0.7, "a bonus pays where nothing else does"
 
 
-def test_four_answers_start_where_the_sheet_says(monkeypatch):
+def test_four_answers_start_where_the_check_says(monkeypatch):
     monkeypatch.setattr(progrpo, "STEPS", 3)
     entropy, accuracy = progrpo.four_answers(0, 0.3, "any_correct")
     q = np.array([0.45, 0.25, 0.15]) / 0.85
@@ -86,7 +86,7 @@ def test_tea_keeps_right_tokens_alive():
     assert success > 0.9
 
 
-def test_entropy_swings_as_the_sheet_says():
+def test_entropy_swings_as_the_check_says():
     spreads = [np.std(epo.oscillation(alpha)[100:]) for alpha in epo.ALPHAS]
     assert spreads == pytest.approx([0.5104, 0.4288, 0.3150, 0.2268], abs=2e-4)
 
@@ -105,7 +105,7 @@ def test_weights_of_two_rewards_start_even_and_the_settled_one_falls():
     assert course[-50:, 1].mean() > 1.1 > 0.9 > course[-50:, 0].mean()
 
 
-def test_the_worlds_labels_come_in_the_sheets_shares():
+def test_the_worlds_labels_come_in_the_checks_shares():
     _, _, _, states, labels = diffadapt.world(0)
     shares = np.bincount(labels.numpy(), minlength=3) / diffadapt.QUESTIONS
     assert shares == pytest.approx([0.30, 0.48, 0.22], abs=0.04)

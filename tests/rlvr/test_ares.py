@@ -31,7 +31,7 @@ def batch(correct, entropy, lengths=None, group=4):
     )
 
 
-def test_windows_of_the_sheet():
+def test_windows_of_the_paper():
     means, defined = window_entropy(H, ALL)
     assert means[defined].tolist() == pytest.approx([0.75, 0.95, 0.925, 0.5625, 0.7625, 0.5625, 0.5625])
     means, defined = window_entropy(H, ALL, align="following")

@@ -26,7 +26,7 @@ def everywhere(x):
     return torch.ones_like(x, dtype=torch.bool)
 
 
-def test_the_sheet_s_example():
+def test_the_paper_s_example():
     prompt = low_prob_confidence(PROMPT, everywhere(PROMPT), ARM().prompt_frac)
     assert float(prompt) == pytest.approx(0.259240, abs=1e-6)
     for rho, confidences, advantages in (

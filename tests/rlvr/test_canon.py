@@ -33,7 +33,7 @@ def advantage(mu=1.0, **options):
         ({"scale": 2.0}, [1.5, 1.0, -1.0, 1.5, -0.5, -1.0, -1.0, -0.5]),
     ],
 )
-def test_the_sheet_s_group(options, expected):
+def test_the_paper_s_group(options, expected):
     assert advantage(**options) == pytest.approx(expected)
 
 

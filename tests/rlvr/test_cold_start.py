@@ -6,7 +6,7 @@ import pytest
 from entrokit.rlvr.cold_start import length_target, select_cold_start
 
 
-def test_target_lengths_of_the_sheet():
+def test_target_lengths_of_the_paper():
     assert length_target([0.25, 0.5, 0.0, 1.0], 8000, 500).tolist() == [6125, 4250, 8000, 500]
 
 

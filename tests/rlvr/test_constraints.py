@@ -70,7 +70,7 @@ def test_dense_reward_is_1_for_all_plus_a_credit_each():
     assert dense_reward("anything", []) == 1.0
 
 
-def test_length_reward_of_the_sheet():
+def test_length_reward_of_the_paper():
     for n, q, expected in (
         (4096, 1.5, 1.5), (1000, 1.5, 0.108956), (8191, 1.5, 3.0), (8192, 9.0, -2), (4096, 0.1, -0.5), (4096, 0.3, 0.3),
         (2048, 0.0, -0.146447),

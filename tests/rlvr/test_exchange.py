@@ -29,7 +29,7 @@ def scores(logp, mask, group, **options):
     return ppl_weight(log_perplexity(logp, mask), mask.any(1), group, **options)
 
 
-def test_perplexity_of_the_sheet():
+def test_perplexity_of_the_paper():
     w, keep = scores(LOGP, MASK, GROUP)
     assert keep.all()
     assert w.tolist() == pytest.approx([-0.056337, -0.992945, 1.633783, -0.584500], abs=1e-6)
@@ -43,7 +43,7 @@ def test_perplexity_of_the_sheet():
     assert plain[2, 0] == pytest.approx(-(1 - 0.5 * 1.633783), abs=1e-6)
 
 
-def test_position_of_the_sheet():
+def test_position_of_the_paper():
     ones = torch.ones(1, 8, dtype=D)
     mask = torch.ones(1, 8, dtype=torch.bool)
     expected = [1.000055, 1.000359, 1.002298, 1.013296, 1.050000, 1.086704, 1.097702, 1.099641]

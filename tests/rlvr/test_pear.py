@@ -36,7 +36,7 @@ def reward(given_rows, correct, **options):
     return pear_reward(think, answer, torch.tensor(correct), **options)
 
 
-def test_the_sheet_s_response():
+def test_the_paper_s_response():
     think, answer, has = phase_entropy(*rows(FIRST), TAG)
     assert (float(think), float(answer), bool(has)) == (pytest.approx(0.483333, abs=1e-6), pytest.approx(0.2), True)
     for alpha, r in ((-1, 0.316667), (0, 0.516667), (0.5, 0.616667), (1, 0.716667), (2, 0.916667), (4, 1.0)):
@@ -47,7 +47,7 @@ def test_the_sheet_s_response():
     assert float(reward([(FIRST[0], None)], [True])) == pytest.approx(0.59375)
 
 
-def test_the_sheet_s_group():
+def test_the_paper_s_group():
     others = (
         ([0.1, 0.2, 0.1, 0.3, 0.05, 0.2], 3),
         ([0.9, 1.1, 0.7, 0.02, 0.1, 0.1], 3),

@@ -19,7 +19,7 @@ H = torch.tensor([[0.05, 1.2, 0, 0.3, 0.9, 0.1, 0.02, 0.6, 0, 0.4], [0.5, 0.1, 0
 MASK = torch.arange(10)[None] < torch.tensor([[10], [5]])
 
 
-def test_peaks_of_the_sheet():
+def test_peaks_of_the_paper():
     keep = peak_entropy_mask(H, MASK)
     assert [row.nonzero()[:, 0].tolist() for row in keep] == [[1, 4], [3]]
     again = peak_entropy_mask(torch.where(keep, H, 0.0), MASK)
@@ -56,7 +56,7 @@ def of_sheet(nucleus):
     return replace(b, real=MASK, trained=MASK, behaviour=behaviour, reference_logp=None)
 
 
-def test_the_term_of_the_sheet():
+def test_the_term_of_the_paper():
     """Mean of the peaks 0.975, anchor 1, β 0.005: dL/dH = -6.25e-5 for the peaks of row 0 and -1.25e-4 for row 1."""
     nucleus = H.nan_to_num().requires_grad_()
     b = of_sheet(nucleus)

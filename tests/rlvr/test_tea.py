@@ -15,7 +15,7 @@ H = torch.tensor([[0.2, 1.5, 0.8, 0.1], [1, 0.4, 1.2, NAN]], dtype=torch.float64
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]], dtype=torch.bool)
 
 
-def test_the_sheet_s_batch():
+def test_the_paper_s_batch():
     logp_mean, adv_mean = tea_means(LOGP, ADV, MASK)
     covariance = (ADV - adv_mean) * (LOGP - logp_mean)
     expected = [0.753061, -0.875510, 0.410204, 0.795918, 0.024490, -0.889796, 2.310204]

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 16
 """The k of the scoreboard's pass@k."""
 
+SEEDS = {"tabular": 8, "pocket": 3}
+"""The benches, with the number of seeds that each takes by default."""
 LEVELS = {"tabular": 0.5, "pocket": 0.2}
 """Accuracy at which entropies are compared, by bench."""
 

@@ -1,6 +1,6 @@
 """The tabular bench: a softmax policy with free logits, so that a recipe's effect on entropy shows in seconds.
 
-64 states of 32 actions, four of them right in each (sheet `entropy-mechanism`, check 8). Each step samples 8 actions in
+64 states of 32 actions, four of them right in each. Each step samples 8 actions in
 every state, drops states whose rewards are all equal, and takes 4 full-batch gradient steps on the recipe's loss. A
 completion is one token. Equal seeds give equal problems and equal first samples, so recipes are compared in pairs.
 """

@@ -19,6 +19,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "argmax_sets",
+    "greedy_policy",
+    "optimal_q",
+    "policy_sensitivity",
+    "soft_optimal",
+    "tie_breaker",
+    "tv_lipschitz_bound",
+]
+
 Floats = NDArray[np.float64]
 
 PRECISION = 1e-11

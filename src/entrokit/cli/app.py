@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+
+from entrokit.extras import MissingExtraError, require
 
 from . import catalogue, diagnosis, show
 from .doctor import doctor
@@ -18,6 +21,8 @@ from .scoreboard import scoreboard
 
 if TYPE_CHECKING:
     from entrokit.training.session import Outcome
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
 console = Console()
@@ -45,7 +50,25 @@ Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe:
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
 
 
-@app.command()
+def command(*extras: str) -> Callable[[Command], Command]:
+    """Makes a function a command of its name that is refused, before it begins, where one of its extras is lacking.
+
+    What a command needs beyond `typer` and `rich` is imported when it runs: `--help` has to wait for none of it.
+    """
+
+    def register(function: Command) -> Command:
+        @wraps(function)
+        def checked(*args: Any, **options: Any) -> None:
+            require(f"entrokit {function.__name__}", *extras)
+            function(*args, **options)
+
+        app.command()(checked)
+        return function
+
+    return register
+
+
+@command("trl", "report")
 def train(
     recipe: RecipeName = "grpo",
     out: Annotated[str | None, typer.Option(help="the run's folder; runs/<recipe>-seed<seed> by default")] = None,
@@ -92,7 +115,7 @@ def train(
     _ended(outcome)
 
 
-@app.command()
+@command("trl", "report")
 def resume(
     folder: Annotated[str, typer.Argument(help="the folder of a run that was stopped")],
     trust_remote_code: Trust = False,
@@ -116,7 +139,7 @@ def _ended(outcome: Outcome) -> None:
         raise typer.Exit(130)
 
 
-@app.command()
+@command("trl", "report")
 def compare(
     recipes: Annotated[list[str], typer.Argument(help="two or more recipes")],
     seeds: Annotated[int, typer.Option(help="seeds per recipe, paired over recipes")] = 3,
@@ -176,7 +199,7 @@ def compare(
     console.print(f"Report: {write_report([r.folder for r in runs], Path(out), levels)}")
 
 
-@app.command()
+@command("torch")
 def explain(
     recipe: RecipeName,
     updates: Updates = 4,
@@ -186,7 +209,7 @@ def explain(
     show.warnings(console, recipe, updates)
 
 
-@app.command()
+@command("report")
 def report(
     folder: Annotated[str, typer.Argument(help="a run's folder, or a folder of runs")],
     matched_accuracy: MatchedAccuracy = None,
@@ -208,11 +231,11 @@ def report(
     console.print(f"Report: {write_report([r.folder for r in found], Path(folder), levels)}")
 
 
-app.command()(diagnosis.diagnose)
-app.command()(doctor)
-app.command()(catalogue.papers)
-app.command()(catalogue.reproduce)
-app.command()(scoreboard)
+command()(diagnosis.diagnose)
+command()(doctor)
+command("torch")(catalogue.papers)
+command("torch", "report")(catalogue.reproduce)
+command("torch", "report")(scoreboard)
 
 
 def write_report(folders: list[Path], where: Path, matched_accuracy: Sequence[float] = ()) -> Path:
@@ -235,6 +258,7 @@ def main() -> None:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("ENTROKIT_TRACEBACK"):
             raise
-        Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
+        kind = "" if isinstance(error, MissingExtraError) else f"{type(error).__name__}: "
+        Console(stderr=True).print(f"[bold red]error:[/] {kind}", end="")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -41,44 +40,43 @@ def papers(
 
 
 def reproduce(
-    slugs: Annotated[list[str], typer.Argument(help="papers, as `entrokit papers` lists them")],
-    bench: Annotated[str, typer.Option(help="tabular (seconds), pocket (a minute a run) or all")] = "tabular",
-    seeds: Annotated[int | None, typer.Option(help="seeds per recipe; 8 tabular, 3 pocket by default")] = None,
+    slugs: Annotated[list[str] | None, typer.Argument(help="papers, as `entrokit papers` lists them")] = None,
+    experiment: Annotated[str | None, typer.Option(help="its name; the paper's first by default")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="every experiment of these papers; of all papers, if none is named")
+    ] = False,
+    seeds: Annotated[int | None, typer.Option(help="how many; each experiment's own number by default", min=2)] = None,
     seed: Annotated[int, typer.Option(help="the first seed")] = 0,
-    out: Annotated[str, typer.Option(help="folder of the page, the table and the pocket runs")] = "runs/reproduce",
+    again: Annotated[bool, typer.Option(help="also what has been measured with these seeds and this code")] = False,
+    out: Annotated[str, typer.Option(help="folder of the page and the pocket runs")] = "runs/reproduce",
+    results: Annotated[str | None, typer.Option(help="folder of a JSON file a paper; OUT/results by default")] = None,
     jobs: Annotated[int | None, typer.Option(help="pocket runs at a time; one per core by default")] = None,
 ) -> None:
-    """Runs papers' claims in miniature: claim beside measurement, a page and a table; exit code 1 if a claim fails."""
+    """Runs papers' claims: claim beside measurement as it comes, a page, and results as data; exit code 1 if one fails.
+
+    What is in RESULTS already is shown, not run again: a stopped `--all` goes on where it was.
+    """
     import torch
 
-    from entrokit.papers import BENCHES, Budget, paper, verdict_table, write_page
-    from entrokit.training.session import TrainSettings
+    from entrokit.papers import paper
+    from entrokit.papers.registry import CATALOGUE
+    from entrokit.report.reproduction import write_reproduction
 
-    entries = [paper(slug) for slug in dict.fromkeys(slugs)]
-    # Tabular tensors are tiny: threads would only wait for one another. Pocket runs have processes of their own.
+    from .reproduction import Reproduction, planned
+
+    if not slugs and not every:
+        raise ValueError("name a paper (`entrokit papers` lists them), or write --all")
+    # Tensors of the miniatures are tiny: threads would only wait for one another. Pocket runs have their own processes.
     torch.set_num_threads(1)
-    benches = list(BENCHES) if bench == "all" else [bench]
-    evidences = []
-    for name in benches:
-        if name == "pocket":
-            show.warm_pocket(console)
-        for entry in entries:
-            if name not in entry.benches:
-                console.print(Text(f"{entry.slug}: claims nothing that the {name} bench could show", style="dim"))
-                continue
-            watched = show.CompareProgress(console, TrainSettings.steps) if name == "pocket" else nullcontext()
-            with watched as progress:
-                update = progress.update if progress else None
-                budget = Budget(name, seeds or BENCHES.get(name, 0), out, jobs, update)
-                evidence = entry.reproduce(seed, budget)
-            console.print(show.evidence(entry, evidence))
-            evidences.append(evidence)
-            # After every paper: what has been found outlives an error of the next.
-            page = write_page(evidences, out)
-            (Path(out) / "verdicts.md").write_text(verdict_table(evidences), encoding="utf-8")
-    if not evidences:
+    entries = [paper(slug) for slug in dict.fromkeys(slugs or CATALOGUE)]
+    work = Reproduction(console, Path(out), Path(results or Path(out) / "results"), jobs, again)
+    for entry, name in planned(entries, experiment, every):
+        work.take(entry, name, seed, seeds)
+        # After every experiment: what has been found outlives an error of the next.
+        if work.sections:
+            page = write_reproduction(work.sections, out)
+    if not work.sections:
         raise typer.Exit(1)
-    failed = sum(not f.passed for e in evidences for f in e.findings)
-    console.print(f"{failed} of {sum(len(e.findings) for e in evidences)} claims failed. Page: {page}")
-    if failed:
+    console.print(f"{work.failed} of {work.claims} claims failed. Page: {page}")
+    if work.failed:
         raise typer.Exit(1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
-from entrokit.diagnose import Diagnosis, Finding, Thresholds, Waterfall
+from entrokit.extras import require
+
+if TYPE_CHECKING:
+    from entrokit.diagnose import Diagnosis, Finding, Waterfall
 
 console = Console()
 
@@ -25,9 +28,11 @@ def diagnose(
     thresholds: Annotated[str | None, typer.Option(help="YAML file of thresholds; see docs/diagnose.md")] = None,
 ) -> None:
     """Says what happened to a run's entropy, why, and which remedies fit, from what the run already wrote."""
+    if out is not None:
+        require("entrokit diagnose --out", "report")
     from entrokit import diagnose as explain
 
-    found = explain.diagnose(path, Thresholds.load(thresholds) if thresholds else None)
+    found = explain.diagnose(path, explain.Thresholds.load(thresholds) if thresholds else None)
     if json:
         sys.stdout.write(found.to_json() + "\n")
     else:

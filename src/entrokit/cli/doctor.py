@@ -1,34 +1,49 @@
-"""`entrokit doctor`: versions, back ends, and what works on this machine."""
+"""`entrokit doctor`: versions, back ends, plug-ins, and what works on this machine."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from entrokit.engines.plugins import PlugIn, plug_ins
-from entrokit.engines.versions import Installed, installed
+from entrokit.extras import EXTRAS, lacking, pip_install
+
+if TYPE_CHECKING:
+    from entrokit.engines.versions import Installed
 
 console = Console()
 
 _PARTS = {
-    "": "entrokit itself",
+    "torch": "methods and their statistics",
     "trl": "training with TRL",
+    "verl": "training with verl",
     "report": "pages and pictures",
     "tensorboard": "reading TensorBoard files",
     "tasks": "reasoning-gym and maths tasks",
-    "verl": "training with verl",
+    "information": "scorecards and exact borders of moments",
 }
 
 
 def doctor() -> None:
-    """Prints versions, back ends, and what works here; exit code 1 if an installed version is unsupported."""
-    import torch
-
-    from entrokit.distributions import backend
+    """Prints versions, back ends, and what works here; exit code 1 if an installed package is unsupported or broken."""
+    from entrokit.engines.versions import installed
 
     packages = installed()
+    unfit = [p for p in packages if p.version is not None and not p.fits]
+    _print_versions(packages)
+    _print_parts(packages)
+    broken = _plug_ins_of_verl(packages)
+    if not lacking("torch"):
+        _print_device()
+        broken += _broken_plug_ins()
+    if unfit or broken:
+        raise typer.Exit(1)
+
+
+def _print_versions(packages: list[Installed]) -> None:
     table = Table(box=None, pad_edge=False)
     for head in ("package", "installed", "supported", "for"):
         table.add_column(head)
@@ -37,23 +52,37 @@ def doctor() -> None:
         row = (p.package, p.version or "–", p.supported or "any", f"entrokit[{p.extra}]" if p.extra else "entrokit")
         table.add_row(*(Text(cell, style=style) for cell in row))
     console.print(table)
+
+
+def _print_parts(packages: list[Installed]) -> None:
+    """What works, and where it does not: what is lacking, or of another version, and the command that brings it."""
+    unfit = [p.package for p in packages if not p.fits]
+    own = [p.package for p in packages if not p.extra and not p.fits]
+    console.print(Text(f"entrokit itself: {'lacks ' + ', '.join(own) if own else 'works'}"))
     for extra, what in _PARTS.items():
-        own = [p for p in packages if p.extra == extra]
-        lacking = [p.package for p in own if not p.fits]
-        console.print(Text(f"{what}: {'works' if not lacking else 'lacks ' + ', '.join(lacking)}"))
+        absent = lacking(extra)
+        lacks = [p for p in EXTRAS[extra] if p in absent or p in unfit]
+        said = f"lacks {', '.join(lacks)}: {pip_install(extra)}" if lacks else "works"
+        console.print(Text(f"{what}: {said}"), soft_wrap=True)
+
+
+def _print_device() -> None:
+    import torch
+
+    from entrokit.distributions import backend
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     console.print(Text(f"device: {device.type} ({name})"))
     for dtype in (torch.float32, torch.bfloat16):
         chosen = {form: backend(device, dtype, form=form).name for form in ("logits", "linear")}
         console.print(Text(f"statistics of {dtype}: {', '.join(f'{f} by {n}' for f, n in chosen.items())}"))
-    broken = [p for p in packages if p.version is not None and not p.fits] + _verls_plug_ins(packages)
-    if broken:
-        raise typer.Exit(1)
 
 
-def _verls_plug_ins(packages: list[Installed]) -> list[PlugIn]:
+def _plug_ins_of_verl(packages: list[Installed]) -> list[str]:
     """Prints how verl's plug-ins load, where verl is installed, and returns those that do not."""
+    from entrokit.engines.plugins import plug_ins
+
     if not any(p.package == "verl" and p.version for p in packages):
         return []
     found = plug_ins()
@@ -62,4 +91,16 @@ def _verls_plug_ins(packages: list[Installed]) -> list[PlugIn]:
         console.print(Text(text, style="bold red" if plug_in.problem else "green"))
     if not any(plug_in.name == "entrokit" for plug_in in found):
         console.print(Text("verl plug-in entrokit: not installed as a package; pip install it where verl runs"))
-    return [plug_in for plug_in in found if plug_in.problem]
+    return [plug_in.name for plug_in in found if plug_in.problem]
+
+
+def _broken_plug_ins() -> list[str]:
+    """Prints which methods and papers of other packages could not be taken, and returns them."""
+    from entrokit.papers.registry import CATALOGUE
+    from entrokit.rlvr.interventions import INTERVENTIONS, PRESETS
+
+    # An entry point of interventions is asked for presets, too: told once.
+    found = dict.fromkeys(str(broken) for house in (INTERVENTIONS, PRESETS, CATALOGUE) for broken in house.broken)
+    for text in found:
+        console.print(Text(f"plug-in {text}", style="bold red"), soft_wrap=True)
+    return list(found)

@@ -22,19 +22,21 @@ def scoreboard(
     bench: Annotated[str, typer.Option(help="tabular (minutes), pocket (hours) or all")] = "tabular",
     seeds: Annotated[int | None, typer.Option(help="seeds per recipe; 8 tabular, 3 pocket by default", min=2)] = None,
     seed: Annotated[int, typer.Option(help="the first seed")] = 0,
-    out: Annotated[str, typer.Option(help="folder of the runs, the tables and the page")] = "runs/scoreboard",
+    out: Annotated[
+        str, typer.Option(help="folder of runs, tables, page, and results/<method>.json")
+    ] = "runs/scoreboard",
     minutes: Annotated[float | None, typer.Option(help="no run is begun after so many minutes; go on later")] = None,
     jobs: Annotated[int | None, typer.Option(help="pocket runs at a time; one per core by default")] = None,
 ) -> None:
     """Every RLVR method under one protocol: accuracy, pass@k, entropy, coverage and time, at two settings each."""
     from entrokit.bench import scoreboard as boards
-    from entrokit.papers.paper import BENCHES
+    from entrokit.bench.measured import save_scores
     from entrokit.report.scoreboard import not_shown, write_scoreboard
 
-    names = list(BENCHES) if bench == "all" else [bench]
-    unknown = [name for name in names if name not in BENCHES]
+    names = list(boards.SEEDS) if bench == "all" else [bench]
+    unknown = [name for name in names if name not in boards.SEEDS]
     if unknown:
-        raise ValueError(f"bench must be one of {[*BENCHES, 'all']}, got {unknown[0]!r}")
+        raise ValueError(f"bench must be one of {[*boards.SEEDS, 'all']}, got {unknown[0]!r}")
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     Path(out).mkdir(parents=True, exist_ok=True)
 
@@ -43,7 +45,7 @@ def scoreboard(
 
     made = []
     for name in names:
-        wanted = range(seed, seed + (seeds or BENCHES[name]))
+        wanted = range(seed, seed + (seeds or boards.SEEDS[name]))
         if name == "tabular":
             import torch
 
@@ -54,6 +56,7 @@ def scoreboard(
             with show.CompareProgress(console, boards.POCKET.steps) as progress:
                 board = boards.pocket_scoreboard(wanted, out, enough, jobs=jobs, on_progress=progress.update)
         made.append(board)
+        save_scores(board, Path(out) / "results")
         whole = len(boards.recipes_of(name)) * len(board.seeds)
         if not board.complete:
             console.print(f"{name}: {len(board.scores)} of {whole} runs are done; the same command goes on.")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from entrokit.papers import Evidence, Paper
-from entrokit.report import Spread, Summary, in_brackets
-from entrokit.rlvr import recipe, stages_of
-from entrokit.rlvr.intervention import implements
+if TYPE_CHECKING:
+    from entrokit.papers import Experiment, Paper
+    from entrokit.report import Spread, Summary
 
 
 class WarmUpProgress:
@@ -126,6 +126,8 @@ class CompareProgress:
 
 def summary_table(summaries: Sequence[Summary]) -> Group:
     """The comparison in lines of 80 characters: recipe names are too long for a column."""
+    from entrokit.report import in_brackets
+
     first = summaries[0]
     several = first.seeds > 1
     spread = "; ± standard deviation over seeds" if several else ""
@@ -166,6 +168,9 @@ def _difference(own: Spread, base: Spread) -> str:
 
 def explanation(name: str) -> Group:
     """A recipe's stages, needs, extra passes and state."""
+    from entrokit.rlvr import recipe, stages_of
+    from entrokit.rlvr.intervention import implements
+
     chosen = recipe(name)
     base = chosen.base
     table = Table("part", "stage", "what", title=str(chosen))
@@ -198,28 +203,19 @@ def paper(entry: Paper) -> Group:
         Text(entry.claim),
         Text("code:    " + "\n         ".join(entry.names)),
         Text("recipes: " + "\n         ".join(entry.recipes)),
-        Text(f"its claims in miniature: entrokit reproduce {entry.slug}"),
+        Text("its claims, run: " + "\n                 ".join(map(_experiment, entry.experiments.items()))),
     ]
     return Group(*lines)
 
 
-def evidence(entry: Paper, found: Evidence) -> Group:
-    """Claim beside measurement, finding by finding."""
-    seeds = f"{len(found.seeds)} seeds from {found.seeds[0]}"
-    lines: list[Text | Table] = [Text(f"{entry.slug}, {found.bench} bench, {seeds}", style="bold")]
-    for finding in found.findings:
-        rows = Table.grid(padding=(0, 1))
-        style = "green" if finding.passed else "bold red"
-        rows.add_row(Text(f"{finding.verdict:>8}", style=style), Text(finding.claim))
-        rows.add_row(Text("measured", style="dim"), Text(finding.measured))
-        rows.add_row(Text("rule", style="dim", justify="right"), Text(finding.criterion, style="dim"))
-        if finding.reference:
-            rows.add_row(Text("compare", style="dim", justify="right"), Text(finding.reference, style="dim"))
-        lines.append(rows)
-    return Group(*lines)
+def _experiment(named: tuple[str, Experiment]) -> str:
+    name, experiment = named
+    return f"{name}: {experiment.criterion} ({experiment.seeds} seeds, about {experiment.minutes:g} min)"
 
 
 def warnings(console: Console, name: str, updates: int) -> None:
     """Says what in a recipe cannot act with so many updates per rollout."""
+    from entrokit.rlvr import recipe
+
     for reason in recipe(name).cannot_act(updates):
         console.print(Text(f"warning: {reason}", style="yellow"))

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from entrokit.distributions import entropy
 
+__all__ = ["EntropyScale", "EntropyTemperature", "entropy_scale"]
+
 _SMALLEST_SPREAD = 1e-8
 _SAMPLING_FLOOR = 1e-6
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from entrokit.distributions import entropy
 
+__all__ = ["fork_temperature"]
+
 
 def fork_temperature(logits: Tensor, *, threshold: float = 0.672, high: float = 1.0, low: float = 1.0) -> Tensor:
     """Probabilities at temperature ``high`` where ``H > threshold``, else ``low``.

@@ -1,6 +1,6 @@
 """The law of entropy and reward, ``R = -a e^H + b`` (arXiv 2505.22617, Eq. 6), and the ceiling it predicts.
 
-The paper's box that prints ``-a exp(H + b)`` is a misprint (sheet).
+The paper's box that prints ``-a exp(H + b)`` is a misprint.
 """
 
 from __future__ import annotations

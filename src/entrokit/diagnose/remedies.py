@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entrokit.rlvr import recipe
 from entrokit.runs.step_account import LIKELY_UP, UNLIKELY_DOWN
+
+from .logged_recipe import base_of
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,6 @@ class Remedy:
 
     def __str__(self) -> str:
         return f"{self.recipe}: {self.text}" if self.recipe else self.text
-
-
-def base_of(config: Mapping[str, Any]) -> str:
-    """The base of the recipe that a run was made with, with its knobs; ``grpo`` where it is not written down."""
-    try:
-        return str(recipe(str(config["recipe"])).base_part)
-    except (KeyError, ValueError, TypeError):
-        return "grpo"
 
 
 def against_loss(config: Mapping[str, Any], quadrants: Mapping[str, float]) -> tuple[Remedy, ...]:

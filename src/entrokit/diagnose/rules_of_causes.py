@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from entrokit.rlvr import recipe
-
 from . import remedies
 from .facts import Facts, Family, Trend, lost_reward
 from .finding import Finding
+from .logged_recipe import changes_sampling
 from .thresholds import Thresholds
 
 # Points of a family below which it is not judged.
@@ -16,7 +15,9 @@ _FEWEST_POINTS = 6
 
 
 def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
-    surprise = [] if _changes_sampling(facts) else _surprise_gap(facts, t) or _surprise_of_completions(facts, t)
+    surprise = (
+        [] if changes_sampling(facts.log.config) else _surprise_gap(facts, t) or _surprise_of_completions(facts, t)
+    )
     evidence = (*surprise, *_reported_gaps(facts, t))
     if not evidence:
         return None
@@ -166,14 +167,6 @@ def _rose_before(step: float, facts: Facts, t: Thresholds) -> bool:
 def _crashed_before(step: float, facts: Facts, t: Thresholds) -> bool:
     lost = None if facts.reward is None else lost_reward(facts.reward, t)[1]
     return lost is not None and lost <= step
-
-
-def _changes_sampling(facts: Facts) -> bool:
-    """Whether the recipe itself samples from something else than the policy."""
-    try:
-        return bool(recipe(str(facts.log.config["recipe"])).decodes)
-    except (KeyError, ValueError, TypeError):
-        return False
 
 
 def _failure(family: Family, facts: Facts, t: Thresholds) -> str | None:

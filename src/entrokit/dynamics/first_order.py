@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["entropy_change"]
+
 
 def entropy_change(logits: Tensor, delta_logits: Tensor) -> Tensor:
     """Predicted change of entropy when logits move by a small ``delta_logits``: ``-Cov_{a~π}(log π(a), Δz_a)``.

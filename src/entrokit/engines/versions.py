@@ -8,10 +8,15 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from entrokit.extras import extra_of, pip_install
+
 
 @dataclass(frozen=True)
 class Installed:
-    """One package: ``version`` is None where it is not installed, ``supported`` a specifier such as ``>=1.16,<2``."""
+    """One package: ``version`` is None where it is not installed, ``supported`` a specifier such as ``>=1.16,<2``.
+
+    ``extra``: the one that is there for it; empty where entrokit itself needs it.
+    """
 
     package: str
     version: str | None
@@ -38,9 +43,12 @@ def installed() -> list[Installed]:
         return []
     for text in asked:
         requirement = Requirement(text)
-        extra = next((e for e in _extras() if requirement.marker and requirement.marker.evaluate({"extra": e})), "")
-        if requirement.marker and not extra:
-            continue
+        extra = ""
+        if requirement.marker:
+            asking = [e for e in _extras() if requirement.marker.evaluate({"extra": e})]
+            if not asking:
+                continue
+            extra = extra_of(requirement.name) or asking[0]
         found.setdefault(
             requirement.name, Installed(requirement.name, _version(requirement.name), str(requirement.specifier), extra)
         )
@@ -57,11 +65,8 @@ def require(*packages: str) -> None:
         if package.package not in packages or package.fits:
             continue
         has = f"{package.version} is installed" if package.version else "it is not installed"
-        extra = f"[{package.extra}]" if package.extra else ""
-        raise ImportError(
-            f"entrokit needs {package.package}{package.supported}, {has}: pip install 'entrokit{extra}' "
-            f"'{package.package}{package.supported}'"
-        )
+        install = f"{pip_install(*filter(None, [package.extra]))} '{package.package}{package.supported}'"
+        raise ImportError(f"entrokit needs {package.package}{package.supported}, {has}: {install}")
 
 
 def _extras() -> list[str]:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from entrokit.distributions import token_statistics
 
+__all__ = ["EntropySFTLoss", "surprising_tokens"]
+
 
 def surprising_tokens(nll: Tensor, entropy: Tensor, token_ratio: float = 0.8, entropy_coef: float = 0.8) -> Tensor:
     """The ⌊token_ratio N⌋ tokens (at least one) with the largest ``nll - entropy_coef · entropy``, ``[N]`` bool.

@@ -1,18 +1,22 @@
-"""Floor 8: the catalogue. One small file per paper: what it claims, where it lives, and its claims in miniature."""
+"""Floor 9: the catalogue. An entry a paper, in its shelf: what it claims, where it lives, its claims in miniature."""
 
-from .page import verdict_table, write_page
-from .paper import BENCHES, Budget, Evidence, Finding, Paper
+from .entry import Experiment, Paper, Shown
+from .evidence import Budget, Finding
 from .registry import CATALOGUE, paper, search
+from .results import PaperResults, Result, ResultError
+from .run import run
 
 __all__ = [
-    "BENCHES",
     "CATALOGUE",
     "Budget",
-    "Evidence",
+    "Experiment",
     "Finding",
     "Paper",
+    "PaperResults",
+    "Result",
+    "ResultError",
+    "Shown",
     "paper",
+    "run",
     "search",
-    "verdict_table",
-    "write_page",
 ]

@@ -11,7 +11,7 @@ from entrokit.diagnose import Course, PairedDifference, paired_difference, what_
 from entrokit.report import Chart, Series
 from entrokit.runs import Run
 
-from .paper import Finding
+from .evidence import Finding, Raw
 
 
 def entropy_gap(
@@ -19,18 +19,19 @@ def entropy_gap(
 ) -> Finding:
     """Whether ``spec`` has more (or, with ``raises=False``, less) entropy than ``against`` at the bench's accuracy.
 
-    On the tabular bench the mean paired difference must lie beyond ``bound`` (nats), which is its sheet's. On the
-    pocket bench, for which no sheet has a figure, its 95 % Student interval must lie beyond 0.
+    On the tabular bench the mean paired difference must lie beyond ``bound`` (nats), which an independent check of the
+    same miniature gave. On the pocket bench, for which there is none, its 95 % Student interval must lie beyond 0.
     """
     courses = bench.courses(spec, against)
     own, other = ([c.entropy_at(bench.level) for c in courses[name]] for name in (spec, against))
     what = f"entropy of {spec} minus {against} at accuracy {bench.level:g}"
     if bench.name != "tabular":
-        return judge_interval(claim, what, "nats", own, other, above=raises, reference=reference)
+        raw = {spec: own, against: other}
+        return judge_interval(claim, what, "nats", own, other, raw, above=raises, reference=reference)
     criterion = f"{what}: mean over seeds {'>' if raises else '<'} {bound:+g} nats"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.mean > bound if raises else gap.mean < bound)
-    return Finding(claim, criterion, measured(gap, missing, "nats"), passed, reference)
+    return Finding(claim, criterion, measured(gap, missing, "nats"), passed, reference, {spec: own, against: other})
 
 
 def accuracy_gap(
@@ -40,7 +41,8 @@ def accuracy_gap(
     courses = bench.courses(spec, against)
     own, other = ([float(c.accuracy[-1]) for c in courses[name]] for name in (spec, against))
     what = f"accuracy of {spec} minus {against} at the end"
-    return judge_interval(claim, what, "", own, other, above=raises, reference=reference)
+    raw = {spec: own, against: other}
+    return judge_interval(claim, what, "", own, other, raw, above=raises, reference=reference)
 
 
 def metric_gap(
@@ -62,7 +64,8 @@ def metric_gap(
     runs = bench.runs(spec, against)
     own, other = ([final(run, metric) for run in runs[name]] for name in (spec, against))
     what = f"{metric} of {spec} minus {against} at the end"
-    return judge_interval(claim, what, "", own, other, above=raises, bound=bound, reference=reference)
+    raw = {spec: own, against: other}
+    return judge_interval(claim, what, "", own, other, raw, above=raises, bound=bound, reference=reference)
 
 
 def final(run: Run, metric: str) -> float:
@@ -84,7 +87,8 @@ def steps_gap(bench: Bench, spec: str, against: str, level: float, *, claim: str
     criterion = f"steps of {spec} minus {against} to accuracy {level:g}: mean over seeds <= 0"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and gap.mean <= 0
-    return Finding(claim, criterion, measured(gap, missing, "steps", ".1f"), passed, reference)
+    raw: Raw = {spec: own, against: other}
+    return Finding(claim, criterion, measured(gap, missing, "steps", ".1f"), passed, reference, raw)
 
 
 def judge_interval(
@@ -93,6 +97,7 @@ def judge_interval(
     unit: str,
     own: Sequence[float | None],
     other: Sequence[float | None],
+    raw: Raw,
     *,
     above: bool,
     bound: float = 0.0,
@@ -102,7 +107,7 @@ def judge_interval(
     criterion = f"{what}: 95 % Student interval over seeds {'above' if above else 'below'} {bound:g}"
     gap, missing = _paired(own, other)
     passed = gap is not None and not missing and (gap.low > bound if above else gap.high < bound)
-    return Finding(claim, criterion, measured(gap, missing, unit), passed, reference)
+    return Finding(claim, criterion, measured(gap, missing, unit), passed, reference, raw)
 
 
 def _paired(own: Sequence[float | None], other: Sequence[float | None]) -> tuple[PairedDifference | None, int]:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from entrokit.discovery import Discovered, Found, by_name, modules_of
 
-from .paper import Paper
+from .entry import Paper
+
+GROUP = "entrokit.papers"
 
 
 def _own() -> Mapping[str, Found[Paper]]:
-    return by_name(_entries())
+    entries = [(module, _entry_of(module)) for shelf in _shelves() for module in modules_of(shelf)]
+    ordered = sorted(entries, key=lambda each: each[1].slug)
+    return by_name((entry.slug, Found(entry, module.__name__)) for module, entry in ordered)
 
 
-def _entries() -> Iterator[tuple[str, Found[Paper]]]:
-    entries = [
-        (entry.slug, Found(entry, module.__name__))
-        for shelf in modules_of(__package__)
-        if hasattr(shelf, "__path__")
-        for module in modules_of(shelf.__name__)
-        for entry in [_entry_of(module)]
-    ]
-    yield from sorted(entries, key=lambda e: e[0])
+def _shelves() -> Iterator[str]:
+    assert __package__ is not None
+    here = import_module(__package__).__path__
+    return (f"{__package__}.{found.name}" for found in iter_modules(here) if found.ispkg)
 
 
-def _entry_of(module: Any) -> Paper:
+def _entry_of(module: ModuleType) -> Paper:
     entry = getattr(module, "PAPER", None)
     if not isinstance(entry, Paper):
         raise TypeError(f"{module.__name__}: ends in no PAPER; a file that is no entry begins with an underscore")
@@ -33,11 +35,14 @@ def _entry_of(module: Any) -> Paper:
 
 
 def _accept(given: Any) -> Mapping[str, Found[Paper]]:
-    entry = given if isinstance(given, Paper) else _entry_of(given)
-    return {entry.slug: Found(entry, entry.run.__module__ if hasattr(entry, "run") else entry.slug)}
+    entry = _entry_of(given) if isinstance(given, ModuleType) else given
+    if not isinstance(entry, Paper):
+        raise TypeError(f"{given!r} is neither a Paper nor a module that ends in a PAPER")
+    _, first = entry.experiment()
+    return {entry.slug: Found(entry, first.run.__module__)}
 
 
-CATALOGUE: Discovered[Paper] = Discovered(_own, "entrokit.papers", _accept)
+CATALOGUE: Discovered[Paper] = Discovered(_own, GROUP, _accept)
 """Every entry by slug: ours in order of slug, then those of installed packages (entry points ``entrokit.papers``)."""
 
 

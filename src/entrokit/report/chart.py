@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entrokit.extras import require
+
 from .curves import COLOURS, styled
 
 if TYPE_CHECKING:
@@ -51,7 +53,12 @@ def _beside(x: Sequence[float | str]) -> list[str]:
 
 
 def figure(chart: Chart) -> go.Figure:
-    """The chart in the style of the reports, with a legend of its own."""
+    """The chart in the style of the reports, with a legend of its own.
+
+    Raises:
+        MissingExtraError: the extra `report` is not installed.
+    """
+    require("a chart", "report")
     import plotly.graph_objects as go
 
     drawn = go.Figure()

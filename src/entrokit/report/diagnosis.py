@@ -10,6 +10,7 @@ import numpy as np
 
 from entrokit.diagnose import Boundary, Diagnosis, Finding
 from entrokit.diagnose.facts import Trend
+from entrokit.extras import require
 
 from . import account
 from .curves import COLOURS, styled
@@ -27,13 +28,14 @@ def write_diagnosis(diagnosis: Diagnosis, file: str | Path) -> Path:
     """Writes the page, whole or not at all; returns its path.
 
     Raises:
-        ImportError: the extra `report` is not installed.
+        MissingExtraError: the extra `report` is not installed.
     """
     return write_document(Path(file), render_diagnosis(diagnosis))
 
 
 def render_diagnosis(d: Diagnosis) -> str:
     """The page's HTML. Everything that a run's files say is escaped."""
+    require("a page", "report")
     first, facts = d.findings[0], d.facts
     courses = [
         _course(facts.entropy, "Entropy", "nats per token", 0),

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from entrokit.extras import require
 from entrokit.runs.whole import replace_file
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ def document(title: str, body: str) -> str:
     """A whole page. ``title`` is text, ``body`` is HTML.
 
     Raises:
-        ImportError: the extra `report` is not installed.
+        MissingExtraError: the extra `report` is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ImportError("reports need the extra: pip install 'entrokit[report]'") from error
+    require("a page", "report")
+    from plotly.offline import get_plotlyjs
+
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -10,6 +10,7 @@ import numpy as np
 
 from entrokit.diagnose import EntropyRewardLaw, accounts_of, waterfall_of
 from entrokit.diagnose.facts import Trend
+from entrokit.extras import require
 from entrokit.runs import Notes, Run
 from entrokit.runs.layout import ACCOUNT, REPORT
 
@@ -27,7 +28,7 @@ def write_page(runs: Sequence[Run], folder: str | Path, matched_accuracy: Sequen
         matched_accuracy: levels of accuracy, as `summarise` takes them.
 
     Raises:
-        ImportError: the extra `report` is not installed.
+        MissingExtraError: the extra `report` is not installed.
         ValueError: no runs.
     """
     return write_document(Path(folder) / REPORT, render(runs, matched_accuracy))
@@ -37,6 +38,7 @@ def render(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> str:
     """The page's HTML."""
     if not runs:
         raise ValueError("report: no runs")
+    require("a report", "report")
     groups = by_recipe(runs)
     figures = [course(groups, metric, title, unit) for metric, title, unit in _courses(runs)]
     law_figure, laws = law(groups)

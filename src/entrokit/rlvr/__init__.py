@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from entrokit.discovery import public_names
+
 from .advantages import (
     dr_grpo_advantages,
     grpo_advantages,
@@ -15,7 +17,6 @@ from .cold_start import select_cold_start
 from .context import Context
 from .intervention import Intervention, Penalty, Weighting, stages_of
 from .interventions import INTERVENTIONS, PRESETS
-from .interventions import __getattr__ as _of_interventions
 from .policy_loss import policy_loss
 from .recipe import Recipe, RecipeLoss, recipe
 from .replay import TrajectoryBuffer
@@ -70,7 +71,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Public names of `interventions`, which this package gave first: ``from entrokit.rlvr import Steer``."""
+    """Public names of methods, which this package gave before they had files of their own to be found in."""
     if not name.startswith("_"):
-        return _of_interventions(name)
+        for package in ("entrokit.rlvr.interventions", "entrokit.rlvr.bases"):
+            if name in (found := public_names(package)):
+                return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

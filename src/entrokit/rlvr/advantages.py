@@ -1,7 +1,7 @@
 """Advantage estimators: what a completion is worth beside the others.
 
 Rewards are one number a completion. A completion whose reward is NaN could not be scored: it counts in no baseline and
-gets advantage 0. Functions take a whole generation batch; see the sheet's sources: GRPO (arXiv 2402.03300), Dr.GRPO
+gets advantage 0. Functions take a whole generation batch; the estimators are those of GRPO (arXiv 2402.03300), Dr.GRPO
 (2503.20783), RLOO (2402.14740), REINFORCE++ (2501.03262).
 """
 

@@ -114,6 +114,9 @@ def _lookup(name: str, known: Mapping[str, Callable[..., T]], kind: str, other: 
     if name.replace("-", "_") in swapped:
         rule = "comes first" if kind == "base" else "is followed by interventions"
         raise ValueError(f"recipe: {name!r} cannot stand there; a recipe's base {rule}, e.g. grpo+steer")
+    broken = [str(b) for b in getattr(known, "broken", ()) if b.name.replace("_", "-") == name]
+    if broken:
+        raise ValueError(f"recipe: {name!r} is a plug-in that could not be loaded: {broken[0]}")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"recipe: unknown {kind} {name!r}{hint} Valid names: {', '.join(known)}")

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .card import Card
 from .context import Context
-from .replay import Replay
 from .rollouts import Rollouts
 from .surrogates import Clip, Surrogate
 from .update import Update
@@ -55,6 +54,22 @@ class Penalty:
     keep: Tensor | None = None
     aggregation: str | None = None
     logged: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Completions to train on once more, in optimiser steps of their own.
+
+    Attributes:
+        rollouts: with prompts; their behaviour statistics are those of when they were sampled (``logp`` alone).
+        advantages: ``[B, T]``. coef: multiplies the loss.
+        interventions: of the replay's loss, over the recipe's base; see `Recipe.of_replay`.
+    """
+
+    rollouts: Rollouts
+    advantages: Tensor
+    coef: float
+    interventions: tuple[Intervention, ...] = ()
 
 
 STAGES = ("decode", "reward", "advantage", "prepare", "weight", "surrogate", "penalty", "replay", "observe")

@@ -21,18 +21,16 @@ import torch
 from torch import Tensor
 
 from .aggregation import Totals, aggregate
-from .bases import Base
+from .base import Base
+from .conflicts import conflict
 from .context import Context
 from .grammar import Part, build_base, build_intervention, parse
-from .groups import widest
-from .intervention import Intervention, LogitsProcessor, Penalty, implements
-from .replay import Replay
+from .intervention import Intervention, LogitsProcessor, Penalty, Replay, implements
+from .kept import kept_shares, kept_totals
 from .rollouts import Rollouts
 from .stats import PolicyStats
 from .surrogates import Clip, Surrogate
 from .update import Update
-
-_KEPT_TOKENS, _KEPT_ROWS = "kept/tokens", "kept/rows"
 
 
 @dataclass(frozen=True)
@@ -61,39 +59,9 @@ class Recipe:
     interventions: tuple[Intervention, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [i.name for i in self.interventions]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"recipe {self}: {twice[0]} stands in it twice")
-        own = self._surrogate_owners
-        if len(own) > 1:
-            raise ValueError(f"recipe {self}: {own[0].name} and {own[1].name} each bring a surrogate; take one")
-        self._refuse_overwriting()
-        for i in self.interventions:
-            reason = i.refuse(self.base.surrogate if i in own else self.surrogate)
-            if reason is not None:
-                raise ValueError(f"recipe {self}: {reason}")
-
-    def _refuse_overwriting(self) -> None:
-        """What one intervention made of rewards, or of advantages, must not be thrown away by another."""
-        for place, later in enumerate(self.interventions):
-            if later.replaces is None:
-                continue
-            lost = [i for i in self.interventions[:place] if implements(i, later.replaces)]
-            if lost:
-                both = lost[0].replaces == later.replaces
-                instead = "take one of them" if both else f"write {later.name} before {lost[0].name}"
-                raise ValueError(
-                    f"recipe {self}: {later.name} takes the place of the {later.replaces}s that {lost[0].name} makes, "
-                    f"which would do nothing; {instead}"
-                )
-        blind = [i for i in self.interventions if not i.reads_rewards]
-        shaping = [i for i in self.interventions if implements(i, "reward")]
-        if blind and shaping:
-            raise ValueError(
-                f"recipe {self}: {blind[0].name} makes advantages of who is right, not of the rewards that "
-                f"{shaping[0].name} makes, which would do nothing; take one of them"
-            )
+        reason = conflict(self.interventions, self.base.surrogate, self.surrogate)
+        if reason is not None:
+            raise ValueError(f"recipe {self}: {reason}")
 
     def __str__(self) -> str:
         return "+".join([str(self.base_part), *(str(_part_of(i)) for i in self.interventions)])
@@ -111,11 +79,8 @@ class Recipe:
     @property
     def surrogate(self) -> Surrogate:
         """The base's surrogate, or that of the intervention that is defined with one of its own."""
-        return next((i.surrogate(self.base.surrogate) for i in self._surrogate_owners), self.base.surrogate)
-
-    @property
-    def _surrogate_owners(self) -> list[Intervention]:
-        return [i for i in self.interventions if implements(i, "surrogate")]
+        owners = (i for i in self.interventions if implements(i, "surrogate"))
+        return next((i.surrogate(self.base.surrogate) for i in owners), self.base.surrogate)
 
     @property
     def needs_prompts(self) -> bool:
@@ -208,8 +173,7 @@ class Recipe:
         )
         keep = self._kept(_update(rollouts.behaviour, rollouts, advantages, prepared)) if ready else None
         if keep is not None:
-            kept, trained = context.reduce(torch.stack([_tokens_and_rows(keep), _tokens_and_rows(rollouts.trained)]))
-            prepared[_KEPT_TOKENS], prepared[_KEPT_ROWS] = (kept / trained.clamp(min=1)).unbind()
+            prepared |= kept_shares(keep, rollouts.trained, context)
         return prepared
 
     def loss(
@@ -255,7 +219,7 @@ class Recipe:
             if weighting.keep is not None:
                 keep = keep & weighting.keep
             metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
-        total = aggregate(loss, keep, self.base.aggregation, _kept_totals(totals, prepared, keep, update.trained))
+        total = aggregate(loss, keep, self.base.aggregation, kept_totals(totals, prepared, keep, update.trained))
         undropped = Totals(
             update.trained.sum() if totals.tokens is None else totals.tokens,
             len(rollouts) if totals.rows is None else totals.rows,
@@ -368,25 +332,6 @@ def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor, prepared
         correct=None if correct is None else correct[:, None],
         prepared=_Prepared(prepared),
     )
-
-
-def _tokens_and_rows(mask: Tensor) -> Tensor:
-    """Tokens in a mask ``[B, T]``, and rows that have any: ``[2]``."""
-    counts = torch.stack([mask.sum(), mask.any(-1).sum()])
-    return counts.to(widest(counts))
-
-
-def _kept_totals(totals: Totals, prepared: Mapping[str, Tensor], keep: Tensor, train: Tensor) -> Totals:
-    """What is left of the totals when only ``keep`` of the tokens ``train`` count, and rows without any leave."""
-    tokens = train.sum() if totals.tokens is None else totals.tokens
-    rows = len(train) if totals.rows is None else totals.rows
-    if keep is train:
-        return Totals(tokens, rows, totals.length)
-    of_tokens, of_rows = _tokens_and_rows(keep) / _tokens_and_rows(train).clamp(min=1)
-    # A step's shares must be known before it; a micro-batch on its own has its own.
-    of_tokens = of_tokens if totals.tokens is None else prepared.get(_KEPT_TOKENS, of_tokens)
-    of_rows = of_rows if totals.rows is None else prepared.get(_KEPT_ROWS, of_rows)
-    return Totals(tokens * of_tokens, rows * of_rows, totals.length)
 
 
 class _Prepared(dict[str, Tensor]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,27 +13,8 @@ from torch import Tensor
 from .rollouts import Rollouts
 from .stats import PolicyStats
 
-if TYPE_CHECKING:
-    from .intervention import Intervention
-
 # Columns of a saved memory; its keys are those of checkpoints of before 0.2, too.
 _SAVED = {"prompt": "prompt", "tokens": "tokens", "train": "trained", "logp": "logp"}
-
-
-@dataclass(frozen=True)
-class Replay:
-    """Completions to train on once more, in optimiser steps of their own.
-
-    Attributes:
-        rollouts: with prompts; their behaviour statistics are those of when they were sampled (``logp`` alone).
-        advantages: ``[B, T]``. coef: multiplies the loss.
-        interventions: of the replay's loss, over the recipe's base; see `Recipe.of_replay`.
-    """
-
-    rollouts: Rollouts
-    advantages: Tensor
-    coef: float
-    interventions: tuple[Intervention, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ POCKET = "pocket"
 _EVALUATION_PROMPTS = 128
 _MOST_TRAINING_PROMPTS = 8192
 SELECTIONS = ("all", "rare-pair", "highest-variance")
+# What a run's config holds beside the settings.
+_FACTS = {"base", "decodes", "versions"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def train(
         FileExistsError: the folder already holds a run.
         ValueError, RewardError, RunWriteError: see `EntropyGRPOTrainer` and `RunWriter`.
     """
-    writer = RunWriter(settings.out, asdict(settings) | {"versions": _versions()})
+    writer = RunWriter(settings.out, asdict(settings) | _facts(settings))
     return _train(settings, writer, None, on_metrics, task)
 
 
@@ -137,7 +139,7 @@ def resume(
 
     config = Run.load(folder).config
     known = {f.name for f in fields(TrainSettings)}
-    unknown = sorted(set(config) - known - {"versions"})
+    unknown = sorted(set(config) - known - _FACTS)
     if unknown:
         raise ValueError(f"{folder}: its config holds {unknown[0]!r}, which this version of entrokit does not know")
     given = {k: v for k, v in config.items() if k in known}
@@ -324,6 +326,9 @@ def _chat_prompts(task: Task, tokenizer: Any) -> tuple[Any, Any]:
     return converted(task.train), converted(task.evaluation)
 
 
-def _versions() -> dict[str, str]:
+def _facts(settings: TrainSettings) -> dict[str, Any]:
+    """What `diagnose`, which knows no recipes, wants to know of this one, and the versions of packages."""
+    chosen = recipe(settings.recipe)
     names = ("entrokit", "torch", "transformers", "trl")
-    return {name: importlib.metadata.version(name) for name in names}
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"base": str(chosen.base_part), "decodes": chosen.decodes, "versions": versions}

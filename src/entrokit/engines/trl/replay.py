@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 
-from entrokit.rlvr import Context, PolicyStats, Rollouts, Totals
-from entrokit.rlvr.replay import Replay
+from entrokit.rlvr import Context, PolicyStats, Recipe, Rollouts, Totals
+from entrokit.rlvr.intervention import Replay
 
 from .forward import PolicyForward
 
-if TYPE_CHECKING:
-    from .trainer import EntropyGRPOTrainer
+
+@dataclass(frozen=True)
+class Training:
+    """What a replay needs of the trainer beside what TRL's own gives.
+
+    Attributes:
+        recipe: that is trained with. forward: gives the policy's statistics. context: of this moment.
+        reduce: sums a tensor over processes. log: a number under a name.
+        batch_done: whether the updates on the generation batches that are held have been made.
+    """
+
+    recipe: Recipe
+    forward: PolicyForward
+    context: Callable[[], Context]
+    reduce: Callable[[Tensor], Tensor]
+    log: Callable[[str, float], None]
+    batch_done: Callable[[], bool]
 
 
 class Replayer(TrainerCallback):  # type: ignore[misc]
@@ -25,14 +42,14 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
     loggers do not count; their number and loss are logged as ``replay/...``.
     """
 
-    def __init__(self, trainer: EntropyGRPOTrainer) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: GRPOTrainer, training: Training) -> None:
+        self._trainer, self._training = trainer, training
         # Columns of rollouts and advantages of the batches that are being trained on.
         self.held: list[dict[str, Tensor]] = []
 
     def hold(self, rollouts: Rollouts, advantages: Tensor, output: Mapping[str, Any]) -> None:
         """Keeps a generation batch (this process's rows). ``output``: TRL's, which has the prompts."""
-        recipe = self._trainer.recipe
+        recipe = self._training.recipe
         if not recipe.remembers:
             return
         columns = rollouts.columns()
@@ -47,29 +64,28 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
             ValueError: the recipe remembers completions that the model cannot read.
         """
         self.held = [dict(columns) for columns in held]
-        model, trainer = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer
+        model = self._trainer.accelerator.unwrap_model(self._trainer.model)
         context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
-        for intervention in trainer.recipe.interventions:
+        for intervention in self._training.recipe.interventions:
             if intervention.replays:
                 intervention.check_fits(model.get_input_embeddings().num_embeddings, context)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer = self._trainer
-        if not self.held or trainer._step % (args.steps_per_generation * trainer.num_iterations):
+        if not self.held or not self._training.batch_done():
             return
-        context = trainer._context()
-        for name, replay in trainer.recipe.replay(context):
+        recipe, context = self._training.recipe, self._training.context()
+        for name, replay in recipe.replay(context):
             self._train(name, replay, context)
         for columns in self.held:
             advantages = columns.pop("advantages")
-            trainer.recipe.remember(Rollouts.from_columns(columns), advantages, context)
+            recipe.remember(Rollouts.from_columns(columns), advantages, context)
         self.held = []
-        for name, value in trainer.recipe.memory().items():
-            trainer._metrics["train"][f"{name}/memory_bytes"].append(float(value))
+        for name, value in recipe.memory().items():
+            self._training.log(f"{name}/memory_bytes", float(value))
 
     def _train(self, name: str, replay: Replay, context: Context) -> None:
-        trainer, args = self._trainer, self._trainer.args
-        recipe, device = trainer.recipe.of_replay(replay), trainer.accelerator.device
+        trainer, args, training = self._trainer, self._trainer.args, self._training
+        recipe, device = training.recipe.of_replay(replay), trainer.accelerator.device
         rollouts = Rollouts.from_columns({k: v.to(device) for k, v in replay.rollouts.columns().items()})
         advantages = replay.advantages.to(device)
         prepared = recipe.prepare(rollouts, advantages, context)
@@ -80,13 +96,13 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
             step = slice(start, start + size)
             own, ready = _rows(rollouts, step), _slice(prepared, step, len(rollouts))
             ready = recipe.prepare_step(own, advantages[step], ready, context)
-            tokens = trainer._reduce(own.trained.sum()) / trainer.accelerator.num_processes
+            tokens = training.reduce(own.trained.sum()) / trainer.accelerator.num_processes
             totals = Totals(tokens=tokens, rows=len(own), length=trainer.max_completion_length)
             loss = torch.zeros((), device=device)
             for first in range(0, len(own), micro):
                 part = slice(first, first + micro)
                 some = _rows(own, part)
-                current = _statistics(trainer._forward, trainer.model_wrapped, some, recipe.needs)
+                current = _statistics(training.forward, trainer.model_wrapped, some, recipe.needs)
                 result = recipe.loss(current, some, advantages[step][part], _slice(ready, part, len(own)), totals)
                 trainer.accelerator.backward(replay.coef * result.loss)
                 loss += result.loss.detach()
@@ -95,10 +111,10 @@ class Replayer(TrainerCallback):  # type: ignore[misc]
             trainer.optimizer.step()
             trainer.optimizer.zero_grad()
             losses.append(loss)
-        mean = trainer._reduce(torch.stack(losses).mean()) / trainer.accelerator.num_processes
-        logged = {"rows": trainer._reduce(torch.tensor(len(rollouts))), "steps": len(losses), "loss": mean}
+        mean = training.reduce(torch.stack(losses).mean()) / trainer.accelerator.num_processes
+        logged = {"rows": training.reduce(torch.tensor(len(rollouts))), "steps": len(losses), "loss": mean}
         for key, value in logged.items():
-            trainer._metrics["train"][f"replay/{name}/{key}"].append(float(value))
+            training.log(f"replay/{name}/{key}", float(value))
 
 
 def _statistics(forward: PolicyForward, model: Any, rollouts: Rollouts, need: frozenset[str]) -> PolicyStats:

@@ -37,7 +37,7 @@ from .logged import coverage, family_rewards, surprise
 from .options import resolve
 from .prompts import PROMPT_INDEX, SelectingSampler
 from .reference import frozen_copy_for_reference
-from .replay import Replayer
+from .replay import Replayer, Training
 from .resume import ResumableGRPOTrainer
 from .rewards import explained
 from .sampling import sampling_with
@@ -107,7 +107,17 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         if self.ref_model is not None:
             attach_head(self.ref_model)
         self._forward = policy_forward(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)
-        self._replayer = Replayer(self)
+        self._replayer = Replayer(
+            self,
+            Training(
+                self.recipe,
+                self._forward,
+                self._context,
+                self._reduce,
+                log=lambda name, value: self._metrics["train"][name].append(value),
+                batch_done=lambda: self._step % (self.args.steps_per_generation * self.num_iterations) == 0,
+            ),
+        )
         self.add_callback(self._replayer)
         if self._forward.head_unknown is not None:
             self._say(

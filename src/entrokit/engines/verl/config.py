@@ -15,7 +15,7 @@ from entrokit.rlvr.grammar import Part, build_intervention
 from entrokit.rlvr.intervention import Intervention, implements
 from entrokit.rlvr.surrogates import PPOClip
 
-from .registrations import PREFIX
+from .names import PREFIX
 
 ACTOR = "actor_rollout_ref.actor"
 # What verl's model engines give for every token.

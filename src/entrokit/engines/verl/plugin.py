@@ -13,7 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-CORE, WORKERS = "verl.trainer.ppo.core_algos", "verl.workers.engine_workers"
+from .names import CORE, WORKERS
 
 
 def register() -> None:

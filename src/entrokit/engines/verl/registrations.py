@@ -7,9 +7,7 @@ from typing import Any
 
 from entrokit.rlvr import BASES, INTERVENTIONS
 
-from .plugin import CORE, WORKERS
-
-PREFIX = "entrokit"
+from .names import CORE, PREFIX, WORKERS
 
 LOSS_MODES = (
     PREFIX,

@@ -1,10 +1,5 @@
 """Credit scorecards: evidence with honest errors, and scikit-learn estimators; needs ``entrokit[information]``."""
 
-from importlib.util import find_spec
-
-if find_spec("sklearn") is None:
-    raise ImportError("entrokit.information.credit needs scikit-learn: pip install 'entrokit[information]'")
-
 from .encoder import WoEEncoder, WoETable
 from .evidence import InformationValue, information_value, psi, woe
 from .frontier import FrontPoint, pareto_front, select_features

@@ -1,7 +1,7 @@
 """Bins of a feature: thresholds of boosted stumps or quantiles, merged until every bin can carry evidence.
 
-The paper (arXiv 2509.09855) bins by boosted trees of depth 1; rounds, rate, least shares and monotone merging are the
-sheet's reconstruction. Bin j of edges e holds ``e_(j-1) < x <= e_j``; missing values are a bin of their own.
+The paper (arXiv 2509.09855) bins by boosted trees of depth 1; rounds, rate, least shares and monotone merging are
+reconstructed here. Bin j of edges e holds ``e_(j-1) < x <= e_j``; missing values are a bin of their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which features to use: the most evidence of default for a bounded evidence of a protected attribute.
 
-Mixed-integer programmes after arXiv 2509.09855 (form reconstructed by the sheet): with z_f in {0, 1},
+Mixed-integer programmes after arXiv 2509.09855 (its form is reconstructed here): with z_f in {0, 1},
 
     max Σ z_f IV_f(Y)    such that    Σ z_f (IV_f(A) + z SE_f(A)) <= τ    for every protected attribute A
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from entrokit.extras import missing
+
 from .._arrays import Floats
 from .moment_space import BORDER, border_direction, free_directions, in_units_of_range, least_miss
 
@@ -142,9 +144,10 @@ class MaxEntModel:
         try:
             miss, border = least_miss(g), border_direction(g)
         except ImportError as error:
-            raise ImportError(
+            raise missing(
                 f"MaxEntModel.fit: {self._list(F)} are at or beyond the border of what a law can have; to say which of "
-                "them, it needs scipy: pip install 'entrokit[information]'"
+                "them, it",
+                ["scipy"],
             ) from error
         if miss.any():
             near = ", ".join(

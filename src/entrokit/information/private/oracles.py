@@ -1,6 +1,6 @@
 """Frequency oracles under ε-local differential privacy: each user says one noisy thing, and shares can still be told.
 
-Standard mechanisms, as the sheet `ldp-heavy-hitters` (arXiv 2412.14832) gives them. A user's own item is supported with
+The standard mechanisms that arXiv 2412.14832 builds on. A user's own item is supported with
 probability p, any other with q; of n reports of which C support an item, its share is estimated without bias as
 
     f̂ = (C/n - q) / (p - q),    Var f̂ = [f p(1-p) + (1-f) q(1-q)] / (n (p - q)²)

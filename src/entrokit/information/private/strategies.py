@@ -1,6 +1,6 @@
 """How many prefixes go on, and which candidates are dropped: the two rules of TAP and TAPS.
 
-Both are reconstructions (sheet `ldp-heavy-hitters`; the formulas of arXiv 2412.14832 were not available): they are
+Both are reconstructions (the formulas of arXiv 2412.14832 were not available): they are
 objects so that the paper's own can take their place.
 """
 

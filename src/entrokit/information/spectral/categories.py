@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from entrokit.extras import require
+
 
 def categories(y: Tensor, *, discrete: bool | None = None, n_clusters: int = 10) -> Tensor:
     """Categories ``[N]`` int64, counted from 0.
@@ -44,10 +46,9 @@ def _own(y: Tensor) -> Tensor:
 def _clusters(y: Tensor, n_clusters: int) -> Tensor:
     if len(y) < n_clusters:
         raise ValueError(f"categories: {len(y)} vectors cannot be {n_clusters} clusters")
-    try:
-        from sklearn.cluster import SpectralClustering
-    except ImportError as error:
-        raise ImportError("clusters of vectors need scikit-learn: pip install 'entrokit[information]'") from error
+    require("clusters of vectors", "information")
+    from sklearn.cluster import SpectralClustering
+
     method = SpectralClustering(
         n_clusters,
         affinity="nearest_neighbors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,26 @@ from torch import Tensor, nn
 from entrokit.information.spectral import RepresentationRecorder, diffusion_spectral_mutual_information
 from entrokit.report import Chart, Series
 
-from ..paper import Budget, Evidence, Finding, Paper
+from ..entry import Experiment, Paper, Shown
+from ..evidence import Budget, Finding
 
 CORRUPTED = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 EPOCHS, TRAIN, SIGMA = 30, 1200, 8.0
+_KINDS = ("true labels", "shuffled labels")
 
 
-def reproduce(seed: int, budget: Budget) -> Evidence:
-    seeds = tuple(budget.range(seed))
-    noisy = np.array([blobs(s) for s in seeds])
-    learnt = {kind: [digits(s, shuffled=kind == "shuffled labels") for s in seeds] for kind in _KINDS}
+def miniature(budget: Budget) -> Iterator[Shown]:
+    noisy = np.array([blobs(s) for s in budget.seeds])
+    yield _blobs(noisy)
     labels = Series("mean over seeds", list(CORRUPTED), noisy.mean(0).tolist())
+    yield Chart("Information that points hold of labels", "share of the labels corrupted", "DSMI (bits)", (labels,))
+    learnt = {kind: [digits(s, shuffled=kind == "shuffled labels") for s in budget.seeds] for kind in _KINDS}
+    yield _digits(learnt)
     epochs = tuple(
         Series(kind, list(range(EPOCHS + 1)), np.mean([bits for bits, _ in runs], 0).tolist())
         for kind, runs in learnt.items()
     )
-    charts = (
-        Chart("Information that points hold of labels", "share of the labels corrupted", "DSMI (bits)", (labels,)),
-        Chart("Penultimate layer, held-out digits", "epoch", "DSE (bits)", epochs),
-    )
-    return Evidence(PAPER.slug, budget.bench, seeds, (_blobs(noisy), _digits(learnt)), charts)
-
-
-_KINDS = ("true labels", "shuffled labels")
+    yield Chart("Penultimate layer, held-out digits", "epoch", "DSE (bits)", epochs)
 
 
 def blobs(seed: int) -> list[float]:
@@ -100,7 +98,8 @@ def _blobs(found: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Finding:
         "0 with none",
         "; ".join(f"{s:.0%}: {v.mean():.2f}" for s, v in zip(CORRUPTED, found.T, strict=True)) + " bits",
         bool(passed),
-        "sheet: 2.07, 0.37, 0.17, 0.06, -0.02, -0.03 bits",
+        "independent check: 2.07, 0.37, 0.17, 0.06, -0.02, -0.03 bits",
+        {f"{share:.0%} corrupted": bits.tolist() for share, bits in zip(CORRUPTED, found.T, strict=True)},
     )
 
 
@@ -115,7 +114,13 @@ def _digits(learnt: dict[str, list[tuple[list[float], float]]]) -> Finding:
         f"DSE rises by {rise.mean():.2f} bits (least {rise.min():.2f}); DSMI {np.mean([m for _, m in true]):.2f} "
         f"against {np.mean([m for _, m in shuffled]):.2f} bits (least ratio {ratio.min():.1f})",
         bool((rise > 2).all() and (ratio > 4).all()),
-        "sheet: DSE 0.02 → 4.93, DSMI 1.82 against 0.16 bits",
+        "independent check: DSE 0.02 → 4.93, DSMI 1.82 against 0.16 bits",
+        {
+            "DSE before, true labels": [bits[0] for bits, _ in true],
+            "DSE after, true labels": [bits[-1] for bits, _ in true],
+            "DSMI, true labels": [knows for _, knows in true],
+            "DSMI, shuffled labels": [knows for _, knows in shuffled],
+        },
     )
 
 
@@ -134,6 +139,14 @@ PAPER = Paper(
         "entrokit.information.spectral.DiffusionSpectralEntropyLoss",
     ),
     recipes=(),
-    reproduce=reproduce,
-    benches=("tabular",),
+    experiments={
+        "miniature": Experiment(
+            miniature,
+            seeds=8,
+            minutes=0.5,
+            criterion="in every seed labels tell less the more are corrupted, down to nothing; learning raises a "
+            "layer's entropy by 2 bits, and true labels leave it over 4 times the information that shuffled ones do",
+            needs=("information",),
+        ),
+    },
 )

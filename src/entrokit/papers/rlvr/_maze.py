@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from entrokit.bench import PocketBench
 
-from ..paper import Budget
+from ..evidence import Budget
 
 # Entropies are compared where half of the episodes succeed.
 _LEVEL, _STEPS = 0.5, 240
 
 
-def maze(budget: Budget, seed: int) -> PocketBench:
+def maze(budget: Budget) -> PocketBench:
     """Moves alone."""
-    return budget.pocket(seed, "maze", level=_LEVEL, steps=_STEPS)
+    return budget.pocket("maze", level=_LEVEL, steps=_STEPS)
 
 
-def tool_maze(budget: Budget, seed: int) -> PocketBench:
+def tool_maze(budget: Budget) -> PocketBench:
     """With a map that can be asked."""
-    return budget.pocket(seed, "maze:tool", level=_LEVEL, steps=_STEPS)
+    return budget.pocket("maze:tool", level=_LEVEL, steps=_STEPS)

@@ -26,7 +26,7 @@ class OneStep:
 
     @classmethod
     def sample(cls, seed: int, states: int = 4000, vocabulary: int = 50, rate: float = 0.05) -> OneStep:
-        """Logits N(0, 1) × U(0.3, 6), advantages ±U(0.5, 1.5), ratios exp N(0, 0.1) (sheet `steer`, check 6)."""
+        """Logits N(0, 1) × U(0.3, 6), advantages ±U(0.5, 1.5), ratios exp N(0, 0.1), as in an independent check."""
         generator = torch.Generator().manual_seed(seed)
 
         def uniform(low: float, high: float, *size: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,73 +14,72 @@ from entrokit.report import Chart, Series
 from entrokit.rlvr.interventions.pear import pear_reward
 
 from ..claims import metric_gap
-from ..paper import Budget, Evidence, Finding, Paper
+from ..entry import Experiment, Paper, Shown
+from ..evidence import Budget, Finding
 
 RECIPE = "grpo+pear(end_of_thinking='|')"
 GROUP, UPDATES, MOST_THINKING, NEEDED = 32, 200, 40, 3
 USEFUL, WANDER, CLOSE = range(3)
+ARMS = {"correctness alone": False, "PEAR": True}
+MEASURED = ("length", "accuracy")
 
 
-def reproduce(seed: int, budget: Budget) -> Evidence:
-    seeds = tuple(budget.range(seed))
-    if budget.bench == "tabular":
-        finding, chart = _dawdling(seeds)
-        return Evidence(PAPER.slug, budget.bench, seeds, (finding,), (chart,))
-    bench = budget.pocket(seed, "sums", steps=400)
-    bench.courses("grpo", RECIPE)
-    findings = (
-        metric_gap(
-            bench,
-            RECIPE,
-            "grpo",
-            "completions/mean_length",
-            claim="With PEAR's reward the completions get shorter.",
-            raises=False,
-            reference="paper: 32 to 57 % fewer tokens",
-        ),
-        metric_gap(
-            bench,
-            RECIPE,
-            "grpo",
-            "pass@1",
-            claim="They stay as accurate.",
-            bound=-0.03,
-            reference="paper: within 1 point",
-        ),
+def miniature(budget: Budget) -> Iterator[Shown]:
+    courses = {arm: np.array([toy_reasoner(s, shaped) for s in budget.seeds]) for arm, shaped in ARMS.items()}
+    yield _dawdling(courses)
+    series = (Series(arm, list(range(UPDATES)), c[:, 0].mean(0).tolist()) for arm, c in courses.items())
+    yield Chart("A toy reasoner", "update", "tokens per response", tuple(series))
+
+
+def pocket(budget: Budget) -> Iterator[Shown]:
+    bench = budget.pocket("sums", steps=400)
+    yield metric_gap(
+        bench,
+        RECIPE,
+        "grpo",
+        "completions/mean_length",
+        claim="With PEAR's reward the completions get shorter.",
+        raises=False,
+        reference="paper: 32 to 57 % fewer tokens",
     )
-    return Evidence(PAPER.slug, bench.name, seeds, findings)
+    yield metric_gap(
+        bench,
+        RECIPE,
+        "grpo",
+        "pass@1",
+        claim="They stay as accurate.",
+        bound=-0.03,
+        reference="paper: within 1 point",
+    )
 
 
-def _dawdling(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:
-    arms = {"correctness alone": False, "PEAR": True}
-    courses = {arm: np.array([toy_reasoner(s, shaped) for s in seeds]) for arm, shaped in arms.items()}
+def _dawdling(courses: dict[str, NDArray[np.float64]]) -> Finding:
+    """Of `toy_reasoner` by arm, ``[seeds, 2, UPDATES]``."""
     ends = {arm: c[:, :, -20:].mean(2) for arm, c in courses.items()}
     mean = {arm: e.mean(0) for arm, e in ends.items()}
-    error = {arm: float(e[:, 0].std(ddof=1) / np.sqrt(len(seeds))) for arm, e in ends.items()}
+    error = {arm: float(e[:, 0].std(ddof=1) / np.sqrt(len(e))) for arm, e in ends.items()}
     start = {arm: c[:, :, :5].mean((0, 2)) for arm, c in courses.items()}
-    (length, accuracy), (length_pear, accuracy_pear) = (mean[arm] for arm in arms)
-    finding = Finding(
+    (length, accuracy), (length_pear, accuracy_pear) = (mean[arm] for arm in ARMS)
+    return Finding(
         "Paying for excess thinking entropy shortens thinking to what is needed, at no cost in accuracy.",
         "toy reasoner, mean of the last 20 of 200 updates over seeds: PEAR's length <= 5.5 (the least is 5) and at "
         "least 15 % below correctness alone, accuracies within 0.02",
         "; ".join(
             f"{arm}: length {start[arm][0]:.1f} → {mean[arm][0]:.2f} ± {error[arm]:.2f}, "
             f"accuracy {start[arm][1]:.3f} → {mean[arm][1]:.3f}"
-            for arm in arms
+            for arm in ARMS
         ),
         bool(length_pear <= 5.5 and length_pear <= 0.85 * length and abs(accuracy_pear - accuracy) <= 0.02),
-        "sheet, 4 seeds: 14.3 → 8.3, 0.795 → 0.999; 14.5 → 5.01, 0.795 → 0.999",
+        "independent check, 4 seeds: 14.3 → 8.3, 0.795 → 0.999; 14.5 → 5.01, 0.795 → 0.999",
+        raw={f"{what}, {arm}": e[:, i].tolist() for arm, e in ends.items() for i, what in enumerate(MEASURED)},
     )
-    updates = list(range(UPDATES))
-    series = tuple(Series(arm, updates, c[:, 0].mean(0).tolist()) for arm, c in courses.items())
-    return finding, Chart("A toy reasoner", "update", "tokens per response", series)
 
 
 def toy_reasoner(seed: int, shaped: bool) -> NDArray[np.float64]:
-    """Mean length and accuracy of every update's responses, ``[2, UPDATES]`` (sheet `pear`, check 7).
+    """Mean length and accuracy of every update's responses, ``[2, UPDATES]``.
 
-    A response makes useful steps, wanders or closes its thinking, at most 40 times; then it answers with one of three
-    tokens, and is right after three useful steps and token 0.
+    The setting of an independent check: a response makes useful steps, wanders or closes its thinking, at most 40
+    times; then it answers with one of three tokens, and is right after three useful steps and token 0.
     """
     g = torch.Generator().manual_seed(seed)
     think = torch.tensor([[0.0, 1.0, -3.0]] * NEEDED + [[-3.0, 1.0, -0.5]]).requires_grad_()
@@ -138,5 +139,21 @@ PAPER = Paper(
         "entrokit.rlvr.tasks.sums",
     ),
     recipes=("grpo+pear", RECIPE),
-    reproduce=reproduce,
+    experiments={
+        "miniature": Experiment(
+            miniature,
+            seeds=8,
+            minutes=0.1,
+            criterion="on means over seeds, PEAR's responses end at 5.5 tokens or fewer, 15 % shorter than with "
+            "correctness alone, at an accuracy within 0.02",
+        ),
+        "pocket": Experiment(
+            pocket,
+            seeds=3,
+            minutes=6,
+            criterion="completions are shorter than GRPO's and less than 0.03 less accurate at the end, by 95 % "
+            "Student intervals over seeds",
+            needs=("trl",),
+        ),
+    },
 )

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from entrokit.distributions import entropy
 from entrokit.report import Chart, Series
 from entrokit.rlvr.interventions.siren import SelfAnchoredEntropyLoss
 
 from ..claims import ends_better, entropy_gap, gap_chart, matched_chart
-from ..paper import Budget, Evidence, Finding, Paper
+from ..entry import Experiment, Paper, Shown
+from ..evidence import Budget, Finding
 
 RECIPE = "dr_grpo+siren(coef=1.0)"
 ARMS = ("none", "naive bonus", "SIREN")
+MEASURED = ("success", "entropy at forks (nats)", "junk mass")
 LENGTH, VOCABULARY, FORKS, GROUP, STEPS = 10, 200, (0, 5), 32, 400
 
 
-def reproduce(seed: int, budget: Budget) -> Evidence:
-    seeds = tuple(budget.range(seed))
-    if budget.bench == "tabular":
-        finding, chart = _explosion(seeds)
-        return Evidence(PAPER.slug, budget.bench, seeds, (finding,), (chart,))
-    bench = budget.pocket(seed)
-    bench.courses("dr_grpo", RECIPE)
-    findings = (
-        entropy_gap(bench, RECIPE, "dr_grpo", claim="SIREN keeps entropy up at equal accuracy.", bound=0.0),
-        ends_better(bench, RECIPE, "dr_grpo", "SIREN", reference="paper, 7B: about +4.8 maj@k over Dr.GRPO"),
-    )
-    charts = (matched_chart(bench, ["dr_grpo", RECIPE]), gap_chart(bench, [RECIPE], "dr_grpo"))
-    return Evidence(PAPER.slug, bench.name, seeds, findings, charts)
+def miniature(budget: Budget) -> Iterator[Shown]:
+    ends = {arm: np.array([forks_and_fillers(s, arm) for s in budget.seeds]) for arm in ARMS}
+    yield _explosion(ends)
+    series = (Series(arm, MEASURED, e.mean(0).tolist(), marks=True) for arm, e in ends.items())
+    yield Chart("After 400 steps", "", "", tuple(series))
 
 
-def _explosion(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:
-    ends = {arm: np.array([forks_and_fillers(s, arm) for s in seeds]) for arm in ARMS}
+def pocket(budget: Budget) -> Iterator[Shown]:
+    bench = budget.pocket()
+    yield entropy_gap(bench, RECIPE, "dr_grpo", claim="SIREN keeps entropy up at equal accuracy.", bound=0.0)
+    yield ends_better(bench, RECIPE, "dr_grpo", "SIREN", reference="paper, 7B: about +4.8 maj@k over Dr.GRPO")
+    yield matched_chart(bench, ["dr_grpo", RECIPE])
+    yield gap_chart(bench, [RECIPE], "dr_grpo")
+
+
+def _explosion(ends: dict[str, NDArray[np.float64]]) -> Finding:
+    """Of `forks_and_fillers` by arm, ``[seeds, 3]``."""
     mean = {arm: e.mean(0) for arm, e in ends.items()}
-    error = {arm: e.std(0, ddof=1) / np.sqrt(len(seeds)) for arm, e in ends.items()}
+    error = {arm: e.std(0, ddof=1) / np.sqrt(len(e)) for arm, e in ends.items()}
     (_, fork_none, _), (success_naive, _, junk_naive), (success, fork, junk) = (mean[arm] for arm in ARMS)
-    finding = Finding(
+    return Finding(
         "A bonus on the whole entropy leaks probability into meaningless tokens; SIREN keeps the right alternatives "
         "alive and nothing else.",
         "200 tokens, 10 positions, 2 of them forks with 3 right tokens; mean over seeds after 400 steps: SIREN success "
@@ -55,17 +60,15 @@ def _explosion(seeds: tuple[int, ...]) -> tuple[Finding, Chart]:
             and junk_naive >= 0.8
             and fork - fork_none >= 0.05
         ),
-        "sheet, 2 seeds: none 0.944, 0.83 to 0.97; naive 0.000, junk 0.95; SIREN 0.941, 1.0985, junk 0.005",
+        "independent check, 2 seeds: none 0.944, 0.83 to 0.97; naive 0.000, junk 0.95; SIREN 0.941, 1.0985, junk 0.005",
+        raw={f"{what}, {arm}": e[:, i].tolist() for arm, e in ends.items() for i, what in enumerate(MEASURED)},
     )
-    names = ("success", "entropy at forks (nats)", "junk mass")
-    series = tuple(Series(arm, names, mean[arm].tolist(), marks=True) for arm in ARMS)
-    return finding, Chart("After 400 steps", "", "", series)
 
 
 def forks_and_fillers(seed: int, arm: str) -> tuple[float, float, float]:
     """Success, entropy among the three right tokens of a fork, and mass outside the plausible tokens.
 
-    After 400 steps of REINFORCE with an entropy term (sheet `siren`, check 7).
+    After 400 steps of REINFORCE with an entropy term (the setting of an independent check).
     """
     g = torch.Generator().manual_seed(seed)
     logits = 0.3 * torch.randn(LENGTH, VOCABULARY, generator=g)
@@ -113,5 +116,21 @@ PAPER = Paper(
         "entrokit.distributions.linear_nucleus_entropy",
     ),
     recipes=("dr_grpo+siren", RECIPE),
-    reproduce=reproduce,
+    experiments={
+        "miniature": Experiment(
+            miniature,
+            seeds=8,
+            minutes=0.05,
+            criterion="on means over seeds, SIREN keeps the right tokens of a fork alive (1.05 nats, 0.05 above no "
+            "term) with success of 0.9 or more and hardly any junk, where a naive bonus ends in junk",
+        ),
+        "pocket": Experiment(
+            pocket,
+            seeds=3,
+            minutes=3,
+            criterion="more entropy at accuracy 0.2 and a better end than Dr.GRPO, by 95 % Student intervals over "
+            "seeds",
+            needs=("trl",),
+        ),
+    },
 )

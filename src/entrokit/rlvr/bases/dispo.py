@@ -9,7 +9,7 @@ DISPO: Enhancing Training Efficiency and Stability in Reinforcement Learning for
 averaged over the batch's tokens. No token loses its gradient. Only the gradient has a meaning: the loss's value is no
 surrogate of the return. All bounds equal in pairs is CISPO; with r = 1 everything is the policy gradient.
 
-No official code was found: the default bounds come from one third-party implementation (sheet), and "right" is read as
+No official code was found: the default bounds come from one third-party implementation, and "right" is read as
 A > 0 (``correct="reward"`` takes the completion's own verdict).
 """
 

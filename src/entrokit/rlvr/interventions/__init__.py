@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import cache
 from types import ModuleType
 from typing import Any
 
-from entrokit.discovery import Discovered, Found, by_name, modules_of
+from entrokit.discovery import Discovered, Found, by_name, modules_of, public_names
 
 from ..card import Card, Preset
 from ..intervention import Intervention
@@ -97,17 +96,12 @@ def registered(cls: type[Intervention]) -> AbstractContextManager[None]:
     return INTERVENTIONS.lent(cls.name, Found(cls, _where(cls)))
 
 
-@cache
-def _public() -> Mapping[str, Any]:
-    return {name: getattr(module, name) for module in modules_of(__name__) for name in module.__all__}
-
-
 def __getattr__(name: str) -> Any:
-    # Modules of this package ask for names while it is still being imported.
-    if not name.startswith("_") and name in (found := _public()):
+    # Modules of this package ask for names while it is still being imported: those begin with an underscore.
+    if not name.startswith("_") and name in (found := public_names(__name__)):
         return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_public()]
+    return [*globals(), *public_names(__name__)]

@@ -7,7 +7,7 @@ Back to Basics: Revisiting Exploration in Reinforcement Learning for LLM Reasoni
     Ã = A + α (c(q) - c(o|q))        in a group with a right answer; Ã = A elsewhere
 
 No official code is known. α's value, the definition of c(q) and whether groups of only right answers take part are
-reconstructions of the sheet; the last is the knob ``active``. Confidences are the sampling policy's, without gradient.
+reconstructed here; the last is the knob ``active``. Confidences are the sampling policy's, without gradient.
 """
 
 from __future__ import annotations

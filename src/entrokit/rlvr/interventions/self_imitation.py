@@ -25,9 +25,9 @@ from torch import Tensor
 from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_moments
-from ..intervention import Intervention
+from ..intervention import Intervention, Replay
 from ..knobs import check_bool, check_range
-from ..replay import Replay, TrajectoryBuffer
+from ..replay import TrajectoryBuffer
 from ..rollouts import Rollouts
 from .covariance import ClipCov
 from .tool_reward import tool_calls

@@ -14,7 +14,7 @@ a token's loss is multiplied by a detached weight
 
 where scale is the largest |Ω| of the batch. The denominator of the loss stays.
 
-Departures from the official code: the theorem form with I_clip is the default (sheet: one rare token owns the released
+Departures from the official code: the theorem form with I_clip is the default (one rare token owns the released
 form's maximum); the scale spans the generation batch (``scope="micro"`` for parity); it may be a quantile. The theorem
 was re-derived and checked by finite differences, not read from the paper. Entropy is that of the current policy; the
 official code takes the stale one of the sampling pass.

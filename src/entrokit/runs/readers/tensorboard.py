@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from entrokit.extras import require
+
 from ..training_log import Notes, Series
 from .metrics import SeriesBuilder
 
@@ -17,14 +19,10 @@ def event_series(files: Sequence[Path], notes: Notes) -> dict[str, Series]:
     """Series of the scalars in the event files of one run.
 
     Raises:
-        ImportError: the extra ``tensorboard`` is not installed.
+        MissingExtraError: the extra ``tensorboard`` is not installed.
     """
-    try:
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    except ImportError as error:
-        raise ImportError(
-            f"{files[0]} is a TensorBoard event file; reading it needs the extra: pip install 'entrokit[tensorboard]'"
-        ) from error
+    require(f"{files[0]} is a TensorBoard event file; reading it", "tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util import tensor_util
 
     builder = SeriesBuilder()

@@ -1,0 +1,228 @@
+"""Writes what the docs derive from code and results: a page a paper, and the tables that pages leave a place for.
+
+python scripts/pages.py              # writes docs/papers/<slug>.md and the README's table
+python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
+python scripts/pages.py verdicts     # prints a table: verdicts, methods, engines, scoreboard-tabular, scoreboard-pocket
+
+A page of the site leaves a place for a table (`<!-- table: verdicts -->`), and `scripts/docs_site.py` fills it as the
+site is built: adding a paper edits no page but its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean, stdev
+
+from entrokit.bench.contestants import contestants
+from entrokit.bench.measured import load_scores, not_measured
+from entrokit.papers import CATALOGUE, Paper, PaperResults
+from entrokit.papers.results import load_all
+from entrokit.report.reproduction import Section, verdict_table
+from entrokit.report.scoreboard import markdown, not_shown
+from entrokit.rlvr.cards import Method, methods
+from entrokit.rlvr.intervention import stages_of
+from entrokit.rlvr.interventions import INTERVENTIONS
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "papers"
+README = ROOT / "README.md"
+RESULTS = ROOT / "results"
+
+
+def results() -> dict[str, PaperResults]:
+    """What was measured, by paper; a file that cannot be read is an error."""
+    found, broken = load_all(RESULTS)
+    if broken:
+        raise SystemExit("\n".join(map(str, broken)))
+    return found
+
+
+def sections(entry: Paper, measured: PaperResults | None) -> Iterator[Section]:
+    """The experiments of a paper that have a result, in the entry's order."""
+    for name in entry.experiments:
+        result = measured.experiments.get(name) if measured else None
+        if result is not None:
+            yield Section(
+                entry.slug, entry.title, entry.url, name, len(result.seeds), result.note, result.findings, result.charts
+            )
+
+
+def paper_page(entry: Paper, measured: PaperResults | None) -> str:
+    """One paper: what it claims, how to use it, what came out."""
+    parts = [
+        f"# {entry.title}",
+        f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {entry.family}. {entry.claim}",
+        f"```sh\nentrokit reproduce {entry.slug}\n```",
+    ]
+    if entry.recipes:
+        parts += ["## Recipes", "\n".join(f"- `{recipe}`" for recipe in entry.recipes)]
+    parts += ["## What was measured", *_measured(entry, measured)]
+    own = [m for m in methods().values() if m.card.paper == entry.arxiv]
+    if own:
+        parts += ["## On the scoreboard", _standing(own)]
+    parts += ["## Names", "\n".join(f"- `{name}`: {_summary(name)}" for name in entry.names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(entry: Paper, measured: PaperResults | None) -> Iterator[str]:
+    for name, experiment in entry.experiments.items():
+        yield f"### {name}"
+        yield f"Shown if {experiment.criterion}."
+        result = measured.experiments.get(name) if measured else None
+        if result is None:
+            again = f"`entrokit reproduce {entry.slug} --experiment {name}`"
+            yield f"Not measured yet: {again} (about {experiment.minutes:g} min)."
+            continue
+        own = next(s for s in sections(entry, measured) if s.experiment == name)
+        yield verdict_table([own]).strip()
+        at = f", commit {result.commit[:12]}" if result.commit else ""
+        yield f"`{result.command}`, {result.date}{at}. {result.note}".strip()
+
+
+def _standing(own: list[Method]) -> str:
+    lines = ["| recipe | tabular: accuracy, entropy kept | pocket: accuracy, entropy kept |", "|---|---|---|"]
+    boards = {bench: load_scores(RESULTS / "scoreboard", bench) for bench in ("tabular", "pocket")}
+    shown = [c for c in contestants() if c.name in {m.name for m in own}]
+    for contestant in shown:
+        for recipe in contestant.recipes:
+            cells = []
+            for bench, board in boards.items():
+                scores = board.of(recipe)
+                if bench in contestant.impossible_on:
+                    cells.append(contestant.impossible_on[bench])
+                elif len(scores) < len(board.seeds):
+                    cells.append("not measured")
+                else:
+                    accuracy = sum(s.accuracy for s in scores) / len(scores)
+                    kept = sum(s.entropy_end / s.entropy_start for s in scores) / len(scores)
+                    cells.append(f"{accuracy:.3f}, {kept:.2f}")
+            lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
+    lines += [f"| `{m.name}` | {m.card.not_ranked} | |" for m in own if m.card.benches is None]
+    return "\n".join(lines)
+
+
+def _summary(name: str) -> str:
+    """The first line of a public name's docstring."""
+    owner, _, attribute = name.rpartition(".")
+    text = inspect.getdoc(getattr(importlib.import_module(owner), attribute)) or ""
+    return " ".join(text.split("\n\n")[0].split()).replace("``", "`")
+
+
+def verdicts() -> str:
+    """Every verdict, and what has none yet."""
+    measured = results()
+    every = [s for entry in CATALOGUE.values() for s in sections(entry, measured.get(entry.slug))]
+    links = {slug: f"papers/{slug}.md" for slug in CATALOGUE}
+    held, claims = (sum(f(v) for s in every for v in s.verdicts) for f in (lambda v: v.passed, lambda v: 1))
+    waiting = [
+        f"`{slug}` ({name})"
+        for slug, entry in CATALOGUE.items()
+        for name in entry.experiments
+        if slug not in measured or name not in measured[slug].experiments
+    ]
+    rest = f"\n\nNot measured yet: {', '.join(waiting)}." if waiting else ""
+    return f"{held} of {claims} claims hold.\n\n{verdict_table(every, papers=links)}{rest}"
+
+
+def method_table() -> str:
+    """Every name of a recipe string: where it comes from, where it acts, who can carry it."""
+    pages = {entry.arxiv: f"papers/{slug}.md" for slug, entry in CATALOGUE.items()}
+    lines = ["| name | kind | paper | acts in | an example |", "|---|---|---|---|---|"]
+    for method in methods().values():
+        arxiv = method.card.paper
+        paper = f"[{arxiv}]({pages.get(arxiv, f'https://arxiv.org/abs/{arxiv}')})"
+        stages, example = ", ".join(_stages(method)), method.card.examples[0]
+        lines.append(f"| `{method.name}` | {method.kind} | {paper} | {stages} | `{example}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _stages(method: Method) -> list[str]:
+    if method.kind != "intervention":
+        return ["all"]
+    return stages_of(INTERVENTIONS[method.name]())
+
+
+def engine_table() -> str:
+    """Deviations of the engines, as `experiments/engine_deviations.py` measured them."""
+    measured = json.loads((RESULTS / "tables" / "engines.json").read_text(encoding="utf-8"))
+    columns = measured["columns"]
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for method in methods().values():
+        if method.kind != "preset":
+            cells = measured["deviations"].get(method.name, ["not measured"] * len(columns))
+            lines.append(f"| `{method.name}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def scoreboard_table(bench: str) -> str:
+    """The scoreboard of one bench, with what is not on it."""
+    board = load_scores(RESULTS / "scoreboard", bench)
+    waiting = not_measured(board)
+    rest = f"\nNot measured: {', '.join(f'`{recipe}`' for recipe in waiting)}.\n" if waiting else ""
+    return f"{markdown(board)}{rest}\nNot shown:\n\n" + "".join(f"- {line}\n" for line in not_shown(bench))
+
+
+def three_recipes() -> str:
+    """The figures of the README's picture: mean ± standard deviation over seeds, from start to end."""
+    measured = json.loads((RESULTS / "tables" / "three-recipes.json").read_text(encoding="utf-8"))
+    names = [name for name in next(iter(measured["recipes"].values())) if name != "matched"]
+    head = ["recipe", *(f"{n} (nats)" if n == "entropy" else n for n in names)]
+    head.append(f"entropy at accuracy {measured['level']:g}")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for recipe, own in measured["recipes"].items():
+        cells = [" → ".join(map(_spread, own[name])) for name in (*names, "matched")]
+        lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.2f} ± {stdev(values):.2f}"
+
+
+def with_tables(text: str) -> str:
+    """A page that stands in the repository as it is read there, with its tables between marks put in anew."""
+    return MARKED.sub(lambda m: f"<!-- table: {m[1]} -->\n{TABLES[m[1]]()}<!-- end -->", text)
+
+
+MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+TABLES: dict[str, Callable[[], str]] = {
+    "verdicts": verdicts,
+    "methods": method_table,
+    "engines": engine_table,
+    "three-recipes": three_recipes,
+    "scoreboard-tabular": lambda: scoreboard_table("tabular"),
+    "scoreboard-pocket": lambda: scoreboard_table("pocket"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    if arguments and arguments[0] in TABLES:
+        print(TABLES[arguments[0]]())
+        return 0
+    if arguments not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    measured = results()
+    pages = {PAGES / f"{slug}.md": paper_page(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
+    pages[README] = with_tables(README.read_text(encoding="utf-8"))
+    wrong = []
+    for file, text in pages.items():
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            wrong.append(file.relative_to(ROOT))
+            if not arguments:
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+    left = sorted(f.relative_to(ROOT) for f in PAGES.glob("*.md") if f.stem not in CATALOGUE.own)
+    for file in [*wrong, *left]:
+        print(f"{file}: " + ("written" if not arguments else "is not what the entry and its results say"))
+    return 1 if arguments and (wrong or left) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

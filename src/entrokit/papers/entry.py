@@ -1,0 +1,78 @@
+"""What the catalogue holds of a paper: where its code is, and its claims as named experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from entrokit.report import Chart
+
+from .evidence import Budget, Finding
+
+Shown = Finding | Chart
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One way to put a paper's claims to the test.
+
+    Attributes:
+        run: gives verdicts and pictures, each as it comes.
+        seeds: how many it takes by default. minutes: about how long that takes on two cores.
+        criterion: when its claims count as shown, written before the first run; each finding says it in numbers.
+        needs: extras that it needs beside ``torch``, and ``gpu``.
+    """
+
+    run: Callable[[Budget], Iterable[Shown]]
+    seeds: int
+    minutes: float
+    criterion: str
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Paper:
+    """An entry of the catalogue.
+
+    Attributes:
+        slug: its name here. arxiv: its id. year: of the first version. family: the shelf, e.g. `rlvr: tokens`.
+        claim: in one sentence. names: public names that implement it, dotted. recipes: strings to try it with.
+        experiments: by names of its own; the first is what `reproduce` runs when none is named.
+
+    Raises:
+        ValueError: no experiment.
+    """
+
+    slug: str
+    title: str
+    arxiv: str
+    year: int
+    family: str
+    claim: str
+    names: tuple[str, ...]
+    recipes: tuple[str, ...]
+    experiments: Mapping[str, Experiment]
+
+    def __post_init__(self) -> None:
+        if not self.experiments:
+            raise ValueError(f"{self.slug}: an entry has at least one experiment")
+
+    @property
+    def url(self) -> str:
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+    def experiment(self, name: str | None = None) -> tuple[str, Experiment]:
+        """An experiment and its name; the first where none is given.
+
+        Raises:
+            ValueError: the paper has no experiment of that name; says which it has.
+        """
+        chosen = name or next(iter(self.experiments))
+        if chosen not in self.experiments:
+            raise ValueError(f"{self.slug} has no experiment {chosen!r}; it has {', '.join(self.experiments)}")
+        return chosen, self.experiments[chosen]
+
+    def matches(self, words: Sequence[str]) -> bool:
+        """Whether every word stands somewhere in the entry, in whatever case."""
+        text = " ".join((self.slug, self.title, self.arxiv, self.family, self.claim, *self.names, *self.recipes))
+        return all(word.casefold() in text.casefold() for word in words)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from entrokit.rlvr import Intervention, Weighting
@@ -57,6 +58,11 @@ class ClearsRewardsInPlace(Tether):
 class DrawsFromTheProcess(Tether):
     def advantage(self, rollouts, advantages, context):
         return advantages * torch.rand(())
+
+
+class DrawsFromNumpy(Tether):
+    def advantage(self, rollouts, advantages, context):
+        return advantages * np.random.rand()
 
 
 class ReadsCollision(Tether):
@@ -260,7 +266,8 @@ BROKEN = [
     ("masked_results", DividesZeros, "tether.weight.weight is NaN or infinite"),
     ("inputs_kept", ScalesAdvantagesInPlace, r"tether.advantage changed its argument\[1\] in place"),
     ("inputs_kept", ClearsRewardsInPlace, r"tether.prepare changed its argument\[0\].reward in place"),
-    ("generator", DrawsFromTheProcess, "draws from a generator of the whole process"),
+    ("generator", DrawsFromTheProcess, "draws from the generator of torch"),
+    ("generator", DrawsFromNumpy, "draws from the generator of numpy"),
     ("needs", ReadsCollision, "needs the statistic 'collision'"),
     ("needs", ReadsReference, "with nothing but what it asks for: the loss"),
     ("needs", NeedsAList, "tether.needs is a list, not a frozenset"),

@@ -102,7 +102,7 @@ class Coin(Intervention):
         return Weighting(weight=prepared["kept"].to(update.advantages.dtype))
 
 
-def test_draws_from_the_context_are_no_fault_and_a_method_without_knobs_of_state_is_skipped(monkeypatch):
+def test_draws_from_the_context_are_no_fault_and_what_does_not_apply_is_skipped(monkeypatch):
     monkeypatch.setattr(intervention_engines, "find_spec", lambda package: None)
     report = check_intervention(Coin)
     assert report.skipped == {

@@ -32,7 +32,7 @@ Loss = Callable[[dict[str, Tensor]], Tensor]
 # Half the width of a central difference. Its error is 1e-12 of third derivatives, and of rounding 1e-16 / 1e-6 of the
 # loss's size, a few hundred roundings deep.
 _WIDTH, _ROUNDING, _RELATIVE = 1e-6, 1e-7, 1e-5
-# In float32 a number of the size of 1 is known to 1e-7, and to 1e-4 after a thousand operations.
+# In float32 a number of the size of 1 is known to 1e-7, and after some thousand operations to a thousandth at worst.
 _FLOAT32 = 1e-3
 # Nats: a token that was all but impossible.
 _UNLIKELY = -60.0
@@ -100,7 +100,7 @@ def float32(example: Example) -> None:
 
 
 def nothing_trained(example: Example) -> None:
-    """Where nothing is trained on, the loss is zero and so is its gradient, and no controller is shown the step."""
+    """Where nothing is trained on, loss and gradient are zero, and the steps after it give finite numbers."""
     batch = random_batch()
     idle = replace(batch, trained=torch.zeros_like(batch.trained))
     found = take_step(example.build(), idle, perturbed(batch))

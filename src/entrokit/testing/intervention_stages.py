@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,11 +57,21 @@ def generator(example: Example) -> None:
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        state, of_python = torch.get_rng_state(), random.getstate()
+        before = _process_generators()
         found.append(take_step(example.build(), batch, perturbed(batch)))
-        if not torch.equal(torch.get_rng_state(), state) or random.getstate() != of_python:
-            raise AssertionError("a step draws from a generator of the whole process")
+        drawn = [name for name, state in _process_generators().items() if state != before[name]]
+        if drawn:
+            raise AssertionError(f"a step draws from the generator of {drawn[0]} for the whole process")
     expect_same_step(found[0], found[1], "two steps with the same generator in the context")
+
+
+def _process_generators() -> dict[str, object]:
+    of_numpy = np.random.get_state(legacy=False)
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "random": random.getstate(),
+        "numpy": str(of_numpy["state"]["pos"]) + str(of_numpy["state"]["key"].tobytes()),
+    }
 
 
 def needs(example: Example) -> None:

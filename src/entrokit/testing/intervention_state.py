@@ -21,7 +21,7 @@ _BYTES_A_BATCH = 64
 
 
 def string(example: Example) -> None:
-    """The recipe's string builds it again, knobs included; an equal recipe is equal."""
+    """The recipe's string builds an equal recipe again, knobs included."""
     built = example.build()
     again = Example(str(built), example.cls).build()
     if str(again) != str(built):

@@ -17,10 +17,10 @@ from entrokit.rlvr.interventions.steer import Steer
 from entrokit.testing import CheckFailed, Skipped, check_intervention, intervention_checks, intervention_engines
 from entrokit.testing.stop_gradients import StopGradients
 
-from . import broken_conduct, broken_numbers
+from . import broken_class, broken_numbers, broken_stages
 from .tether import Tether
 
-BROKEN = broken_numbers.BROKEN + broken_conduct.BROKEN
+BROKEN = broken_numbers.BROKEN + broken_stages.BROKEN + broken_class.BROKEN
 
 
 @pytest.mark.parametrize("check", intervention_checks(Tether), ids=str)
@@ -66,7 +66,7 @@ def test_checks_say_what_they_hold():
     assert all(check.holds.endswith(".") for check in checks)
 
 
-class WrongTwice(broken_conduct.TakesAnyState, broken_numbers.GroupsByNumber):
+class WrongTwice(broken_stages.TakesAnyState, broken_numbers.GroupsByNumber):
     pass
 
 

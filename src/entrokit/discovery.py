@@ -7,6 +7,7 @@ left out, kept in `Discovered.broken` with the reason, and harms nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -96,6 +97,26 @@ class Discovered(Mapping[str, T]):
     def refresh(self) -> None:
         """Forgets what was found; the next use looks again."""
         self._found = None
+
+    @contextmanager
+    def lent(self, name: str, thing: Found[T]) -> Iterator[None]:
+        """Holds one thing more for the time of a ``with``, as if a package had brought it.
+
+        Raises:
+            DuplicateError: something from another place has that name; names both.
+        """
+        found = self._all()
+        before = found.get(name)
+        if before is not None and before.where != thing.where:
+            raise DuplicateError(f"the name {name!r} of {thing.where} is taken by {before.where}")
+        found[name] = thing
+        try:
+            yield
+        finally:
+            if before is None:
+                del found[name]
+            else:
+                found[name] = before
 
     def _all(self) -> dict[str, Found[T]]:
         if self._found is None:

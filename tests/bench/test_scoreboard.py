@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from entrokit.bench.tabular import TabularSettings
 from entrokit.report.scoreboard import markdown, not_shown, picture, standings, write_scoreboard
 from entrokit.rlvr import INTERVENTIONS, PRESETS, recipe
 from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
+from entrokit.testing.intervention_trial import expect_finite
 from entrokit.training import session
 from entrokit.training.pocket import PocketConfig
 from entrokit.training.session import TrainSettings
@@ -155,13 +155,11 @@ def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(
 
 @pytest.mark.parametrize("spec", recipes_of("pocket"))
 def test_every_contestant_of_the_pocket_bench_has_a_step_to_take(spec):
-    """At its own knobs; that every base and intervention trains under TRL: test_two_processes.py, test_replay.py."""
+    """At its own knobs; that every method takes steps at the examples of its card, also under TRL: tests/testing."""
     rollouts = batch()
-    loss, gradient, metrics, _ = step(built(spec), rollouts, perturbed(rollouts), 1)
-    assert loss.isfinite()
-    assert gradient.isfinite().all()
-    assert gradient.abs().max() > 0
-    assert all(math.isfinite(value) for value in metrics.values())
+    taken = step(built(spec), rollouts, perturbed(rollouts))
+    expect_finite(taken)
+    assert any(gradient.any() for gradient in taken.gradient.values())
 
 
 def score(spec, seed, accuracy, entropy_end, matched=1.0, **other):

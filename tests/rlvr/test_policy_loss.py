@@ -6,10 +6,16 @@ import pytest
 import torch
 
 from entrokit.rlvr import Context, PolicyStats, Rollouts, StepMeans, Totals, policy_loss, recipe
+from entrokit.rlvr.cards import examples
 from entrokit.rlvr.intervention import implements
 
-from .cases import EVERY, batch, built, perturbed
+from .cases import batch, built, perturbed
 
+EVERY = [
+    *examples(),
+    "grpo+steer(min_weight=0.3)+forking-tokens(rho=0.4)+clip-b(mu=0.2)",
+    "dapo+steer(min_weight=0.3)+forking-tokens(rho=0.5)+reference-kl(beta=0.1, estimator='k2')",
+]
 ON_REWARDS = [s for s in EVERY if any(implements(i, "reward") for i in recipe(s).interventions)]
 OTHERS = [s for s in EVERY if s not in ON_REWARDS]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -32,8 +33,12 @@ def presets_in(module: ModuleType) -> Iterator[Preset]:
     return (value for value in vars(module).values() if isinstance(value, Preset))
 
 
+def _where(cls: type[Intervention]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _checked(cls: type[Intervention]) -> Found[type[Intervention]]:
-    where = f"{cls.__module__}.{cls.__qualname__}"
+    where = _where(cls)
     if not isinstance(cls.card, Card):
         raise TypeError(
             f"{where}: has no card, and tests, benches and pages would not know it (card: ClassVar = Card(...))"
@@ -75,6 +80,20 @@ INTERVENTIONS: Discovered[type[Intervention]] = Discovered(_own_interventions, G
 
 PRESETS: Discovered[Preset] = Discovered(_own_presets, GROUP, _accept_preset)
 """Papers that are a whole recipe, by name."""
+
+
+def registered(cls: type[Intervention]) -> AbstractContextManager[None]:
+    """Lets recipe strings name a class for the time of a ``with``, though no installed package brings it.
+
+        with registered(MyMethod):
+            recipe("grpo+my-method(knob=0.5)")
+
+    Raises:
+        DuplicateError: another class has its name. TypeError: it has no name.
+    """
+    if not isinstance(getattr(cls, "name", None), str):
+        raise TypeError(f"{cls!r} has no name that a recipe could say (name: ClassVar[str] = ...)")
+    return INTERVENTIONS.lent(cls.name, Found(cls, _where(cls)))
 
 
 def __getattr__(name: str) -> Any:

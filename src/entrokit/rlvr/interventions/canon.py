@@ -150,6 +150,8 @@ class Canon(Intervention):
         check_choice(self, "weighted_half", HALVES)
         check_choice(self, "singleton", SINGLETONS)
         check_choice(self, "schedule", SCHEDULES)
+        for name in ("total", "warmup", "cycles"):
+            check_range(self, name, 0)
         if self.schedule.startswith("cosine"):
             canon_mu_schedule(0, self.schedule, self.total, self.warmup, self.cycles)
 

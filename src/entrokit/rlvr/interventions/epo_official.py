@@ -72,12 +72,13 @@ class OfficialEPO(Intervention):
         return True
 
     def prepare(self, rollouts: Rollouts, advantages: Tensor, context: Context) -> dict[str, Tensor]:
-        turns = Turns.of(rollouts)
+        turns, like = Turns.of(rollouts), rollouts.behaviour.logp
         history = [total / count if count else 0.0 for total, count in self._with(rollouts, context)]
-        reference = rollouts.behaviour.logp.new_tensor(history)[turns.order] if len(turns) else turns.tokens
+        # A rank without a turn looks up nothing, in whatever history there is.
+        reference = like.new_tensor(history)[turns.order] if len(turns) else like.new_zeros(0)
         return {
             "reference": turns.spread(reference),
-            "weight": reference.new_tensor(official_weight(self.batches, self.total_steps)),
+            "weight": like.new_tensor(official_weight(self.batches, self.total_steps)),
         }
 
     def penalty(self, update: Update, prepared: Mapping[str, Tensor]) -> Penalty:

@@ -224,7 +224,7 @@ class Recap(Intervention):
                 self.histories[k] = [*self.histories[k], value][-2 * self.window :]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"histories": self.histories, "last": self.last}
+        return {"histories": [list(h) for h in self.histories], "last": self.last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.histories = [[float(v) for v in h] for h in state["histories"]]

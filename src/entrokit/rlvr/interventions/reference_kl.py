@@ -1,4 +1,4 @@
-"""KL penalty to a reference policy, in the loss as GRPO adds it, or in the reward as RLOO and PPO do.
+"""KL penalty to a reference policy, in the loss as GRPO (2402.03300) adds it, or in the reward as RLOO and PPO do.
 
 Estimators of KL(π ‖ π_ref) from the sampled token (Schulman, "Approximating KL divergence"), with
 ``d = log π_ref - log π``:

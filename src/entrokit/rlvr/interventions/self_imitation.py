@@ -26,7 +26,7 @@ from ..card import Card, OnBenches
 from ..context import Context
 from ..groups import group_moments
 from ..intervention import Intervention, Replay
-from ..knobs import check_range
+from ..knobs import check_bool, check_range
 from ..replay import TrajectoryBuffer
 from ..rollouts import Rollouts
 from .covariance import ClipCov
@@ -101,6 +101,8 @@ class SelfImitation(Intervention):
             check_range(self, name, 1)
         check_range(self, "trigger", 0.0)
         check_range(self, "coef", 0.0)
+        check_bool(self, "std")
+        check_bool(self, "tools_only")
         self._clip_cov()
         # What does not exceed the median waits until it is too old; no more of it than of what is replayed.
         self.buffer = TrajectoryBuffer(most=2 * max(self.size, math.ceil(self.trigger * self.size)))

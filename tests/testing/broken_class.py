@@ -1,0 +1,120 @@
+"""Methods whose class, card or conduct under an engine is wrong, each in one way, and the check that catches it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from entrokit.rlvr import Intervention, Weighting
+from entrokit.rlvr.card import Card
+
+from .tether import Tether
+
+
+@dataclass
+class Shouts(Tether):
+    """A name that no recipe writes."""
+
+    name: ClassVar[str] = "Tether_2"
+
+
+class HasAKnobUnsaid(Tether):
+    strength: float = 1.0
+
+
+@dataclass
+class KeepsAKnobToItself(Tether):
+    """Knobs: `pull`, `damp`, `toll`, `late`, `scope`."""
+
+    strength: float = 1.0
+
+
+@dataclass(kw_only=True)
+class WantsAKnob(Tether):
+    """Knobs: `pull`, `damp`, `toll`, `late`, `scope`, `strength`."""
+
+    strength: float
+
+
+@dataclass
+class TakesAnything(Tether):
+    """Refuses no knob."""
+
+    def __post_init__(self):
+        pass
+
+
+@dataclass
+class RefusesWithoutName(Tether):
+    """Says that something is wrong, not what."""
+
+    def __post_init__(self):
+        if self.pull != self.pull:
+            raise ValueError("wrong")
+
+
+class HasNoCard(Tether):
+    card = None
+
+
+class ShowsAnother(Tether):
+    card: ClassVar[Card] = Card("0000.00000", examples=("grpo+steer",), not_ranked="exists for tests")
+
+
+class CitesAnother(Tether):
+    card: ClassVar[Card] = Card("0000.00001", examples=("grpo+tether",), not_ranked="exists for tests")
+
+
+@dataclass
+class DoesNothing(Intervention):
+    """Nothing (0000.00000)."""
+
+    name: ClassVar[str] = "tether"
+    card: ClassVar[Card] = Card("0000.00000", examples=("grpo+tether",), not_ranked="exists for tests")
+
+
+class KnowsNoSteps(Tether):
+    def prepare(self, rollouts, advantages, context):
+        return {} if self.scope == "step" else super().prepare(rollouts, advantages, context)
+
+
+class NormalisesMicroBatches(Tether):
+    """Over its micro-batch, by the knob; but it says that it is separable whatever the knob."""
+
+    def weights(self, gap, update):
+        weight = super().weights(gap, update)
+        return weight / weight.mean() if self.scope == "micro" else weight
+
+
+class LogsInfinity(Tether):
+    def weight(self, update, clip, prepared):
+        weighting = super().weight(update, clip, prepared)
+        return Weighting(weight=weighting.weight, metrics={"gap": torch.tensor(torch.inf)})
+
+
+class StopsTraining(Tether):
+    def weights(self, gap, update):
+        return torch.zeros_like(gap)
+
+    def penalty(self, update, prepared):
+        return None
+
+
+# Which check catches whom, and what it says that it found.
+BROKEN = [
+    ("named_dataclass", Shouts, "its name is 'Tether_2'"),
+    ("named_dataclass", HasAKnobUnsaid, "it is no dataclass"),
+    ("documented_knobs", KeepsAKnobToItself, "does not say what strength does"),
+    ("documented_knobs", WantsAKnob, "no default for strength"),
+    ("refused_knobs", TakesAnything, "pull=nan is taken"),
+    ("refused_knobs", RefusesWithoutName, "pull=nan is refused without being named"),
+    ("card", HasNoCard, "its card is None"),
+    ("card", ShowsAnother, "the example grpo[+]steer does not hold tether"),
+    ("card", CitesAnother, "cites 0000.00001"),
+    ("acts", DoesNothing, "tether changes nothing"),
+    ("scopes", KnowsNoSteps, "was not prepared"),
+    ("scopes", NormalisesMicroBatches, "with scope='micro': statistics of other tokens move the gradient"),
+    ("trl", LogsInfinity, "tether/gap is logged as inf"),
+    ("trl", StopsTraining, "no weight has moved"),
+    ("verl", Tether, "a refusal that names none of its parts: not today"),
+]

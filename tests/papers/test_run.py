@@ -1,7 +1,6 @@
 """Running an experiment: what it must give, what is kept of it, and what is said where it cannot run."""
 
 import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 

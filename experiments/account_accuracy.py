@@ -24,7 +24,8 @@ from entrokit.diagnose import accounts_of
 from entrokit.report import Chart, Series, document, embed, figure
 from entrokit.runs import Notes, StepAccount, correlation
 from entrokit.runs.layout import ACCOUNT
-from entrokit.training.session import TrainSettings, train
+from entrokit.training.session import train
+from entrokit.training.settings import TrainSettings
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 UPDATES = (1, 4, 16)

@@ -14,7 +14,7 @@ from pathlib import Path
 from entrokit.bench import PocketBench
 from entrokit.papers.run import commit_of_checkout
 from entrokit.report import summarise, write_page
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 RECIPES = ("grpo", "grpo+kl-cov(ratio=0.1)", "grpo+steer(min_weight=0.1, scale_quantile=0.9)")
 SEEDS = range(3)

@@ -10,7 +10,7 @@ from entrokit.bench import planted
 from entrokit.bench.planted import HEALTHY, PLANTED, Planted, broken_family, confusion, constant_reward, two_prompts
 from entrokit.diagnose import VERDICTS
 from entrokit.rlvr.tasks import countdown
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 from tests.diagnose.cases import CASES, table
 
 

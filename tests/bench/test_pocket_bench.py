@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from entrokit.bench import PocketBench, folder_name
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
 

@@ -20,7 +20,7 @@ from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
 from entrokit.testing.intervention_trial import expect_finite
 from entrokit.training import session
 from entrokit.training.pocket import PocketConfig
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 from ..rlvr.cases import batch, built, perturbed, step
 

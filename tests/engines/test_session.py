@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from entrokit.runs import Run, RunWriteError, RunWriter
-from entrokit.training.session import TrainSettings, resume, train
+from entrokit.training.session import resume, train
+from entrokit.training.settings import TrainSettings
 
 
 def settings(checkpoint, out, **options):

@@ -9,7 +9,8 @@ from entrokit.engines.trl import EntropyGRPOTrainer, success_counts
 from entrokit.engines.trl.prompts import SelectingSampler
 from entrokit.rlvr.selection import FixedPrompts, RunningRarePair, rare_pair
 from entrokit.runs import Run
-from entrokit.training.session import TrainSettings, train
+from entrokit.training.session import train
+from entrokit.training.settings import TrainSettings
 
 from .conftest import length_reward
 

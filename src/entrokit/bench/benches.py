@@ -11,7 +11,7 @@ from entrokit.diagnose import Course, training_course
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
 from entrokit.runs.layout import CONFIG
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 from .compare import Progress, folder_name, train_all
 from .tabular import TabularSettings, train_tabular

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from entrokit.rlvr import recipe
 from entrokit.runs import Run, RunReadError
-from entrokit.training.session import Outcome, TrainSettings, train
+from entrokit.training.session import Outcome, train
+from entrokit.training.settings import TrainSettings
 
 # Called about twice a second with the metrics so far, by run.
 Progress = Callable[[dict[str, list[dict[str, float]]]], None]

@@ -13,7 +13,8 @@ from typing import Any
 
 from entrokit.diagnose import diagnose
 from entrokit.rlvr.tasks import Task, load_task
-from entrokit.training.session import Outcome, TrainSettings, train, training_prompts
+from entrokit.training.session import Outcome, train, training_prompts
+from entrokit.training.settings import TrainSettings
 
 from .compare import folder_name
 

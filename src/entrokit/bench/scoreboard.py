@@ -21,7 +21,7 @@ from entrokit.runs import Run
 from entrokit.runs.readers.entrokit_run import evaluations
 from entrokit.runs.training_log import Notes
 from entrokit.runs.whole import replace_file
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 from .benches import finished, planned_run
 from .compare import Progress, train_all

@@ -89,8 +89,9 @@ def train(
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
     from entrokit.training import session
+    from entrokit.training.settings import TrainSettings
 
-    settings = session.TrainSettings(
+    settings = TrainSettings(
         recipe=recipe,
         out=out or f"runs/{folder_name(recipe)}-seed{seed}",
         task=task,
@@ -164,7 +165,7 @@ def compare(
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
     from entrokit.report import summarise
-    from entrokit.training.session import TrainSettings
+    from entrokit.training.settings import TrainSettings
 
     shared = TrainSettings(
         recipe=recipes[0],

@@ -16,7 +16,7 @@ from entrokit.papers.evidence import Budget
 from entrokit.papers.results import known, save
 from entrokit.papers.run import commit_of_checkout, lacking, run
 from entrokit.report.reproduction import Section
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 from . import show
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entrokit.bench import PocketBench, Progress, TabularBench, folder_name
-from entrokit.training.session import TrainSettings
+from entrokit.training.settings import TrainSettings
 
 Raw = Mapping[str, Sequence[float | None]]
 """Numbers by what they are of, one a seed where seeds are compared; None where a seed has none."""

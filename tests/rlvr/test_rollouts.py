@@ -130,3 +130,11 @@ def test_advantages_are_zero_where_nothing_is_trained_on():
 
     b = batch()
     assert torch.equal(recipe("grpo", Everywhere()).advantages(b), b.trained.float())
+
+
+def test_columns_under_the_names_of_before_are_those_of_a_checkpoint_made_then():
+    b = batch()
+    old = {{"real": "attention", "trained": "train"}.get(name, name): value for name, value in b.columns().items()}
+    again = Rollouts.from_columns(old)
+    assert torch.equal(again.trained, b.trained)
+    assert torch.equal(again.real, b.real)

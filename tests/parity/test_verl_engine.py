@@ -28,6 +28,7 @@ from entrokit.engines.verl import LOSS_MODES, RecipePolicyLossConfig, recipe_adv
 from entrokit.engines.verl.config import refuse
 from entrokit.rlvr import INTERVENTIONS, Context, Intervention, PolicyStats, Rollouts, Weighting, recipe
 from entrokit.rlvr.bases import Base
+from entrokit.rlvr.interventions import registered
 from entrokit.rlvr.surrogates import PPOClip
 
 from . import verl_actor as v
@@ -233,8 +234,12 @@ class Counting(Intervention):
         self.seen = list(state["seen"])
 
 
-def test_controllers_observe_every_step_and_live_in_verls_checkpoints(folder, model, tmp_path, monkeypatch):
-    monkeypatch.setitem(INTERVENTIONS, "counting", Counting)
+def test_controllers_observe_every_step_and_live_in_verls_checkpoints(folder, model, tmp_path):
+    with registered(Counting):
+        counted_and_loaded_again(folder, model, tmp_path)
+
+
+def counted_and_loaded_again(folder, model, tmp_path):
     columns = v.completions()
     old = old_log_probs(model, columns)
     worker = actor(folder, *of_recipe("dapo+counting"))

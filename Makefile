@@ -20,7 +20,7 @@ test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
-	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not tests/testing or verl"
+	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

@@ -30,9 +30,9 @@ def test_a_method_without_a_file_is_not_measured_and_asks_for_no_run_of_another(
     (tmp_path / "scores" / "steer.json").unlink()
     board = load_scores(tmp_path / "scores", "tabular")
     steer = next(c for c in contestants() if c.name == "steer")
-    assert not_measured(board) == list(steer.recipes)
+    assert set(not_measured(board)) >= set(steer.recipes)
     assert "`grpo+steer`" not in markdown(board)
-    assert not_measured(load_scores(SCORES, "tabular")) == []
+    assert not set(not_measured(load_scores(SCORES, "tabular"))) & set(steer.recipes)
 
 
 def test_saving_one_bench_keeps_the_other_and_round_trips(tmp_path):

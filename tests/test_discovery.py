@@ -147,3 +147,73 @@ def test_broken_packages_are_named_and_harm_nothing_else(tmp_path):
     assert "the name 'steer' of taken.Steer is taken by entrokit.rlvr.interventions.steer.Steer" in told["taken"]
     assert "the name 'half' of half_again.Half is taken by half_method.Half" in told["half-again"]
     assert ["no disk" in found["papers"][0], "neither a Paper" in found["papers"][1]] == [True, True]
+
+
+def test_one_name_is_one_method_over_bases_interventions_and_presets(tmp_path):
+    """A plug-in that stands in front of a base would change every recipe without a word."""
+    method = "from entrokit.rlvr.card import Card, Preset\nCARD = Card('1', examples=('x',), not_ranked='a test')\n"
+    points = {f"p{i}": f"presets:P{i}" for i in range(6)} | {"dapo": "method:Dapo", "ares": "method:Ares"}
+    presets = {0: "'grpo', 'rloo'", 1: "'steer', 'rloo'", 2: "'loop', 'loop+steer'", 3: "'good', 'rloo+steer'"}
+    presets |= {4: "'bad_name', 'grpo'", 5: "'dr-grpo', 'grpo'"}
+    package(
+        tmp_path,
+        "theirs",
+        {"entrokit.interventions": points},
+        presets=method + "".join(f"P{i} = Preset({words}, CARD)\n" for i, words in presets.items()),
+        method=METHOD.replace("half", "dapo").replace("Half", "Dapo")
+        + METHOD.replace("half", "ares").replace("Half", "Ares"),
+    )
+    found = ask(tmp_path, "grpo", "good", "loop", "dapo", "ares")
+    assert found["recipes"][0] == "grpo"
+    assert found["recipes"][1] == "rloo+steer"
+    assert "unknown base 'loop'" in found["recipes"][2]
+    assert found["recipes"][3:] == ["dapo", "dapo(clip_high=0.3)+aepo-reward+aepo-kl"]
+    told = {line.split(" = ")[0]: line for line in found["broken"]}
+    assert set(told) == {"p0", "p1", "p2", "p4", "p5", "dapo", "ares"}
+    assert "the name 'grpo' of the preset for 'rloo' is taken by entrokit.rlvr.bases.grpo" in told["p0"]
+    assert "taken by entrokit.rlvr.interventions.steer.Steer" in told["p1"]
+    assert "begins with no base: 'loop+steer'" in told["p2"]
+    assert "lower-case words joined by hyphens, got 'bad_name'" in told["p4"]
+    assert "taken by entrokit.rlvr.bases.dapo" in told["dapo"]
+    assert "taken by entrokit.rlvr.interventions.ares" in told["ares"]
+
+
+def test_whatever_a_package_raises_those_after_it_are_found(tmp_path):
+    silent = "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise Mute"
+    package(
+        tmp_path,
+        "theirs",
+        {"entrokit.interventions": {"a": "skips:X", "b": "mute:X", "half": "half_method:Half", "again": "half_method"}},
+        skips="import unittest\nclass Skipped(BaseException): pass\nraise Skipped('not here')",
+        mute=silent,
+        half_method=METHOD,
+    )
+    found = ask(tmp_path, "grpo+half", "grpo+half")
+    assert found["recipes"] == ["grpo+half"] * 2
+    assert sorted(line.split(": ", 1)[1] for line in set(found["broken"])) == ["Mute", "Skipped: not here"]
+
+
+def test_a_module_that_builds_a_recipe_while_it_is_imported_is_found_afterwards(tmp_path):
+    text = METHOD.replace(
+        "@dataclass", "from entrokit.rlvr import recipe\nBASELINE = recipe('grpo+steer')\n\n@dataclass"
+    )
+    package(tmp_path, "theirs", {"entrokit.interventions": {"half": "half_method:Half"}}, half_method=text)
+    for code in ("import half_method", "pass"):
+        show = "from entrokit.rlvr import recipe, INTERVENTIONS\nprint(recipe('grpo+half'), INTERVENTIONS.broken)"
+        done = python(tmp_path, f"{code}\n{show}")
+        assert done.stdout.split() == ["grpo+half", "()"], done.stderr
+
+
+def test_a_package_that_passes_its_methods_on_lists_them(tmp_path):
+    for listed in ("", "__all__ = ['Half']\n"):
+        folder = tmp_path / (listed[:3] or "none")
+        package(
+            folder,
+            "theirs",
+            {"entrokit.interventions": {"half": "front"}},
+            front=f"from half_method import Half\n{listed}",
+            half_method=METHOD,
+        )
+        found = ask(folder, "grpo+half")
+        assert ("grpo+half" in found["recipes"]) == bool(listed)
+        assert ("holds neither" in str(found["broken"])) != bool(listed)

@@ -78,6 +78,53 @@ def test_a_hook_under_its_old_name_still_acts():
     assert stages_of(Old()) == ["weight"]
 
 
+def a_method(**body):
+    from entrokit.rlvr import Intervention
+
+    return type("Made", (*body.pop("parents", ()), Intervention), {"name": "made", **body})
+
+
+def test_an_old_hook_of_a_mixin_acts_and_of_two_names_the_new_one_does():
+    from entrokit.rlvr import Intervention, stages_of
+
+    mixin = type("Mixin", (), {"weigh": lambda self: "mixin"})
+    with pytest.warns(DeprecationWarning, match="weigh is called weight now"):
+        inherited = a_method(parents=(mixin,))
+    assert stages_of(inherited()) == ["weight"]
+    assert inherited().weight() == "mixin"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        both = a_method(weigh=lambda self: "old", weight=lambda self: "new")
+        child = type("Child", (inherited,), {"weight": lambda self: "child"})
+        grandchild = type("Grandchild", (child,), {})
+    assert both().weight() == "new"
+    assert (child().weight(), grandchild().weight()) == ("child", "child")
+    with pytest.warns(DeprecationWarning, match="Again"):
+        again = type("Again", (child,), {"weigh": lambda self: "again"})
+    assert again().weight() == "again"
+    assert issubclass(again, Intervention)
+
+
+def test_a_knob_cannot_be_called_as_a_stage_is():
+    with pytest.raises(TypeError, match="Made: a knob cannot be called weight, as a stage is"):
+        a_method(__annotations__={"weight": float}, weight=0.5)
+
+
+def test_fields_under_their_old_names_can_be_read():
+    from entrokit.rlvr import Rollouts
+
+    from .rlvr.cases import batch
+
+    b = batch()
+    with pytest.warns(DeprecationWarning, match=r"Rollouts\.train is called trained now") as told:
+        assert b.train is b.trained
+    assert Path(told[0].filename) == Path(__file__)
+    with pytest.warns(DeprecationWarning, match="attention is called real now"):
+        assert b.attention is b.real
+    with pytest.raises(ValueError, match="trained stands there under its old name, too"):
+        Rollouts.from_columns(b.columns() | {"train": b.trained})
+
+
 def test_nothing_of_ours_takes_an_old_path():
     code = "import entrokit.papers, entrokit.report, entrokit.bench, entrokit.papers as p; list(p.CATALOGUE)"
     done = subprocess.run(

@@ -6,6 +6,8 @@ left out, kept in `Discovered.broken` with the reason, and harms nothing else.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +68,7 @@ class Discovered(Mapping[str, T]):
         self._own, self._group, self._accept = own, group, accept
         self._found: dict[str, Found[T]] | None = None
         self._broken: list[Broken] = []
+        self._thread = threading.local()
 
     def __getitem__(self, name: str) -> T:
         return self._all()[name].value
@@ -119,26 +122,55 @@ class Discovered(Mapping[str, T]):
                 found[name] = before
 
     def _all(self) -> dict[str, Found[T]]:
-        if self._found is None:
-            # A plug-in imports this package while it is looked for: then it finds ours.
-            self._found = dict(self._own())
-            self._broken = []
+        if self._found is not None:
+            return self._found
+        # A plug-in may ask while it is looked for: it sees ours, and what was taken before it. Every thread looks for
+        # itself: one that waited for another could wait for a module that the other is importing.
+        looking: dict[str, Found[T]] | None = getattr(self._thread, "looking", None)
+        if looking is not None:
+            return looking
+        found, broken, postponed = dict(self._own()), [], False
+        self._thread.looking = found
+        try:
             points = entry_points(group=self._group) if self._group else ()
             for point in sorted(points, key=lambda p: p.name):
-                self._take(point, self._found)
-        return self._found
+                if _is_being_imported(point):
+                    postponed = True
+                else:
+                    broken += self._take(point, found)
+        finally:
+            self._thread.looking = None
+        self._broken = broken
+        if not postponed:
+            self._found = found
+        return found
 
-    def _take(self, point: EntryPoint, found: dict[str, Found[T]]) -> None:
+    def _take(self, point: EntryPoint, found: dict[str, Found[T]]) -> list[Broken]:
         try:
             given = self._accept(point.load())
             for name, thing in given.items():
-                if name in found:
+                if name in found and found[name].value is not thing.value:
                     raise DuplicateError(f"the name {name!r} of {thing.where} is taken by {found[name].where}")
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's module may raise anything: `SystemExit`, a skipped test
             package = point.dist.name if point.dist else "an unknown package"
-            self._broken.append(Broken(point.name, point.value, package, f"{type(error).__name__}: {error}"))
-        else:
-            found.update(given)
+            return [Broken(point.name, point.value, package, _in_words(error))]
+        found.update(given)
+        return []
+
+
+def _is_being_imported(point: EntryPoint) -> bool:
+    """Whether its module is halfway through its own import, which asks for what is here: it is looked at later."""
+    spec = getattr(sys.modules.get(point.module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # its own `__str__`
+        return type(error).__name__
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:

@@ -59,8 +59,8 @@ def test_underscores_hyphens_and_numbers_are_read():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: cispo, dapo, dispo, dr_grpo, grpo, gspo"),
-        ("grpo+ster", "unknown intervention 'ster'; did you mean 'steer'.*Valid names: aepo-kl, aepo-reward"),
+        ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: .*dr_grpo, grpo"),
+        ("grpo+ster", "unknown intervention 'ster'; did you mean 'steer'.*Valid names: .*aepo-kl, aepo-reward"),
         ("grpo+nothing-like-it", "unknown intervention 'nothing-like-it' Valid|unknown intervention"),
         ("steer", "a recipe's base comes first"),
         ("grpo+dapo", "followed by interventions"),

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from entrokit.discovery import public_names
-
+from . import interventions
 from .advantages import (
     dr_grpo_advantages,
     grpo_advantages,
@@ -72,8 +71,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Public names of methods, which this package gave before they had files of their own to be found in."""
-    if not name.startswith("_"):
-        for package in ("entrokit.rlvr.interventions", "entrokit.rlvr.bases"):
-            if name in (found := public_names(package)):
-                return found[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return interventions.__getattr__(name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *dir(interventions)]

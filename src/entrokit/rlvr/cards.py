@@ -24,8 +24,8 @@ def methods() -> Mapping[str, Method]:
     """Every base, then every intervention, then every preset, by name; those of installed packages among them."""
     found = [Method(name, "base", card_of_base(name), BASES.where(name)) for name in BASES]
     for name, cls in INTERVENTIONS.items():
-        assert cls.card is not None  # those without are not taken
-        found.append(Method(name, "intervention", cls.card, INTERVENTIONS.where(name)))
+        if cls.card is not None:  # one that is registered for a while may have none
+            found.append(Method(name, "intervention", cls.card, INTERVENTIONS.where(name)))
     found += [Method(name, "preset", preset.card, PRESETS.where(name)) for name, preset in PRESETS.items()]
     return {method.name: method for method in found}
 

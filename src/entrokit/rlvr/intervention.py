@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -123,14 +124,20 @@ class Intervention:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        own = inspect.get_annotations(cls)
+        for stage in STAGES:
+            if stage in own and "ClassVar" not in str(own[stage]):
+                raise TypeError(f"{cls.__name__}: a knob cannot be called {stage}, as a stage is; choose another name")
         for old, new in _OLD_HOOKS.items():
-            if old in cls.__dict__:
+            # Whoever comes first by inheritance has the say, and of one class's two names the new one.
+            owner = next((c for c in cls.__mro__ if old in vars(c) or new in vars(c)), Intervention)
+            if owner is not Intervention and new not in vars(owner):
                 warnings.warn(
                     f"{cls.__name__}.{old} is called {new} now; the old name works until 0.3",
                     DeprecationWarning,
                     stacklevel=2,
                 )
-                setattr(cls, new, cls.__dict__[old])
+                setattr(cls, new, vars(owner)[old])
 
     @property
     def needs(self) -> frozenset[str]:

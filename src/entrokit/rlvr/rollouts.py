@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from entrokit.moved import renamed
+
 from .stats import PolicyStats
 
 _BEHAVIOUR = "behaviour_"
@@ -136,6 +138,16 @@ class Rollouts:
     def __len__(self) -> int:
         return int(self.trained.shape[0])
 
+    @property
+    def train(self) -> Tensor:
+        """`trained`, under its name of before 0.2."""
+        return renamed("Rollouts.train", "trained", self.trained)
+
+    @property
+    def attention(self) -> Tensor:
+        """`real`, under its name of before 0.2."""
+        return renamed("Rollouts.attention", "real", self.real)
+
     def require_correct(self, who: str) -> Tensor:
         """``correct``, or a `ValueError` that tells ``who`` asks for it how to say what is right."""
         if self.correct is None:
@@ -156,7 +168,11 @@ class Rollouts:
     def from_columns(cls, columns: Mapping[str, Tensor]) -> Rollouts:
         """Inverse of `columns`, for any selection or order of rows. Unknown names are a `TypeError`."""
         behaviour = {k.removeprefix(_BEHAVIOUR): v for k, v in columns.items() if k.startswith(_BEHAVIOUR)}
-        plain = {_BEFORE.get(k, k): v for k, v in columns.items() if not k.startswith(_BEHAVIOUR)}
+        plain = {k: v for k, v in columns.items() if not k.startswith(_BEHAVIOUR)}
+        twice = [new for old, new in _BEFORE.items() if old in plain and new in plain]
+        if twice:
+            raise ValueError(f"Rollouts.from_columns: {twice[0]} stands there under its old name, too")
+        plain = {_BEFORE.get(k, k): v for k, v in plain.items()}
         return cls(behaviour=PolicyStats(**behaviour), **plain)
 
 

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from entrokit.moved import renamed
+
 from .groups import widest
 from .stats import PolicyStats
 
@@ -46,6 +48,11 @@ class Update:
     @cached_property
     def ratio(self) -> Tensor:
         return self.log_ratio.exp()
+
+    @property
+    def train(self) -> Tensor:
+        """`trained`, under its name of before 0.2."""
+        return renamed("Update.train", "trained", self.trained)
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean of ``x [B, T]`` over trained tokens, detached; 0 where there are none. For metrics."""

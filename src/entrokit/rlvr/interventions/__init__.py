@@ -7,24 +7,31 @@ that holds some. Public names of ours can be had here, too: ``from entrokit.rlvr
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
-from entrokit.discovery import Discovered, Found, by_name, modules_of, public_names
+from entrokit.discovery import Discovered, DuplicateError, Found, by_name, modules_of, public_names
 
+from .. import bases
+from ..bases import BASES
 from ..card import Card, Preset
 from ..intervention import Intervention
 
 GROUP = "entrokit.interventions"
 
 
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
 def interventions_in(module: ModuleType) -> Iterator[type[Intervention]]:
-    """The named interventions that a module defines itself."""
-    for cls in vars(module).values():
-        own = inspect.isclass(cls) and issubclass(cls, Intervention) and cls.__module__ == module.__name__
-        if own and "name" in vars(cls):
+    """The named interventions that a module defines, or lists in its ``__all__``."""
+    listed = getattr(module, "__all__", ())
+    for name, cls in vars(module).items():
+        named = inspect.isclass(cls) and issubclass(cls, Intervention) and "name" in vars(cls)
+        if named and (cls.__module__ == module.__name__ or name in listed):
             yield cls
 
 
@@ -65,14 +72,39 @@ def _accept(given: Any) -> Mapping[str, Found[type[Intervention]]]:
             raise TypeError(
                 f"{cls!r} is neither an Intervention with a name, nor a Preset, nor a module that holds some"
             )
+        _refuse_name(cls.name, _where(cls), {**_homes(BASES), **{n: f.where for n, f in _own_presets().items()}})
     return by_name((cls.name, _checked(cls)) for cls in classes)
 
 
 def _accept_preset(given: Any) -> Mapping[str, Found[Preset]]:
     if isinstance(given, Preset):
-        return {given.name: Found(given, given.name)}
-    presets = presets_in(given) if isinstance(given, ModuleType) else iter(())
-    return by_name((preset.name, Found(preset, given.__name__)) for preset in presets)
+        presets, where = [given], f"the preset for {given.recipe!r}"
+    elif isinstance(given, ModuleType):
+        presets, where = list(presets_in(given)), given.__name__
+    else:
+        return {}
+    for preset in presets:
+        _refuse_name(preset.name, where, {**_homes(BASES), **_homes(INTERVENTIONS)})
+        first = re.match(r"\s*[\w-]*", preset.recipe)
+        if first is None or first[0].strip().replace("-", "_") not in BASES:
+            raise ValueError(f"{where}: the preset {preset.name!r} begins with no base: {preset.recipe!r}")
+    return by_name((preset.name, Found(preset, where)) for preset in presets)
+
+
+def _refuse_name(name: str, where: str, taken: Mapping[str, str]) -> None:
+    """A name that no recipe string could reach, or that would stand in front of another's.
+
+    Raises:
+        ValueError: words other than lower-case ones, joined by hyphens. DuplicateError: who has it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{where}: a name is lower-case words joined by hyphens, got {name!r}")
+    if name in taken:
+        raise DuplicateError(f"the name {name!r} of {where} is taken by {taken[name]}")
+
+
+def _homes(things: Discovered[Any]) -> dict[str, str]:
+    return {name.replace("_", "-"): things.where(name) for name in things}
 
 
 INTERVENTIONS: Discovered[type[Intervention]] = Discovered(_own_interventions, GROUP, _accept)
@@ -91,15 +123,18 @@ def registered(cls: type[Intervention]) -> AbstractContextManager[None]:
     Raises:
         DuplicateError: another class has its name. TypeError: it has no name.
     """
-    if not isinstance(getattr(cls, "name", None), str):
-        raise TypeError(f"{cls!r} has no name that a recipe could say (name: ClassVar[str] = ...)")
+    if not (inspect.isclass(cls) and issubclass(cls, Intervention) and isinstance(getattr(cls, "name", None), str)):
+        raise TypeError(f"{cls!r} is no Intervention with a name that a recipe could say (name: ClassVar[str] = ...)")
+    _refuse_name(cls.name, _where(cls), {**_homes(BASES), **_homes(PRESETS)})
     return INTERVENTIONS.lent(cls.name, Found(cls, _where(cls)))
 
 
 def __getattr__(name: str) -> Any:
     # Modules of this package ask for names while it is still being imported: those begin with an underscore.
-    if not name.startswith("_") and name in (found := public_names(__name__)):
-        return found[name]
+    if not name.startswith("_"):
+        for package in (__name__, bases.__name__):
+            if name in (found := public_names(package)):
+                return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -85,6 +85,7 @@ def page() -> str:
         "# API\n\nThe public names, generated from the source by `python scripts/api.py`. What a name takes, gives\n"
         "and raises stands in its docstring: `help(name)`. Anything else may change without notice.\n"
         + "".join(map(_section, core))
+        + "\nNames of methods and wings follow where the site is built (`make docs`).\n"
         + "\n<!-- table: api-of-methods -->\n"
     )
 

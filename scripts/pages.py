@@ -1,11 +1,12 @@
-"""Writes what the docs derive from code and results: a page a paper, and the tables that pages leave a place for.
+"""Writes what the docs derive from code and results.
 
-python scripts/pages.py              # writes docs/papers/<slug>.md and the README's table
+python scripts/pages.py              # writes docs/papers/<slug>.md, and the tables between marks in other pages
 python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
-python scripts/pages.py verdicts     # prints a table: verdicts, methods, engines, scoreboard-tabular, scoreboard-pocket
+python scripts/pages.py methods      # prints a table
 
-A page of the site leaves a place for a table (`<!-- table: verdicts -->`), and `scripts/docs_site.py` fills it as the
-site is built: adding a paper edits no page but its own.
+Tables of what was measured stand in the pages, between `<!-- table: verdicts -->` and `<!-- end -->`. Lists of all
+methods, measured or not, are put in while the site is built (`scripts/docs_site.py`): a method more edits no page but
+its own.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-README = ROOT / "README.md"
+WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("verdicts", "scoreboard", "engines"))]
 RESULTS = ROOT / "results"
 
 
@@ -115,19 +116,27 @@ def _summary(name: str) -> str:
 
 
 def verdicts() -> str:
-    """Every verdict, and what has none yet."""
+    """Every verdict."""
     measured = results()
     every = [s for entry in CATALOGUE.values() for s in sections(entry, measured.get(entry.slug))]
     links = {slug: f"papers/{slug}.md" for slug in CATALOGUE}
     held, claims = (sum(f(v) for s in every for v in s.verdicts) for f in (lambda v: v.passed, lambda v: 1))
-    waiting = [
-        f"`{slug}` ({name})"
+    return f"{held} of {claims} claims hold.\n\n{verdict_table(every, papers=links)}"
+
+
+def waiting() -> str:
+    """What has not been measured yet: experiments, and recipes on the boards."""
+    measured = results()
+    lines = [
+        f"- `entrokit reproduce {slug} --experiment {name}`\n"
         for slug, entry in CATALOGUE.items()
         for name in entry.experiments
         if slug not in measured or name not in measured[slug].experiments
     ]
-    rest = f"\n\nNot measured yet: {', '.join(waiting)}." if waiting else ""
-    return f"{held} of {claims} claims hold.\n\n{verdict_table(every, papers=links)}{rest}"
+    for bench in ("tabular", "pocket"):
+        board = load_scores(RESULTS / "scoreboard", bench)
+        lines += [f"- `{recipe}` on the {bench} board\n" for recipe in not_measured(board)]
+    return "".join(lines) or "Nothing.\n"
 
 
 def method_table() -> str:
@@ -153,19 +162,18 @@ def engine_table() -> str:
     measured = json.loads((RESULTS / "tables" / "engines.json").read_text(encoding="utf-8"))
     columns = measured["columns"]
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
-    for method in methods().values():
-        if method.kind != "preset":
-            cells = measured["deviations"].get(method.name, ["not measured"] * len(columns))
-            lines.append(f"| `{method.name}` | {' | '.join(cells)} |")
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, cells in measured["deviations"].items()]
     return "\n".join(lines) + "\n"
 
 
 def scoreboard_table(bench: str) -> str:
-    """The scoreboard of one bench, with what is not on it."""
-    board = load_scores(RESULTS / "scoreboard", bench)
-    waiting = not_measured(board)
-    rest = f"\nNot measured: {', '.join(f'`{recipe}`' for recipe in waiting)}.\n" if waiting else ""
-    return f"{markdown(board)}{rest}\nNot shown:\n\n" + "".join(f"- {line}\n" for line in not_shown(bench))
+    """The scoreboard of one bench: what has been measured."""
+    return markdown(load_scores(RESULTS / "scoreboard", bench))
+
+
+def not_shown_list(bench: str) -> str:
+    """What a bench cannot show, and why."""
+    return "".join(f"- {line}\n" for line in not_shown(bench))
 
 
 def three_recipes() -> str:
@@ -194,6 +202,9 @@ MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "methods": method_table,
+    "not-measured": waiting,
+    "not-shown-tabular": lambda: not_shown_list("tabular"),
+    "not-shown-pocket": lambda: not_shown_list("pocket"),
     "engines": engine_table,
     "three-recipes": three_recipes,
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
@@ -210,7 +221,7 @@ def main(arguments: list[str]) -> int:
         return 2
     measured = results()
     pages = {PAGES / f"{slug}.md": paper_page(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
-    pages[README] = with_tables(README.read_text(encoding="utf-8"))
+    pages |= {page: with_tables(page.read_text(encoding="utf-8")) for page in WITH_TABLES}
     wrong = []
     for file, text in pages.items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:

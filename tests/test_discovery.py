@@ -217,3 +217,31 @@ def test_a_package_that_passes_its_methods_on_lists_them(tmp_path):
         found = ask(folder, "grpo+half")
         assert ("grpo+half" in found["recipes"]) == bool(listed)
         assert ("holds neither" in str(found["broken"])) != bool(listed)
+
+
+def test_a_base_s_file_without_a_card_is_named(monkeypatch):
+    from entrokit.rlvr import bases
+
+    empty = types.ModuleType("entrokit.rlvr.bases.empty")
+    empty.empty = lambda: None
+    monkeypatch.setattr(bases, "modules_of", lambda package: [empty])
+    with pytest.raises(
+        TypeError, match=r"entrokit\.rlvr\.bases\.empty: a base's file holds a function 'empty' and a CARD"
+    ):
+        bases._own()
+
+
+def test_a_module_s_classes_are_those_with_a_name_and_a_card_of_their_own(tmp_path):
+    text = METHOD + "\n\nclass Variant(Half):\n    pass\n"
+    preset = "from entrokit.rlvr.card import Card, Preset\nP = Preset('theirs', 'grpo+steer', Card('1', ('x',), not_ranked='y'))\n"
+    odd = (
+        METHOD.replace("half", "odd")
+        .replace("Half", "Odd")
+        .replace('Card("1234.56789", examples=("grpo+odd",), not_ranked="a test")', '"2501.1"')
+    )
+    points = {"half": "half_method", "preset": "preset_module", "my_method": "odd_method:Odd"}
+    package(tmp_path, "t", {"entrokit.interventions": points}, half_method=text, preset_module=preset, odd_method=odd)
+    found = ask(tmp_path, "grpo+half", "theirs", "grpo+my-method")
+    assert found["recipes"][:2] == ["grpo+half", "grpo+steer"]
+    assert "Odd: has no card" in found["recipes"][2], "the name of an entry point, however it is written"
+    assert len(found["broken"]) == 1

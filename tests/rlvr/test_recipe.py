@@ -61,6 +61,8 @@ def test_underscores_hyphens_and_numbers_are_read():
     [
         ("grpp", "unknown base 'grpp'; did you mean 'grpo'.*Valid names: .*dr_grpo, grpo"),
         ("grpo+ster", "unknown intervention 'ster'; did you mean 'steer'.*Valid names: .*aepo-kl, aepo-reward"),
+        ("hapo(0.3)", "hapo takes no knobs; it stands for 'dapo"),
+        ("hapo(alpha=0.3)", "hapo takes no knobs; it stands for 'dapo"),
         ("grpo+nothing-like-it", "unknown intervention 'nothing-like-it' Valid|unknown intervention"),
         ("steer", "a recipe's base comes first"),
         ("grpo+dapo", "followed by interventions"),

@@ -233,11 +233,10 @@ def test_a_base_s_file_without_a_card_is_named(monkeypatch):
 
 def test_a_module_s_classes_are_those_with_a_name_and_a_card_of_their_own(tmp_path):
     text = METHOD + "\n\nclass Variant(Half):\n    pass\n"
-    preset = "from entrokit.rlvr.card import Card, Preset\nP = Preset('theirs', 'grpo+steer', Card('1', ('x',), not_ranked='y'))\n"
+    card = "Card('1', ('x',), not_ranked='y')"
+    preset = f"from entrokit.rlvr.card import Card, Preset\nP = Preset('theirs', 'grpo+steer', {card})\n"
     odd = (
-        METHOD.replace("half", "odd")
-        .replace("Half", "Odd")
-        .replace('Card("1234.56789", examples=("grpo+odd",), not_ranked="a test")', '"2501.1"')
+        METHOD.replace("half", "odd").replace("Half", "Odd").replace("= Card(", "= str(").replace(", examples", ") # ")
     )
     points = {"half": "half_method", "preset": "preset_module", "my_method": "odd_method:Odd"}
     package(tmp_path, "t", {"entrokit.interventions": points}, half_method=text, preset_module=preset, odd_method=odd)

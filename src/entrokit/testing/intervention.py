@@ -79,7 +79,8 @@ def check_intervention(cls: type[Intervention]) -> Report:
         CheckFailed: an AssertionError with every failure: the check, what it holds and what was found.
         DuplicateError, TypeError: as `intervention_checks`.
     """
-    return run_checks(cls.__name__, intervention_checks(cls))
+    checks = intervention_checks(cls)
+    return run_checks(cls.__name__, checks)
 
 
 def recipe_checks(*specs: str) -> list[Check]:

@@ -1,6 +1,6 @@
 """Methods whose class, card or conduct under an engine is wrong, each in one way, and the check that catches it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
@@ -154,6 +154,26 @@ class WeighsNaN(Tether):
         return gap * torch.nan
 
 
+class GivesInfiniteAdvantages(Tether):
+    def advantage(self, rollouts, advantages, context):
+        return advantages / 0
+
+
+@dataclass
+class WeighsNaNLater(Intervention):
+    """Nothing at first (0000.00000)."""
+
+    name: ClassVar[str] = "tether"
+    card: ClassVar[Card] = Card("0000.00000", examples=("grpo+tether",), not_ranked="exists for tests")
+    factor: float = field(default=1.0, init=False, compare=False)
+
+    def weight(self, update, clip, prepared):
+        return Weighting(weight=torch.full_like(update.advantages, self.factor))
+
+    def remember(self, rollouts, advantages, context):
+        self.factor = torch.nan
+
+
 @dataclass
 class DoesNothing(Intervention):
     """Nothing (0000.00000)."""
@@ -212,7 +232,9 @@ BROKEN = [
     ("hooks", SavesWithoutLoading, "it has state_dict without load_state_dict"),
     ("card", MisspellsATunedKnob, "on benches it is grpo[+]tether.facter=0.2.: ValueError: .*facter"),
     ("card", MisspellsAFixedKnob, "on benches it is grpo[+]tether.scop='step'.: ValueError: .*scop"),
-    ("acts", WeighsNaN, "tether.weight.weight is NaN"),
+    ("runs", WeighsNaN, "tether.weight.weight is NaN at tokens that are trained on"),
+    ("runs", GivesInfiniteAdvantages, "tether.advantage is infinite at tokens that are trained on"),
+    ("acts", WeighsNaNLater, "tether.weight.weight is NaN at tokens that are trained on"),
     ("card", HasNoCard, "its card is None"),
     ("card", ShowsAnother, "the example grpo[+]steer does not hold tether"),
     ("card", CitesAnother, "cites 0000.00001"),

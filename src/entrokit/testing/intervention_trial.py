@@ -18,7 +18,7 @@ from entrokit.rlvr.interventions import registered
 
 from .checks import Skipped, said
 from .rollouts_trial import MARKER, Step, perturbed, random_batch, take_step
-from .stage_results import expect_kind, listen
+from .stage_results import expect_kind, expect_numbers, listen
 
 # Sums of at most a few hundred float64 numbers of the size of 1, in another order, differ by less than 1e-12; what a
 # method may have kept in float32 by less than 1e-6.
@@ -45,6 +45,7 @@ class Example:
         try:
             built = self.build()
             listen(built, expect_kind)
+            listen(built, expect_numbers)
             batch = random_batch()
             take_step(built, batch, perturbed(batch))
         except KeyboardInterrupt:
@@ -71,7 +72,9 @@ class Example:
 
 
 def runs(example: Example) -> None:
-    """Its recipe is built and gets through a step of training, in which every stage returns what it must."""
+    """Its recipe is built and gets through a step of training, in which every stage returns what it must, and no
+    NaN or infinity at tokens that are trained on.
+    """
     if example.fault is not None:
         raise AssertionError(example.fault)
 

@@ -46,9 +46,28 @@ def expect_kind(intervention: Intervention, stage: str, arguments: tuple[Any, ..
         got = "None" if result is None else type(result).__name__
         if isinstance(result, Mapping):
             got = ", ".join(f"{type(x).__name__} as {key!r}" for key, x in result.items() if not isinstance(x, Tensor))
-        code = getattr(getattr(type(intervention), stage), "__code__", None)
-        place = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
-        raise AssertionError(f"{intervention.name}.{stage} must return {wanted}, got {got}{place}")
+        raise AssertionError(
+            f"{intervention.name}.{stage} must return {wanted}, got {got}{_defined(intervention, stage)}"
+        )
+
+
+def expect_numbers(intervention: Intervention, stage: str, arguments: tuple[Any, ...], result: Any) -> None:
+    """What a stage gives to trained tokens, or to rows with any, is finite.
+
+    Raises:
+        AssertionError: what is not, and where the stage is defined.
+    """
+    if stage not in ("reward", "advantage", "weight", "penalty"):
+        return
+    trained: Tensor = arguments[0].trained
+    for path, value in tensors_in(result):
+        mask = {trained.shape: trained, trained.shape[:1]: trained.any(1)}.get(value.shape)
+        if mask is not None and not bool(value[mask].isfinite().all()):
+            what = "NaN" if bool(value[mask].isnan().any()) else "infinite"
+            raise AssertionError(
+                f"{intervention.name}.{stage}{path} is {what} at tokens that are trained on"
+                f"{_defined(intervention, stage)}"
+            )
 
 
 def tensors_in(x: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -64,6 +83,11 @@ def tensors_in(x: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     elif is_dataclass(x) and not isinstance(x, (type, Intervention)):
         for f in fields(x):
             yield from tensors_in(getattr(x, f.name), f"{name}.{f.name}")
+
+
+def _defined(intervention: Intervention, stage: str) -> str:
+    code = getattr(getattr(type(intervention), stage), "__code__", None)
+    return "" if code is None else f" (in {stage}, {code.co_filename}:{code.co_firstlineno})"
 
 
 def _of_tensors(result: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from entrokit.rlvr import Weighting
+from entrokit.rlvr import Intervention, Weighting
+from entrokit.rlvr.card import Card
 
 from .tether import Tether
 
@@ -159,6 +160,25 @@ class KeepsEverything(Tether):
         return {"mean": self.mean, "seen": list(self.seen)}
 
 
+@dataclass
+class KeepsEverythingToItself(Tether):
+    """Remembers every entropy, beside its state."""
+
+    def remember(self, rollouts, advantages, context):
+        self.__dict__.setdefault("seen", []).append(rollouts.behaviour.entropy)
+
+
+@dataclass
+class KeepsEverythingWithoutState(Intervention):
+    """Remembers every entropy, and saves nothing (0000.00000)."""
+
+    name: ClassVar[str] = "tether"
+    card: ClassVar[Card] = Card("0000.00000", examples=("grpo+tether",), not_ranked="exists for tests")
+
+    def remember(self, rollouts, advantages, context):
+        self.__dict__.setdefault("seen", []).append(rollouts.behaviour.entropy.numpy())
+
+
 class CountsNoBytes(Tether):
     memory_bytes: ClassVar[int] = 0
 
@@ -193,5 +213,7 @@ BROKEN = [
     ("foreign_state", TakesAnyState, "took the state {'of another method': 1.0}"),
     ("foreign_state", LoadsHalfOfIt, "the state after a refusal"),
     ("memory", KeepsEverything, "a batch of 1024 completions adds .* bytes in the long run"),
+    ("memory", KeepsEverythingToItself, "bytes in the long run to tether.seen, an attribute"),
+    ("memory", KeepsEverythingWithoutState, "bytes in the long run to tether.seen, an attribute"),
     ("memory", CountsNoBytes, "memory_bytes is 0"),
 ]

@@ -13,6 +13,22 @@ class KeepsStateToItself(Momentum):
         return self.buffers.setdefault(param, torch.zeros_like(param))
 
 
+class SignsItsOwnMomentum(Momentum):
+    """Steps by the sign of a momentum that nothing saves; of gradients that keep their sign nobody would notice."""
+
+    def buffer(self, param):
+        self._m = getattr(self, "_m", {})
+        return self._m.setdefault(param, torch.zeros_like(param))
+
+    def move(self, group, param, gradient, buffer):
+        buffer.mul_(group["momentum"]).add_(gradient)
+        param.sub_(buffer.sign() * group["lr"])
+
+    def together(self, group, *each):
+        for one in zip(*each, strict=True):
+            self.move(group, *one)
+
+
 class SavesAnObject(Momentum):
     def buffer(self, param):
         self.state[param]["why"] = random.Random(0)
@@ -131,12 +147,15 @@ class AcceptsNegativeDecay(Momentum):
 # Which check catches whom, and what it says that it found.
 BROKEN = [
     ("resume", KeepsStateToItself, "3 steps after loading a run of 3: parameter 0"),
+    ("resume", SignsItsOwnMomentum, "3 steps after loading a run of 3: parameter 0"),
     ("resume", SavesAnObject, r"weights_only=True\) does not read the state_dict"),
     ("resume", LoadsDestructively, r"load_state_dict changed what it was given at \['state'\]"),
     ("resume_dtypes", AccumulatesInFloat32, r"\['state'\]\[0\]\['buffer'\] \(torch.bfloat16 for torch.float32\)"),
     ("resume_from_saved_knobs", KeepsItsOwnKnobs, r"another one once loaded, at \['param_groups'\]\[0\]\['lr'\]"),
+    ("deep_copy", SignsItsOwnMomentum, "3 steps of the copy against 3 of the original"),
     ("deep_copy", HasAnAttribute, "no attribute 'shrink'"),
     ("deep_copy", CopiesShareState, "the original's parameters after 3 steps of the copy"),
+    ("pickled", SignsItsOwnMomentum, "3 steps of the copy against 3 of the original"),
     ("pickled", HasAnAttribute, "no attribute 'shrink'"),
     ("pickled", HoldsALambda, "pickle"),
     ("group_override", ReadsDefaults, "does not reach its parameters"),

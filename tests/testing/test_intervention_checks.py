@@ -15,6 +15,7 @@ from entrokit.rlvr.card import Card
 from entrokit.rlvr.interventions import registered
 from entrokit.rlvr.interventions.steer import Steer
 from entrokit.testing import CheckFailed, Skipped, check_intervention, intervention_checks, intervention_engines
+from entrokit.testing.intervention_class import Subject, hooks
 from entrokit.testing.stop_gradients import StopGradients
 
 from . import broken_class, broken_numbers, broken_stages
@@ -110,11 +111,70 @@ def test_draws_from_the_context_are_no_fault_and_what_does_not_apply_is_skipped(
         "order": "it draws, and what falls to a row depends on its place",
         "separable": "it does not say that it is separable",
         "saved_state": "it has no state",
-        "memory": "it has no state",
         "trl": "trl is not installed",
         "verl": "verl is not installed",
     }
     assert len(report.passed) + len(report.skipped) == len(intervention_checks(Coin))
+
+
+def test_who_logs_nothing_trains_under_trl():
+    pytest.importorskip("trl")
+    next(check for check in intervention_checks(Coin) if check.name == "trl")()
+
+
+@pytest.mark.parametrize("broken", [broken_class.DividesByZero, broken_class.HasAnExampleThatIsNone])
+def test_one_cause_is_told_once_and_first(broken):
+    with pytest.raises(CheckFailed) as failure:
+        check_intervention(broken)
+    assert [str(one).split("`")[1] for one in failure.value.failures] == ["runs"]
+
+
+def test_checks_skip_what_does_not_run_and_look_at_the_other_examples():
+    class RunsAtOnce(Tether):
+        card: ClassVar[Card] = Card(
+            "0000.00000", examples=("grpo+tether(pul=1)", "grpo+tether(pull=0.5)"), not_ranked="exists for tests"
+        )
+
+    checks = {check.name: check for check in intervention_checks(RunsAtOnce)}
+    checks["string"]()
+    with pytest.raises(CheckFailed, match="pul"):
+        checks["runs"]()
+    of_none = {check.name: check for check in intervention_checks(broken_class.DividesByZero)}
+    with pytest.raises(Skipped, match="does not run"):
+        of_none["cut"]()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [(42, "got 42"), (int, "got <class 'int'>"), (Tether(), "got Tether.*; give its class, Tether")]
+)
+def test_what_is_no_class_of_interventions_is_refused(given, said):
+    with pytest.raises(TypeError, match=f"expected a class derived from entrokit.rlvr.Intervention, {said}"):
+        check_intervention(given)
+
+
+def test_an_interrupt_ends_the_battery():
+    class Interrupted(Tether):
+        def remember(self, rollouts, advantages, context):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_intervention(Interrupted)
+
+
+def test_a_helper_beside_the_hook_is_no_misspelling():
+    class Weighs(Intervention):
+        def weigh(self, update, clip, prepared):
+            return Weighting()
+
+    class Both(Tether):
+        def observe(self, metrics, context):
+            self.observes(metrics)
+
+        def observes(self, metrics):
+            self.mean = 1.0
+
+    for cls in (Both, Tether, Weighs):
+        hooks(Subject(cls))
 
 
 class Unfit(Tether):

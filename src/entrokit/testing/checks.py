@@ -43,12 +43,12 @@ class Check:
         """
         try:
             self.run()
-        except Skipped:
+        except (Skipped, KeyboardInterrupt):
             raise
-        except Exception as error:
-            found = str(error) if isinstance(error, AssertionError) and str(error) else _named(error)
+        # Whatever a method raises, SystemExit and a runner's own skip among it, is a failure of the method.
+        except BaseException as error:
             raise CheckFailed(
-                f"{self.subject}: check `{self.name}` failed\n  holds: {self.holds}\n  found: {found}"
+                f"{self.subject}: check `{self.name}` failed\n  holds: {self.holds}\n  found: {said(error)}"
             ) from error
 
     def __str__(self) -> str:
@@ -93,5 +93,8 @@ def run_checks(subject: str, checks: Iterable[Check]) -> Report:
     return Report(subject, tuple(passed), skipped)
 
 
-def _named(error: Exception) -> str:
+def said(error: BaseException) -> str:
+    """What an AssertionError found, or any other error with its type."""
+    if isinstance(error, AssertionError) and str(error):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

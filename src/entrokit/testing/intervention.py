@@ -17,6 +17,7 @@ as long again where TRL is installed, under which a tiny model then trains.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -35,7 +36,7 @@ from . import (
 )
 from .checks import Check, Report, run_checks
 from .intervention_class import Subject
-from .intervention_trial import Example, over_examples
+from .intervention_trial import Example, over_examples, runs
 
 _OF_CLASSES = intervention_class.CHECKS
 _OF_RECIPES = (
@@ -51,15 +52,21 @@ def intervention_checks(cls: type[Intervention]) -> list[Check]:
     """The battery of a class, a check an element: those of its own, then those of its card's examples, one by one.
 
     A check of recipes fails at the first example at which it does not hold, and names it. It is skipped where every
-    example skips it. A class without a card fails `card`, and there is no recipe to check.
+    example skips it. A class without a card fails `card`, and there is no recipe to check. The first, `runs`, says of
+    an example that it cannot be built or raises; every other check then leaves that example out.
 
     Raises:
-        DuplicateError: its name is that of another registered class. TypeError: it has none.
+        DuplicateError: its name is that of another registered class.
+        TypeError: it has none, or is no class derived from `Intervention`.
     """
+    if not (inspect.isclass(cls) and issubclass(cls, Intervention)):
+        hint = f"; give its class, {type(cls).__name__}" if isinstance(cls, Intervention) else ""
+        raise TypeError(f"expected a class derived from entrokit.rlvr.Intervention, got {cls!r}{hint}")
     with registered(cls):
         subject = Subject(cls)
     own = [_check(check, partial(check, subject), cls.__name__) for check in _OF_CLASSES]
-    return own + _checks_of_recipes(cls.__name__, subject.examples)
+    of_recipes = _checks_of_recipes(cls.__name__, subject.examples)
+    return of_recipes[:1] + own + of_recipes[1:]
 
 
 def check_intervention(cls: type[Intervention]) -> Report:
@@ -72,7 +79,8 @@ def check_intervention(cls: type[Intervention]) -> Report:
         CheckFailed: an AssertionError with every failure: the check, what it holds and what was found.
         DuplicateError, TypeError: as `intervention_checks`.
     """
-    return run_checks(cls.__name__, intervention_checks(cls))
+    checks = intervention_checks(cls)
+    return run_checks(cls.__name__, checks)
 
 
 def recipe_checks(*specs: str) -> list[Check]:
@@ -92,7 +100,7 @@ def check_recipe(*specs: str) -> Report:
 def _checks_of_recipes(name: str, examples: Sequence[Example]) -> list[Check]:
     if not examples:
         return []
-    return [_check(check, partial(over_examples, check, examples), name) for check in _OF_RECIPES]
+    return [_check(check, partial(over_examples, check, examples), name) for check in (runs, *_OF_RECIPES)]
 
 
 def _check(check: Callable[..., None], run: Callable[[], None], name: str) -> Check:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from entrokit.rlvr import Recipe, stages_of
+from entrokit.rlvr import Recipe
 
 from .checks import Skipped
 from .intervention_trial import Example
@@ -28,8 +28,8 @@ _STEPS = 3
 
 
 def trl(example: Example) -> None:
-    """Under TRL a tiny model trains a few steps with it: weights move, and what it logs is finite; or it is refused in
-    the words of its card.
+    """Under TRL a tiny model trains a few steps with it: weights move, and whatever it logs is finite; or it is
+    refused in the words of its card.
     """
     engine = _installed("trl", "entrokit.engines.trl")
     chosen = example.build()
@@ -81,8 +81,6 @@ def _expect_logged(chosen: Recipe, logged: list[tuple[str, Any]]) -> None:
     numbers = [(key, value) for key, value in logged if isinstance(value, (int, float))]
     for part in chosen.interventions:
         own = [(key, value) for key, value in numbers if key.startswith(f"{part.name}/")]
-        if not own and {"weight", "penalty"} & set(stages_of(part)):
-            raise AssertionError(f"{part.name} logs nothing")
         for key, value in own:
             if not math.isfinite(value):
                 raise AssertionError(f"{key} is logged as {value}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 
@@ -116,15 +117,27 @@ def ranks(example: Example) -> None:
         wanted = take_step(alone, batch, values, context=context_of(number))
         found = group.together(partial(_on_rank, group, of_ranks, batch, values, number))
         what = f"step {number} on two ranks"
-        expect_close(torch.cat([step.advantages for step in found]), wanted.advantages, f"{what}: advantages")
-        for name, value in wanted.prepared.items():
-            own = [step.prepared[name] for step in found]
-            for part in [torch.cat(own)] if value.dim() else own:
-                expect_close(part, value, f"{what}: prepared {name}")
-        # With scope="micro" a rank's rows are a micro-batch on their own.
-        if not micro:
-            # Whoever replays remembers its own completions on each rank.
-            _expect_mean_over_ranks(found, wanted, what, state=not alone.replays)
+        with _advising_collectives():
+            expect_close(torch.cat([step.advantages for step in found]), wanted.advantages, f"{what}: advantages")
+            for name, value in wanted.prepared.items():
+                own = [step.prepared[name] for step in found]
+                for part in [torch.cat(own)] if value.dim() else own:
+                    expect_close(part, value, f"{what}: prepared {name}")
+            # With scope="micro" a rank's rows are a micro-batch on their own.
+            if not micro:
+                # Whoever replays remembers its own completions on each rank.
+                _expect_mean_over_ranks(found, wanted, what, state=not alone.replays)
+
+
+@contextmanager
+def _advising_collectives() -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(
+            f"{error}; numbers over the batch are those of all ranks: take them through context.gather or "
+            "context.reduce, see Context"
+        ) from error
 
 
 def _on_rank(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from entrokit.distributions.statistics import split_nucleus
-from entrokit.rlvr import AGGREGATIONS, Intervention, Penalty, PolicyStats, Recipe, Weighting, stages_of
+from entrokit.rlvr import AGGREGATIONS, Intervention, Penalty, PolicyStats, Recipe, Weighting
 
 from .intervention_trial import Example, expect_close, expect_close_numbers, expect_same_step
 from .rollouts_trial import context_of, evaluate, perturbed, random_batch, take_step, with_idle_row
+from .stage_results import Listener, listen, put, tensors_in
 
-# Called after a stage with the method, the stage's name, its arguments and what it gave.
-Listener = Callable[[Intervention, str, tuple[Any, ...], Any], None]
 _WATCHED = ("reward", "advantage", "prepare", "weight", "penalty", "observe", "remember")
 
 
@@ -33,7 +32,7 @@ def masked_results(example: Example) -> None:
     """What stages give is finite also at tokens that are not trained on: no NaN waits there to be multiplied by 0."""
 
     def finite(intervention: Intervention, stage: str, arguments: tuple[Any, ...], result: Any) -> None:
-        for name, value in _tensors(result, ""):
+        for name, value in tensors_in(result):
             if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
                 raise AssertionError(f"{intervention.name}.{stage}{name} is NaN or infinite at some token")
 
@@ -45,7 +44,7 @@ def inputs_kept(example: Example) -> None:
     chosen = example.build()
     for intervention in chosen.interventions:
         for stage in _WATCHED:
-            _set(intervention, stage, _keeping(intervention, stage, getattr(intervention, stage)))
+            put(intervention, stage, _keeping(intervention, stage, getattr(intervention, stage)))
     batch = with_idle_row(random_batch())
     for number in range(2):
         take_step(chosen, batch, perturbed(batch), 3, context_of(number))
@@ -120,33 +119,15 @@ def evaluation(example: Example) -> None:
 
 def _listen(chosen: Recipe, listener: Listener) -> None:
     """Two steps of training, in one micro-batch and in three, with an ear at every stage that a method has."""
-    for intervention in chosen.interventions:
-        for stage in stages_of(intervention):
-            _set(intervention, stage, _heard(intervention, stage, getattr(intervention, stage), listener))
+    listen(chosen, listener)
     for number, parts in enumerate((1, 3)):
         batch = with_idle_row(random_batch(seed=number))
         take_step(chosen, batch, perturbed(batch), parts, context_of(number))
 
 
-def _set(intervention: Intervention, stage: str, function: Callable[..., Any]) -> None:
-    # A method may be a frozen dataclass.
-    object.__setattr__(intervention, stage, function)
-
-
-def _heard(
-    intervention: Intervention, stage: str, original: Callable[..., Any], listener: Listener
-) -> Callable[..., Any]:
-    def called(*arguments: Any) -> Any:
-        result = original(*arguments)
-        listener(intervention, stage, arguments, result)
-        return result
-
-    return called
-
-
 def _keeping(intervention: Intervention, stage: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def called(*arguments: Any) -> Any:
-        given = [(name, x, x.detach().clone()) for name, x in _tensors(arguments, "")]
+        given = [(name, x, x.detach().clone()) for name, x in tensors_in(arguments)]
         result = original(*arguments)
         for name, value, before in given:
             if not torch.equal(value.nan_to_num(), before.nan_to_num()):
@@ -156,27 +137,12 @@ def _keeping(intervention: Intervention, stage: str, original: Callable[..., Any
     return called
 
 
-def _tensors(x: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of an argument or a result, with a path to each."""
-    if isinstance(x, Tensor):
-        yield name, x
-    elif isinstance(x, Mapping):
-        for key, value in x.items():
-            yield from _tensors(value, f"{name}[{key!r}]")
-    elif isinstance(x, (list, tuple)):
-        for index, value in enumerate(x):
-            yield from _tensors(value, f"{name}[{index}]")
-    elif is_dataclass(x) and not isinstance(x, (type, Intervention)):
-        for f in fields(x):
-            yield from _tensors(getattr(x, f.name), f"{name}.{f.name}")
-
-
 def _expect_result(intervention: Intervention, stage: str, arguments: tuple[Any, ...], result: Any) -> None:
     where = f"{intervention.name}.{stage}"
     if stage in ("reward", "advantage"):
         _expect_tensor(where, result, arguments[1].shape, arguments[1].dtype)
     elif stage == "prepare":
-        for key, value in _mapping(where, result).items():
+        for key, value in result.items():
             shape = value.shape if not value.dim() or len(value) == len(arguments[0]) else arguments[0].reward.shape
             _expect_tensor(f"{where}[{key!r}]", value, shape)
     elif stage == "weight":
@@ -185,9 +151,7 @@ def _expect_result(intervention: Intervention, stage: str, arguments: tuple[Any,
         _expect_penalty(where, result, arguments[0].trained)
 
 
-def _expect_weighting(where: str, result: Any, trained: Tensor) -> None:
-    if not isinstance(result, Weighting):
-        raise AssertionError(f"{where} gave a {type(result).__name__}, not a Weighting")
+def _expect_weighting(where: str, result: Weighting, trained: Tensor) -> None:
     if result.weight is not None:
         _expect_tensor(f"{where}.weight", result.weight, trained.shape)
     if result.keep is not None:
@@ -203,12 +167,6 @@ def _expect_penalty(where: str, result: Any, trained: Tensor) -> None:
         _expect_tensor(f"{where}.keep", penalty.keep, trained.shape, torch.bool)
     if penalty.aggregation is not None and penalty.aggregation not in AGGREGATIONS:
         raise AssertionError(f"{where}.aggregation is {penalty.aggregation!r}, none of {list(AGGREGATIONS)}")
-
-
-def _mapping(where: str, result: Any) -> Mapping[str, Tensor]:
-    if not isinstance(result, Mapping) or not all(isinstance(x, Tensor) for x in result.values()):
-        raise AssertionError(f"{where} gave {result!r}, not tensors by name")
-    return result
 
 
 def _expect_tensor(

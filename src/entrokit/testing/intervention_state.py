@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import io
+from collections import deque
+from collections.abc import Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from entrokit.rlvr import Recipe
 
 from .checks import Skipped
 from .intervention_trial import Example, expect_close, expect_close_numbers, expect_same_step
-from .rollouts_trial import Step, context_of, perturbed, random_batch, take_step
+from .rollouts_trial import Step, context_of, perturbed, random_batch, rows_of, take_step
 
 # Batches of many completions after which a memory of ten thousand numbers is full, and those that show its growth.
 _ROWS, _FULL, _MORE = 1024, 44, 8
+# Without a state: batches before what the object holds is taken to grow, if it still does in the next ones.
+_GLANCE = 4
 # Bytes that a batch may add in the long run: a few numbers a batch fill no memory in any run.
 _BYTES_A_BATCH = 64
 
@@ -80,18 +86,27 @@ def foreign_state(example: Example) -> None:
 
 def memory(example: Example) -> None:
     """Its memory is bounded: once it has seen ten thousand prompts a batch adds at most a few numbers, and
-    `memory_bytes` counts what the state holds.
+    `memory_bytes` counts what the state holds. So is what it holds beside its state.
     """
-    chosen = _with_memory(example)
+    chosen = example.build()
     batch = random_batch(rows=_ROWS, length=3)
-    values, sizes = perturbed(batch), []
+    values = perturbed(batch)
+    sizes: list[dict[str, int]] = []
     for number in range(_FULL + _MORE):
-        take_step(chosen, batch, values, context=context_of(number))
-        sizes.append(_bytes(chosen.state_dict()))
-    # A memory of whole completions is now longer and now shorter.
-    grown = (max(sizes[_FULL:]) - max(sizes[_FULL - _MORE : _FULL])) / _MORE
-    if grown > _BYTES_A_BATCH:
-        raise AssertionError(f"a batch of {_ROWS} completions adds {grown:.0f} bytes in the long run")
+        # Tensors of its own each time, as a run's are: whoever keeps them all keeps more and more.
+        take_step(chosen, rows_of(batch, torch.arange(_ROWS)), values, context=context_of(number))
+        sizes.append(_held(chosen))
+        if number == 2 * _GLANCE and not _has_state(chosen) and sizes[-1] == sizes[_GLANCE]:
+            break
+    else:
+        for what in sizes[-1]:
+            # A memory of whole completions is now longer and now shorter.
+            before, after = (
+                max(one.get(what, 0) for one in part) for part in (sizes[_FULL - _MORE : _FULL], sizes[_FULL:])
+            )
+            if after - before > _BYTES_A_BATCH * _MORE:
+                grown = (after - before) / _MORE
+                raise AssertionError(f"a batch of {_ROWS} completions adds {grown:.0f} bytes in the long run to {what}")
     for intervention in chosen.interventions:
         tensors = _bytes(intervention.state_dict(), of_tensors=True)
         if intervention.memory_bytes < tensors:
@@ -102,9 +117,42 @@ def memory(example: Example) -> None:
 
 def _with_memory(example: Example) -> Recipe:
     chosen = example.build()
-    if not any(state for state in chosen.state_dict().values()):
+    if not _has_state(chosen):
         raise Skipped("it has no state")
     return chosen
+
+
+def _has_state(chosen: Recipe) -> bool:
+    return any(state for state in chosen.state_dict().values())
+
+
+def _held(chosen: Recipe) -> dict[str, int]:
+    """Bytes of each intervention's state, and of what each of its attributes holds, by where they are."""
+    sizes = {}
+    for own in chosen.interventions:
+        sizes[f"the state of {own.name}"] = _bytes(own.state_dict())
+        sizes |= {f"{own.name}.{name}, an attribute": _reach(value, set()) for name, value in vars(own).items()}
+    return sizes
+
+
+def _reach(value: Any, seen: set[int]) -> int:
+    """Bytes of the numbers and texts that can be reached from a value, each object once."""
+    if isinstance(value, (bool, int, float, complex)):
+        return 8
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return value.nbytes
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_reach(key, seen) + _reach(one, seen) for key, one in value.items())
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return sum(_reach(one, seen) for one in value)
+    if isinstance(value, (type, ModuleType, FunctionType, MethodType)):
+        return 0
+    return _reach(getattr(value, "__dict__", ()), seen)
 
 
 def _train(chosen: Recipe, number: int) -> Step:

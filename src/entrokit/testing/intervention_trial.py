@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,8 +16,9 @@ from torch import Tensor
 from entrokit.rlvr import Intervention, Recipe, recipe
 from entrokit.rlvr.interventions import registered
 
-from .checks import Skipped
-from .rollouts_trial import MARKER, Step
+from .checks import Skipped, said
+from .rollouts_trial import MARKER, Step, perturbed, random_batch, take_step
+from .stage_results import expect_kind, expect_numbers, listen
 
 # Sums of at most a few hundred float64 numbers of the size of 1, in another order, differ by less than 1e-12; what a
 # method may have kept in float32 by less than 1e-6.
@@ -36,12 +39,49 @@ class Example:
         built.bind(lambda text: [MARKER])
         return built
 
+    @cached_property
+    def fault(self) -> str | None:
+        """Why it cannot be built, or does not get through a step, and where in the author's code; None if it does."""
+        try:
+            built = self.build()
+            listen(built, expect_kind)
+            listen(built, expect_numbers)
+            batch = random_batch()
+            take_step(built, batch, perturbed(batch))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return said(error) + self.place(error)
+        return None
+
+    def place(self, error: BaseException) -> str:
+        """Where in the author's modules an error came from, to be put behind what it says; nothing if it did not."""
+        if self.cls is None:
+            return ""
+        modules = {c.__module__ for c in self.cls.__mro__ if issubclass(c, Intervention)} - {Intervention.__module__}
+        found, cause = "", cast("BaseException | None", error)
+        while cause is not None:
+            for frame, line in traceback.walk_tb(cause.__traceback__):
+                if frame.f_globals.get("__name__") in modules:
+                    found = f" (in {frame.f_code.co_name}, {frame.f_code.co_filename}:{line})"
+            cause = cause.__cause__
+        return found
+
     def __str__(self) -> str:
         return self.text
 
 
+def runs(example: Example) -> None:
+    """Its recipe is built and gets through a step of training, in which every stage returns what it must, and no
+    NaN or infinity at tokens that are trained on.
+    """
+    if example.fault is not None:
+        raise AssertionError(example.fault)
+
+
 def over_examples(check: Callable[[Example], None], examples: Sequence[Example]) -> None:
-    """Runs a check over all of them; it is skipped only where every one skips it.
+    """Runs a check over all of them; it is skipped only where every one skips it, as one that does not run skips all
+    checks but `runs`.
 
     Raises:
         AssertionError: the first failure, behind the example's name.
@@ -49,12 +89,17 @@ def over_examples(check: Callable[[Example], None], examples: Sequence[Example])
     """
     skipped: list[Skipped] = []
     for example in examples:
+        if check is not runs and example.fault is not None:
+            skipped.append(Skipped("does not run (see `runs`)"))
+            continue
         try:
             check(example)
         except Skipped as reason:
             skipped.append(reason)
-        except Exception as error:
-            raise AssertionError(f"{example}: {said(error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise AssertionError(f"{example}: {said(error)}{example.place(error)}") from error
     if examples and len(skipped) == len(examples):
         raise Skipped(str(skipped[0]))
 
@@ -68,14 +113,10 @@ def during(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise AssertionError(f"{what}: {said(error)}") from error
-
-
-def said(error: Exception) -> str:
-    """What an AssertionError found, or any other error with its type."""
-    found = isinstance(error, AssertionError) and str(error)
-    return str(error) if found else f"{type(error).__name__}: {error}"
 
 
 def expect_same_step(found: Step, wanted: Step, what: str, *, state: bool = True) -> None:

@@ -20,6 +20,9 @@ SHAPES: tuple[Shape, ...] = ((3, 4), (5,), (2, 6))
 # An update of the battery's small parameters, a norm over one of them included, is at most so many roundings deep.
 _ROUNDINGS = 64
 
+# As far as parameters are from zero: of the gradients of a step, one in four or so has the sign that it mostly has not.
+_SPREAD = 3.0
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -88,6 +91,7 @@ class Trial:
         knobs: for `make`.
 
     Attributes:
+        spread: deviation of the targets; wide ones change the sign of most gradients now and then.
         taken: steps so far. loss: of the last one. alter: given a parameter's index and gradient, what to put in the
             gradient's place.
     """
@@ -106,6 +110,7 @@ class Trial:
         self.params = parameters(subject.shapes if shapes is None else shapes, dtype) if params is None else params
         self.groups, self.knobs = groups, knobs
         self.optimizer = subject.make(groups(self.params), **knobs)
+        self.spread = _SPREAD
         self.taken = 0
         self.loss = 0.0
         self.alter: Callable[[int, Tensor], Tensor | None] = lambda _, gradient: gradient
@@ -116,7 +121,7 @@ class Trial:
         for index, param in enumerate(self.params):
             param.grad = None
             if param.requires_grad:
-                loss = loss + _distance(param, index, self.taken)
+                loss = loss + _distance(param, index, self.taken, self.spread)
         loss.backward()  # type: ignore[no-untyped-call]
         for index, param in enumerate(self.params):
             if param.grad is not None:
@@ -147,7 +152,7 @@ class Trial:
             groups=self.groups,
             **{**self.knobs, **knobs},
         )
-        again.taken = self.taken
+        again.taken, again.spread = self.taken, self.spread
         return again
 
     def continued_by(self, optimizer: Optimizer) -> Trial:
@@ -163,7 +168,7 @@ class Trial:
 
 
 def parameters(shapes: Iterable[Shape], dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """Leaves two away from zero, of either sign: their gradients keep one sign while steps are small."""
+    """Leaves two away from zero, of either sign."""
     leaves = []
     for index, shape in enumerate(shapes):
         real = 2.0 * (-1.0) ** index + 0.3 * draw((*shape, 2) if dtype.is_complex else shape, seed=index)
@@ -185,10 +190,10 @@ def draw(shape: Shape, *, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _distance(param: Tensor, index: int, step: int) -> Tensor:
+def _distance(param: Tensor, index: int, step: int, spread: float) -> Tensor:
     # A complex parameter is drawn and measured as its real view, so that both have the same gradient bit for bit.
     real = torch.view_as_real(param) if param.is_complex() else param
-    target = 0.3 * draw(tuple(real.shape), seed=100 * (step + 1) + index)
+    target = spread * draw(tuple(real.shape), seed=100 * (step + 1) + index)
     curvature = torch.linspace(0.5, 1.0, max(real.numel(), 1), dtype=torch.float64)[: real.numel()].reshape(real.shape)
     return 0.5 * (curvature * (real.double() - target) ** 2).sum()
 

@@ -75,10 +75,11 @@ def reproduce(
     # Tensors of the miniatures are tiny: threads would only wait for one another. Pocket runs have their own processes.
     torch.set_num_threads(1)
     entries = [paper(slug) for slug in dict.fromkeys(slugs or CATALOGUE)]
-    work = Reproduction(console, Path(out), Path(results or Path(out) / "results"), jobs, again)
     plan = planned(entries, experiment, every)
-    for folder in dict.fromkeys((out, results or out)):
+    kept = Path(results or Path(out) / "results")
+    for folder in (Path(out), kept):
         check_writable(folder)
+    work = Reproduction(console, Path(out), kept, jobs, again)
     if every:
         minutes = sum(entry.experiments[name].minutes for entry, name in plan)
         console.print(f"{len(plan)} experiments, about {minutes:.0f} minutes on two cores if none is measured yet")

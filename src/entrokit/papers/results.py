@@ -210,6 +210,18 @@ def _finding(content: Mapping[str, Any]) -> Finding:
     return finding
 
 
+def check_chart(chart: Chart) -> None:
+    """Refuses a picture that could be kept but not read again.
+
+    Raises:
+        ValueError: a list that is none, or not as long as the others, or something in it; names the series.
+    """
+    try:
+        _chart(_plain(asdict(chart)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the picture {chart.title!r}: {error}") from error
+
+
 def _chart(content: Mapping[str, Any]) -> Chart:
     chart = Chart(**{**content, "series": tuple(_series(s) for s in _is(list, content["series"], "series"))})
     for name in ("title", "x_label", "y_label"):

@@ -22,7 +22,7 @@ from entrokit.report import Chart
 
 from .entry import Experiment, Paper, Shown
 from .evidence import Budget, Finding, checked
-from .results import Result
+from .results import Result, check_chart
 
 _PACKAGES = ("entrokit", "torch", "numpy", "transformers", "trl", "scipy", "scikit-learn")
 
@@ -71,6 +71,7 @@ def run(
     try:
         for given in _given(experiment, budget):
             if isinstance(given, Chart):
+                check_chart(given)
                 charts.append(given)
                 continue
             findings.append(checked(given))

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
 from entrokit.papers import CATALOGUE, Paper, PaperResults
 from entrokit.papers.results import load_all
-from entrokit.report.reproduction import Section, verdict_table
+from entrokit.report.reproduction import Section, code, one_line, verdict_table
 from entrokit.report.scoreboard import markdown, not_shown
 from entrokit.rlvr.cards import Method, methods
 from entrokit.rlvr.intervention import stages_of
@@ -57,12 +58,12 @@ def sections(entry: Paper, measured: PaperResults | None) -> Iterator[Section]:
 def paper_page(entry: Paper, measured: PaperResults | None) -> str:
     """One paper: what it claims, how to use it, what came out."""
     parts = [
-        f"# {entry.title}",
-        f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {entry.family}. {entry.claim}",
+        f"# {one_line(entry.title)}",
+        f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {one_line(entry.family)}. {one_line(entry.claim)}",
         f"```sh\nentrokit reproduce {entry.slug}\n```",
     ]
     if entry.recipes:
-        parts += ["## Recipes", "\n".join(f"- `{recipe}`" for recipe in entry.recipes)]
+        parts += ["## Recipes", "\n".join(f"- {code(recipe)}" for recipe in entry.recipes)]
     parts += ["## What was measured", *_measured(entry, measured)]
     own = [m for m in methods().values() if m.card.paper == entry.arxiv]
     if own:
@@ -73,17 +74,17 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
 
 def _measured(entry: Paper, measured: PaperResults | None) -> Iterator[str]:
     for name, experiment in entry.experiments.items():
-        yield f"### {name}"
-        yield f"Shown if {experiment.criterion}."
+        yield f"### {one_line(name)}"
+        yield f"Shown if {one_line(experiment.criterion)}."
         result = measured.experiments.get(name) if measured else None
         if result is None:
-            again = f"`entrokit reproduce {entry.slug} --experiment {name}`"
+            again = code(shlex.join(["entrokit", "reproduce", entry.slug, "--experiment", name]))
             yield f"Not measured yet: {again} (about {experiment.minutes:g} min)."
             continue
         own = next(s for s in sections(entry, measured) if s.experiment == name)
         yield verdict_table([own]).strip()
         at = f", commit {result.commit[:12]}" if result.commit else ""
-        yield f"`{result.command}`, {result.date}{at}. {result.note}".strip()
+        yield f"{code(result.command)}, {result.date}{at}. {one_line(result.note)}".strip()
 
 
 def _standing(own: list[Method]) -> str:

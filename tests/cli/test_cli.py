@@ -215,18 +215,19 @@ def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
     found = entrokit("papers", "--search", "clip covary", cwd=tmp_path).stdout
     assert "entropy-mechanism" in found
     assert "steer" not in found
-    assert entrokit("papers", "--search", "nonsense", cwd=tmp_path, check=False).returncode == 1
+    nothing = entrokit("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
+    assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
     assert "entrokit.rlvr.interventions.steer.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
     unknown = entrokit("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
-    assert "no paper 'ster' in the catalogue" in unknown.stderr
+    assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr
 
 
 def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path):
     from entrokit.papers.results import load
 
     first = entrokit("reproduce", "recap", "--seeds", "2", "--out", "r", cwd=tmp_path)
-    assert "recap: miniature, 2 seeds from 0" in first.stdout
+    assert "recap: miniature, 2 seeds from 0\n2 seeds instead of 8: an illustration" in first.stdout
     assert "0 of 1 claims failed. Page: r/reproduce.html" in first.stdout
     assert "Claims, run in miniature" in (tmp_path / "r" / "reproduce.html").read_text(encoding="utf-8")
     kept = load(tmp_path / "r" / "results" / "recap.json").experiments["miniature"]
@@ -241,18 +242,20 @@ def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Two papers in the catalogue's place, how often their experiments ran, and the command."""
+    """Two papers in the catalogue's place, how often their experiments ran, the command, and what breaks them."""
     from typer.testing import CliRunner
 
     from entrokit.cli.app import app
     from entrokit.discovery import Found
     from entrokit.papers import CATALOGUE, Experiment, Finding, Paper
 
-    ran = []
+    ran, broken = [], {}
 
     def experiment(name, passed, **options):
         def run(budget):
             ran.append(name)
+            if name in broken:
+                yield from broken[name]()
             yield Finding(f"claim of {name}", "rule", "measured", passed, raw={"x": [0.0] * len(budget.seeds)})
 
         return Experiment(run, seeds=2, minutes=options.pop("minutes", 0.1), criterion="it is so", **options)
@@ -268,7 +271,12 @@ def made_up(monkeypatch):
     monkeypatch.setattr(type(CATALOGUE), "_all", lambda self: papers)
     monkeypatch.setattr("entrokit.cli.reproduction.commit_of_checkout", lambda: "abc")
     monkeypatch.setattr(sys.modules["entrokit.papers.run"], "commit_of_checkout", lambda: "abc")
-    return ran, lambda *words: CliRunner().invoke(app, ["reproduce", *words], env={"COLUMNS": "200"})
+
+    def reproduce(*words, **environment):
+        return CliRunner().invoke(app, ["reproduce", *words], env={"COLUMNS": "200", **environment})
+
+    reproduce.broken = broken
+    return ran, reproduce
 
 
 def test_a_failed_claim_is_exit_code_1(made_up, tmp_path):
@@ -283,7 +291,9 @@ def test_all_takes_quick_ones_first_goes_on_where_it_was_and_names_what_it_passe
     ran, reproduce = made_up
     done = reproduce("--all", "--out", str(tmp_path))
     assert ran == ["quick", "bad", "slow"]
-    assert "two: grand, 2 seeds from 0\npassed over: needs no-such-package" in done.stdout
+    assert done.stdout.startswith("4 experiments, about 9 minutes on two cores if none is measured yet\n")
+    assert "two: grand, 2 seeds from 0\npassed over: needs no-such-package; run it on a machine with it" in done.stdout
+    assert "1 of 3 claims failed. 1 experiment passed over. Page: " in done.stdout
     assert "about 9 minutes on two cores" in done.stdout
     again = reproduce("--all", "--out", str(tmp_path))
     assert ran == ["quick", "bad", "slow"], "nothing is measured twice"
@@ -304,5 +314,114 @@ def test_a_result_that_cannot_be_read_is_named_and_replaced(made_up, tmp_path):
         done = reproduce("one", "--out", str(tmp_path))
         assert what in done.stdout
         assert "one.json" in done.stdout
+        assert "what could not be read is now " in done.stdout
         assert done.exit_code == 0
     assert ran == ["quick", "quick"]
+    assert [(file.parent / f"one.json.unreadable{n}").read_text() for n in ("", "-2")] == ["{", '{"format": 9}']
+
+
+def dies():
+    raise RuntimeError("it [/all]\nwent wrong")
+
+
+def gives(*things):
+    return lambda: iter(things)
+
+
+def test_an_experiment_that_breaks_down_ends_no_other(made_up, tmp_path):
+    from entrokit.papers.results import known
+
+    ran, reproduce = made_up
+    reproduce.broken["quick"] = dies
+    done = reproduce("--all", "--out", str(tmp_path))
+    assert ran == ["quick", "bad", "slow"]
+    told = "could not be carried out: one, experiment quick: RuntimeError: it [/all] went wrong"
+    assert told in done.stdout.splitlines()
+    assert "Traceback" not in done.output
+    assert "1 of 2 claims failed. 1 experiment could not be carried out. 1 experiment passed over." in done.stdout
+    assert done.exit_code == 1
+    assert list(known("one", tmp_path / "results").experiments) == ["slow"]
+    reproduce.broken.clear()
+    reproduce("--all", "--out", str(tmp_path))
+    assert ran[3:] == ["quick"], "the same command goes on with it"
+
+
+def test_what_came_before_the_break_stays_on_screen_and_is_not_kept(made_up, tmp_path):
+    from entrokit.papers import Finding
+    from entrokit.report import Chart, Series
+
+    _, reproduce = made_up
+    before = Finding("came before", "rule", "measured", True, raw={"x": [1.0]})
+    bad_picture = Chart("t", "x", "y", (Series("a", [0.0, 1.0], [0.0, 1.0], low=[0.0], high=[1.0]),))
+    for what, why in (
+        (gives(before, 3), "gave 3, which is neither a Finding nor a Chart"),
+        (gives(before, Finding("bare", "rule", "measured", True)), "the finding 'bare' has no raw numbers"),
+        (gives(before, bad_picture), "the picture 't': series 'a': low is not as long as x"),
+    ):
+        reproduce.broken["quick"] = what
+        done = reproduce("one", "--out", str(tmp_path))
+        assert done.exit_code == 1
+        assert "holds came before" in done.stdout
+        assert why in done.stdout
+        assert "Nothing was measured. 1 experiment could not be carried out." in done.stdout
+        assert not list((tmp_path / "results").iterdir())
+        assert not (tmp_path / "reproduce.html").exists()
+    reproduce.broken["quick"] = dies
+    assert "Traceback" in reproduce("one", "--out", str(tmp_path), ENTROKIT_TRACEBACK="1").output
+
+
+def test_what_is_not_there_is_refused_before_anything_runs(made_up, tmp_path):
+    ran, reproduce = made_up
+    out = ("--out", str(tmp_path / "new"))
+    unknown = reproduce("one", "two", "--experiment", "slow", *out)
+    assert str(unknown.exception) == "two has no experiment 'slow'; it has bad, grand"
+    nobody = reproduce("--all", "--experiment", "nope", *out)
+    assert str(nobody.exception) == ("none of these papers has an experiment 'nope'; they have bad, grand, quick, slow")
+    (tmp_path / "file").write_text("")
+    for words in (("--out", str(tmp_path / "file")), (*out, "--results", str(tmp_path / "file"))):
+        assert "file: a file is in the way, and results go into a folder" in str(reproduce("one", *words).exception)
+    assert ran == []
+    reproduce("--all", "--experiment", "slow", *out)
+    assert ran == ["slow"]
+
+
+def test_who_asks_for_what_cannot_run_here_is_told_by_the_exit_code(made_up, tmp_path):
+    _, reproduce = made_up
+    out = ("--out", str(tmp_path))
+    assert reproduce("one", "--all", *out).exit_code == 0
+    for words in (("two", "--experiment", "grand"), ("--all", "--experiment", "grand")):
+        done = reproduce(*words, *out)
+        assert "Nothing was measured. 1 experiment passed over." in done.stdout
+        assert done.exit_code == 1
+
+
+def test_what_is_passed_over_for_lack_of_an_extra_is_no_failure_of_all(made_up, tmp_path, monkeypatch):
+    _, reproduce = made_up
+    monkeypatch.setattr("entrokit.cli.reproduction.lacking", lambda own: ["trl"] if own.minutes == 9 else [])
+    done = reproduce("one", "--all", "--out", str(tmp_path))
+    assert "passed over: needs trl; pip install 'entrokit[trl]'" in done.stdout
+    assert done.exit_code == 0
+    assert reproduce("one", "--experiment", "slow", "--out", str(tmp_path)).exit_code == 1
+
+
+def test_a_stop_says_that_the_same_command_goes_on(made_up, tmp_path):
+    def stop():
+        raise KeyboardInterrupt
+
+    ran, reproduce = made_up
+    reproduce.broken["slow"] = stop
+    done = reproduce("--all", "--out", str(tmp_path))
+    assert done.exit_code == 130
+    assert done.stdout.endswith("Stopped; the same command goes on where it was.\n")
+    assert (tmp_path / "reproduce.html").exists()
+    again = reproduce("one", "--experiment", "slow", "--again", "--out", str(tmp_path))
+    assert again.stdout.endswith("Stopped; the same command without --again goes on where it was.\n")
+    reproduce.broken.clear()
+    reproduce("--all", "--out", str(tmp_path))
+    assert ran == ["quick", "bad", "slow", "slow", "slow"]
+
+
+def test_few_seeds_are_an_illustration(made_up, tmp_path):
+    _, reproduce = made_up
+    assert "illustration" not in reproduce("one", "--out", str(tmp_path)).stdout
+    assert "illustration" not in reproduce("one", "--seeds", "3", "--out", str(tmp_path)).stdout

@@ -70,6 +70,9 @@ def test_finding_a_paper():
     assert search(["nonsense"]) == []
     assert search(family="diagnosis") == [paper("invisible-leash"), paper("policy-cliff")]
     assert search(family="rlvr") == [p for p in search() if p.family.startswith("rlvr")]
+    assert search(family="r") == search(family="rlvr"), "the start, and information has an r as well"
+    with pytest.raises(ValueError, match="no family 'tokens'"):
+        search(family="tokens")
     assert list(CATALOGUE) == sorted(CATALOGUE)
     with pytest.raises(
         ValueError,
@@ -78,9 +81,11 @@ def test_finding_a_paper():
         search(family="optim")
     with pytest.raises(
         ValueError,
-        match="no paper 'ster' in the catalogue; it holds ares, canon, credit-scorecards, diffadapt, diffusion",
+        match=r"no paper 'ster' in the catalogue; did you mean 'steer'\? It holds ares, canon, credit-scorecards, diff",
     ):
         paper("ster")
+    with pytest.raises(ValueError, match="no paper 'zzz' in the catalogue; it holds ares"):
+        paper("zzz")
 
 
 def test_an_entry_without_a_name_gives_its_first_experiment():
@@ -91,6 +96,12 @@ def test_an_entry_without_a_name_gives_its_first_experiment():
         steer.experiment("cluster")
     with pytest.raises(ValueError, match="steer: an entry has at least one experiment"):
         replace(steer, experiments={})
+
+
+@pytest.mark.parametrize("slug", ["", "../x", "Steer", "-x", "a b", "a_b", "x\n", "é", None])
+def test_a_slug_names_files(slug):
+    with pytest.raises(ValueError, match=f"Paper.slug: small letters, digits and hyphens.*got {re.escape(repr(slug))}"):
+        replace(paper("steer"), slug=slug)
 
 
 def test_a_budget_is_checked():

@@ -96,6 +96,7 @@ def test_accuracy_and_steps():
     assert faster.passed
     assert (faster.raw["x"], faster.raw["base"]) == (pytest.approx([9.0] * 3), pytest.approx([18.0] * 3))
     assert not steps_gap(bench([1.0] * 3, speed=0.5), "x", "base", 0.9, claim="").passed
+    assert steps_gap(bench([1.0] * 3, speed=1.0), "x", "base", 0.9, claim="").passed, "no more steps is enough"
 
 
 def test_a_logged_metric_at_the_end():

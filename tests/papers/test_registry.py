@@ -118,3 +118,15 @@ def test_without_them_nothing_is_left(plug):
     assert "theirs" not in CATALOGUE
     plug()
     assert list(CATALOGUE) == CATALOGUE.own
+
+
+def test_a_plug_in_that_is_broken_is_told_by_its_name(plug):
+    plug(my_paper=ModuleNotFoundError("No module named 'theirs'"))
+    for name in ("my-paper", "my_paper"):
+        with pytest.raises(
+            ValueError, match=f"the paper '{name}' is a plug-in that could not be loaded: my-paper = "
+        ) as e:
+            paper(name)
+        assert str(e.value).endswith("of theirs: ModuleNotFoundError: No module named 'theirs'")
+    with pytest.raises(ValueError, match="no paper 'my-papers' in the catalogue"):
+        paper("my-papers")

@@ -2,11 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
+from fnmatch import fnmatch
 
+import numpy as np
 import pytest
 
 from entrokit.papers import PaperResults, Result, ResultError
-from entrokit.papers.results import FORMAT, known, load, load_all, save
+from entrokit.papers.results import FORMAT, check_writable, keep, known, load, load_all, save
+from entrokit.runs.whole import partial_of, replace_file
 
 from .made_up import chart, finding
 
@@ -113,3 +117,127 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest(tmp_path):
     assert "cut.json: cut off" in str(broken[0])
     assert str(broken[1]).endswith("renamed.json: holds the results of 'somebody', which its name denies")
     assert load_all(tmp_path / "nowhere") == ({}, [])
+
+
+def test_a_file_of_another_paper_is_refused(tmp_path):
+    save(PaperResults("somebody", {"own": result()}), tmp_path).rename(tmp_path / "made-up.json")
+    with pytest.raises(ResultError, match=r"made-up\.json: holds the results of 'somebody', which its name denies"):
+        known("made-up", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        (b"\xff\xfe", "codec can't decode"),
+        (b"[" * 100_000, "recursion"),
+        (b'{"format": NaN}', "NaN is no number of JSON"),
+        (b'{"format": 1e999}', "1e999 is no number of JSON"),
+        (b"9" * 5000, "integer string conversion"),
+        (b'{"format": true}', "of format True"),
+    ],
+    ids=["not UTF-8", "deep", "NaN", "infinite", "long", "True"],
+)
+def test_what_is_hostile_is_a_file_that_cannot_be_read(tmp_path, written, what):
+    (tmp_path / "made-up.json").write_bytes(written)
+    with pytest.raises(ResultError, match=rf"made-up\.json: .*{what}"):
+        known("made-up", tmp_path)
+    assert len(load_all(tmp_path)[1]) == 1
+
+
+def test_a_folder_in_a_files_place_is_named(tmp_path):
+    (tmp_path / "made-up.json").mkdir()
+    with pytest.raises(ResultError, match=r"made-up\.json: cannot be read \(Is a directory\)"):
+        known("made-up", tmp_path)
+
+
+WRONG = [
+    *((("findings", 0), name, 3) for name in ("claim", "criterion", "measured", "reference")),
+    *((("findings", 0), "claim", text) for text in (None, "\ud800")),
+    *((("findings", 0), "passed", passed) for passed in (1, "yes", None)),
+    *((("findings", 0), "raw", raw) for raw in ([], {"H": 1.0}, {"H": ["1"]}, {"H": [[1.0]]})),
+    *(((), "findings", findings) for findings in ([], {}, "no", None)),
+    *(((), "seeds", seeds) for seeds in ([], ["0"], [0.0], [True], 3)),
+    *(((), name, 3) for name in ("command", "commit", "date", "note", "code", "versions", "charts")),
+    *(((), "versions", versions) for versions in ([], {"torch": 2})),
+    *(((), "seconds", seconds) for seconds in ("1", None, True)),
+    *((("charts", 0), name, {}) for name in ("title", "x_label", "y_label", "x_line", "y_line", "height")),
+    *((("charts", 0), "series", series) for series in ({}, [3], [{"name": "a"}])),
+    *((("charts", 0, "series", 0), name, 3) for name in ("name", "x", "y", "marks", "low", "labels")),
+    *(
+        (("charts", 0, "series", 0), name, value)
+        for name, value in (("y", [1.0]), ("y", ["1", "2"]), ("high", [{}, 1]))
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "name", "value"), WRONG, ids=repr)
+def test_wrong_types_are_named(tmp_path, path, name, value):
+    file = save(made_up(own=result(charts=[chart()])), tmp_path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    place = content["experiments"]["own"]
+    for step in path:
+        place = place[step]
+    place[name] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(ResultError, match=r"made-up\.json: no result of an experiment \("):
+        load(file)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    file = save(made_up(), tmp_path)
+    before = file.read_bytes()
+    uneven = replace(chart().series[0], y=[1.0])
+    with pytest.raises(ResultError, match="y is not as long as x"):
+        keep("made-up", "own", result(charts=[replace(chart(), series=(uneven,))]), tmp_path)
+    assert file.read_bytes() == before
+    assert [f.name for f in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_point_without_a_number_comes_back_as_one(tmp_path):
+    series = replace(chart().series[0], y=[math.nan, 2.0], low=np.array([math.nan, 1.0]), marks=np.bool_(True))
+    read = load(save(made_up(own=result(charts=[replace(chart(), series=(series,))])), tmp_path))
+    (read,) = read.experiments["own"].charts[0].series
+    assert math.isnan(read.y[0])
+    assert math.isnan(read.low[0])
+    assert (read.y[1], read.low[1], read.marks) == (2.0, 1.0, True)
+
+
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path):
+    save(made_up(own=result()), tmp_path)
+    mine = result(date="2026-02-01")
+    save(made_up(own=result(), theirs=result()), tmp_path)
+    assert keep("made-up", "own", mine, tmp_path) is None
+    assert known("made-up", tmp_path) == made_up(own=mine, theirs=result())
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_each_under_a_name_of_its_own(tmp_path):
+    file = tmp_path / "made-up.json"
+    for text, name in (("{", "made-up.json.unreadable"), ("[", "made-up.json.unreadable-2")):
+        file.write_text(text)
+        assert keep("made-up", "own", result(), tmp_path) == tmp_path / name
+        assert (tmp_path / name).read_text() == text
+        assert known("made-up", tmp_path) == made_up()
+    assert load_all(tmp_path) == ({"made-up": made_up()}, [])
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path):
+    file, seen = tmp_path / "x.json", []
+
+    def outer(partial):
+        partial.write_text("outer")
+        replace_file(file, lambda other: (seen.append((partial, other)), other.write_text("inner")))
+        assert (partial.read_text(), file.read_text()) == ("outer", "inner")
+
+    replace_file(file, outer)
+    assert file.read_text() == "outer"
+    assert all(fnmatch(p.name, partial_of(tmp_path / "*").name) for p in seen[0]), "cleared away after a kill"
+    assert [f.name for f in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_folder_is_tried_before_anything_is_measured(tmp_path):
+    check_writable(tmp_path / "new" / "one")
+    assert list((tmp_path / "new" / "one").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        with pytest.raises(NotADirectoryError, match=rf"{place}: a file is in the way"):
+            check_writable(tmp_path / place)

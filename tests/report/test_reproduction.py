@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from entrokit.report import Chart, Series
-from entrokit.report.reproduction import Section, render_reproduction, verdict_table, write_reproduction
+from entrokit.report.reproduction import Section, code, one_line, render_reproduction, verdict_table, write_reproduction
 
 
 @dataclass
@@ -20,7 +20,9 @@ class Judged:
 def section(*verdicts):
     series = Series("a", [0.0], [1.0], marks=True, low=[0.5], high=[2.0])
     picture = Chart("picture", "x", "y", (series,), y_line=0.0)
-    return Section("steer", "A <title>", "https://arxiv.org/abs/1", "tabular", 2, "2 seeds.", verdicts, (picture,))
+    return Section(
+        "steer", "A <title>", "https://arxiv.org/abs/1", "tabular", 2, "2 <b>seeds</b>.", verdicts, (picture,)
+    )
 
 
 def test_the_page_tells_the_verdicts(tmp_path):
@@ -30,6 +32,7 @@ def test_the_page_tells_the_verdicts(tmp_path):
     assert "1 of 2 claims hold" in page
     assert "H &lt;rises&gt;" in page
     assert "A &lt;title&gt;" in page
+    assert "2 &lt;b&gt;seeds&lt;/b&gt;." in page
     assert '<b class="verdict failed">failed</b>' in page
     assert page.count("<dt>compare</dt>") == 1
     assert page.count('class="plotly-graph-div"') == 2
@@ -44,3 +47,16 @@ def test_the_table_tells_the_verdicts():
     assert table.count("**failed**") == 1
     linked = verdict_table([section(Judged())], papers={"steer": "papers/steer.md"})
     assert "| [steer](papers/steer.md) | tabular, 2 |" in linked
+
+
+def test_nothing_breaks_out_of_its_cell():
+    row = verdict_table([section(Judged(claim="a|b\nc `d", measured="`x|y`", criterion="1\r\n\n2"))]).splitlines()
+    assert row[2:] == ["| steer | tabular, 2 | a\\|b c \\`d | `x\\|y` | 1 2 | holds |"]
+
+
+def test_a_line_of_markdown_stays_one():
+    assert one_line("# a\n\n## b\t c") == "# a ## b c"
+    assert one_line("`a` b") == "`a` b"
+    assert one_line("`a` `b") == "\\`a\\` \\`b"
+    assert code("grpo+steer") == "`grpo+steer`"
+    assert code("a ``b`\nc") == "``` a ``b` c ```"

@@ -29,13 +29,13 @@ def papers(
         return
     found = find(search.split(), family)
     if not found:
-        console.print(f"No paper holds all of: {search}")
+        console.print(Text(f"No paper holds all of: {search}"))
         raise typer.Exit(1)
     table = Table(box=None, pad_edge=False)
     for head in ("paper", "family", "arXiv", "what it claims"):
         table.add_column(head, no_wrap=head in ("paper", "arXiv"))
     for p in found:
-        table.add_row(Text(p.slug, style="bold"), p.family, p.arxiv, Text(p.claim))
+        table.add_row(Text(p.slug, style="bold"), Text(p.family), Text(p.arxiv), Text(p.claim))
     console.print(table)
 
 
@@ -43,7 +43,11 @@ def reproduce(
     slugs: Annotated[list[str] | None, typer.Argument(help="papers, as `entrokit papers` lists them")] = None,
     experiment: Annotated[str | None, typer.Option(help="its name; the paper's first by default")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="every experiment of these papers; of all papers, if none is named")
+        bool,
+        typer.Option(
+            "--all",
+            help="every experiment of these papers, those that train for an hour too; of all papers, if none is named",
+        ),
     ] = False,
     seeds: Annotated[int | None, typer.Option(help="how many; each experiment's own number by default", min=2)] = None,
     seed: Annotated[int, typer.Option(help="the first seed")] = 0,
@@ -54,12 +58,14 @@ def reproduce(
 ) -> None:
     """Runs papers' claims: claim beside measurement as it comes, a page, and results as data; exit code 1 if one fails.
 
-    What is in RESULTS already is shown, not run again: a stopped `--all` goes on where it was.
+    What is in RESULTS already is shown, not run again: a stopped `--all` goes on where it was. An experiment that
+    breaks down is told, and the others run on; the exit code is 1 then, too.
     """
     import torch
 
     from entrokit.papers import paper
     from entrokit.papers.registry import CATALOGUE
+    from entrokit.papers.results import check_writable
     from entrokit.report.reproduction import write_reproduction
 
     from .reproduction import Reproduction, planned
@@ -69,14 +75,24 @@ def reproduce(
     # Tensors of the miniatures are tiny: threads would only wait for one another. Pocket runs have their own processes.
     torch.set_num_threads(1)
     entries = [paper(slug) for slug in dict.fromkeys(slugs or CATALOGUE)]
-    work = Reproduction(console, Path(out), Path(results or Path(out) / "results"), jobs, again)
-    for entry, name in planned(entries, experiment, every):
-        work.take(entry, name, seed, seeds)
-        # After every experiment: what has been found outlives an error of the next.
-        if work.sections:
-            page = write_reproduction(work.sections, out)
-    if not work.sections:
-        raise typer.Exit(1)
-    console.print(f"{work.failed} of {work.claims} claims failed. Page: {page}")
-    if work.failed:
+    plan = planned(entries, experiment, every)
+    kept = Path(results or Path(out) / "results")
+    for folder in (Path(out), kept):
+        check_writable(folder)
+    work = Reproduction(console, Path(out), kept, jobs, again)
+    if every:
+        minutes = sum(entry.experiments[name].minutes for entry, name in plan)
+        console.print(f"{len(plan)} experiments, about {minutes:.0f} minutes on two cores if none is measured yet")
+    page = None
+    try:
+        for entry, name in plan:
+            # After every experiment: what has been found outlives whatever ends the next.
+            if work.take(entry, name, seed, seeds):
+                page = write_reproduction(work.sections, out)
+    except KeyboardInterrupt:
+        console.print(f"Stopped; the same command{' without --again' if again else ''} goes on where it was.")
+        raise typer.Exit(130) from None
+    console.print(Text(work.summary + (f" Page: {page}" if page else "")), soft_wrap=True)
+    by_name = not every or experiment is not None
+    if work.failed or work.broken or (by_name and work.passed_over) or not work.sections:
         raise typer.Exit(1)

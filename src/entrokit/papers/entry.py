@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,12 +36,13 @@ class Paper:
     """An entry of the catalogue.
 
     Attributes:
-        slug: its name here. arxiv: its id. year: of the first version. family: the shelf, e.g. `rlvr: tokens`.
+        slug: its name here and that of its files: small letters, digits, hyphens. arxiv: its id. year: of the first
+            version. family: the shelf, e.g. `rlvr: tokens`.
         claim: in one sentence. names: public names that implement it, dotted. recipes: strings to try it with.
         experiments: by names of its own; the first is what `reproduce` runs when none is named.
 
     Raises:
-        ValueError: no experiment.
+        ValueError: no experiment, or a slug that is none.
     """
 
     slug: str
@@ -54,6 +56,8 @@ class Paper:
     experiments: Mapping[str, Experiment]
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.slug, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.slug)):
+            raise ValueError(f"Paper.slug: small letters, digits and hyphens, the first no hyphen; got {self.slug!r}")
         if not self.experiments:
             raise ValueError(f"{self.slug}: an entry has at least one experiment")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,75 @@ class Finding:
     @property
     def verdict(self) -> str:
         return "holds" if self.passed else "failed"
+
+
+def checked(finding: Finding) -> Finding:
+    """A finding in plain Python: what numpy and torch hold becomes numbers, 0-dim ones alone a list of one.
+
+    Raises:
+        ValueError: texts that are none, a verdict that is neither True nor False, or raw numbers that are none. None
+            may stand where a seed has no number; a claim that holds has at least one that is finite.
+    """
+    for name in ("claim", "criterion", "measured", "reference"):
+        check_text(getattr(finding, name), f"a finding's {name}")
+    what = f"the finding {finding.claim!r}"
+    passed = in_python(finding.passed)
+    if not isinstance(passed, bool):
+        raise ValueError(f"{what}: passed is True or False, got {_short(passed)}")
+    if not isinstance(finding.raw, Mapping) or not finding.raw:
+        raise ValueError(f"{what} has no raw numbers")
+    raw = {}
+    for name, given in finding.raw.items():
+        check_text(name, f"{what}: a name of raw numbers")
+        raw[name] = _numbers(given, f"{what}: raw numbers {name!r}")
+    every = [number for own in raw.values() for number in own]
+    if not any(number is not None and math.isfinite(number) for number in every):
+        nobody_got_there = bool(every) and not passed and all(number is None for number in every)
+        if not nobody_got_there:
+            raise ValueError(f"{what} has no finite raw numbers")
+    return replace(finding, passed=passed, raw=raw)
+
+
+def check_text(value: Any, what: str) -> str:
+    """A text that can be written.
+
+    Raises:
+        ValueError: it is none, or holds half a character.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is text, got {_short(value)}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} cannot be written: {error}") from None
+    return value
+
+
+def _numbers(given: Any, what: str) -> list[float | None]:
+    values = in_python(given)
+    if isinstance(values, Real):
+        values = [values]
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ValueError(f"{what}: a sequence of numbers, got {_short(values)}")
+    return [_number(in_python(value), what) for value in values]
+
+
+def _number(value: Any, what: str) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    raise ValueError(f"{what}: numbers, or None where a seed has none; got {_short(value)}")
+
+
+def in_python(value: Any) -> Any:
+    """What numpy and torch hold, as Python has it."""
+    return value.tolist() if callable(getattr(value, "tolist", None)) else value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -50,12 +51,16 @@ def paper(slug: str) -> Paper:
     """The paper of a slug.
 
     Raises:
-        ValueError: there is none; the message lists the slugs.
+        ValueError: there is none; the message lists the slugs, or says why a plug-in of that name is not there.
     """
-    try:
+    if slug in CATALOGUE:
         return CATALOGUE[slug]
-    except KeyError:
-        raise ValueError(f"no paper {slug!r} in the catalogue; it holds {', '.join(CATALOGUE)}") from None
+    broken = [str(b) for b in CATALOGUE.broken if b.name.replace("_", "-") == slug.replace("_", "-")]
+    if broken:
+        raise ValueError(f"the paper {slug!r} is a plug-in that could not be loaded: {broken[0]}")
+    near = get_close_matches(slug, CATALOGUE, n=1)
+    hint = f"did you mean {near[0]!r}? It" if near else "it"
+    raise ValueError(f"no paper {slug!r} in the catalogue; {hint} holds {', '.join(CATALOGUE)}")
 
 
 def search(words: Sequence[str] = (), family: str | None = None) -> list[Paper]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from entrokit.report import Chart, Series
 from entrokit.runs.whole import replace_file
 
-from .evidence import Finding
+from .evidence import Finding, check_text, in_python
 
 FORMAT = 1
 """Version of the files' layout."""
@@ -29,7 +31,8 @@ class Result:
     Attributes:
         command: gives it again. commit: of the checkout that ran, "" outside of one. date: ISO. versions: by package.
         seeds: in order. seconds: that it took. findings, charts: in the order in which they came.
-        note: what a reader must know of how it was measured.
+        note: what a reader must know of how it was measured. code: fingerprint of the package that the experiment is
+            of, "" of ours.
     """
 
     command: str
@@ -41,6 +44,7 @@ class Result:
     findings: tuple[Finding, ...]
     charts: tuple[Chart, ...] = ()
     note: str = ""
+    code: str = ""
 
     @property
     def passed(self) -> bool:
@@ -60,7 +64,11 @@ class PaperResults:
 
 
 def save(results: PaperResults, folder: str | Path) -> Path:
-    """Writes ``<slug>.json``, whole or not at all; returns its path."""
+    """Writes ``<slug>.json``, whole or not at all; returns its path.
+
+    Raises:
+        ResultError: a result that could not be read again, say for a picture whose lists are not of one length.
+    """
     file = Path(folder) / f"{results.slug}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -69,8 +77,39 @@ def save(results: PaperResults, folder: str | Path) -> Path:
         "experiments": {name: _plain(asdict(result)) for name, result in results.experiments.items()},
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _read(text.encode("utf-8"), file)
     replace_file(file, lambda partial: partial.write_text(text, encoding="utf-8"))
     return file
+
+
+def keep(slug: str, name: str, result: Result, folder: str | Path) -> Path | None:
+    """Adds one experiment's result to what the folder holds by now, be it by another process.
+
+    Returns: where a file that could not be read was set aside; None if there was none.
+    """
+    aside = None
+    try:
+        before = known(slug, folder)
+    except ResultError:
+        before, aside = PaperResults(slug), _set_aside(Path(folder) / f"{slug}.json")
+    save(before.with_result(name, result), folder)
+    return aside
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes a folder if need be, and writes into it, so that no measurement is lost for want of one.
+
+    Raises:
+        OSError: it cannot be made or written into; names it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f"{folder}: a file is in the way, and results go into a folder") from None
+    except OSError as error:
+        raise OSError(f"{folder}: nothing can be written there ({error.strerror})") from error
 
 
 def load(file: str | Path) -> PaperResults:
@@ -80,16 +119,26 @@ def load(file: str | Path) -> PaperResults:
         ResultError: a file that is cut off, of another format, or something else; names it.
         FileNotFoundError: there is none.
     """
-    text = Path(file).read_text(encoding="utf-8")
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        written = Path(file).read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ResultError(f"{file}: cannot be read ({error.strerror})") from error
+    return _read(written, file)
+
+
+def _read(text: bytes, file: str | Path) -> PaperResults:
+    try:
+        content = json.loads(text.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"{file}: cut off or no JSON ({error}); measure it again: entrokit reproduce") from None
     written = content.get("format") if isinstance(content, dict) else None
-    if written != FORMAT:
-        raise ResultError(f"{file}: of format {written!r}, and this version reads {FORMAT}; measure it again")
+    if written != FORMAT or isinstance(written, bool):
+        raise ResultError(f"{file}: of format {written!r:.60}, and this version reads {FORMAT}; measure it again")
     try:
-        return PaperResults(content["slug"], {name: _result(r) for name, r in content["experiments"].items()})
+        slug = _is(str, content["slug"], "slug")
+        return PaperResults(slug, {name: _result(r) for name, r in content["experiments"].items()})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ResultError(f"{file}: no result of an experiment ({type(error).__name__}: {error})") from error
 
@@ -99,10 +148,7 @@ def load_all(folder: str | Path) -> tuple[dict[str, PaperResults], list[ResultEr
     found, broken = {}, []
     for file in sorted(Path(folder).glob("*.json")):
         try:
-            results = load(file)
-            if results.slug != file.stem:
-                raise ResultError(f"{file}: holds the results of {results.slug!r}, which its name denies")
-            found[results.slug] = results
+            found[file.stem] = _named(file)
         except ResultError as error:
             broken.append(error)
     return found, broken
@@ -112,12 +158,28 @@ def known(slug: str, folder: str | Path) -> PaperResults:
     """What the folder holds of a paper; nothing where there is no file yet.
 
     Raises:
-        ResultError: as `load`.
+        ResultError: as `load`, and of a file that holds another paper's.
     """
     try:
-        return load(Path(folder) / f"{slug}.json")
+        return _named(Path(folder) / f"{slug}.json")
     except FileNotFoundError:
         return PaperResults(slug)
+
+
+def _named(file: Path) -> PaperResults:
+    results = load(file)
+    if results.slug != file.stem:
+        raise ResultError(f"{file}: holds the results of {results.slug!r:.60}, which its name denies")
+    return results
+
+
+def _set_aside(file: Path) -> Path:
+    """Renames a file to a name that is free."""
+    aside, number = file.with_name(f"{file.name}.unreadable"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = file.with_name(f"{file.name}.unreadable-{number}")
+    return file.rename(aside)
 
 
 def _result(content: Mapping[str, Any]) -> Result:
@@ -125,17 +187,98 @@ def _result(content: Mapping[str, Any]) -> Result:
     unknown = set(content) - known_names
     if unknown:
         raise ValueError(f"unknown {sorted(unknown)}")
-    findings = tuple(Finding(**finding) for finding in content["findings"])
-    charts = tuple(_chart(chart) for chart in content.get("charts", ()))
-    return Result(**{**content, "seeds": tuple(content["seeds"]), "findings": findings, "charts": charts})
+    findings = tuple(_finding(finding) for finding in _some(content["findings"], "findings"))
+    charts = tuple(_chart(chart) for chart in _is(list, content.get("charts", []), "charts"))
+    seeds = tuple(_is(int, seed, "a seed") for seed in _some(content["seeds"], "seeds"))
+    result = Result(**{**content, "seeds": seeds, "findings": findings, "charts": charts})
+    for name in ("command", "commit", "date", "note", "code"):
+        check_text(getattr(result, name), name)
+    for package, version in _is(dict, result.versions, "versions").items():
+        check_text(version, f"version of {package}")
+    _is((int, float), result.seconds, "seconds")
+    return result
+
+
+def _finding(content: Mapping[str, Any]) -> Finding:
+    finding = Finding(**content)
+    for name in ("claim", "criterion", "measured", "reference"):
+        check_text(getattr(finding, name), name)
+    _is(bool, finding.passed, "passed")
+    for name, numbers in _is(dict, finding.raw, "raw").items():
+        for number in _is(list, numbers, f"raw {name!r}"):
+            _is((int, float, bool, type(None)), number, f"raw {name!r}")
+    return finding
+
+
+def check_chart(chart: Chart) -> None:
+    """Refuses a picture that could be kept but not read again.
+
+    Raises:
+        ValueError: a list that is none, or not as long as the others, or something in it; names the series.
+    """
+    try:
+        _chart(_plain(asdict(chart)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the picture {chart.title!r}: {error}") from error
 
 
 def _chart(content: Mapping[str, Any]) -> Chart:
-    return Chart(**{**content, "series": tuple(Series(**series) for series in content["series"])})
+    chart = Chart(**{**content, "series": tuple(_series(s) for s in _is(list, content["series"], "series"))})
+    for name in ("title", "x_label", "y_label"):
+        check_text(getattr(chart, name), f"a chart's {name}")
+    for line in (chart.x_line, chart.y_line):
+        _is((int, float, type(None)), line, "a chart's line")
+    _is(int, chart.height, "a chart's height")
+    return chart
+
+
+def _series(content: Mapping[str, Any]) -> Series:
+    series = Series(**content)
+    what = f"series {check_text(series.name, 'the name of a series')!r}"
+    _is(bool, series.marks, f"{what}: marks")
+    number = (int, float, type(None))
+    allowed = {"x": (*number, str), "y": number, "low": number, "high": number, "labels": (str,), "hints": (str,)}
+    for name, kinds in allowed.items():
+        values = getattr(series, name)
+        if values is None and name not in ("x", "y"):
+            continue
+        if len(_is(list, values, f"{what}: {name}")) != len(series.x):
+            raise ValueError(f"{what}: {name} is not as long as x")
+        for value in values:
+            _is(kinds, value, f"{what}: {name}")
+    low, high = (None if end is None else _nan_for_none(end) for end in (series.low, series.high))
+    return replace(series, y=_nan_for_none(series.y), low=low, high=high)
+
+
+def _nan_for_none(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _is(kind: type | tuple[type, ...], value: Any, what: str) -> Any:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{what} is {' or '.join(k.__name__ for k in kinds)}, got {value!r:.60}")
+    return check_text(value, what) if isinstance(value, str) else value
+
+
+def _some(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"{what}: a list that is not empty, got {value!r:.60}")
+    return value
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no number of JSON")
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    return number if math.isfinite(number) else _no_number(literal)
 
 
 def _plain(value: Any) -> Any:
     """As JSON has it: numbers at the precision of single floats, which is more than any was measured to."""
+    value = in_python(value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool):

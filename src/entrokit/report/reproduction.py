@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -97,14 +98,27 @@ def verdict_table(sections: Sequence[Section], *, papers: Mapping[str, str] | No
     """
     lines = ["| paper | experiment, seeds | claim | measured | criterion | verdict |", "|---|---|---|---|---|---|"]
     for s in sections:
-        name = f"[{s.slug}]({papers[s.slug]})" if papers and s.slug in papers else s.slug
+        name = f"[{s.slug}]({papers[s.slug]})" if papers and s.slug in papers else _cell(s.slug)
         lines += [
-            f"| {name} | {s.experiment}, {s.seeds} | {_cell(v.claim)} | {_cell(v.measured)} "
+            f"| {name} | {_cell(s.experiment)}, {s.seeds} | {_cell(v.claim)} | {_cell(v.measured)} "
             f"| {_cell(v.criterion)} | {'holds' if v.passed else '**failed**'} |"
             for v in s.verdicts
         ]
     return "\n".join(lines) + "\n"
 
 
+def one_line(text: str) -> str:
+    """Text as one line of Markdown: a backtick without its like is a character, and begins no code."""
+    line = " ".join(text.split())
+    return line.replace("`", "\\`") if line.count("`") % 2 else line
+
+
+def code(text: str) -> str:
+    """Text as code in a line of Markdown, backticks and all."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return one_line(text).replace("|", "\\|")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 
 def partial_of(path: Path) -> Path:
-    """Where what is to replace a file or folder grows; what lies there otherwise is left over from a killed save."""
+    """Where what is to replace a folder grows, or, of a pattern, what files grow in; what lies there otherwise is left
+    over from a killed save."""
     return path.with_name(f".{path.name}.partial")
 
 
 def replace_file(file: Path, write: Callable[[Path], object]) -> None:
     """Replaces a file by what ``write(path)`` writes there: a reader sees the whole file or none.
 
+    Of several processes that replace it at once each writes its own, and the last one stands.
+
     Raises:
         OSError: it could not be written; what was there before is untouched.
     """
-    partial = partial_of(file)
+    partial = partial_of(file.with_name(f"{file.name}.{secrets.token_hex(4)}"))
     try:
         write(partial)
         os.replace(partial, file)

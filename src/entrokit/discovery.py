@@ -162,7 +162,7 @@ class Discovered(Mapping[str, T]):
 
 def _is_being_imported(point: EntryPoint) -> bool:
     """Whether its module is halfway through its own import, which asks for what is here: it is looked at later."""
-    spec = getattr(sys.modules.get(point.module), "__spec__", None)
+    spec = getattr(sys.modules.get(point.value.partition(":")[0].strip()), "__spec__", None)
     return bool(getattr(spec, "_initializing", False))
 
 

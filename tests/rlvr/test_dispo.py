@@ -108,7 +108,7 @@ def test_what_a_run_logs_is_the_share_of_all_its_tokens_that_each_regime_clips(k
         "wrong_below_clipped": wrong_below,
     }
     batch = rollouts()
-    empty = Rollouts.from_columns(batch.columns() | {"train": torch.zeros_like(MASK)})
+    empty = Rollouts.from_columns(batch.columns() | {"trained": torch.zeros_like(MASK)})
     metrics = recipe(f"dispo({knobs})").loss(stats(logp()), empty, advantages()).metrics
     assert all(float(v) == 0 for k, v in metrics.items() if k.startswith("DISPO"))
 

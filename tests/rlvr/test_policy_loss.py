@@ -52,7 +52,7 @@ def test_it_is_the_recipe_s_loss_over_rollouts(spec):
     ours = policy_loss(r, **arguments(r, b, leaves, **needed(b)))
     # A pure mask says nothing of what lies behind the last trained token.
     attention = b.trained.flip(1).cumsum(1).flip(1) > 0
-    b = Rollouts.from_columns(b.columns() | {"attention": attention})
+    b = Rollouts.from_columns(b.columns() | {"real": attention})
     c = context()
     A = r.advantages(b, c)
     theirs = r.loss(PolicyStats(**leaves), b, A, r.prepare_step(b, A, r.prepare(b, A, c), c))

@@ -206,7 +206,7 @@ def test_a_name_is_not_taken_from_another_class_even_for_a_time():
     with registered(Steer):
         assert INTERVENTIONS["steer"] is Steer
     assert INTERVENTIONS["steer"] is Steer
-    with pytest.raises(TypeError, match="has no name"), registered(Intervention):
+    with pytest.raises(TypeError, match="no Intervention with a name"), registered(Intervention):
         pass
 
 

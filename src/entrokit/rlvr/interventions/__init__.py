@@ -99,6 +99,10 @@ def _refuse_name(name: str, where: str, taken: Mapping[str, str]) -> None:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{where}: a name is lower-case words joined by hyphens, got {name!r}")
+    _refuse_taken(name, where, taken)
+
+
+def _refuse_taken(name: str, where: str, taken: Mapping[str, str]) -> None:
     if name in taken:
         raise DuplicateError(f"the name {name!r} of {where} is taken by {taken[name]}")
 
@@ -125,7 +129,7 @@ def registered(cls: type[Intervention]) -> AbstractContextManager[None]:
     """
     if not (inspect.isclass(cls) and issubclass(cls, Intervention) and isinstance(getattr(cls, "name", None), str)):
         raise TypeError(f"{cls!r} is no Intervention with a name that a recipe could say (name: ClassVar[str] = ...)")
-    _refuse_name(cls.name, _where(cls), {**_homes(BASES), **_homes(PRESETS)})
+    _refuse_taken(cls.name, _where(cls), {**_homes(BASES), **_homes(PRESETS)})
     return INTERVENTIONS.lent(cls.name, Found(cls, _where(cls)))
 
 

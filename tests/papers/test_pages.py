@@ -8,8 +8,7 @@ import pytest
 from entrokit.papers import PaperResults
 
 from ..plugin import ROOT
-from .made_up import entry, finding
-from .test_results import result
+from .made_up import entry, finding, result
 
 
 @pytest.fixture(scope="module")

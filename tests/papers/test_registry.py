@@ -90,7 +90,7 @@ def test_broken_entry_points_are_named_and_harm_nothing(plug):
         exits=SystemExit(3),
         nothing=3,
         bare=ModuleType("bare"),
-        taken=paper("steer"),
+        taken=replace(paper("steer"), title="Another"),
         theirs=theirs,
     )
     assert list(CATALOGUE) == [*ours, "theirs"]

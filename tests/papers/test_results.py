@@ -8,25 +8,11 @@ from fnmatch import fnmatch
 import numpy as np
 import pytest
 
-from entrokit.papers import PaperResults, Result, ResultError
+from entrokit.papers import PaperResults, ResultError
 from entrokit.papers.results import FORMAT, check_writable, keep, known, load, load_all, save
 from entrokit.runs.whole import partial_of, replace_file
 
-from .made_up import chart, finding
-
-
-def result(*findings, charts=(), **changes):
-    plain = {
-        "command": "entrokit reproduce made-up --experiment own --seeds 2",
-        "commit": "abc",
-        "date": "2026-01-31",
-        "versions": {"python": "3.12.0", "torch": "2.8.0"},
-        "seeds": (0, 1),
-        "seconds": 1.5,
-        "findings": findings or (finding(),),
-        "charts": tuple(charts),
-    }
-    return Result(**plain | changes)
+from .made_up import chart, finding, result
 
 
 def made_up(**experiments):

@@ -46,7 +46,7 @@ def reproduce(
         bool,
         typer.Option(
             "--all",
-            help="every experiment of these papers, those that train for an hour too; of all papers, if none is named",
+            help="every experiment of these papers, the long ones too; of all papers, if none is named",
         ),
     ] = False,
     seeds: Annotated[int | None, typer.Option(help="how many; each experiment's own number by default", min=2)] = None,

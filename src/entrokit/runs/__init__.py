@@ -2,12 +2,15 @@
 
 from .read_log import read_log
 from .reader import Run, RunReadError, find_runs
+from .series import Broken, Series
 from .step_account import QUADRANTS, Part, StepAccount, correlation
-from .training_log import Completion, Notes, Series, TrainingLog
+from .training_log import Column, Completion, Notes, TrainingLog
 from .writer import RunWriteError, RunWriter
 
 __all__ = [
     "QUADRANTS",
+    "Broken",
+    "Column",
     "Completion",
     "Notes",
     "Part",

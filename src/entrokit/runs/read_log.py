@@ -20,7 +20,8 @@ from .readers.table import read_table
 from .readers.tensorboard import event_series, is_event_file
 from .readers.trl import STATE, completion_tables, newest_state, state_series
 from .readers.verl import console_series, is_rollout_dump, jsonl_completions
-from .training_log import Completion, Notes, Series, TrainingLog
+from .series import Series
+from .training_log import Completion, Notes, TrainingLog
 
 _TABLES, _LINES, _CONSOLES = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".log", ".txt", ".out")
 _PEEKED = 20

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-
+from .series import Broken, Floats, Series
 
 # Kinds of note that are told apart: a hostile file could make a new one of every line.
 _MOST_NOTES = 40
@@ -37,24 +33,6 @@ class Notes:
             f"{what} ({self._first[what]}" + (f", and {n - 1} more)" if n > 1 else ")")
             for what, n in self._count.items()
         ]
-
-
-@dataclass(frozen=True)
-class Series:
-    """Values ``[N]`` of a metric at optimiser steps ``[N]``, in order of the steps; all finite."""
-
-    steps: Floats
-    values: Floats
-
-    @classmethod
-    def of(cls, points: Iterable[tuple[float, float]]) -> Series:
-        """From points in any order; the last value of a step counts, points that are not finite are left out."""
-        table = {float(s): float(v) for s, v in points if np.isfinite(s) and np.isfinite(v)}
-        steps = sorted(table)
-        return cls(np.array(steps, dtype=np.float64), np.array([table[s] for s in steps], dtype=np.float64))
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 @dataclass(frozen=True)
@@ -83,8 +61,29 @@ class Completion:
     entropy_bounds: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a log, and what it was taken for.
+
+    Attributes:
+        name: as it was written. key: the quantity that it was taken for (`quantities`); None for none.
+        why: how it came to that, or why it was passed over. points: numbers in it. broken: what was not finite.
+        source: what it was read from.
+    """
+
+    name: str
+    key: str | None
+    why: str
+    points: int
+    broken: Broken | None = None
+    source: str = ""
+
+
 def _no_completions() -> Iterator[Completion]:
     return iter(())
+
+
+Kind = Literal["rl", "supervised", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,10 @@ class TrainingLog:
         completions: opens the stream of completions; it can be opened again. Never the whole of them in memory.
         account: the file of entropy accounts, if there is one.
         notes: what could not be read; grows while completions are streamed.
+        engine: whose names the metrics have (`names`); None where they do not tell.
+        kind: reinforcement learning (there are rewards), or supervised training.
+        columns: all that was found, and what it was taken for.
+        run: its name, where several runs were found together or the log tells it.
     """
 
     where: Path
@@ -108,8 +111,16 @@ class TrainingLog:
     completions: Callable[[], Iterator[Completion]] = _no_completions
     account: Path | None = None
     notes: Notes = field(default_factory=Notes)
+    engine: str | None = None
+    kind: Kind = "unknown"
+    columns: tuple[Column, ...] = ()
+    run: str | None = None
 
     def get(self, name: str) -> Series | None:
         """A series by entrokit's name; None where it was not written."""
         found = self.series.get(name)
         return found if found is not None and len(found) else None
+
+    def broken(self) -> dict[str, Broken]:
+        """What was written as NaN or infinity, by entrokit's name of the metric."""
+        return {name: s.broken for name, s in self.series.items() if s.broken is not None}

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..training_log import Completion, Floats
+from ..series import Floats
+from ..training_log import Completion
 from .lines import number_of
 from .top_k import LARGEST_VOCABULARY, bounds_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..names import STEP, canonical
-from ..training_log import Series
+from ..series import Series
 from .lines import number_of
 
 
@@ -25,7 +25,7 @@ class SeriesBuilder:
 
     def series(self) -> dict[str, Series]:
         found = {name: Series.of(by_rank[min(by_rank)]) for name, by_rank in self._points.items()}
-        return {name: series for name, series in found.items() if len(series)}
+        return {name: series for name, series in found.items() if len(series) or series.broken}
 
 
 def step_of_row(row: Mapping[str, Any]) -> float | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..names import canonical
 from ..reader import RunReadError
-from ..training_log import Notes, Series
+from ..series import Series
+from ..training_log import Notes
 from .lines import LONGEST_LINE, number_of, text_lines
 from .metrics import SeriesBuilder, step_of_row
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from entrokit.extras import require
 
-from ..training_log import Notes, Series
+from ..series import Series
+from ..training_log import Notes
 from .metrics import SeriesBuilder
 
 

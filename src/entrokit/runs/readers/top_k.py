@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..training_log import Floats
+from ..series import Floats
 
 # Larger than any vocabulary in use: the upper bound holds for a tokenizer that is not named.
 LARGEST_VOCABULARY = 1 << 19

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..training_log import Notes, Series
+from ..series import Series
+from ..training_log import Notes
 from .lines import number_of
 from .metrics import series_of_rows
 

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..training_log import Completion, Notes, Series
+from ..series import Series
+from ..training_log import Completion, Notes
 from .completions import completions_of
 from .lines import json_objects, text_lines
 from .metrics import SeriesBuilder

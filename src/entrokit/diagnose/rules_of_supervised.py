@@ -1,0 +1,79 @@
+"""Rules for supervised runs: loss alone, and what an evaluation says of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import advice
+from .facts import Facts
+from .finding import Finding
+from .thresholds import Thresholds
+from .trend import late_gain, noise, onset_of
+
+_SIGMAS = 5.0
+_FEWEST_EVALUATIONS = 4
+_LONG = 10
+
+
+def loss_divergence(facts: Facts, t: Thresholds) -> Finding | None:
+    """The loss rises again, far from its best."""
+    loss = facts.course("loss")
+    if loss is None or len(loss) < 2 * t.min_points:
+        return None
+    low = float(loss.smooth.min())
+    rise = loss.end - low
+    if rise < t.loss_rise * abs(low) or rise < _SIGMAS * noise(loss):
+        return None
+    since = onset_of(loss, low + rise / 2, above=True)
+    return Finding(
+        "loss-divergence",
+        "the loss rises again",
+        (
+            f"loss fell from {loss.start:.3g} to {low:.3g} and is {loss.end:.3g} at the end, half of that by step {since or 0.0:g}",
+        ),
+        advice.loss_divergence(),
+        since,
+    )
+
+
+def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
+    """The loss on held-out data rises while that on training data falls."""
+    loss, held = facts.course("loss"), facts.course("eval_loss")
+    if loss is None or held is None or len(held) < _FEWEST_EVALUATIONS or len(loss) < t.min_points:
+        return None
+    index = int(held.values.argmin())
+    low, last = float(held.values[index]), float(held.values[-2:].mean())
+    if index >= len(held) - 2 or last < low * (1.0 + t.overfit) or low <= 0:
+        return None
+    step = float(held.steps[index])
+    after = loss.values[loss.steps > step]
+    around = loss.values[loss.steps <= step][-max(loss.window, 1) :]
+    if not len(after) or not len(around) or float(np.mean(after[-loss.window :])) > float(around.mean()):
+        return None
+    return Finding(
+        "overfitting",
+        "the training loss falls and the evaluation loss rises",
+        (
+            f"evaluation loss was lowest at step {step:g} ({low:.3g}) and is {last:.3g} at the end",
+            f"training loss went from {float(around.mean()):.3g} to {loss.end:.3g} meanwhile",
+        ),
+        advice.overfitting(),
+        step,
+    )
+
+
+def loss_plateau(facts: Facts, t: Thresholds) -> Finding | None:
+    """The loss never fell."""
+    loss = facts.course("loss")
+    if loss is None or len(loss) < _LONG * t.min_points or loss.start <= 0:
+        return None
+    gain, error = late_gain(loss, 0.0)
+    if abs(gain) + 1.64 * error > 0.05 * loss.start:
+        return None
+    return Finding(
+        "plateau",
+        "the loss does not fall",
+        (f"loss moved by {gain:+.3g} ± {error:.2g} over the whole run, from {loss.start:.3g}",),
+        advice.plateau_of_loss(),
+        float(loss.steps[0]),
+    )

@@ -10,7 +10,7 @@ from .finding import Finding
 from .rewards import lost_reward
 from .thresholds import Thresholds
 from .trend import Trend, gain_since, noise, onset_of
-from .words import course_of_entropy, number
+from .words import at, course_of_entropy, number
 
 # The reward is the sum of its parts where they agree to this share of the scale.
 _SUM = 0.05
@@ -139,7 +139,7 @@ def repetition(facts: Facts, t: Thresholds) -> Finding | None:
     return Finding(
         "repetition",
         "completions repeat themselves",
-        (f"repeated text rose from {share.start:.0%} to {share.end:.0%}, half of that by step {since or 0.0:g}",),
+        (f"repeated text rose from {share.start:.0%} to {share.end:.0%}{at(since)}",),
         advice.repetition(),
         since,
     )

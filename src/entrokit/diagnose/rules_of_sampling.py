@@ -11,7 +11,6 @@ from .logged_recipe import changes_sampling
 from .thresholds import Thresholds
 from .trend import Trend, noise, onset_of
 
-
 _GAPS = (
     ("sampler_logp_gap", "mismatch_logp", "log-probabilities of rollout engine and trainer differ by {} nats"),
     ("sampler_kl", "mismatch_kl", "KL between rollout engine and trainer is {} nats"),
@@ -128,7 +127,7 @@ def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
             evidence.append(f"mean log-probabilities of rollout engine and trainer differ by {gaps.mean():.3f} nats")
     correlation = facts.course("sampler_correlation")
     if correlation is not None and correlation.end < t.mismatch_correlation:
-        # A mixture of experts correlates less all along; where a gap was written and is small, that alone is no mismatch.
+        # A mixture of experts correlates less all along; where a gap was written and is small, that alone is none.
         fell = correlation.start - correlation.end > 1.0 - t.mismatch_correlation
         if evidence or fell or not known:
             evidence.append(f"probabilities of rollout engine and trainer correlate by {correlation.end:.3f} only")

@@ -36,7 +36,8 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
         evidence.append(f"the mean reward is {r.end:g} at all {len(r)} points")
     if r is not None and at_floor:
         evidence.append(
-            f"the reward is {r.start:.2g} at the start and {r.end:.2g} at the end, its best stretch {r.best:.2g} (scale {scale})"
+            f"the reward is {r.start:.2g} at the start and {r.end:.2g} at the end, {r.best:.2g} in its best stretch "
+            f"(scale {scale})"
         )
     if flat is not None:
         evidence.append(f"{flat.values.mean():.0%} of the groups have equal rewards, from the first step on")

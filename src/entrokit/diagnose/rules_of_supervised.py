@@ -9,6 +9,7 @@ from .facts import Facts
 from .finding import Finding
 from .thresholds import Thresholds
 from .trend import late_gain, noise, onset_of
+from .words import at
 
 _SIGMAS = 5.0
 _FEWEST_EVALUATIONS = 4
@@ -28,9 +29,7 @@ def loss_divergence(facts: Facts, t: Thresholds) -> Finding | None:
     return Finding(
         "loss-divergence",
         "the loss rises again",
-        (
-            f"loss fell from {loss.start:.3g} to {low:.3g} and is {loss.end:.3g} at the end, half of that by step {since or 0.0:g}",
-        ),
+        (f"loss fell from {loss.start:.3g} to {low:.3g} and is {loss.end:.3g} at the end{at(since)}",),
         advice.loss_divergence(),
         since,
     )

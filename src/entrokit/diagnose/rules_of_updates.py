@@ -9,12 +9,14 @@ from .facts import Facts
 from .finding import Finding
 from .thresholds import Thresholds
 from .trend import Trend, onset_of
-from .words import number
+from .words import at, number
 
 # A divergence that still accelerates: its end against its middle; a line would double.
 _ACCELERATES = 3.0
 # From this multiple of the limit on it has blown up whatever its course.
 _FAR = 4.0
+# KL by position: this many times a bucket's fair share is too much of it.
+_PLACES, _FAIR = "kl.position/", 3.0
 # Spikes are looked for after this share of a run (a warm-up's first steps are large), beyond this many robust standard
 # deviations of the logarithm, and they are few.
 _WARM_UP, _ROBUST_SIGMAS, _MOST_SPIKES = 0.05, 6.0, 0.2
@@ -40,6 +42,31 @@ def kl_blow_up(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.reward is not None:
         evidence.append(f"reward went from {facts.reward.start:.3f} to {facts.reward.end:.3f}")
     return Finding("kl-blow-up", "the policy runs away from its reference", tuple(evidence), advice.kl_blow_up(), since)
+
+
+def kl_at_one_place(facts: Facts, t: Thresholds) -> Finding | None:
+    """Most of the KL comes to lie in one stretch of the positions: the start or the end of completions drifts alone."""
+    names = sorted(n for n in facts.log.series if n.startswith(_PLACES))
+    places = {n.removeprefix(_PLACES): c for n in names if (c := facts.course(n)) is not None}
+    if len(places) < 3 or any(len(c) < 2 * t.min_points for c in places.values()):
+        return None
+    early, late = (sum(getattr(c, when) for c in places.values()) for when in ("start", "end"))
+    where, worst = max(places.items(), key=lambda item: item[1].end)
+    if late <= 0 or early <= 0 or worst.start <= 0 or worst.end < _FAIR * late / len(places):
+        return None
+    if worst.end < t.kl_growth * worst.start or worst.end / late < 2.0 * worst.start / early:
+        return None
+    since = onset_of(worst, (worst.start + worst.end) / 2, above=True)
+    return Finding(
+        "kl-blow-up",
+        "one stretch of the positions leaves the reference alone",
+        (
+            f"KL at position bucket {where} went from {worst.start:.2g} to {worst.end:.2g} nats{at(since)}; "
+            f"it holds {worst.end / late:.0%} of all buckets' KL ({worst.start / early:.0%} at the start)",
+        ),
+        advice.kl_blow_up(),
+        since,
+    )
 
 
 def gradient_spikes(facts: Facts, t: Thresholds) -> Finding | None:
@@ -90,9 +117,7 @@ def clip_saturation(facts: Facts, t: Thresholds) -> Finding | None:
     if share.end < 1.5 * share.start and share.start >= t.clip_share / 2:
         return None  # as it always was: a narrow clip, not updates that went too far
     since = onset_of(share, (share.start + share.end) / 2, above=True)
-    evidence = [
-        f"the share of clipped tokens rose from {share.start:.0%} to {share.end:.0%}, half of that by step {since or 0.0:g}"
-    ]
+    evidence = [f"the share of clipped tokens rose from {share.start:.0%} to {share.end:.0%}{at(since)}"]
     sides = [(side, c) for side in ("low", "high") if (c := facts.course(f"clip_share.{side}")) is not None]
     if sides:
         evidence.append(", ".join(f"{c.end:.0%} at the {side} side" for side, c in sides))

@@ -17,6 +17,8 @@ from .trend import Trend, noise
 # wanders is the batch's own.
 _REACHED = 0.2
 _SAME = 1e-6
+# How far means may lie outside of [0, 1] by rounding or noise, and how far below 0 penalties bring them.
+_SLACK, _PENALTY = 0.02, 0.2
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class RewardScale:
     Attributes:
         low, high: rewards. source: ``declared`` by the user; ``written`` in the log's lowest and highest rewards;
             ``usual``, [0, 1] or [-1, 1], where all means lie inside; ``seen``, the range of the means themselves.
-        floor: a difference of mean rewards below which there is none: noise from point to point, or a share of the scale.
+        floor: a difference of mean rewards below which there is none: the noise from point to point, or a share of the
+            scale.
     """
 
     low: float
@@ -79,12 +82,12 @@ def scale_of(
         foot = bottom if bottom is not None and bottom <= least else min(0.0, least)
         if top > foot:
             return over(foot, top, "written")
-    if 0.0 <= least and most <= 1.0 + 1e-9:
-        return over(0.0, 1.0, "usual")
-    if -1.0 - 1e-9 <= least and most <= 1.0 + 1e-9:
-        return over(-1.0, 1.0, "usual")
     smooth = reward.smooth
-    a, b = min(float(smooth.min()), reward.start, 0.0 if least >= 0.0 else math.inf), max(reward.best, reward.start)
+    lowest, highest = (float(pick((smooth.min(), smooth.max(), reward.start))) for pick in (min, max))
+    if lowest >= -1.0 - _SLACK and highest <= 1.0 + _SLACK:
+        # A little below 0 are the penalties of a reward from 0 to 1, far below it a reward of ±1.
+        return over(0.0 if lowest >= -_SLACK else lowest if lowest > -_PENALTY else -1.0, 1.0, "usual")
+    a, b = min(lowest, 0.0) if least >= 0.0 else lowest, highest
     if b - a <= 1e-12 * max(1.0, abs(b)):
         a, b = a - max(1.0, abs(a)) / 2, b + max(1.0, abs(b)) / 2
     return over(a, b, "seen")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from .facts import Facts
 from .finding import Finding
 from .remedies import Remedy
+from .rewards import solved
 from .rules_of_causes import few_prompts, local_failure
 from .rules_of_courses import collapse, crash, explosion, premature
 from .rules_of_lengths import length_collapse, length_growth, never_ends, repetition, truncation
@@ -21,7 +22,7 @@ from .rules_of_rewards import instability, plateau, reward_hacking, reward_imbal
 from .rules_of_sampling import mismatch
 from .rules_of_signal import flat_from_the_start, no_signal, signal_lost, too_easy
 from .rules_of_supervised import loss_divergence, loss_plateau, overfitting
-from .rules_of_updates import clip_saturation, gradient_spikes, kl_blow_up
+from .rules_of_updates import clip_saturation, gradient_spikes, kl_at_one_place, kl_blow_up
 from .thresholds import Thresholds
 from .words import course_of_entropy
 
@@ -42,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     repetition,
     collapse,
     kl_blow_up,
+    kl_at_one_place,
     clip_saturation,
     gradient_spikes,
     flat_from_the_start,
@@ -81,7 +83,8 @@ def healthy(facts: Facts, t: Thresholds) -> Finding:
     h, r = facts.entropy, facts.reward
     evidence = [f"entropy went {course_of_entropy(h)}"] if h else []
     if r is not None:
-        evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}")
+        top = f": solved (scale {facts.scale})" if solved(facts, t) else ""
+        evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}{top}")
     elif facts.log.kind != "supervised":
         evidence.append("no reward was written: only entropy could be judged")
     loss = facts.course("loss")

@@ -83,7 +83,7 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
     floor = max(scale.floor, _SIGMAS * noise(r))
     worth = _worth(facts, since)
     if worth is not None and paid > floor and worth[1] < t.length_worth * paid:
-        what, gain = worth
+        what, gain, _ = worth
         return Finding(
             "length-growth",
             "the reward pays for length",
@@ -91,7 +91,7 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
             advice.length_growth(),
             since,
         )
-    unpaid = paid <= floor and r.end - r.start <= floor and (worth is None or worth[1] <= floor)
+    unpaid = paid <= floor and r.end - r.start <= floor and (worth is None or worth[1] <= max(scale.floor, worth[2]))
     if unpaid and length.end >= t.length_waste * base:
         return Finding(
             "length-growth",
@@ -145,15 +145,17 @@ def repetition(facts: Facts, t: Thresholds) -> Finding | None:
     )
 
 
-def _worth(facts: Facts, since: float) -> tuple[str, float] | None:
-    """What answers have gained since a step by another measure than the reward; None where there is none."""
+def _worth(facts: Facts, since: float) -> tuple[str, float, float] | None:
+    """What answers have gained since a step by another measure than the reward, and its noise; None without one."""
     held = facts.course("validation")
-    if held is not None and len(held) >= 4:
-        return "the held-out score", gain_since(held, since)
-    if facts.accuracy is not None and len(facts.accuracy) >= 4:
-        return "accuracy", gain_since(facts.accuracy, since)
-    whole = _sum_of_parts(facts, since)
-    return None if whole is None else ("the sum of its parts", gain_since(whole, since))
+    for what, course in (
+        ("the held-out score", held),
+        ("accuracy", facts.accuracy),
+        ("the sum of its parts", _sum_of_parts(facts, since)),
+    ):
+        if course is not None and len(course) >= 4:
+            return what, gain_since(course, since), _SIGMAS * noise(course)
+    return None
 
 
 def _sum_of_parts(facts: Facts, until: float) -> Trend | None:

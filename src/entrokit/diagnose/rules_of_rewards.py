@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import advice
 from .facts import Facts
 from .finding import Finding
@@ -13,8 +15,12 @@ from .trend import Trend, gain_since, late_gain, noise, onset_of
 _SIGMAS = 4.0
 # Evaluations below which a held-out score is not judged.
 _FEWEST_SCORES = 5
-# A part of the reward is at its top from this share of the best that it had, once it gained this much of it.
+# A part of the reward is at its top from this share of it, once it gained this much of it.
 _AT_TOP, _GAINED = 0.9, 0.2
+# Parts that pay for the form of an answer: to give one up, or never to learn it, for right answers is no fault.
+_FORM = re.compile(
+    r"format|xml|tag|style|length|len|penalt|bonus|lang|repeat|repetition|cosine|overlong", re.IGNORECASE
+)
 # Points, as a multiple of ``min_points``, from which on a reward that stands still is told.
 _LONG = 10
 
@@ -51,6 +57,10 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
             continue
         if gain_since(r, step) <= scale.floor or onset_of(part, peak - lost / 2, above=False) is None:
             continue
+        if _FORM.search(name) and any(
+            not _FORM.search(other) and gain_since(c, step) > _SIGMAS * noise(c) for other, c in facts.parts.items()
+        ):
+            continue
         others = ", ".join(
             f"{other} from {c.start:.3f} to {c.end:.3f}"
             for other, c in facts.parts.items()
@@ -74,9 +84,8 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
     if len(facts.parts) < 2 or facts.reward is None:
         return None
     for name, part in facts.parts.items():
-        top, span = part.best, max(abs(part.best), 1e-9)
-        rose = part.end - part.start
-        if len(part) < 3 * t.min_points or top <= 0 or part.end < _AT_TOP * top or rose < _GAINED * span:
+        top, rose = max(part.best, 1.0), part.end - part.start
+        if len(part) < 3 * t.min_points or part.end < _AT_TOP * top or rose < _GAINED * top:
             continue
         since = onset_of(part, part.start + rose / 4, above=True)
         if since is None or rose < _SIGMAS * noise(part):
@@ -84,6 +93,8 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
         for other, answer in facts.parts.items():
             ceiling = max(1.0, answer.best)
             if other == name or len(answer) < 3 * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
+                continue
+            if _FORM.search(other) and not _FORM.search(name):
                 continue
             won = gain_since(answer, since)
             if won > t.part_gain * ceiling or won > rose / 4 or answer.end - answer.start > rose:

@@ -12,6 +12,8 @@ from .trend import late_gain, noise, onset_of
 from .words import at
 
 _SIGMAS = 5.0
+# The lowest of a few noisy evaluations is low by chance: a rise over it must exceed this many of their jumps.
+_JUMPS = 3.0
 _FEWEST_EVALUATIONS = 4
 _LONG = 10
 
@@ -42,7 +44,8 @@ def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     index = int(held.values.argmin())
     low, last = float(held.values[index]), float(held.values[-2:].mean())
-    if index >= len(held) - 2 or last < low * (1.0 + t.overfit) or low <= 0:
+    jumps = 1.4826 * float(np.median(np.abs(np.diff(held.values, 2)))) / 6**0.5
+    if index >= len(held) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
         return None
     step = float(held.steps[index])
     after = loss.values[loss.steps > step]

@@ -15,6 +15,8 @@ from .words import at, course_of_entropy, number
 # The reward is the sum of its parts where they agree to this share of the scale.
 _SUM = 0.05
 _SIGMAS = 4.0
+# Gains of this many floors are next to nothing for answers that have become several times as long.
+_LITTLE = 3.0
 # A loss of reward from before a length shrank, as a share of the scale, from which on it was no gain.
 _REPEATS_FROM = 2.0
 
@@ -91,7 +93,8 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
             advice.length_growth(),
             since,
         )
-    unpaid = paid <= floor and r.end - r.start <= floor and (worth is None or worth[1] <= max(scale.floor, worth[2]))
+    little = _LITTLE * floor
+    unpaid = paid <= little and r.end - r.start <= little and (worth is None or worth[1] <= max(little, worth[2]))
     if unpaid and length.end >= t.length_waste * base:
         return Finding(
             "length-growth",

@@ -44,7 +44,7 @@ def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     index = int(held.values.argmin())
     low, last = float(held.values[index]), float(held.values[-2:].mean())
-    jumps = 1.4826 * float(np.median(np.abs(np.diff(held.values, 2)))) / 6**0.5
+    jumps = 1.4826 * float(np.median(np.abs(np.diff(held.part(0.3, 1.0), 2)))) / 6**0.5
     if index >= len(held) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
         return None
     step = float(held.steps[index])

@@ -169,7 +169,8 @@ def _numbers_and_losses():
 
     def held(x):
         return supervised(
-            loss=np.linspace(2.0, 1.0, N), eval_loss=np.concatenate([np.linspace(2.0, 1.0, 8), flat(1.0 + x, 8)])
+            loss=np.linspace(2.0, 1.0, N),
+            eval_loss=np.concatenate([np.linspace(2.0, 1.0, 6), flat(1.0, 6), flat(1.0 + x, 6)]),
         )
 
     return [

@@ -13,8 +13,8 @@ from .words import at
 
 _SIGMAS = 5.0
 # The lowest of a few noisy evaluations is low by chance: a rise over it must exceed this many of their jumps.
-_JUMPS = 3.0
-_FEWEST_EVALUATIONS = 4
+_JUMPS = 2.0
+_FEWEST_EVALUATIONS, _MANY_EVALUATIONS = 4, 8
 _LONG = 10
 
 
@@ -42,12 +42,14 @@ def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
     loss, held = facts.course("loss"), facts.course("eval_loss")
     if loss is None or held is None or len(held) < _FEWEST_EVALUATIONS or len(loss) < t.min_points:
         return None
-    index = int(held.values.argmin())
-    low, last = float(held.values[index]), float(held.values[-2:].mean())
+    width = 3 if len(held) >= _MANY_EVALUATIONS else 1
+    smooth = held.running(width)
+    index = int(smooth.argmin())
+    low, last = float(smooth[index]), float(held.values[-max(width, 2) :].mean())
     jumps = 1.4826 * float(np.median(np.abs(np.diff(held.part(0.3, 1.0), 2)))) / 6**0.5
-    if index >= len(held) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
+    if index >= len(smooth) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
         return None
-    step = float(held.steps[index])
+    step = float(held.steps[index + width // 2])
     after = loss.values[loss.steps > step]
     around = loss.values[loss.steps <= step][-max(loss.window, 1) :]
     if not len(after) or not len(around) or float(np.mean(after[-loss.window :])) > float(around.mean()):

@@ -19,7 +19,7 @@ from .remedies_of_any_run import (
     against_supervised_divergence,
     against_too_little,
 )
-from .remedy import Remedy, RunWords
+from .remedy import Remedy, RunWords, distinct
 
 __all__ = [
     "Remedies",
@@ -98,7 +98,7 @@ def against_loss(run: RunWords, quadrants: Mapping[str, float]) -> Remedies:
 def against_plateau(run: RunWords, quadrants: Mapping[str, float]) -> Remedies:
     """Against a loss of entropy before the reward was found, by the tokens that it came from."""
     rise = run.pull("clip_higher", "lets unlikely tokens rise: clip-higher", "dapo")
-    others = [r for r in against_loss(run, quadrants) if r.write is None or r.write != rise.write]
+    others = distinct(rise, *against_loss(run, quadrants))[1:]
     return (*others[:2], rise)
 
 
@@ -134,13 +134,14 @@ def against_explosion(run: RunWords) -> Remedies:
 @_of_rl
 def against_truncation(run: RunWords) -> Remedies:
     """Against a length limit that is too short."""
-    pear = Remedy("rewards right answers less, the more uncertain their thinking was", f"{base_of(run.config)}+pear")
-    penalty = run.pull("overlong_penalty", "take a little reward from completions that come near the limit")
-    return (
-        run.doubled("raise_length_limit", "raise the length limit until fewer than a tenth are cut"),
-        run.pull("mask_truncated", "leave cut completions out of the loss"),
-        pear if run.carries_recipes else penalty,
-    )
+    longer = run.doubled("raise_length_limit", "raise the length limit until fewer than a tenth are cut")
+    masked = ("mask_truncated", "leave cut completions out of the loss")
+    if run.carries_recipes:
+        pear = f"{base_of(run.config)}+pear"
+        doubt = Remedy("rewards right answers less, the more uncertain their thinking was", pear)
+        return (longer, run.pull(*masked), doubt)
+    penalty = ("overlong_penalty", "take a little reward from completions that come near the limit")
+    return (longer, *run.best([masked, penalty], 2))
 
 
 @_of_rl

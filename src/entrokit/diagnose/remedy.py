@@ -77,17 +77,12 @@ class RunWords:
         if carried is not None and not self.levers.has(lever):
             return Remedy(text, carried)
         advice = self.levers.say(lever, value=value)
-        return Remedy(f"{text} ({advice.note})" if advice.note else text, carried, advice.write)
+        return Remedy(f"{text}; {advice.note}" if advice.note else text, carried, advice.write)
 
     def best(self, candidates: Iterable[tuple[str, str]], most: int) -> tuple[Remedy, ...]:
         """The first of some levers that the engine has an option for; then what is closest to the others."""
         ordered = sorted(candidates, key=lambda c: not self.levers.has(c[0]))
-        remedies: list[Remedy] = []
-        for lever, text in ordered:
-            remedy = self.pull(lever, text)
-            if remedy.write is None or remedy.write not in {r.write for r in remedies}:
-                remedies.append(remedy)
-        return tuple(remedies[:most])
+        return distinct(*(self.pull(lever, text) for lever, text in ordered))[:most]
 
     def slower(self, text: str) -> Remedy:
         """A tenth of the learning rate; ``text`` ends in these words."""
@@ -106,3 +101,8 @@ class RunWords:
         had = self.known(lever)
         was = f" (it was {had:g}; try {2 * had:g})" if had else ""
         return self.pull(lever, text + was, value=2 * had if had else None)
+
+
+def distinct(*remedies: Remedy) -> tuple[Remedy, ...]:
+    """Without those that paste what one before them pastes: what is closest to two levers may be the same line."""
+    return tuple(r for i, r in enumerate(remedies) if r.write is None or r.write not in {e.write for e in remedies[:i]})

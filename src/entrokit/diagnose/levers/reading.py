@@ -106,7 +106,7 @@ class Levers:
         """
         entry = self._entry(lever)
         none, note, write = entry.get("none"), entry.get("note"), entry.get("write")
-        said = f"{self.title} {self.version}: {none}" if none else note
+        said = f"{self.title} {self.version.partition(' (')[0]}: {none}" if none else note
         if write is None or _VALUE not in write:
             return Advice(write, said)
         value = values.get("value")

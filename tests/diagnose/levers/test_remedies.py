@@ -73,7 +73,8 @@ def test_six_engines_are_told_what_to_paste():
         for name, arguments in CALLS:
             if name == "against_few_prompts":
                 continue
-            given = advice(name, arguments, RunWords(engine, {"learning_rate": 1e-5, "max_completion_length": 512}))
+            run = RunWords(engine, {"learning_rate": 1e-5}, supervised=name == "against_overfitting")
+            given = advice(name, arguments, run)
             title = Levers.of(engine).title
             assert any(r.write or r.recipe or title in r.text for r in given), (engine, name)
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
 from .remedy import Remedy, RunWords
 
 Remedies = tuple[Remedy, ...]
+NEAR_REFERENCE = "holds the policy near a reference"
+_P = ParamSpec("_P")
+_Function = Callable[Concatenate[RunWords, _P], Remedies]
+
+
+def of_rl(against: _Function[_P]) -> _Function[_P]:
+    """A supervised run has neither rewards nor a sampler: it gets what is done about a loss that diverges."""
+
+    @wraps(against)
+    def of_any(run: RunWords, /, *args: _P.args, **kwargs: _P.kwargs) -> Remedies:
+        return against_supervised_divergence(run) if run.supervised else against(run, *args, **kwargs)
+
+    return of_any
 
 
 def against_gradient_spikes(run: RunWords) -> Remedies:
@@ -85,4 +102,14 @@ def against_overfitting(run: RunWords) -> Remedies:
         run.pull("fewer_epochs", "stop where the held-out loss was lowest: fewer epochs"),
         run.pull("evaluate_often", "measure it more often, and keep the checkpoint of its lowest point"),
         run.pull("weight_decay", "more distinct rows; weight decay helps a little"),
+    )
+
+
+def against_loss_standstill(run: RunWords) -> Remedies:
+    """Against a training loss of a supervised run that does not fall."""
+    return (
+        Remedy(
+            "check that parameters are trained at all (frozen layers, an idle adapter), and which labels are masked"
+        ),
+        run.doubled("lower_learning_rate", "raise the learning rate"),
     )

@@ -17,7 +17,8 @@ ARGUMENTS = {
     "against_plateau": [({LIKELY_UP: -1.0},), ({UNLIKELY_DOWN: -1.0},)],
     "against_local_failure": [("code",)],
     "against_no_learning": [("floor",), ("ceiling",), ("flat",)],
-    "against_reward_hacking": [(None,), ("format",)],
+    "against_reward_hacking": [(None,), ("'format'",)],
+    "against_reward_imbalance": [("'format'",)],
     "against_broken_numbers": [(), (7.0, "grad_norm"), (7.0, "reward.part/x"), (None, "kl"), (1e6, None)],
     "against_impossible_entropy": [(k,) for k in ("negative", "summed", "too large", "zero", "constant", "?")],
 }

@@ -18,12 +18,12 @@ _CARRY_RECIPES = (None, "entrokit", "trl", "verl")
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do.
+    """What to do: in words, as a recipe of ours, and as lines to paste into the run's own command or config.
 
     Attributes:
         text: in words. recipe: a string for `EntropyGRPOTrainer`, the verl plug-in or `entrokit train`; None where a
             setting is meant, or where no trainer of ours carries the run's engine.
-        write: what to paste into the run's own command or config: arguments, overrides, flags or YAML lines.
+        write: what to paste: arguments, overrides, flags or YAML lines, in one line or (YAML) more.
     """
 
     text: str

@@ -7,6 +7,7 @@ import numpy as np
 from . import remedies
 from .facts import Facts, Family
 from .finding import Finding
+from .remedy import RunWords
 from .thresholds import Thresholds
 from .words import nats
 
@@ -28,7 +29,7 @@ def local_failure(facts: Facts, t: Thresholds) -> Finding | None:
         "local-failure",
         f"{family.name!r} went wrong alone",
         tuple(evidence),
-        remedies.against_local_failure(family.name),
+        remedies.against_local_failure(RunWords.of(facts.log), family.name),
     )
 
 
@@ -42,7 +43,10 @@ def few_prompts(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.entropy is not None:
         evidence.append(f"entropy went from {nats(facts.entropy.start)} to {nats(facts.entropy.end)} nats")
     return Finding(
-        "premature-convergence", "the same prompts again and again", tuple(evidence), remedies.against_few_prompts()
+        "premature-convergence",
+        "the same prompts again and again",
+        tuple(evidence),
+        remedies.against_few_prompts(RunWords.of(facts.log)),
     )
 
 

@@ -7,6 +7,7 @@ from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNL
 from . import remedies
 from .facts import Facts, sum_of_quadrants
 from .finding import Finding
+from .remedy import RunWords
 from .rewards import gained, lost_reward, solved
 from .thresholds import Thresholds
 from .words import course_of_entropy, nats
@@ -36,7 +37,7 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
         "explosion",
         "entropy pays more than the reward",
         tuple(evidence),
-        remedies.against_explosion(facts.log.config),
+        remedies.against_explosion(RunWords.of(facts.log)),
         h.first_step_beyond((h.start + h.end) / 2, above=True),
     )
 
@@ -64,7 +65,7 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
         "collapse",
         "the policy fell apart: steps too large",
         tuple(evidence),
-        remedies.against_crash(facts.log.config),
+        remedies.against_crash(RunWords.of(facts.log)),
         lost,
     )
 
@@ -83,7 +84,7 @@ def collapse(facts: Facts, t: Thresholds) -> Finding | None:
         "collapse",
         "entropy was spent",
         (*evidence, *_where_it_went(facts, half)),
-        remedies.against_loss(facts.log.config, facts.quadrants),
+        remedies.against_loss(RunWords.of(facts.log), facts.quadrants),
         half,
     )
 
@@ -106,7 +107,7 @@ def premature(facts: Facts, t: Thresholds) -> Finding | None:
         "premature-convergence",
         "entropy was spent before the reward was found",
         (*evidence, *_where_it_went(facts)),
-        remedies.against_plateau(facts.log.config, facts.quadrants),
+        remedies.against_plateau(RunWords.of(facts.log), facts.quadrants),
         float(r.steps[int(0.4 * len(r))]),
     )
 

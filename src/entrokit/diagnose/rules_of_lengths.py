@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import advice, remedies
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .rewards import lost_reward
 from .thresholds import Thresholds
 from .trend import Trend, gain_since, noise, onset_of
@@ -42,7 +43,7 @@ def never_ends(facts: Facts, t: Thresholds) -> Finding | None:
         "truncation",
         "no completion ends by itself: a stop token or the chat template",
         tuple(evidence),
-        advice.never_ends(),
+        remedies.against_length_from_the_start(RunWords.of(facts.log)),
         float(cut.steps[0]),
     )
 
@@ -64,7 +65,7 @@ def truncation(facts: Facts, t: Thresholds) -> Finding | None:
         "truncation",
         "the length limit is too short",
         tuple(evidence),
-        remedies.against_truncation(facts.log.config),
+        remedies.against_truncation(RunWords.of(facts.log)),
         began,
     )
 
@@ -90,7 +91,7 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
             "length-growth",
             "the reward pays for length",
             (grew, f"reward gained {paid:.3f} since then, {what} {gain:+.3f}"),
-            advice.length_growth(),
+            remedies.against_length_growth(RunWords.of(facts.log)),
             since,
         )
     little = _LITTLE * floor
@@ -100,7 +101,7 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
             "length-growth",
             "completions grow, and nothing is gained",
             (grew, f"reward went from {r.start:.3f} to {r.end:.3f}"),
-            advice.length_growth(),
+            remedies.against_length_growth(RunWords.of(facts.log)),
             since,
         )
     return None
@@ -127,7 +128,7 @@ def length_collapse(facts: Facts, t: Thresholds) -> Finding | None:
             f"completions went from {number(best)} to {number(length.end)} tokens, half of that by step {since:g}",
             f"reward moved by {gain_since(r, since):+.3f} since then, to {r.end:.3f}",
         ),
-        advice.length_collapse(),
+        remedies.against_length_collapse(RunWords.of(facts.log)),
         since,
     )
 
@@ -143,7 +144,7 @@ def repetition(facts: Facts, t: Thresholds) -> Finding | None:
         "repetition",
         "completions repeat themselves",
         (f"repeated text rose from {share.start:.0%} to {share.end:.0%}{at(since)}",),
-        advice.repetition(),
+        remedies.against_repetition(RunWords.of(facts.log)),
         since,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import advice
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .thresholds import Thresholds
 
 
@@ -27,7 +28,13 @@ def broken_numbers(facts: Facts, t: Thresholds) -> Finding | None:
     else:
         cause = "updates break and come back"
         evidence += run.spikes
-    return Finding("broken-numbers", cause, tuple(evidence), advice.broken_numbers(run.step), run.step)
+    return Finding(
+        "broken-numbers",
+        cause,
+        tuple(evidence),
+        remedies.against_broken_numbers(RunWords.of(facts.log), run.step, run.first[0]),
+        run.step,
+    )
 
 
 def impossible_entropy(facts: Facts, t: Thresholds) -> Finding | None:
@@ -40,7 +47,7 @@ def impossible_entropy(facts: Facts, t: Thresholds) -> Finding | None:
         "impossible-entropy",
         "what is logged as entropy is none" if not doubt.usable else "the logged entropy never moves",
         tuple(evidence),
-        advice.impossible_entropy(doubt.kind),
+        remedies.against_impossible_entropy(RunWords.of(facts.log), doubt.kind),
         doubt.onset,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from . import advice
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .rewards import solved
 from .thresholds import Thresholds
 from .trend import Trend, gain_since, late_gain, noise, onset_of
@@ -44,7 +45,7 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
                 f"{name} fell from {peak:.3f} at step {step:g} to {score.end:.3f}",
                 f"reward gained {gain_since(r, step):.3f} meanwhile, to {r.end:.3f}",
             ),
-            advice.reward_hacking(name),
+            remedies.against_reward_hacking(RunWords.of(facts.log), name),
             step,
         )
     for name, part in facts.parts.items():
@@ -73,7 +74,7 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
                 f"{name!r} fell from {peak:.3f} at step {step:g} to {part.end:.3f}",
                 f"their sum went from {r.start:.3f} to {r.end:.3f}" + (f"; up went {others}" if others else ""),
             ),
-            advice.reward_hacking(repr(name)),
+            remedies.against_reward_hacking(RunWords.of(facts.log), repr(name)),
             step,
         )
     return None
@@ -106,7 +107,7 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
                     f"{name!r} rose from {part.start:.3f} to {part.end:.3f}, near its top, from step {since:g} on",
                     f"{other!r} moved by {won:+.3f} since then, to {answer.end:.3f}",
                 ),
-                advice.reward_imbalance(repr(name)),
+                remedies.against_reward_imbalance(RunWords.of(facts.log), repr(name)),
                 since,
             )
     return None
@@ -136,7 +137,7 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
             f"reward moved by {gain:+.3f} ± {error:.3f} over the second half of the run, at {r.end:.3f}; "
             f"it began at {r.start:.3f} (scale {scale})",
         ),
-        advice.plateau(),
+        remedies.against_standstill(RunWords.of(facts.log)),
         since,
     )
 
@@ -172,7 +173,7 @@ def instability(facts: Facts, t: Thresholds) -> Finding | None:
             f"{len(falls)} falls of more than {deep:.3f}, each made good again: {told}",
             f"the first began at step {onset:g}",
         ),
-        advice.instability(),
+        remedies.against_instability(RunWords.of(facts.log)),
         onset,
     )
 

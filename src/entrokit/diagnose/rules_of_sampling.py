@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import advice, remedies
+from . import remedies
 from .facts import Facts
 from .finding import Finding
 from .logged_recipe import changes_sampling
+from .remedy import RunWords
 from .thresholds import Thresholds
 from .trend import Trend, noise, onset_of
 
@@ -32,7 +33,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
             "mismatch",
             "the gap between sampler and trainer grows: stale weights",
             (*growing, *surprise, *reported),
-            advice.stale_weights(),
+            remedies.against_stale_weights(RunWords.of(facts.log)),
             onset,
         )
     evidence = (*surprise, *reported)
@@ -42,7 +43,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
         "mismatch",
         "sampling and training policies differ",
         evidence,
-        remedies.against_mismatch(facts.log.config),
+        remedies.against_mismatch(RunWords.of(facts.log)),
         _first_beyond(facts, t),
     )
 

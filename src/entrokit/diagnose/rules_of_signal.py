@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import advice, remedies
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .rewards import easy
 from .thresholds import Thresholds
 from .trend import onset_of
@@ -47,9 +48,12 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
         evidence.append(f"entropy went from {nats(facts.entropy.start)} to {nats(facts.entropy.end)} nats")
     first = float(r.steps[0]) if r is not None else float(flat.steps[0]) if flat is not None else None
     if constant or always:
-        cause, remedy = "all completions of a prompt get the same reward", remedies.against_no_signal()
+        cause, remedy = (
+            "all completions of a prompt get the same reward",
+            remedies.against_no_signal(RunWords.of(facts.log)),
+        )
     else:
-        cause, remedy = "the reward hardly ever leaves its floor", advice.too_hard()
+        cause, remedy = "the reward hardly ever leaves its floor", remedies.against_no_learning(RunWords.of(facts.log))
     return Finding("no-signal", cause, tuple(evidence), remedy, first)
 
 
@@ -67,7 +71,13 @@ def flat_from_the_start(facts: Facts, t: Thresholds) -> Finding | None:
     )
     cause = "too hard: hardly any answer is right" if low else "most groups tell nothing apart"
     return Finding(
-        "no-signal", cause, evidence, advice.too_hard() if low else advice.signal_lost(), float(flat.steps[0])
+        "no-signal",
+        cause,
+        evidence,
+        remedies.against_no_learning(RunWords.of(facts.log))
+        if low
+        else remedies.against_no_learning(RunWords.of(facts.log), "flat"),
+        float(flat.steps[0]),
     )
 
 
@@ -101,7 +111,7 @@ def signal_lost(facts: Facts, t: Thresholds) -> Finding | None:
         "no-signal",
         "the signal was lost: groups tell nothing apart any more",
         tuple(evidence),
-        advice.signal_lost(),
+        remedies.against_no_learning(RunWords.of(facts.log), "flat"),
         min(known, default=None),
     )
 
@@ -119,6 +129,6 @@ def too_easy(facts: Facts, t: Thresholds) -> Finding | None:
             f"{flat.end:.0%} of the groups have equal rewards at the end ({flat.start:.0%} at the start){at(since)}",
             f"reward is {r.end:.3f} (scale {facts.scale})",
         ),
-        advice.too_easy(),
+        remedies.against_no_learning(RunWords.of(facts.log), "ceiling"),
         since,
     )

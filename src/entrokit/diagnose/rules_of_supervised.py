@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import advice
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .thresholds import Thresholds
 from .trend import late_gain, noise, onset_of
 from .words import at
@@ -32,7 +33,7 @@ def loss_divergence(facts: Facts, t: Thresholds) -> Finding | None:
         "loss-divergence",
         "the loss rises again",
         (f"loss fell from {loss.start:.3g} to {low:.3g} and is {loss.end:.3g} at the end{at(since)}",),
-        advice.loss_divergence(),
+        remedies.against_supervised_divergence(RunWords.of(facts.log)),
         since,
     )
 
@@ -61,7 +62,7 @@ def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
             f"evaluation loss was lowest at step {step:g} ({low:.3g}) and is {last:.3g} at the end",
             f"training loss went from {float(around.mean()):.3g} to {loss.end:.3g} meanwhile",
         ),
-        advice.overfitting(),
+        remedies.against_overfitting(RunWords.of(facts.log)),
         step,
     )
 
@@ -78,6 +79,6 @@ def loss_plateau(facts: Facts, t: Thresholds) -> Finding | None:
         "plateau",
         "the loss does not fall",
         (f"loss moved by {gain:+.3g} ± {error:.2g} over the whole run, from {loss.start:.3g}",),
-        advice.plateau_of_loss(),
+        remedies.against_loss_standstill(RunWords.of(facts.log)),
         float(loss.steps[0]),
     )

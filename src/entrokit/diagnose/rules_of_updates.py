@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import advice
+from . import remedies
 from .facts import Facts
 from .finding import Finding
+from .remedy import RunWords
 from .thresholds import Thresholds
 from .trend import Trend, onset_of
 from .words import at, number
@@ -41,7 +42,13 @@ def kl_blow_up(facts: Facts, t: Thresholds) -> Finding | None:
         evidence.append(f"it is above {t.kl_blow_up:g} nats from step {since:g} on")
     if facts.reward is not None:
         evidence.append(f"reward went from {facts.reward.start:.3f} to {facts.reward.end:.3f}")
-    return Finding("kl-blow-up", "the policy runs away from its reference", tuple(evidence), advice.kl_blow_up(), since)
+    return Finding(
+        "kl-blow-up",
+        "the policy runs away from its reference",
+        tuple(evidence),
+        remedies.against_kl_blow_up(RunWords.of(facts.log)),
+        since,
+    )
 
 
 def kl_at_one_place(facts: Facts, t: Thresholds) -> Finding | None:
@@ -64,7 +71,7 @@ def kl_at_one_place(facts: Facts, t: Thresholds) -> Finding | None:
             f"KL at position bucket {where} went from {worst.start:.2g} to {worst.end:.2g} nats{at(since)}; "
             f"it holds {worst.end / late:.0%} of all buckets' KL ({worst.start / early:.0%} at the start)",
         ),
-        advice.kl_blow_up(),
+        remedies.against_kl_blow_up(RunWords.of(facts.log)),
         since,
     )
 
@@ -80,7 +87,7 @@ def gradient_spikes(facts: Facts, t: Thresholds) -> Finding | None:
     if positive.sum() < 2 * t.min_points:
         return None
     steps, values = steps[positive], values[positive]
-    grown = _grown(Trend(steps, values), t)
+    grown = _grown(Trend(steps, values), facts, t)
     if grown is not None:
         return grown
     logs = np.log(values)
@@ -99,7 +106,7 @@ def gradient_spikes(facts: Facts, t: Thresholds) -> Finding | None:
             f"({number(float(np.exp(usual)))}) or more, the first at step {first:g}",
             f"the largest is {number(float(values[largest]))} at step {steps[largest]:g}",
         ),
-        advice.gradient_spikes(),
+        remedies.against_gradient_spikes(RunWords.of(facts.log)),
         first,
     )
 
@@ -122,11 +129,15 @@ def clip_saturation(facts: Facts, t: Thresholds) -> Finding | None:
     if sides:
         evidence.append(", ".join(f"{c.end:.0%} at the {side} side" for side, c in sides))
     return Finding(
-        "clip-saturation", "most of an update is clipped away", tuple(evidence), advice.clip_saturation(), since
+        "clip-saturation",
+        "most of an update is clipped away",
+        tuple(evidence),
+        remedies.against_clip_saturation(RunWords.of(facts.log)),
+        since,
     )
 
 
-def _grown(norm: Trend, t: Thresholds) -> Finding | None:
+def _grown(norm: Trend, facts: Facts, t: Thresholds) -> Finding | None:
     """A gradient that has grown for good."""
     usual = float(np.median(norm.part(0.0, 0.5)))
     late = float(np.median(norm.part(0.9, 1.0)))
@@ -140,6 +151,6 @@ def _grown(norm: Trend, t: Thresholds) -> Finding | None:
             f"the gradient's norm is {number(late)} late in the run, {number(usual)} in its first half "
             f"({late / usual:.0f} times)",
         ),
-        advice.gradient_spikes(),
+        remedies.against_gradient_spikes(RunWords.of(facts.log)),
         since,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from .facts import Facts
 from .finding import Finding
-from .remedies import Remedy
+from .remedies import RunWords, against_too_little
 from .rewards import solved
 from .rules_of_causes import few_prompts, local_failure
 from .rules_of_courses import collapse, crash, explosion, premature
@@ -68,14 +68,11 @@ def insufficient(facts: Facts, t: Thresholds) -> Finding | None:
 
 def _too_little(facts: Facts, t: Thresholds, points: int, what: str) -> Finding:
     has = f"{points} points of {what}" if points else f"no {what}"
-    advised = "log entropy and reward at every step: a CSV with step,reward,entropy is enough"
-    if what == "loss":
-        advised = "log the loss at every step"
     return Finding(
         "insufficient-data",
         "too little was written",
         (f"{has}; at least {t.min_points} are needed", f"read as: {facts.log.source}"),
-        (Remedy(advised),),
+        against_too_little(RunWords.of(facts.log)),
     )
 
 

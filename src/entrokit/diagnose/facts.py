@@ -67,6 +67,18 @@ class Facts:
         """The course of any series, by entrokit's name."""
         return _trend(self.log.get(name))
 
+    @property
+    def held_out(self) -> Trend | None:
+        """Score on held-out prompts: of all, or the mean of its families at the steps that all of them have."""
+        if (whole := self.course("validation")) is not None:
+            return whole
+        families = [s for n, s in self.log.series.items() if n.startswith("validation/") and len(s)]
+        steps = [set(s.steps.tolist()) for s in families]
+        shared = sorted(set.intersection(*steps)) if steps else []
+        if not shared:
+            return None
+        return Trend(np.array(shared), np.mean([s.values[np.isin(s.steps, shared)] for s in families], axis=0))
+
 
 def facts_of(
     log: TrainingLog,

@@ -118,7 +118,7 @@ def length_collapse(facts: Facts, t: Thresholds) -> Finding | None:
     since = onset_of(length, (best + length.end) / 2, above=False)
     if since is None:
         return None
-    right = facts.accuracy or facts.course("validation") or r
+    right = facts.accuracy or facts.held_out or r
     if gain_since(right, since) > max(scale.floor, _SIGMAS * noise(right)):
         return None
     return Finding(
@@ -151,7 +151,7 @@ def repetition(facts: Facts, t: Thresholds) -> Finding | None:
 
 def _worth(facts: Facts, since: float) -> tuple[str, float, float] | None:
     """What answers have gained since a step by another measure than the reward, and its noise; None without one."""
-    held = facts.course("validation")
+    held = facts.held_out
     for what, course in (
         ("the held-out score", held),
         ("accuracy", facts.accuracy),

@@ -31,7 +31,7 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
     r, scale = facts.reward, facts.scale
     if r is None or scale is None or len(r) < t.min_points:
         return None
-    for name, score in (("the held-out score", facts.course("validation")), ("accuracy", facts.accuracy)):
+    for name, score in (("the held-out score", facts.held_out), ("accuracy", facts.accuracy)):
         if score is None or len(score) < _FEWEST_SCORES:
             continue
         peak, step = _peak(score)
@@ -125,7 +125,7 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
     reference = total if total > 5.0 * noise(r) and total > scale.floor else 0.5 * scale.span
     if abs(gain) + 1.64 * error > t.plateau_still * reference or r.end - scale.low < 0.9 * (r.best - scale.low):
         return None
-    held = facts.course("validation")
+    held = facts.held_out
     if held is not None and len(held) >= _FEWEST_SCORES and gain_since(held, float(held.steps[len(held) // 2])) > 0.1:
         return None
     level = r.end - max(2.0 * noise(r) * r.window**0.5 / max(len(r) // 20, 1) ** 0.5, 0.1 * total)

@@ -84,6 +84,12 @@ def healthy(facts: Facts, t: Thresholds) -> Finding:
         evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}{top}")
     elif facts.log.kind != "supervised":
         evidence.append("no reward was written: only entropy could be judged")
+    correlation = facts.course("sampler_correlation")
+    if correlation is not None and correlation.end < t.mismatch_correlation:
+        evidence.append(
+            f"probabilities of rollout engine and trainer correlate by {correlation.end:.3f}, as at the start, "
+            "and their gap is small: rounding, as in mixtures of experts"
+        )
     loss = facts.course("loss")
     if facts.log.kind == "supervised" and loss is not None:
         evidence.append(f"loss went from {loss.start:.3g} to {loss.end:.3g}")

@@ -56,7 +56,7 @@ def _signal():
             "hard", 0.2, 0.3, "", TOO_HARD, False, lambda x: run(reward=alternating(x, 0.001), zero_variance=flat(0.7))
         ),
         Case(
-            *("easy", 0.8, 0.7, "", EASY, True),
+            *("easy", 0.75, 0.65, "", EASY, True),
             lambda x: run(reward=parts((50, 0.2), (50, x)), zero_variance=parts((50, 0.1), (50, 0.7))),
         ),
         Case(

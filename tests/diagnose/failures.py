@@ -47,6 +47,7 @@ def _hard(r):
 
 @kind("groups become flat", "no-signal")
 def _flat(r):
+    r.c["reward"] *= 0.8
     r.c["zero_variance"] = np.clip(0.1 + 0.75 * r.up() + noise(r.rng, r.n, 0.03), 0, 1)
 
 

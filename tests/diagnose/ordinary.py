@@ -106,6 +106,12 @@ def _thinks(r):
     r.c["length"] = r.c["length"] * (1 + r.rng.uniform(1.5, 3.0) * r.up())
 
 
+@kind("healthy: thinks longer, a hard test", "healthy")
+def _hard_test(r):
+    _thinks(r)
+    r.held(0.05 + 0.3 * (r.right - r.right[0]))
+
+
 @kind("healthy: format first", "healthy")
 def _format_first(r):
     form = np.clip(0.3 + 0.68 * ramp(r.n, 0.0, 0.15) + noise(r.rng, r.n, 0.01), 0, 1)

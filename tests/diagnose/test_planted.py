@@ -21,7 +21,7 @@ def test_each_kind_is_found(name):
 
 
 def test_a_finding_says_when_it_began():
-    """Within a fifth of the run of where it was planted, for the kinds that begin at a step."""
+    """Between where it was planted and half a run later, for the kinds that begin at a step."""
     for name in ("KL runs away", "clip saturates", "groups become flat", "limit too short", "entropy gone"):
         right, change = KINDS[name]
         run = Run(3)

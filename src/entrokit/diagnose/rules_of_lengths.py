@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from . import remedies
@@ -85,17 +88,16 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
     grew = f"completions grew from {number(base)} to {number(length.end)} tokens, from step {since:g} on"
     floor = max(scale.floor, _SIGMAS * noise(r))
     worth = _worth(facts, since)
-    if worth is not None and paid > floor and worth[1] < t.length_worth * paid:
-        what, gain, _ = worth
+    if worth is not None and paid > floor and not worth.keeps_up(paid, r.end - paid - scale.low, t.length_worth):
         return Finding(
             "length-growth",
             "the reward pays for length",
-            (grew, f"reward gained {paid:.3f} since then, {what} {gain:+.3f}"),
+            (grew, f"reward gained {paid:.3f} since then, {worth.what} {worth.gain:+.3f}"),
             remedies.against_length_growth(RunWords.of(facts.log)),
             since,
         )
     little = _LITTLE * floor
-    unpaid = paid <= little and r.end - r.start <= little and (worth is None or worth[1] <= max(little, worth[2]))
+    unpaid = paid <= little and r.end - r.start <= little and (worth is None or worth.gain <= max(little, worth.noise))
     if unpaid and length.end >= t.length_waste * base:
         return Finding(
             "length-growth",
@@ -149,16 +151,30 @@ def repetition(facts: Facts, t: Thresholds) -> Finding | None:
     )
 
 
-def _worth(facts: Facts, since: float) -> tuple[str, float, float] | None:
-    """What answers have gained since a step by another measure than the reward, and its noise; None without one."""
-    held = facts.held_out
+@dataclass(frozen=True)
+class _Worth:
+    """What answers have gained by another measure than the reward: in its own units, where it was, and its noise."""
+
+    what: str
+    gain: float
+    before: float
+    noise: float
+
+    def keeps_up(self, paid: float, before: float, share: float) -> bool:
+        """Whether it gains enough of what the reward does; a harder test set starts lower, and gains less in units."""
+        own = self.gain / self.before if self.before > 0 else math.inf if self.gain > self.noise else 0.0
+        return self.gain >= share * paid or own >= share * paid / max(before, 1e-9)
+
+
+def _worth(facts: Facts, since: float) -> _Worth | None:
     for what, course in (
-        ("the held-out score", held),
+        ("the held-out score", facts.held_out),
         ("accuracy", facts.accuracy),
         ("the sum of its parts", _sum_of_parts(facts, since)),
     ):
         if course is not None and len(course) >= 4:
-            return what, gain_since(course, since), _SIGMAS * noise(course)
+            gain = gain_since(course, since)
+            return _Worth(what, gain, course.end - gain, _SIGMAS * noise(course))
     return None
 
 

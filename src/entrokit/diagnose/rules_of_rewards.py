@@ -22,8 +22,8 @@ _AT_TOP, _GAINED = 0.9, 0.2
 _FORM = re.compile(
     r"format|xml|tag|style|length|len|penalt|bonus|lang|repeat|repetition|cosine|overlong", re.IGNORECASE
 )
-# Points, as a multiple of ``min_points``, from which on a reward that stands still is told.
-_LONG = 10
+# Points, as multiples of ``min_points``, from which on a reward that stands still, and parts that do, are told.
+_LONG, _SETTLED = 10, 5
 
 
 def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
@@ -86,14 +86,14 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     for name, part in facts.parts.items():
         top, rose = max(part.best, 1.0), part.end - part.start
-        if len(part) < 3 * t.min_points or part.end < _AT_TOP * top or rose < _GAINED * top:
+        if len(part) < _SETTLED * t.min_points or part.end < _AT_TOP * top or rose < _GAINED * top:
             continue
         since = onset_of(part, part.start + rose / 4, above=True)
         if since is None or rose < _SIGMAS * noise(part):
             continue
         for other, answer in facts.parts.items():
             ceiling = max(1.0, answer.best)
-            if other == name or len(answer) < 3 * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
+            if other == name or len(answer) < _SETTLED * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
                 continue
             if _FORM.search(other) and not _FORM.search(name):
                 continue

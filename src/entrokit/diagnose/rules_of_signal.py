@@ -8,7 +8,7 @@ from . import remedies
 from .facts import Facts
 from .finding import Finding
 from .remedy import RunWords
-from .rewards import easy
+from .rewards import easy, solved
 from .thresholds import Thresholds
 from .trend import onset_of
 from .words import at, nats
@@ -83,10 +83,10 @@ def flat_from_the_start(facts: Facts, t: Thresholds) -> Finding | None:
 
 def signal_lost(facts: Facts, t: Thresholds) -> Finding | None:
     """Groups became flat, or advantages shrank to nothing, and the prompts are not solved."""
-    if easy(facts, t):
+    if solved(facts, t):
         return None
     evidence, onsets = [], []
-    flat = facts.flat_groups
+    flat = None if easy(facts, t) else facts.flat_groups
     if flat is not None and len(flat) >= t.min_points and flat.start < t.flat_groups <= flat.end:
         since = onset_of(flat, (flat.start + flat.end) / 2, above=True)
         evidence.append(f"groups with equal rewards rose from {flat.start:.0%} to {flat.end:.0%}{at(since)}")

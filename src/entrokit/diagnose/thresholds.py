@@ -86,7 +86,7 @@ class Thresholds:
     entropy_limit: float = 20.0
     reward_floor: float = 0.01
     hard: float = 0.2
-    easy: float = 0.8
+    easy: float = 0.75
     flat_groups: float = 0.6
     spread_lost: float = 0.2
     score_drop: float = 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .thresholds import Thresholds
 from .trend import Trend
 
 _PART = "reward.part/"
+_MOST = 1e60
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def facts_of(
     broke = turned(log)
     if broke is not None and broke.for_good:
         log = before(log, broke.step)
+    log = _bounded(log)
     written = log.get("entropy") or log.get("trainer_entropy")
     doubt = (
         None
@@ -134,6 +136,13 @@ def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
         for key, part in account.splits.get("quadrant", {}).items():
             sums[key] = sums.get(key, 0.0) + part.share
     return sums
+
+
+def _bounded(log: TrainingLog) -> TrainingLog:
+    """Without numbers whose squares would overflow: no metric of a run is that large."""
+    far = {n: s for n, s in log.series.items() if len(s) and float(np.abs(s.values).max()) > _MOST}
+    cut = {n: replace(s, values=np.clip(s.values, -_MOST, _MOST)) for n, s in far.items()}
+    return replace(log, series={**log.series, **cut}) if cut else log
 
 
 def _trend(series: Series | None) -> Trend | None:

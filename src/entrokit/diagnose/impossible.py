@@ -11,6 +11,8 @@ import numpy as np
 
 from entrokit.runs import Series
 
+from .trend import correlation
+
 Kind = Literal["negative", "summed", "too large", "zero", "constant"]
 # Float noise around 0: 1e-7 below it is rounding.
 _ROUNDING = 1e-4
@@ -106,7 +108,7 @@ def _with_length(entropy: Series, length: Series | None) -> tuple[bool, float]:
     h, n = entropy.values[own], length.values[other]
     if len(h) < 3 or float(np.ptp(n)) == 0.0 or float(np.ptp(h)) == 0.0:
         return False, math.nan
-    return float(np.corrcoef(h, n)[0, 1]) > 0.5, float(np.median(h / np.maximum(n, 1.0)))
+    return correlation(h, n) > 0.5, float(np.median(h / np.maximum(n, 1.0)))
 
 
 def _nats(value: float) -> str:

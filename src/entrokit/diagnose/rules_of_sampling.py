@@ -10,7 +10,7 @@ from .finding import Finding
 from .logged_recipe import changes_sampling
 from .remedy import RunWords
 from .thresholds import Thresholds
-from .trend import Trend, noise, onset_of
+from .trend import Trend, correlation, noise, onset_of
 
 _GAPS = (
     ("sampler_logp_gap", "mismatch_logp", "log-probabilities of rollout engine and trainer differ by {} nats"),
@@ -60,7 +60,7 @@ def _growing(facts: Facts, t: Thresholds) -> tuple[list[str], float | None]:
         if late < t.gap_growth * early or late < _NOTHING * getattr(t, limit) or late - gap.start < 5.0 * noise(gap):
             continue
         ranks = np.argsort(np.argsort(gap.smooth))
-        if float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) < _STEADILY:
+        if correlation(ranks, np.arange(len(ranks))) < _STEADILY:
             continue
         since = onset_of(gap, gap.start + (late - gap.start) / 4, above=True)
         said.append(f"{what.format(f'{late:.3g}')} late in the run, {gap.start:.3g} at the start, and ever more")
@@ -126,12 +126,12 @@ def _reported_gaps(facts: Facts, t: Thresholds) -> list[str]:
         gaps = np.abs(sampler.values[own] - trainer.values[other])[len(own) // 2 :]
         if len(gaps) and gaps.mean() > t.mismatch_logp:
             evidence.append(f"mean log-probabilities of rollout engine and trainer differ by {gaps.mean():.3f} nats")
-    correlation = facts.course("sampler_correlation")
-    if correlation is not None and correlation.end < t.mismatch_correlation:
+    agreement = facts.course("sampler_correlation")
+    if agreement is not None and agreement.end < t.mismatch_correlation:
         # A mixture of experts correlates less all along; where a gap was written and is small, that alone is none.
-        fell = correlation.start - correlation.end > 1.0 - t.mismatch_correlation
+        fell = agreement.start - agreement.end > 1.0 - t.mismatch_correlation
         if evidence or fell or not known:
-            evidence.append(f"probabilities of rollout engine and trainer correlate by {correlation.end:.3f} only")
+            evidence.append(f"probabilities of rollout engine and trainer correlate by {agreement.end:.3f} only")
     m = facts.digest.mismatch
     if m.logp_tokens and m.logp_gap / m.logp_tokens > t.mismatch_logp:
         evidence.append(f"log-probabilities in the completions differ by {m.logp_gap / m.logp_tokens:.3f} nats a token")

@@ -112,6 +112,16 @@ def late_gain(course: Trend, since: float) -> tuple[float, float]:
     spread = float(rest.std(ddof=2))
     if spread <= 1e-15:
         return float(slope), 0.0
-    alike = min(max(float(np.corrcoef(rest[1:], rest[:-1])[0, 1]), 0.0), 0.95)
+    alike = min(max(correlation(rest[1:], rest[:-1]), 0.0), 0.95)
     counted = max(n * (1.0 - alike) / (1.0 + alike), 2.0)
     return float(slope), spread * (12.0 / counted) ** 0.5
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's, of two courses ``[N]``; 0 where one of them hardly moves."""
+    da, db = a - a.mean(), b - b.mean()
+    wide, high = float(np.abs(da).max(initial=0.0)), float(np.abs(db).max(initial=0.0))
+    if min(wide, high) <= 1e-100:
+        return 0.0
+    da, db = da / wide, db / high
+    return float((da * db).sum() / ((da * da).sum() * (db * db).sum()) ** 0.5)

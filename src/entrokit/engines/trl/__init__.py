@@ -7,8 +7,9 @@ require("trl", "transformers")
 from .account import EntropyAccountCallback
 from .batch import GenerationBatch
 from .episodes import EpisodeRollout
+from .from_config import trl_recipe
 from .mix import only_for, replay_mix
-from .options import OPTIONS, trl_recipe
+from .options import OPTIONS
 from .prompts import success_counts
 from .rewards import RewardError
 from .trainer import EntropyGRPOTrainer

@@ -14,12 +14,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from trl import RLOOConfig
-
 from entrokit.rlvr import Recipe, recipe
 from entrokit.rlvr.advantages import DrGRPOAdvantage
+from entrokit.rlvr.interventions.adaptive_entropy import AdaptiveEntropy
+from entrokit.rlvr.interventions.entropy_bonus import EntropyBonus
 from entrokit.rlvr.interventions.forking_tokens import ForkingTokens
-from entrokit.rlvr.interventions.reference_kl import ReferenceKL, RewardKL
+from entrokit.rlvr.interventions.reference_kl import ReferenceKL
 from entrokit.rlvr.surrogates import CISPO, GSPO, PPOClip, SequenceClip
 
 
@@ -72,7 +72,7 @@ _REFUSED = {
     "entropy_coef": "write the bonus as `entropy-bonus(coef=...)` in the recipe",
     **dict.fromkeys(
         ("use_adaptive_entropy", "entropy_coef_min", "entropy_coef_max", "entropy_coef_delta", "entropy_target"),
-        "the recipe's `entropy-bonus` has a constant coefficient; `siren` holds entropy at an anchor",
+        "write the bonus as `adaptive-entropy(coef=..., target=...)` in the recipe",
     ),
     "router_aux_loss_coef": "the load-balancing loss of mixture-of-experts models is not carried yet",
     "cast_lm_head_to_fp32": "statistics are summed in float32 whatever the head multiplies in",
@@ -97,8 +97,11 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
     args = copy.copy(args)
     default = {f.name: f.default for f in dataclasses.fields(args)}
     given = {n: getattr(args, n) for n in OPTIONS if hasattr(args, n) and getattr(args, n) != default.get(n)}
+    taken_over = bonus_words(chosen)
     for name in _REFUSED:
-        if name in given:
+        if name in given and taken_over.get(name) == given[name]:
+            setattr(args, name, default[name])
+        elif name in given:
             raise ValueError(f"GRPOConfig({name}={given[name]!r}) conflicts with recipe '{chosen}': {_REFUSED[name]}")
     for name in _OTHER_SAMPLERS:
         if chosen.decodes and getattr(args, name, False):
@@ -145,35 +148,19 @@ def implied(chosen: Recipe) -> dict[str, Any]:
     return words
 
 
-def trl_recipe(args: Any) -> Recipe:
-    """The recipe that equals TRL's own trainer: `GRPOTrainer` with one of its four mapped loss types, or `RLOOTrainer`.
-
-    Args:
-        args: a `GRPOConfig` or a `RLOOConfig`.
-
-    Raises:
-        ValueError: a loss type without a counterpart, or an option of RLOO without one.
-    """
-    high = args.epsilon if args.epsilon_high is None else args.epsilon_high
-    if isinstance(args, RLOOConfig):
-        for name in ("normalize_advantages", "reward_clip_range"):
-            if getattr(args, name):
-                raise ValueError(f"RLOOConfig({name}={getattr(args, name)!r}) has no recipe; shape the reward yourself")
-        chosen = recipe(f"rloo_sequence(clip_low={args.epsilon}, clip_high={high})")
-        return recipe(chosen, RewardKL(beta=args.beta)) if args.beta else chosen
-    clip = f"clip_low={args.epsilon}, clip_high={high}, dual_clip=None"
-    bases = {
-        "grpo": f"grpo({clip}, std_eps=1e-4)",
-        "dapo": f"dapo({clip}, std_eps=1e-4)",
-        "dr_grpo": f"dr_grpo({clip})",
-        "cispo": f"cispo(clip_high={high - 1.0}, std_eps=1e-4)",
-    }
-    if args.loss_type not in bases:
-        raise ValueError(f"loss_type={args.loss_type!r} has no recipe; valid are {list(bases)}")
-    chosen = recipe(bases[args.loss_type])
-    if args.beta:
-        return recipe(chosen, ReferenceKL(beta=args.beta, bias_correction=args.use_bias_correction_kl))
-    return chosen
+def bonus_words(chosen: Recipe) -> dict[str, Any]:
+    """What a recipe's entropy bonus is in TRL's words; the trainer then leaves TRL's own bonus off."""
+    adaptive, constant = _find(chosen, AdaptiveEntropy), _find(chosen, EntropyBonus)
+    if adaptive is not None:
+        return {
+            "use_adaptive_entropy": True,
+            "entropy_coef": adaptive.coef,
+            "entropy_target": adaptive.target,
+            "entropy_coef_delta": adaptive.coef_delta,
+            "entropy_coef_min": adaptive.coef_min,
+            "entropy_coef_max": adaptive.coef_max,
+        }
+    return {"entropy_coef": constant.coef} if constant is not None else {}
 
 
 def markdown() -> str:

@@ -26,12 +26,12 @@ SHAPES = [
 ]
 
 
-def pair(checkpoint, config, task, options, spec=None):
+def pair(checkpoint, config, task, options):
     """TRL's trainer and ours on the same weights."""
     args = config(**options)
     common = {"reward_funcs": length_reward, "train_dataset": task.train}
     theirs = GRPOTrainer(checkpoint, args=copy.copy(args), **common)
-    ours = EntropyGRPOTrainer(checkpoint, args=copy.copy(args), recipe=spec or trl_recipe(args), **common)
+    ours = EntropyGRPOTrainer(checkpoint, args=copy.copy(args), recipe=trl_recipe(args), **common)
     return theirs, ours
 
 
@@ -108,8 +108,8 @@ def test_whole_runs_end_at_the_same_weights(checkpoint, config, task, base):
 def test_forking_tokens_equal_top_entropy_quantile(checkpoint, config, task):
     options = BASES["dapo"] | {"top_entropy_quantile": 0.3}
     args = config(**options)
-    spec = f"{trl_recipe(args)}+forking-tokens(rho=0.3, normalize='all', scope='micro')"
-    theirs, ours = pair(checkpoint, config, task, options, spec)
+    assert str(trl_recipe(args)).endswith("+forking-tokens(rho=0.3, normalize='all', scope='micro')")
+    theirs, ours = pair(checkpoint, config, task, options)
     their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
     their_loss, their_gradients = step(theirs, their_inputs, 1, 0)
     our_loss, our_gradients = step(ours, our_inputs, 1, 0)
@@ -120,8 +120,7 @@ def test_forking_tokens_equal_top_entropy_quantile(checkpoint, config, task):
 
 def test_gspo_equals_importance_sampling_of_the_sequence(checkpoint, config, task):
     options = {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.02, "epsilon_high": 0.03}
-    spec = "gspo(clip_low=0.02, clip_high=0.03, std_eps=1e-4)"
-    theirs, ours = pair(checkpoint, config, task, options, spec)
+    theirs, ours = pair(checkpoint, config, task, options)
     their_inputs, our_inputs = scored(theirs, task), scored(ours, task)
     their_inputs.setdefault("old_per_token_logps", our_inputs["entrokit_rollouts/behaviour_logp"])
     perturb(theirs.model, ours.model)

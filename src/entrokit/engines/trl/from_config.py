@@ -13,7 +13,7 @@ from entrokit.rlvr.interventions.entropy_bonus import EntropyBonus
 from entrokit.rlvr.interventions.forking_tokens import ForkingTokens
 from entrokit.rlvr.interventions.reference_kl import ReferenceKL, RewardKL
 
-from .options import OPTIONS, bonus_words, implied
+from .options import OPTIONS, implied
 
 
 def trl_recipe(args: Any) -> Recipe:
@@ -102,7 +102,7 @@ def _check(args: Any, chosen: Recipe) -> None:
     meant = {
         name: default[name] for name, option in OPTIONS.items() if option.treatment == "refused" and name in default
     }
-    meant |= implied(chosen) | bonus_words(chosen)
+    meant |= implied(chosen)
     for name, value in meant.items():
         own = _high(args) if name == "epsilon_high" else getattr(args, name)
         if own != value:

@@ -97,10 +97,10 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
     args = copy.copy(args)
     default = {f.name: f.default for f in dataclasses.fields(args)}
     given = {n: getattr(args, n) for n in OPTIONS if hasattr(args, n) and getattr(args, n) != default.get(n)}
-    taken_over = bonus_words(chosen)
+    bonus = _bonus_words(chosen)
     for name in _REFUSED:
-        if name in given and taken_over.get(name) == given[name]:
-            setattr(args, name, default[name])
+        if name in given and bonus.get(name) == given[name]:
+            setattr(args, name, default[name])  # the recipe adds the bonus: TRL's own stays off
         elif name in given:
             raise ValueError(f"GRPOConfig({name}={given[name]!r}) conflicts with recipe '{chosen}': {_REFUSED[name]}")
     for name in _OTHER_SAMPLERS:
@@ -111,6 +111,8 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
             )
     chosen = _with_reference(given, chosen)
     for name, value in implied(chosen).items():
+        if name in bonus:
+            continue
         if name in given and given[name] != value:
             raise ValueError(
                 f"GRPOConfig({name}={given[name]!r}) conflicts with recipe '{chosen}', which means {name}={value!r}: "
@@ -145,11 +147,10 @@ def implied(chosen: Recipe) -> dict[str, Any]:
         words |= {"epsilon": surrogate.clip_low, "epsilon_high": surrogate.clip_high}
     if isinstance(surrogate, CISPO):
         words |= {"epsilon_high": 1.0 + surrogate.clip_high}
-    return words
+    return words | _bonus_words(chosen)
 
 
-def bonus_words(chosen: Recipe) -> dict[str, Any]:
-    """What a recipe's entropy bonus is in TRL's words; the trainer then leaves TRL's own bonus off."""
+def _bonus_words(chosen: Recipe) -> dict[str, Any]:
     adaptive, constant = _find(chosen, AdaptiveEntropy), _find(chosen, EntropyBonus)
     if adaptive is not None:
         return {

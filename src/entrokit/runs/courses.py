@@ -106,8 +106,9 @@ def _steps(columns: Columns, names: Names, engine: str | None, notes: Notes, whe
             return _filled(steps)
         notes.add("no step was written: rows are counted from 0", where)
         counted = np.cumsum(_metric_rows(columns, len(steps))) - 1.0
-        return np.maximum(counted, 0.0)
-    return _filled(np.where(np.isnan(steps), best[2], steps))
+        return np.asarray(np.maximum(counted, 0.0))
+    known: Floats = np.where(np.isnan(steps), best[2], steps)
+    return _filled(known)
 
 
 def _metric_rows(columns: Columns, n: int) -> NDArray[np.bool_]:
@@ -187,7 +188,7 @@ def _series(
     values = np.frombuffer(column.values, dtype=np.float64)[inside]
     # Of a step that was written twice the last value counts: that of the run that was resumed.
     at, last = np.unique(steps[own[inside]][::-1], return_index=True)
-    return Series.of_arrays(at, values[::-1][last], name, source).scaled(meaning.scale)
+    return Series.of_arrays(at, values[::-1][last], name, source).scaled(meaning.scale, meaning.offset)
 
 
 def _note_texts(columns: Columns, names: Names, engine: str | None, notes: Notes, where: str) -> None:
@@ -227,6 +228,7 @@ def _why(name: str, column: RawColumn, meaning: Meaning | None, chosen: Mapping[
     if taken != name:
         return f"{meaning.key} was taken from {taken}"
     scale = "" if meaning.scale == 1.0 else f", times {meaning.scale:g}"
+    scale += f", plus {meaning.offset:g}" if meaning.offset else ""
     return f"{meaning.engine}'s name of {meaning.key}{scale}"
 
 

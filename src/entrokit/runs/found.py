@@ -18,7 +18,7 @@ from .readers.parquet import parquet_completions
 from .readers.trl import STATE, completion_tables, newest_state, state_recording
 from .readers.verl import is_rollout_dump, jsonl_completions
 from .recording import Recording
-from .shapes import rows_of
+from .shapes.sniff import rows_of
 from .training_log import Completion, Notes
 
 _PEEKED = 20
@@ -63,9 +63,9 @@ def found_in(where: Path, notes: Notes) -> Found:
     for dumps in _rollout_dumps(where):
         _add_completions("verl rollouts", partial(jsonl_completions, dumps, notes), found)
     for file in files_of(where):
-        if file.name not in (ACCOUNT, STATE) and file.suffix != ".parquet" and not is_rollout_dump(file):
-            if not stores.is_store(file):
-                _add_file(file, found, notes)
+        read = file.name in (ACCOUNT, STATE) or file.suffix == ".parquet" or is_rollout_dump(file)
+        if not read and not stores.is_store(file):
+            _add_file(file, found, notes)
     return found
 
 

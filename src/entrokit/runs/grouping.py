@@ -4,13 +4,13 @@ experiments do not."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .courses import Course
-from .series import Series
+from .series import Floats, Series
 
 # A console rounds what a file keeps whole: to three digits at the least.
 _ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
@@ -85,7 +85,7 @@ def _same(a: Course, b: Course) -> bool:
     return bool(shared) and all(_agree(a.series[key], b.series[key]) for key, _ in shared)
 
 
-def _shared(a: Course, b: Course) -> list[tuple[str, Sequence[float]]]:
+def _shared(a: Course, b: Course) -> list[tuple[str, Floats]]:
     return [(key, np.intersect1d(a.series[key].steps, b.series[key].steps)) for key in a.series if key in b.series]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .found import Found
 from .names import Names
-from .shapes import is_wandb_summary
+from .shapes.trackers import is_wandb_summary
 from .training_log import Notes
 
 _SHOWN, _PEEKED = 12, 1 << 16
@@ -29,9 +29,11 @@ def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names
         )
     elif written:
         said.append(f"Names of metrics that were found: {_listed(written)}.")
-        for quantity in ("entropy", "reward"):
-            if close := names.close_to(written, quantity):
-                said.append(f"{quantity} may be {_listed(close)}: --name {quantity}={close[0]}.")
+        said += [
+            f"{quantity} may be {_listed(close)}: --name {quantity}={close[0]}."
+            for quantity in ("entropy", "reward")
+            if (close := names.close_to(written, quantity))
+        ]
         said.append("None of them is known; `--name quantity=name` says what one is.")
     elif below:
         inside = [str(folder.relative_to(where)) for folder in below]

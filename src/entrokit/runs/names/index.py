@@ -12,6 +12,7 @@ from .forms import Forms, folded, is_statistic, stripped
 __all__ = ["Hit", "Index"]
 
 _PIECES = r"[^/]+(?:/[^/]+)*?"
+_WIDE = re.compile(r"[^/{]+/\{\w+\}")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -27,6 +28,12 @@ class Hit:
     metric: Metric | None
     key: str
     place: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether its entry says little more than one piece of the name, as ``eval/{family}`` does: it tells nothing of
+        another engine's log."""
+        return self.metric is not None and _WIDE.fullmatch(self.metric.pattern) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Index:
                 self._add_pattern(name, metric, place)
             else:
                 self._add_name(name, Hit(metric, "" if metric is None else metric.key, place))
+        headless = [_PLACEHOLDER.split(n.lower()) for n, _ in entries if "{" in n.partition("/")[0]]
+        self._bounds = {(stripped(pieces[0]), pieces[-1]) for pieces in headless}
         # A console writes `policy_loss` where a tracker is told `train/policy_loss`; the file has the latter.
         for name, hit in list(self._lower.items()):
             self._lower.setdefault(stripped(name), hit)
@@ -105,9 +114,18 @@ class Index:
         """What is said of a name whose pieces stand together in another way."""
         return self._folded.get(forms.folded)
 
+    @property
+    def has_headless(self) -> bool:
+        """Whether there are patterns that `headless` asks for."""
+        return bool(self._bounds)
+
     def headless(self, forms: Forms) -> bool:
-        """Whether a pattern that begins with any piece fits."""
-        return any(pattern.hit(name) is not None for name in forms.strict for pattern in self._patterns.get("", ()))
+        """Whether a pattern that begins with a placeholder, or has one in its first piece, may fit."""
+        return any(
+            form.startswith(start) and form.endswith(end)
+            for start, end in self._bounds
+            for form in map(str.lower, forms.strict)
+        )
 
     @property
     def literals(self) -> Iterable[str]:

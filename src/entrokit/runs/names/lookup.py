@@ -59,6 +59,7 @@ class Names:
         self._literals = frozenset(name for index in indices for name in index.literals)
         self._folded = frozenset(name for index in indices for name in index.folded)
         self._heads = frozenset(head for index in indices for head in index.heads)
+        self._headless = [index for index in indices if index.has_headless]
         self._cache: dict[tuple[str, str | None], Meaning | None] = {}
         self._known: dict[str, bool] = {}
 
@@ -181,7 +182,7 @@ class Names:
         said: list[Meaning] = []
         for other, index in self._indices.items():
             hit = None if other in tried or other == GENERIC or index.file.own_only else index.strict(forms)
-            if hit is not None and hit.metric is not None and _allowed(hit, forms):
+            if hit is not None and not hit.wide and _allowed(hit, forms):
                 said += [meant for meant in (_meaning(hit, other, _OTHERS),) if meant is not None]
         if len({(m.key, m.scale, m.offset) for m in said}) != 1:
             return None
@@ -193,7 +194,7 @@ class Names:
             return True
         if not self._heads.isdisjoint(form.partition("/")[0].lower() for form in forms.strict):
             return True
-        return any(index.headless(forms) for index in self._indices.values())
+        return any(index.headless(forms) for index in self._headless)
 
 
 def _allowed(hit: Hit, forms: Forms, *, own: bool = False) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,13 @@ def test_keys(key: str, right: bool) -> None:
 
 def test_every_quantity_has_a_unit_and_a_sentence() -> None:
     assert all(q.unit and q.about.endswith(".") for q in QUANTITIES.values())
+
+
+def test_the_page_lists_what_was_read() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "names.md").read_text("utf-8")
+    folder = resources.files("entrokit.runs.names")
+    for engine, file in Names.load().engines.items():
+        recalled = (folder / f"{engine}.yaml").read_text("utf-8").count("# recalled, not checked")
+        counts = f"{len(file.sources)} | {recalled} |" if recalled else f"{len(file.sources)} | |"
+        row = rf"\| {re.escape(file.title)} \| `{re.escape(engine)}` \| [^|]+ \| {re.escape(counts)}"
+        assert re.search(row, page), f"{engine}: {len(file.sources)} sources, {recalled} recalled"

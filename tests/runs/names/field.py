@@ -272,6 +272,8 @@ CASES: dict[str, tuple[str | None, dict[str, str | None]]] = {
             "response_length/clip_ratio": "truncated",
         },
     ),
+    # TensorBoard's CSV: the tag is in the file's name, with "_" for "/".
+    "f28": (None, {"train_entropy": "entropy", "train_reward": "reward"}),
     "f52": (None, {"step": None, "reward": "reward", "entropy": "entropy"}),
     "f61": (None, {"reward": "reward", "env/math/reward": "reward/math", "env/search/reward": "reward/search"}),
     "f54": (None, {"prompt": None, "latency_s": None, "temperature": None, "num_tokens": None}),

@@ -1,111 +1,194 @@
-"""Remedies by cause, as recipe strings built on the run's own base, and as settings where no recipe helps."""
+"""Remedies by cause: our recipes on the run's own base where its engine carries them, and what its engine is told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from entrokit.runs.step_account import LIKELY_UP, UNLIKELY_DOWN
 
+from .levers.reading import number_at
 from .logged_recipe import base_of
+from .remedies_of_any_run import (
+    NEAR_REFERENCE,
+    Remedies,
+    against_broken_numbers,
+    against_gradient_spikes,
+    against_impossible_entropy,
+    against_loss_standstill,
+    against_overfitting,
+    against_supervised_divergence,
+    against_too_little,
+    of_rl,
+)
+from .remedies_of_lengths import (
+    against_length_collapse,
+    against_length_from_the_start,
+    against_length_growth,
+    against_repetition,
+    against_truncation,
+)
+from .remedies_of_rewards import (
+    against_few_prompts,
+    against_instability,
+    against_local_failure,
+    against_no_learning,
+    against_no_signal,
+    against_reward_hacking,
+    against_reward_imbalance,
+    against_standstill,
+)
+from .remedy import Remedy, RunWords, distinct
+
+__all__ = [
+    "Remedies",
+    "Remedy",
+    "RunWords",
+    "against_broken_numbers",
+    "against_clip_saturation",
+    "against_crash",
+    "against_explosion",
+    "against_few_prompts",
+    "against_gradient_spikes",
+    "against_impossible_entropy",
+    "against_instability",
+    "against_kl_blow_up",
+    "against_length_collapse",
+    "against_length_from_the_start",
+    "against_length_growth",
+    "against_local_failure",
+    "against_loss",
+    "against_loss_standstill",
+    "against_mismatch",
+    "against_no_learning",
+    "against_no_signal",
+    "against_overfitting",
+    "against_plateau",
+    "against_precision_gap",
+    "against_repetition",
+    "against_reward_hacking",
+    "against_reward_imbalance",
+    "against_stale_weights",
+    "against_standstill",
+    "against_supervised_divergence",
+    "against_too_little",
+    "against_truncation",
+]
+
+_BONUS = ("entropy_coef", "entropy_coeff", "actor_rollout_ref.actor.entropy_coeff", "actor.entropy_coef")
 
 
-@dataclass(frozen=True)
-class Remedy:
-    """What to do. ``recipe``: a string for `EntropyGRPOTrainer` or `entrokit train`; None where a setting is meant."""
-
-    text: str
-    recipe: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.recipe}: {self.text}" if self.recipe else self.text
-
-
-def against_loss(config: Mapping[str, Any], quadrants: Mapping[str, float]) -> tuple[Remedy, ...]:
+@of_rl
+def against_loss(run: RunWords, quadrants: Mapping[str, float]) -> Remedies:
     """Against a loss of entropy, by the tokens that it came from."""
-    base = base_of(config)
-    losing = min(quadrants, key=lambda q: quadrants[q], default=LIKELY_UP)
-    if losing == UNLIKELY_DOWN:
+    base = base_of(run.config)
+    wrong = min(quadrants, key=lambda q: quadrants[q], default=LIKELY_UP) == UNLIKELY_DOWN
+    if run.carries_recipes and wrong:
         return (
             Remedy("drops the tokens with negative advantage that cost most entropy", f"{base}+clip-b(mu=1.0)"),
             Remedy("bounds how hard wrong answers push down", "dispo(neg_high=2.0)"),
             Remedy("keeps entropy in the nucleus near where it began", f"{base}+siren"),
         )
-    return (
-        Remedy("weighs down the tokens that change entropy most", f"{base}+steer(min_weight=0.1, scale_quantile=0.9)"),
-        Remedy("holds the tokens of largest covariance near the sampling policy", f"{base}+kl-cov(ratio=0.01)"),
-        Remedy("leaves out some of the tokens of largest covariance", f"{base}+clip-cov(ratio=0.01)"),
-    )
+    largest = "the tokens of largest covariance"
+    held, left_out = f"holds {largest} near the sampling policy", f"leaves out some of {largest}"
+    if run.carries_recipes:
+        steer = f"{base}+steer(min_weight=0.1, scale_quantile=0.9)"
+        return (
+            Remedy("weighs down the tokens that change entropy most", steer),
+            run.pull("kl_cov", held, f"{base}+kl-cov(ratio=0.01)"),
+            run.pull("clip_cov", left_out, f"{base}+clip-cov(ratio=0.01)"),
+        )
+    rise = ("clip_higher", "lets unlikely tokens rise: clip-higher")
+    near, fewer = ("reference_kl", NEAR_REFERENCE), ("fewer_updates", "pushes less far down a batch: one update of it")
+    if wrong:
+        return run.best([near, fewer, rise], 3)
+    return run.best([("kl_cov", held), ("clip_cov", left_out), rise, near, fewer], 3)
 
 
-def against_crash(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    base = base_of(config)
-    rate = config.get("learning_rate")
-    lower = f" (it was {rate:g}; try {rate / 10:g})" if isinstance(rate, (int, float)) and rate > 0 else ""
-    clip = (Remedy("close the upper clip to DAPO's", "dapo"),) if "clip_high" in str(config.get("recipe")) else ()
+@of_rl
+def against_plateau(run: RunWords, quadrants: Mapping[str, float]) -> Remedies:
+    """Against a loss of entropy before the reward was found, by the tokens that it came from."""
+    rise = run.pull("clip_higher", "lets unlikely tokens rise: clip-higher", "dapo")
+    others = distinct(rise, *against_loss(run, quadrants))[1:]
+    return (*others[:2], rise)
+
+
+@of_rl
+def against_crash(run: RunWords) -> Remedies:
+    """Against a policy that fell apart."""
+    wide = "clip_high" in str(run.config.get("recipe"))
     return (
-        *clip,
-        Remedy(f"go back to a checkpoint from before, with a tenth of the learning rate{lower}"),
-        Remedy("holds the policy near a reference", f"{base}+reference-kl(beta=0.05)"),
-        Remedy("clip the gradient's norm harder, and take fewer updates per generation batch"),
+        *((run.pull("clip_higher", "close the upper clip to DAPO's", "dapo"),) if wide else ()),
+        run.slower("go back to a checkpoint from before, with a tenth of the learning rate"),
+        run.pull("reference_kl", NEAR_REFERENCE, f"{base_of(run.config)}+reference-kl(beta=0.05)"),
+        run.clipped("clip the gradient's norm harder, and take fewer updates per generation batch"),
     )[:3]
 
 
-def against_explosion(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    chosen = str(config.get("recipe", ""))
-    if "entropy-bonus" in chosen:
-        first = Remedy("take the entropy bonus out, or divide `coef` by ten", base_of(config))
+@of_rl
+def against_explosion(run: RunWords) -> Remedies:
+    """Against entropy that pays more than the reward."""
+    paid = "entropy-bonus" in str(run.config.get("recipe", "")) or any(number_at(run.config, p) for p in _BONUS)
+    if paid:
+        out = "take the entropy bonus out, or divide its coefficient by ten"
+        first = run.pull("entropy_bonus_off", out, base_of(run.config))
     else:
-        first = Remedy("no entropy bonus, and an upper clip no wider than 0.28", "dapo")
+        first = run.pull("clip_higher", "no entropy bonus, and an upper clip no wider than 0.28", "dapo")
+    target = Remedy("a target instead of a push: entropy is led back to where it began", "grpo+siren")
     return (
         first,
-        Remedy("a target instead of a push: entropy is led back to where it began", "grpo+siren"),
-        Remedy("holds the policy near a reference", "grpo+reference-kl(beta=0.05)"),
+        target if run.carries_recipes else run.slower("a tenth of the learning rate"),
+        run.pull("reference_kl", NEAR_REFERENCE, "grpo+reference-kl(beta=0.05)"),
     )
 
 
-def against_truncation(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    limit = config.get("max_completion_length")
-    raised = f" (it was {limit})" if limit else ""
+@of_rl
+def against_mismatch(run: RunWords) -> Remedies:
+    """Against a sampler that is not the policy that is trained."""
+    top_p = run.number("top_p", "sample_from_policy")
+    own = f" (top_p was {top_p:g})" if top_p is not None and top_p < 1 else ""
+    same = f"sample from the policy that is trained: top_p 1, top_k and min_p off, the same temperature{own}"
     return (
-        Remedy(f"raise max_completion_length until fewer than a tenth are cut{raised}"),
-        Remedy("leave cut completions out of the loss: TRL's mask_truncated_completions=True"),
-        Remedy("rewards right answers less, the more uncertain their thinking was", f"{base_of(config)}+pear"),
+        run.pull("sample_from_policy", same),
+        run.pull("importance_correction", "weigh by the ratio of both policies"),
+        run.pull("higher_precision", "check weight syncing, and the precision of the rollout engine"),
     )
 
 
-def against_mismatch(config: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    top_p = config.get("top_p")
-    own = f" (top_p was {top_p:g})" if isinstance(top_p, (int, float)) and top_p < 1 else ""
+@of_rl
+def against_stale_weights(run: RunWords) -> Remedies:
+    """Against a gap between sampler and trainer that grows from nothing: the sampler's weights are old."""
     return (
-        Remedy(f"sample from the policy that is trained: top_p=1, top_k off, min_p off, the same temperature{own}"),
-        Remedy("weigh by the ratio of both policies: vllm_importance_sampling_correction=True, rollout_is in verl"),
-        Remedy("check weight syncing and precision of the rollout engine"),
+        run.pull("fresh_weights", "hand weights to the sampler more often, and drop rollouts of old ones"),
+        run.pull("importance_correction", "weigh by the ratio of both policies"),
+        run.slower("let the policy move less between two hand-overs: a tenth of the learning rate"),
     )
 
 
-def against_no_signal() -> tuple[Remedy, ...]:
+@of_rl
+def against_precision_gap(run: RunWords) -> Remedies:
+    """Against a gap between sampler and trainer that is there from the start, and stays."""
     return (
-        Remedy("score some completions by hand: the reward function gives every completion of a prompt the same"),
-        Remedy("choose prompts that are sometimes right: `entrokit train --select highest-variance` probes for them"),
+        run.pull("higher_precision", "compute log-probabilities in the same, finer precision on both sides"),
+        run.pull("importance_correction", "weigh by the ratio of both policies"),
+        run.pull("sample_from_policy", "and score what was sampled at the temperature of the sampling, without top-p"),
     )
 
 
-def against_few_prompts() -> tuple[Remedy, ...]:
+@of_rl
+def against_kl_blow_up(run: RunWords) -> Remedies:
+    """Against a policy that runs away from its reference."""
     return (
-        Remedy("train on more distinct prompts, and look for duplicates in the data set"),
-        Remedy("measure on held-out prompts: the training reward says nothing any more"),
+        run.slower("go back to before the rise, with a tenth of the learning rate"),
+        run.pull("reference_kl", NEAR_REFERENCE, f"{base_of(run.config)}+reference-kl(beta=0.05)"),
+        run.clipped("clip the gradient's norm harder"),
     )
 
 
-def against_plateau(config: Mapping[str, Any], quadrants: Mapping[str, float]) -> tuple[Remedy, ...]:
-    """Against a loss of entropy before the reward was found, by the tokens that it came from."""
-    return (*against_loss(config, quadrants)[:2], Remedy("lets unlikely tokens rise: clip-higher", "dapo"))
-
-
-def against_local_failure(family: str) -> tuple[Remedy, ...]:
+@of_rl
+def against_clip_saturation(run: RunWords) -> Remedies:
+    """Against a clip that stops a large share of the tokens: the policy moves too far within a batch."""
     return (
-        Remedy(f"look at completions of {family!r}: its verifier or environment is the first suspect"),
-        Remedy("leave the family out until it is mended, then resume from before it broke"),
+        run.pull("fewer_updates", "take one update of a generation batch"),
+        run.slower("a tenth of the learning rate"),
+        run.pull("clip_standard", "a clip of 0.2 on both sides, if it was narrower"),
     )

@@ -25,7 +25,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
         "mismatch",
         "sampling and training policies differ",
         evidence,
-        remedies.against_mismatch(facts.log.config),
+        remedies.against_mismatch(remedies.RunWords.of(facts.log)),
     )
 
 
@@ -97,7 +97,10 @@ def truncation(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats meanwhile")
     return Finding(
-        "truncation", "the length limit is too short", tuple(evidence), remedies.against_truncation(facts.log.config)
+        "truncation",
+        "the length limit is too short",
+        tuple(evidence),
+        remedies.against_truncation(remedies.RunWords.of(facts.log)),
     )
 
 
@@ -115,7 +118,7 @@ def local_failure(facts: Facts, t: Thresholds) -> Finding | None:
         "local-failure",
         f"{family.name!r} went wrong alone",
         tuple(evidence),
-        remedies.against_local_failure(family.name),
+        remedies.against_local_failure(remedies.RunWords.of(facts.log), family.name),
     )
 
 
@@ -129,7 +132,10 @@ def few_prompts(facts: Facts, t: Thresholds) -> Finding | None:
     if facts.entropy is not None:
         evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
     return Finding(
-        "premature-convergence", "the same prompts again and again", tuple(evidence), remedies.against_few_prompts()
+        "premature-convergence",
+        "the same prompts again and again",
+        tuple(evidence),
+        remedies.against_few_prompts(remedies.RunWords.of(facts.log)),
     )
 
 
@@ -154,7 +160,7 @@ def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
         "premature-convergence",
         "all completions of a prompt get the same reward",
         tuple(evidence),
-        remedies.against_no_signal(),
+        remedies.against_no_signal(remedies.RunWords.of(facts.log)),
     )
 
 

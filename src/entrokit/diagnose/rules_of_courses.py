@@ -31,7 +31,10 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
     if "entropy-bonus" in str(facts.log.config.get("recipe", "")):
         evidence.append(f"the recipe pays for entropy: {facts.log.config['recipe']}")
     return Finding(
-        "explosion", "entropy pays more than the reward", tuple(evidence), remedies.against_explosion(facts.log.config)
+        "explosion",
+        "entropy pays more than the reward",
+        tuple(evidence),
+        remedies.against_explosion(remedies.RunWords.of(facts.log)),
     )
 
 
@@ -55,7 +58,10 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
             f"says {worst.predicted:+.3f}"
         )
     return Finding(
-        "collapse", "the policy fell apart: steps too large", tuple(evidence), remedies.against_crash(facts.log.config)
+        "collapse",
+        "the policy fell apart: steps too large",
+        tuple(evidence),
+        remedies.against_crash(remedies.RunWords.of(facts.log)),
     )
 
 
@@ -73,7 +79,7 @@ def collapse(facts: Facts, t: Thresholds) -> Finding | None:
         "collapse",
         "entropy was spent",
         (*evidence, *_where_it_went(facts, half)),
-        remedies.against_loss(facts.log.config, facts.quadrants),
+        remedies.against_loss(remedies.RunWords.of(facts.log), facts.quadrants),
     )
 
 
@@ -95,7 +101,7 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
         "premature-convergence",
         "entropy was spent before the reward was found",
         (*evidence, *_where_it_went(facts)),
-        remedies.against_plateau(facts.log.config, facts.quadrants),
+        remedies.against_plateau(remedies.RunWords.of(facts.log), facts.quadrants),
     )
 
 

@@ -51,7 +51,7 @@ class Blocks:
 
     def concerns(self, line: str) -> bool:
         """Whether a line can belong to a block: cheap, as it is asked of every line."""
-        return not line.isascii() or "= Step " in line or "  Step " in line
+        return not line.isascii() or " Step " in line
 
     def row(self, line: str, number: int) -> Row | None:
         """The row that a line of a block holds or completes; None where it holds none."""

@@ -44,8 +44,11 @@ def _dict(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
         # Nearly all that is ever printed is a name and a number; the rest takes the long way.
         while pair := _PAIR.match(text, at):
             single, double, value, end = pair.groups()
-            quoted = value[0] in "'\""
-            found[double if single is None else single] = value[1:-1] if quoted else value_of(value)
+            name = double if single is None else single
+            try:
+                found[name] = float(value)
+            except ValueError:
+                found[name] = value[1:-1] if value[0] in "'\"" else value_of(value)
             at = pair.end()
             if end == "}":
                 return found, at
@@ -115,6 +118,8 @@ def flattened(nested: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     A list of one number is that number.
     """
+    if not any(isinstance(value, (dict, list)) for value in nested.values()):
+        return nested, []
     flat: dict[str, Any] = {}
     lists: list[str] = []
     waiting = [("", nested, 0)]

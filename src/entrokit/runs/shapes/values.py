@@ -55,6 +55,8 @@ def count_of(value: Any) -> float | None:
 
 def is_number(value: Any) -> bool:
     """Whether a field is a number, or a text that is one (newer transformers print ``'loss': '0.01'``)."""
+    if type(value) is float:
+        return True
     if isinstance(value, str):
         try:
             float(value)

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from ..row import Row
-from .literal import NotLiteral, flattened, read_dict
+from .literal import NOT_CLOSED, NotLiteral, flattened, read_dict
 from .values import is_number
 
 _OPENS = re.compile(r"\{\s*['\"]")
@@ -67,7 +67,7 @@ def opened(line: str) -> int | None:
             read_dict(line, brace.start())
             return None
         except NotLiteral as error:
-            if "not closed" in str(error):
+            if str(error) == NOT_CLOSED:
                 return brace.start()
     return None
 

@@ -28,7 +28,7 @@ _STEP = re.compile(
 )
 _EVALUATED = re.compile(r"\bEvaluated (\S+) \(Step (\d+)\)\s*$")
 _NAMED = re.compile(r"([^\d\s:=][^:=]*?)\s*[:=]\s*(\S.*)")
-_SPACED = re.compile(r"([A-Za-z][A-Za-z .,_/@-]*?)\s+([-+]?(?:\d|nan|inf|\.\d).*)")
+_SPACED = re.compile(r"([A-Za-z][A-Za-z .,_/@-]*?)\s+([-+]?(?:\d|(?i:nan|inf)|\.\d).*)")
 
 
 def colon_pipe(line: str, number: int = 1) -> Row | None:

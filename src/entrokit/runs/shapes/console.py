@@ -43,7 +43,7 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
             pieces = line.split("\r")
         for piece in pieces:
             row = opened.row(piece, number) if opened.lines else None
-            if row is None:
+            if row is None and not opened.lines:
                 row = parse_line(piece, number)
                 if row is None and "{" in piece:
                     opened.begin(piece, number)

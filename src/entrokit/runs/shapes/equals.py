@@ -19,7 +19,9 @@ _PAIR = re.compile(
 )
 _RATE = re.compile(r"(?:it/s|s/it|/s|\?it/s)\b")
 _BAR = re.compile(r"\|\s*(\d+)/(\d+|\?)\s*\[")
-_STEP = re.compile(r"(?:^|[\s\[(|])(?:(?:global|train|training)[ _])?(?:step|iter|iteration|update)[ :#=]{1,3}(\d+)", re.I)
+_STEP = re.compile(
+    r"(?:^|[\s\[(|])(?:(?:global|train|training)[ _])?(?:step|iter|iteration|update)[ :#=]{1,3}(\d+)", re.I
+)
 _STEP_NAMES = frozenset(
     "step global_step train_step training_step iter iteration it update train/global_step trainer/global_step".split()
 )

@@ -13,6 +13,7 @@ from .values import value_of
 
 # Deeper than any logger nests; without a limit 64 KiB of brackets would exhaust the stack.
 DEEPEST = 24
+NOT_CLOSED = "it is not closed"
 
 _SPACE = re.compile(r"\s*")
 _STRING = re.compile(r"""[bruf]?(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
@@ -78,7 +79,7 @@ def _value(text: str, at: int, depth: int, key: bool = False) -> tuple[Any, int]
         return _ESCAPE.sub(r"\1", raw) if "\\" in raw else raw, string.end()
     bare = (_BARE_KEY if key else _BARE).match(text, at)
     if not bare:
-        raise NotLiteral("no value")
+        raise NotLiteral(NOT_CLOSED if first in "'\"" else "no value")
     if not key and text[bare.end() : bare.end() + 1] == "(":
         inner, at = _list(text, bare.end(), depth + 1)
         return inner[0] if inner else None, at
@@ -109,7 +110,7 @@ def _skip(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     at = space.end() if space else at
     if at >= len(text):
-        raise NotLiteral("it is not closed")
+        raise NotLiteral(NOT_CLOSED)
     return at
 
 

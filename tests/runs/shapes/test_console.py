@@ -114,7 +114,8 @@ def test_what_a_progress_bar_overwrote_is_read_piece_by_piece(tmp_path):
 
 
 def test_a_dict_over_several_lines(tmp_path):
-    text = "start\nstep 4: {\n  'loss': 0.5,\n  'actor': {\n    'entropy': nan\n  }\n}\n{'a': 1.0,\n 'b': 2.0}\nend {\nof it\n"
+    text = "start\nstep 4: {\n  'loss': 0.5,\n  'actor': {\n    'entropy': nan\n  }\n}\n"
+    text += "{'a': 1.0,\n 'b': 2.0}\nend {\nof it\n"
     rows, _ = read(tmp_path, text)
     assert [(row.number, row.step) for row in rows] == [(2, 4), (8, None)]
     assert math.isnan(rows[0].fields["actor/entropy"])
@@ -151,7 +152,10 @@ def test_open_instruct_prints_a_panel(tmp_path):
 
 
 def test_tinker_prints_a_table_under_its_step(tmp_path):
-    table = "            Step 4\n┏━━━━━━┳━━━━━┓\n┃ Metric ┃ Value ┃\n┡━━━━╇━━━━━┩\n│ env/all/reward/total │ 0.500000 │\n└──────┴─────┘\n"
+    table = (
+        "            Step 4\n┏━━━━━━┳━━━━━┓\n┃ Metric ┃ Value ┃\n┡━━━━╇━━━━━┩\n"
+        "│ env/all/reward/total │ 0.500000 │\n└──────┴─────┘\n"
+    )
     rows, _ = read(tmp_path, table)
     assert [(row.step, dict(row.fields)) for row in rows] == [(4, {"env/all/reward/total": 0.5})]
 

@@ -80,7 +80,10 @@ def test_lines_in_any_usual_encoding(tmp_path, encoding):
 
 def test_what_is_nested_is_joined_and_wrappers_fall_away(tmp_path):
     text = '{"step": 1, "data": {"actor/entropy": 0.5}}\n{"step": 2, "critic": {"score": {"mean": 0.25}}, "x": [0.5]}\n'
-    assert lines(tmp_path, text)[0] == [{"step": 1, "actor/entropy": 0.5}, {"step": 2, "critic/score/mean": 0.25, "x": 0.5}]
+    assert lines(tmp_path, text)[0] == [
+        {"step": 1, "actor/entropy": 0.5},
+        {"step": 2, "critic/score/mean": 0.25, "x": 0.5},
+    ]
 
 
 def test_a_wrapper_that_would_overwrite_a_name_stays(tmp_path):
@@ -100,7 +103,9 @@ def test_nan_and_infinity(tmp_path):
 
 
 def test_long_lines_are_pivoted(tmp_path):
-    assert lines(tmp_path, '{"step": 1, "key": "reward", "value": 0.5, "timestamp": 9}\n')[0] == [{"step": 1, "reward": 0.5}]
+    assert lines(tmp_path, '{"step": 1, "key": "reward", "value": 0.5, "timestamp": 9}\n')[0] == [
+        {"step": 1, "reward": 0.5}
+    ]
 
 
 def test_two_objects_in_a_line_and_a_half_written_one(tmp_path):

@@ -36,14 +36,14 @@ def fields(line):
         ),
         ('INFO {"loss": 0.5, "actor": {"entropy": 0.25, "lr": [1e-6]}}', None, None),
         (
-            " [2026-03-03 16:01:36] iteration        7/     624 | elapsed time: 3m 8s | loss: 2.5E-01 | grad norm: 75.1 |",
+            " [2026-03-03 16:01:36] iteration     7/  624 | elapsed time: 3m 8s | loss: 2.5E-01 | grad norm: 7.5 |",
             7,
-            {"elapsed time": "3m 8s", "loss": 0.25, "grad norm": 75.1},
+            {"elapsed time": "3m 8s", "loss": 0.25, "grad norm": 7.5},
         ),
         (
-            "16:01 SUCCESS Step 3 |  12.31s | Loss 0.5 | Entropy 0.25 | Mismatch KL 0.125 | MFU 50.0% | Peak Mem. 2.5 GiB",
+            "16:01 SUCCESS Step 3 |  12.31s | Loss 0.5 | Entropy 0.25 | Mismatch KL 0.125 | MFU 50.0% | Peak 2.5 GiB",
             3,
-            {"Loss": 0.5, "Entropy": 0.25, "Mismatch KL": 0.125, "MFU": 0.5, "Peak Mem.": 2.5},
+            {"Loss": 0.5, "Entropy": 0.25, "Mismatch KL": 0.125, "MFU": 0.5, "Peak": 2.5},
         ),
         ("Step 3 | Time: 12.5s | Reward: 0.5 | Entropy: 0.25", 3, {"Time": 12.5, "Reward": 0.5, "Entropy": 0.25}),
         ("Evaluated aime (Step 3) | Policy v2 | 4.2s | Reward 0.5", 3, {"eval/aime/Reward": 0.5}),
@@ -64,7 +64,7 @@ def fields(line):
             {"Train loss": 2.5, "Learning Rate": 1e-05, "It/sec": 0.5, "Peak mem": 4.5},
         ),
         (
-            "[titan] - root - INFO - \x1b[31mstep: 10  \x1b[32mloss:  8.25  memory:  1.50GiB(1.08%)  tps: 1,024  mfu: 50.0%",
+            "[titan] - INFO - \x1b[31mstep: 10  \x1b[32mloss:  8.25  memory:  1.50GiB(1.08%)  tps: 1,024  mfu: 50.0%",
             10,
             {"loss": 8.25, "memory": 1.5, "tps": 1024, "mfu": 0.5},
         ),

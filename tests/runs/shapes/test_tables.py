@@ -180,7 +180,8 @@ def test_a_column_of_runs_and_a_column_of_seeds_that_are_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "one line", "1,2\n3,4\n", "a web, server's line\nanother, one\n", '"never closed\n' * 9, "\x00" * 9]
+    "text",
+    ["", "\n\n", "one line", "1,2\n3,4\n", "a web, server's line\nanother, one\n", '"never closed\n' * 9, "\x00" * 9],
 )
 def test_no_table(tmp_path, text):
     rows, notes = read(tmp_path, text)

@@ -13,8 +13,8 @@ broken at spaces where it is too long::
     │  policy  entropy_avg: 0.52 | clipfrac_avg: 0.00 │
     ╰─────────────────────────────────╯
 
-tinker-cookbook (tinker_cookbook/utils/ml_log.py): a table of two columns under ``Step 3``; prime-rl
-(src/prime_rl/orchestrator/orchestrator.py at 559b447): ``╰─ math | Ratio 50.0% | Reward 0.41`` under the line of a step.
+tinker-cookbook (tinker_cookbook/utils/ml_log.py): a table of two columns under ``Step 3``. prime-rl
+(src/prime_rl/orchestrator/orchestrator.py at 559b447): ``╰─ math | Ratio 50.0% | Reward 0.41`` under a step's line.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ import re
 from typing import Any
 
 from ..row import Row
-from .literal import NOT_CLOSED, NotLiteral, flattened, read_dict
+from .literal import NOT_CLOSED, NotLiteralError, flattened, read_dict
 from .values import is_number
 
 _OPENS = re.compile(r"\{\s*['\"]")
 _STEP = re.compile(
-    r"(?:^|[^\w/])(?:rollout|(?:\w+[ _])?step|perf|eval|train|iter|iteration|update)[ =:#]{1,3}(\d{1,15})(?:, \w+)?\s*:\s*$",
+    r"(?:^|[^\w/])(?:rollout|(?:\w+[ _])?step|perf|eval|train|iter|iteration|update)"
+    r"[ =:#]{1,3}(\d{1,15})(?:, \w+)?\s*:\s*$",
     re.IGNORECASE,
 )
 # A line of a hostile file could open a brace with every other character.
@@ -38,7 +39,7 @@ def braces(line: str, number: int = 1) -> Row | None:
             return None
         try:
             found, _ = read_dict(line, opened.start())
-        except NotLiteral:
+        except NotLiteralError:
             continue
         fields, _ = flattened(found)
         step = step_before(line, opened.start())
@@ -66,7 +67,7 @@ def opened(line: str) -> int | None:
         try:
             read_dict(line, brace.start())
             return None
-        except NotLiteral as error:
+        except NotLiteralError as error:
             if str(error) == NOT_CLOSED:
                 return brace.start()
     return None

@@ -37,11 +37,7 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
     """Rows and the piece of a line that each was read from; None for the last piece of a file that holds no row."""
     blocks, opened, number, line = Blocks(), _OpenDict(), 0, ""
     for number, line in lines:
-        if "\r" not in line:
-            pieces = [line]
-        else:
-            pieces = line.split("\r")
-        for piece in pieces:
+        for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
             if row is None and not opened.lines:
                 row = parse_line(piece, number)

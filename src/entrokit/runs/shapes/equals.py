@@ -22,8 +22,9 @@ _BAR = re.compile(r"\|\s*(\d+)/(\d+|\?)\s*\[")
 _STEP = re.compile(
     r"(?:^|[\s\[(|])(?:(?:global|train|training)[ _])?(?:step|iter|iteration|update)[ :#=]{1,3}(\d+)", re.I
 )
-_STEP_NAMES = frozenset(
-    "step global_step train_step training_step iter iteration it update train/global_step trainer/global_step".split()
+_STEP_NAMES = (
+    *("step", "global_step", "train/global_step", "trainer/global_step", "train_step", "training_step"),
+    *("iteration", "iter", "it", "update"),
 )
 
 

@@ -78,9 +78,8 @@ def better(pieces: Sequence[str], width: int) -> str | None:
         return whole
     if alone.step != together.step:
         return None
-    kept = list(alone.fields)[:-1]
+    *kept, last = alone.fields
     same = all(_same(alone.fields[name], together.fields.get(name)) for name in kept)
-    last = next(reversed(alone.fields))
     texts = sum(isinstance(v, str) for v in together.fields.values())
     texts_alone = sum(isinstance(alone.fields[name], str) for name in kept)
     more = len(together.fields) > len(alone.fields) or _goes_on(alone, together, last)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..training_log import Notes
-from .cells import cell_value
+from .cells import either_value
 from .text import LONGEST_LINE
 
 # | --- | :-: |, +-----+-----+, ┏━━━┳━━━┓ and the like.
@@ -132,7 +132,8 @@ class _Counted:
         self._lines, self._bars, self.number = lines, bars, 0
 
     def __iter__(self) -> Iterator[str]:
-        for self.number, line in self._lines:
+        for number, line in self._lines:
+            self.number = number
             if self._bars:
                 line = line.translate(_BARS)
             if not line.lstrip().startswith("#") and not (line[:1] in "|+-: ┏┡└╭╰=" and is_rule(line)):
@@ -140,7 +141,7 @@ class _Counted:
 
 
 def _holds_number(cells: Sequence[str]) -> bool:
-    return any(isinstance(cell_value(cell), float) for cell in cells)
+    return any(isinstance(either_value(cell), float) for cell in cells)
 
 
 def _is_header(cells: Sequence[str]) -> bool:
@@ -148,4 +149,4 @@ def _is_header(cells: Sequence[str]) -> bool:
     filled = [cell for cell in cells if cell.strip()]
     if len(filled) < 2 or len(filled) < len(cells) / 2:
         return False
-    return not cells[0].lstrip().startswith(("{", "[")) and all(isinstance(cell_value(cell), str) for cell in filled)
+    return not cells[0].lstrip().startswith(("{", "[")) and all(isinstance(either_value(cell), str) for cell in filled)

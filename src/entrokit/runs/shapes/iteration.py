@@ -21,7 +21,8 @@ from ..row import Row
 from .values import value_with_unit
 
 _HEAD = re.compile(
-    r"(?:^|[\s\[(|,])(?<!micro )((?:(?:global|train|training|validate|validation|eval)[ _])?(?:step|iter|iteration|update))"
+    r"(?:^|[\s\[(|,])(?<!micro )"
+    r"((?:(?:global|train|training|validate|validation|eval)[ _])?(?:step|iter|iteration|update))"
     r"\s*[:=#]?\s*(\d[\d,]*)(?:\s*/\s*\d+)?(?=[\s\]:,)|]|$)",
     re.IGNORECASE,
 )

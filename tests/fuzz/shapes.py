@@ -67,7 +67,15 @@ def titan(step: int, row: Fields) -> str:
 
 
 PRINTED: list[Callable[[int, Fields], str]] = [verl, numpy, python_dict, megatron, postfix, titan]
-FOREIGN = ["", "=====", "(WorkerDict pid=1) saved", "done", '10.0.0.1 "GET /x?step=3 HTTP/1.1" 200', "{", "wandb: a ▁▂█"]
+FOREIGN = [
+    "",
+    "=====",
+    "(WorkerDict pid=1) saved",
+    "done",
+    '10.0.0.1 "GET /x?step=3 HTTP/1.1" 200',
+    "{",
+    "wandb: a ▁▂█",
+]
 
 
 def console_line(seed: int) -> None:
@@ -145,7 +153,8 @@ def any_file(seed: int) -> None:
             "\n".join(json.dumps(fields(r)) for _ in range(5)),
             json.dumps([fields(r) for _ in range(5)]),
             "step,reward\n" + "".join(f"{i},{r.random()}\n" for i in range(5)),
-            r.choice(["[", "{", '{"a":', "{'a': ", "(", '"', "\r", "\n", "|", ",", "\x00", "step:1 - "]) * r.randrange(5000),
+            r.choice(["[", "{", '{"a":', "{'a': ", "(", '"', "\r", "\n", "|", ",", "\x00", "step:1 - "])
+            * r.randrange(5000),
         ]
     )
     data = bytearray(hostile(r, good).encode(encoding(r), "replace"))
@@ -166,8 +175,35 @@ def any_file(seed: int) -> None:
 
 def hostile(r: random.Random, good: str) -> str:
     """A text with pieces cut out, doubled, turned round or replaced by words that readers stumble over."""
-    words = ["nan", "-inf", "1e999", "9" * 400, "np.float64(", "{'a': ", "[[", "\x00", "\r", "\n", " - ", "|", '"', "'", "\\"]
-    words += ["step:3 - ", "\u202e", "\ufeff", "٣", "½", "{" * 200, "step 3: {'a': __import__('os')}", "\x1b[31m", ":", "="]
+    words = [
+        "nan",
+        "-inf",
+        "1e999",
+        "9" * 400,
+        "np.float64(",
+        "{'a': ",
+        "[[",
+        "\x00",
+        "\r",
+        "\n",
+        " - ",
+        "|",
+        '"',
+        "'",
+        "\\",
+    ]
+    words += [
+        "step:3 - ",
+        "\u202e",
+        "\ufeff",
+        "٣",
+        "½",
+        "{" * 200,
+        "step 3: {'a': __import__('os')}",
+        "\x1b[31m",
+        ":",
+        "=",
+    ]
     for _ in range(r.randrange(1, 6)):
         i, j = sorted((r.randrange(len(good) + 1), r.randrange(len(good) + 1)))
         j = min(j, i + 200)

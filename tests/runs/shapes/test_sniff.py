@@ -27,7 +27,7 @@ ROWS = [{"step": i, "reward": 0.5, "text": "a, b"} for i in range(9)]
         ("starting\n" + "\n".join(map(json.dumps, ROWS)), JSON_LINES, 9),
         (json.dumps(ROWS[0]), JSON_LINES, 1),
         (json.dumps(ROWS), JSON_DOCUMENT, 9),
-        (json.dumps(ROWS * 9000), JSON_DOCUMENT, 81_000),
+        (json.dumps(ROWS * 2000), JSON_DOCUMENT, 18_000),
         (json.dumps(ROWS, indent=2), JSON_DOCUMENT, 9),
         (json.dumps({"log_history": ROWS}), JSON_DOCUMENT, 9),
         (json.dumps({"log_history": ROWS}, indent=2), JSON_DOCUMENT, 9),

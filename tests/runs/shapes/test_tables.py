@@ -35,8 +35,8 @@ TWO = [{"step": 1, "reward": 0.25, "entropy": 0.5}, {"step": 2, "reward": 0.5, "
         "# my run\n# of Monday\nstep, reward, entropy\n1, 0.25, 0.5\n2, 0.5, 1.25",
         "step | reward | entropy\n-- | -- | --\n1 | 0.25 | 0.5\n2 | 0.5 | 1.25\n",
         "| step | reward | entropy |\n|:-----|-------:|:-------:|\n| 1 | 0.25 | 0.5 |\n| 2 | 50% | 1.25 |\n",
-        "+------+--------+---------+\n| step | reward | entropy |\n+======+========+=========+\n| 1 | 0.25 | 0.5 |\n| 2 | 0.5 | 1.25 |\n+------+--------+---------+\n",
-        "┏━━━━━━┳━━━━┳━━━┓\n┃ step ┃ reward ┃ entropy ┃\n┡━━━━━━╇━━╇━━━┩\n│ 1 │ 0.25 │ 0.5 │\n│ 2 │ 0.5 │ 1.25 │\n└──────┴──┴──┘\n",
+        "+---+--+--+\n| step | reward | entropy |\n+===+==+==+\n| 1 | 0.25 | 0.5 |\n| 2 | 0.5 | 1.25 |\n+---+--+--+\n",
+        "┏━━━┳━━┳━━┓\n┃ step ┃ reward ┃ entropy ┃\n┡━━━╇━━╇━━┩\n│ 1 │ 0.25 │ 0.5 │\n│ 2 │ 0.5 │ 1.25 │\n└──┴──┴──┘\n",
         "   step  reward  entropy\n0     1    0.25     0.50\n1     2    0.50     1.25\n",
         "step,reward,entropy,\n1,0.25,0.5,\n2,0.5,1.25,\n",
     ],
@@ -200,6 +200,6 @@ def test_a_quote_that_is_never_closed_is_noted_or_read(tmp_path):
 
 
 def test_wandbs_summary_holds_no_course():
-    text = "(main_task pid=8) wandb: Run history:\nwandb: actor/entropy ███▇▁\nwandb: Run summary:\nwandb: actor/entropy 0.04\n"
+    text = "(main_task pid=8) wandb: Run history:\nwandb: actor/entropy ███▇▁\nwandb: Run summary:\nwandb: x 0.04\n"
     assert is_wandb_summary(text)
     assert not is_wandb_summary("step:1 - actor/entropy:0.5")

@@ -17,6 +17,7 @@ from .text import HEAD, ends_half, text_lines
 # A dict printed over several lines goes on with these; anything else ends it.
 _GOES_ON = re.compile(r"\s*(?:['\"}\])]|[-+\w.]+\s*,?\s*$)")
 _MOST_OF_A_DICT = 2000
+_LARGEST_DICT = 1 << 18
 
 
 def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
@@ -58,15 +59,16 @@ class _OpenDict:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self._began = 0
+        self._began = self._size = 0
 
     def begin(self, line: str, number: int) -> None:
         if braces.opened(plain(line)) is not None:
-            self.lines, self._began = [plain(line)], number
+            self.lines, self._began, self._size = [plain(line)], number, len(line)
 
     def row(self, line: str, number: int) -> Row | None:
         line = plain(line)
-        if len(self.lines) >= _MOST_OF_A_DICT or not _GOES_ON.match(line):
+        self._size += len(line)
+        if len(self.lines) >= _MOST_OF_A_DICT or self._size > _LARGEST_DICT or not _GOES_ON.match(line):
             self.lines = []
             return None
         self.lines.append(line)

@@ -18,6 +18,7 @@ import re
 from typing import Any
 
 from ..row import Row
+from .colon_pipe import LONGEST_FIELD
 from .values import value_with_unit
 
 _HEAD = re.compile(
@@ -51,7 +52,7 @@ def iteration(line: str, number: int = 1) -> Row | None:
     prefix = "validate/" if _HELD_OUT.search(head[1]) or "Validation |" in line[: head.end()] else ""
     for piece in pieces:
         piece = piece.strip()
-        found = _NAMED.fullmatch(piece) or _SPACED.fullmatch(piece)
+        found = None if len(piece) > LONGEST_FIELD else _NAMED.fullmatch(piece) or _SPACED.fullmatch(piece)
         value = value_with_unit(found[2]) if found else None
         if found and isinstance(value, float):
             fields[prefix + found[1]] = value

@@ -11,6 +11,7 @@ from .colon_pipe import colon_pipe
 from .equals import equals
 from .iteration import iteration
 
+PARSERS = (colon_dash, braces, colon_pipe, equals, iteration)
 ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]{0,200}\x07)")
 # step: 3, Iter 10, iteration  7/ 624, update=5: the ends of these words, and what stands behind them.
 _ENDS = ("tep", "ter", "teration", "pdate", "TEP", "TER")

@@ -122,6 +122,17 @@ def test_a_dict_over_several_lines(tmp_path):
     assert rows[1].fields == {"a": 1, "b": 2}
 
 
+def test_lines_below_a_brace_that_is_never_closed_count_for_themselves(tmp_path):
+    text = "configs = {\n'a': {'loss': 0.5, 'b': 1.0},\n"
+    text += "'c': {'loss': 0.25, 'b': 1.0},\nfor x in configs:\n  {\n'd': {'e': 1.5},"
+    rows, _ = read(tmp_path, text)
+    assert [(row.number, dict(row.fields)) for row in rows] == [
+        (2, {"loss": 0.5, "b": 1}),
+        (3, {"loss": 0.25, "b": 1}),
+        (6, {"e": 1.5}),
+    ]
+
+
 def test_nemo_rl_prints_bullets_under_a_heading(tmp_path):
     text = (
         "========================= Step 3/100 =========================\n📊 Training Results:\n  • Loss: 0.5000\n"

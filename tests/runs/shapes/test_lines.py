@@ -70,6 +70,10 @@ def fields(line):
         ),
         ("validate step: 10  loss:  8.25  tps: 1,024", 10, {"validate/loss": 8.25, "validate/tps": 1024}),
         ("Train | Step:  5  loss/mean: 0.5  reward/_mean: 1.25", 5, {"loss/mean": 0.5, "reward/_mean": 1.25}),
+        ("INFO:trainer:step 3 reward 0.5 kl 0.25", 3, {"reward": 0.5, "kl": 0.25}),
+        ("epoch:1 step:3 loss:0.5 reward:0.25", 3, {"loss": 0.5, "reward": 0.25}),
+        ("Step 10/100 - loss: 0.5 - reward: -0.25", 10, {"loss": 0.5, "reward": -0.25}),
+        ("Episode 3: reward=0.5, entropy=0.25", 3, {"reward": 0.5, "entropy": 0.25}),
         ("[step 3] loss: 0.5, reward: 0.25", 3, {"loss": 0.5, "reward": 0.25}),
     ],
 )

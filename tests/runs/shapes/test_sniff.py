@@ -34,6 +34,7 @@ ROWS = [{"step": i, "reward": 0.5, "text": "a, b"} for i in range(9)]
         (json.dumps({"step": [1, 2], "reward": [3, 4]}), JSON_DOCUMENT, 2),
         ("step,reward\n1,0.5\n2,0.5\n", TABLE, 2),
         ("Step | reward\n-- | --\n1 | 0.5\n", TABLE, 1),
+        ("| NVIDIA-SMI | 535 |\n| GPU | Temp |\n| 0 | 41 |\n| 1 | 40 |\n" + "loading\n" * 9 + VERL, CONSOLE, 9),
         ("words\nof another program\n", CONSOLE, 0),
     ],
 )

@@ -38,6 +38,8 @@ TWO = [{"step": 1, "reward": 0.25, "entropy": 0.5}, {"step": 2, "reward": 0.5, "
         "+---+--+--+\n| step | reward | entropy |\n+===+==+==+\n| 1 | 0.25 | 0.5 |\n| 2 | 0.5 | 1.25 |\n+---+--+--+\n",
         "┏━━━┳━━┳━━┓\n┃ step ┃ reward ┃ entropy ┃\n┡━━━╇━━╇━━┩\n│ 1 │ 0.25 │ 0.5 │\n│ 2 │ 0.5 │ 1.25 │\n└──┴──┴──┘\n",
         "   step  reward  entropy\n0     1    0.25     0.50\n1     2    0.50     1.25\n",
+        "step reward entropy\n1 0.25 0.5\n2 0.5 1.25\n",
+        "[2/500 00:10 < 1:20:00]\n\nstep\treward\tentropy\n1\t0.25\t0.5\n2\t0.5\t1.25\n\nWhat is wrong?\n",
         "step,reward,entropy,\n1,0.25,0.5,\n2,0.5,1.25,\n",
     ],
 )

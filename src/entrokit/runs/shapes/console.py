@@ -40,6 +40,7 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
     for number, line in lines:
         for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
+            yield from opened.given_up()
             if row is None and not opened.lines:
                 row = parse_line(piece, number)
                 if row is None and "{" in piece:
@@ -50,6 +51,8 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
                 if row.step is not None:
                     blocks.step = row.step
                 yield row, piece
+    opened.give_up()
+    yield from opened.given_up()
     if number and line:
         yield None, line
 
@@ -59,26 +62,41 @@ class _OpenDict:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self._began = self._size = 0
+        self._numbers: list[int] = []
+        self._size = 0
+        self._left: list[tuple[int, str]] = []
 
     def begin(self, line: str, number: int) -> None:
         if braces.opened(plain(line)) is not None:
-            self.lines, self._began, self._size = [plain(line)], number, len(line)
+            self.lines, self._numbers, self._size = [plain(line)], [number], len(line)
 
     def row(self, line: str, number: int) -> Row | None:
         line = plain(line)
         self._size += len(line)
         if len(self.lines) >= _MOST_OF_A_DICT or self._size > _LARGEST_DICT or not _GOES_ON.match(line):
-            self.lines = []
+            self.give_up()
             return None
         self.lines.append(line)
+        self._numbers.append(number)
         if "}" not in line:
             return None
         whole = " ".join(self.lines)
         if braces.opened(whole) is not None:
             return None
         self.lines = []
-        return braces.braces(whole, self._began)
+        return braces.braces(whole, self._numbers[0])
+
+    def give_up(self) -> None:
+        """It is no dict after all: its lines count each for itself."""
+        self._left += list(zip(self._numbers, self.lines, strict=True))[1:] if self.lines else []
+        self.lines = []
+
+    def given_up(self) -> Iterator[tuple[Row, str]]:
+        """The rows of the lines of what turned out to be no dict, each once."""
+        for number, line in self._left:
+            if row := parse_line(line, number):
+                yield row, line
+        self._left.clear()
 
 
 def _without_cut(found: Iterable[tuple[Row | None, str]], fold: Fold | None, file: Path, notes: Notes) -> Iterator[Row]:

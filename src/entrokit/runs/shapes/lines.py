@@ -14,7 +14,7 @@ from .iteration import iteration
 PARSERS = (colon_dash, braces, colon_pipe, equals, iteration)
 ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]{0,200}\x07)")
 # step: 3, Iter 10, iteration  7/ 624, update=5: the ends of these words, and what stands behind them.
-_ENDS = ("tep", "ter", "teration", "pdate", "TEP", "TER")
+_ENDS = ("tep", "ter", "teration", "pdate", "pisode", "TEP", "TER")
 _COUNTED = re.compile(r"[\s:=#]{0,12}\d")
 _MOST_ENDS = 8
 

@@ -133,6 +133,13 @@ def test_lines_below_a_brace_that_is_never_closed_count_for_themselves(tmp_path)
     ]
 
 
+def test_a_list_in_a_dict_is_left_out_and_noted(tmp_path):
+    rows, notes = read(tmp_path, "{'loss': 0.5, 'lengths': [1, 2], 'one': [3]}\n" * 2)
+    assert rows[0].fields == {"loss": 0.5, "one": 3}
+    assert "'lengths' holds a list" in notes[0]
+    assert len(notes) == 1
+
+
 def test_nemo_rl_prints_bullets_under_a_heading(tmp_path):
     text = (
         "========================= Step 3/100 =========================\n📊 Training Results:\n  • Loss: 0.5000\n"

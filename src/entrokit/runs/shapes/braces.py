@@ -27,10 +27,11 @@ _STEP = re.compile(
 _MOST_TRIED = 4
 
 
-def braces(line: str, number: int = 1) -> Row | None:
+def braces(line: str, number: int = 1, left_out: list[str] | None = None) -> Row | None:
     """The row of the first dict in a line that holds mostly numbers; None where there is none.
 
-    A dict of mostly texts (a config, a web server's record) is no row unless a step stands before it.
+    A dict of mostly texts (a config, a web server's record) is no row unless a step stands before it. Names of lists,
+    which are no numbers, are added to ``left_out``.
     """
     if "{" not in line:
         return None
@@ -41,9 +42,11 @@ def braces(line: str, number: int = 1) -> Row | None:
             found, _ = read_dict(line, opened.start())
         except NotLiteralError:
             continue
-        fields, _ = flattened(found)
+        fields, lists = flattened(found)
         step = step_before(line, opened.start())
         if _mostly_numbers(fields) or (step is not None and any(map(is_number, fields.values()))):
+            if left_out is not None:
+                left_out += lists
             return Row(fields, number, step)
         return None
     return None

@@ -31,20 +31,24 @@ def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
     if fold and fold.joined:
         notes.add(f"lines were broken at {fold.width} characters and are read as one", file.name)
         lines = unfolded(lines, fold.width)
-    yield from _without_cut(_rows(lines), fold, file, notes)
+    yield from _without_cut(_rows(lines, file, notes), fold, file, notes)
 
 
-def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
+def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterator[tuple[Row | None, str]]:
     """Rows and the piece of a line that each was read from; None for the last piece of a file that holds no row."""
+    lists: list[str] = []
     blocks, opened, number, line = Blocks(), _OpenDict(), 0, ""
     for number, line in lines:
         for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
             yield from opened.given_up()
             if row is None and not opened.lines:
-                row = parse_line(piece, number)
+                row = parse_line(piece, number, lists)
                 if row is None and "{" in piece:
                     opened.begin(piece, number)
+                for name in lists:
+                    notes.add(f"{name[:80]!r} holds a list, not a number, and is left out", f"{file.name}:{number}")
+                lists.clear()
             if blocks.concerns(piece):
                 row = blocks.row(plain(piece), number) or row
             if row is not None:

@@ -13,8 +13,8 @@ broken at spaces where it is too long::
     │  policy  entropy_avg: 0.52 | clipfrac_avg: 0.00 │
     ╰─────────────────────────────────╯
 
-tinker-cookbook (tinker_cookbook/utils/ml_log.py): a table of two columns under ``Step 3``; prime-rl
-(src/prime_rl/orchestrator/orchestrator.py at 559b447): ``╰─ math | Ratio 50.0% | Reward 0.41`` under the line of a step.
+tinker-cookbook (tinker_cookbook/utils/ml_log.py): a table of two columns under ``Step 3``. prime-rl
+(src/prime_rl/orchestrator/orchestrator.py at 559b447): ``╰─ math | Ratio 50.0% | Reward 0.41`` under a step's line.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _BRANCH = re.compile(r"\s*╰─ (\S+)\s*\|(.*)")
 _PANEL = re.compile(r"\s*╭─+ Metrics ─+╮\s*")
 _IN_PANEL = re.compile(r"\s*│ (.*) │\s*")
 _MOST_IN_PANEL = 1000
+_WIDEST = 2000
 
 
 class Blocks:
@@ -51,7 +52,7 @@ class Blocks:
 
     def concerns(self, line: str) -> bool:
         """Whether a line can belong to a block: cheap, as it is asked of every line."""
-        return not line.isascii() or " Step " in line
+        return (not line.isascii() or " Step " in line or self._panel is not None) and len(line) < _WIDEST
 
     def row(self, line: str, number: int) -> Row | None:
         """The row that a line of a block holds or completes; None where it holds none."""

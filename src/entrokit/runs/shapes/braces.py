@@ -14,22 +14,24 @@ import re
 from typing import Any
 
 from ..row import Row
-from .literal import NotLiteral, flattened, read_dict
+from .literal import NOT_CLOSED, NotLiteralError, flattened, read_dict
 from .values import is_number
 
 _OPENS = re.compile(r"\{\s*['\"]")
 _STEP = re.compile(
-    r"(?:^|[^\w/])(?:rollout|(?:\w+[ _])?step|perf|eval|train|iter|iteration|update)[ =:#]{1,3}(\d{1,15})(?:, \w+)?\s*:\s*$",
+    r"(?:^|[^\w/])(?:rollout|(?:\w+[ _])?step|perf|eval|train|iter|iteration|update)"
+    r"[ =:#]{1,3}(\d{1,15})(?:, \w+)?\s*:\s*$",
     re.IGNORECASE,
 )
 # A line of a hostile file could open a brace with every other character.
 _MOST_TRIED = 4
 
 
-def braces(line: str, number: int = 1) -> Row | None:
+def braces(line: str, number: int = 1, left_out: list[str] | None = None) -> Row | None:
     """The row of the first dict in a line that holds mostly numbers; None where there is none.
 
-    A dict of mostly texts (a config, a web server's record) is no row unless a step stands before it.
+    A dict of mostly texts (a config, a web server's record) is no row unless a step stands before it. Names of lists,
+    which are no numbers, are added to ``left_out``.
     """
     if "{" not in line:
         return None
@@ -38,11 +40,13 @@ def braces(line: str, number: int = 1) -> Row | None:
             return None
         try:
             found, _ = read_dict(line, opened.start())
-        except NotLiteral:
+        except NotLiteralError:
             continue
-        fields, _ = flattened(found)
+        fields, lists = flattened(found)
         step = step_before(line, opened.start())
         if _mostly_numbers(fields) or (step is not None and any(map(is_number, fields.values()))):
+            if left_out is not None:
+                left_out += lists
             return Row(fields, number, step)
         return None
     return None
@@ -66,8 +70,8 @@ def opened(line: str) -> int | None:
         try:
             read_dict(line, brace.start())
             return None
-        except NotLiteral as error:
-            if "not closed" in str(error):
+        except NotLiteralError as error:
+            if str(error) == NOT_CLOSED:
                 return brace.start()
     return None
 

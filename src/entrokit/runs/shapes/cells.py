@@ -50,6 +50,12 @@ def cell_value(cell: str, decimal_comma: bool = False) -> Any:
     return number / 100 if text.endswith("%") else number
 
 
+def either_value(cell: str) -> Any:
+    """A cell's number by either convention, before it is known which holds."""
+    value = cell_value(cell)
+    return cell_value(cell, True) if isinstance(value, str) and "," in cell else value
+
+
 def _number(text: str, decimal_comma: bool) -> float | None:
     if len(text) > 400:
         return None

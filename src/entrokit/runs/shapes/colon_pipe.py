@@ -20,6 +20,9 @@ from typing import Any
 from ..row import Row
 from .values import value_with_unit
 
+# Longer than any name and its value; within it the patterns below may try every end of a name.
+LONGEST_FIELD = 400
+
 _ITERATION = re.compile(r"\biteration\s+(\d+)\s*/\s*\d+\s*$")
 _STEP = re.compile(
     r"(?:^|[\s\[])(?<!micro )(?:(?:global|train|training)[ _])?(?:step|iter|iteration|update)[ ]*[:=#]?\s*(\d[\d,]*)"
@@ -28,7 +31,7 @@ _STEP = re.compile(
 )
 _EVALUATED = re.compile(r"\bEvaluated (\S+) \(Step (\d+)\)\s*$")
 _NAMED = re.compile(r"([^\d\s:=][^:=]*?)\s*[:=]\s*(\S.*)")
-_SPACED = re.compile(r"([A-Za-z][A-Za-z .,_/@-]*?)\s+([-+]?(?:\d|nan|inf|\.\d).*)")
+_SPACED = re.compile(r"([A-Za-z][A-Za-z .,_/@-]*?)\s+([-+]?(?:\d|(?i:nan|inf)|\.\d).*)")
 
 
 def colon_pipe(line: str, number: int = 1) -> Row | None:
@@ -56,6 +59,8 @@ def colon_pipe(line: str, number: int = 1) -> Row | None:
 def bar_field(part: str) -> tuple[str, Any] | None:
     """Name and value of what stands between two bars: ``reward: 0.5``, ``reward=0.5`` or ``Mismatch KL 0.001``."""
     part = part.strip()
+    if len(part) > LONGEST_FIELD:
+        return None
     named = _NAMED.fullmatch(part) if ":" in part or "=" in part else None
     if named:
         return named[1], value_with_unit(named[2])

@@ -17,6 +17,7 @@ from .text import HEAD, ends_half, text_lines
 # A dict printed over several lines goes on with these; anything else ends it.
 _GOES_ON = re.compile(r"\s*(?:['\"}\])]|[-+\w.]+\s*,?\s*$)")
 _MOST_OF_A_DICT = 2000
+_LARGEST_DICT = 1 << 18
 
 
 def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
@@ -30,29 +31,32 @@ def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
     if fold and fold.joined:
         notes.add(f"lines were broken at {fold.width} characters and are read as one", file.name)
         lines = unfolded(lines, fold.width)
-    yield from _without_cut(_rows(lines), fold, file, notes)
+    yield from _without_cut(_rows(lines, file, notes), fold, file, notes)
 
 
-def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Row | None, str]]:
+def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterator[tuple[Row | None, str]]:
     """Rows and the piece of a line that each was read from; None for the last piece of a file that holds no row."""
+    lists: list[str] = []
     blocks, opened, number, line = Blocks(), _OpenDict(), 0, ""
     for number, line in lines:
-        if "\r" not in line:
-            pieces = [line]
-        else:
-            pieces = line.split("\r")
-        for piece in pieces:
+        for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
-            if row is None:
-                row = parse_line(piece, number)
+            yield from opened.given_up()
+            if row is None and not opened.lines:
+                row = parse_line(piece, number, lists)
                 if row is None and "{" in piece:
                     opened.begin(piece, number)
+                for name in lists:
+                    notes.add(f"{name[:80]!r} holds a list, not a number, and is left out", f"{file.name}:{number}")
+                lists.clear()
             if blocks.concerns(piece):
                 row = blocks.row(plain(piece), number) or row
             if row is not None:
                 if row.step is not None:
                     blocks.step = row.step
                 yield row, piece
+    opened.give_up()
+    yield from opened.given_up()
     if number and line:
         yield None, line
 
@@ -62,25 +66,41 @@ class _OpenDict:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self._began = 0
+        self._numbers: list[int] = []
+        self._size = 0
+        self._left: list[tuple[int, str]] = []
 
     def begin(self, line: str, number: int) -> None:
         if braces.opened(plain(line)) is not None:
-            self.lines, self._began = [plain(line)], number
+            self.lines, self._numbers, self._size = [plain(line)], [number], len(line)
 
     def row(self, line: str, number: int) -> Row | None:
         line = plain(line)
-        if len(self.lines) >= _MOST_OF_A_DICT or not _GOES_ON.match(line):
-            self.lines = []
+        self._size += len(line)
+        if len(self.lines) >= _MOST_OF_A_DICT or self._size > _LARGEST_DICT or not _GOES_ON.match(line):
+            self.give_up()
             return None
         self.lines.append(line)
+        self._numbers.append(number)
         if "}" not in line:
             return None
         whole = " ".join(self.lines)
         if braces.opened(whole) is not None:
             return None
         self.lines = []
-        return braces.braces(whole, self._began)
+        return braces.braces(whole, self._numbers[0])
+
+    def give_up(self) -> None:
+        """It is no dict after all: its lines count each for itself."""
+        self._left += list(zip(self._numbers, self.lines, strict=True))[1:] if self.lines else []
+        self.lines = []
+
+    def given_up(self) -> Iterator[tuple[Row, str]]:
+        """The rows of the lines of what turned out to be no dict, each once."""
+        for number, line in self._left:
+            if row := parse_line(line, number):
+                yield row, line
+        self._left.clear()
 
 
 def _without_cut(found: Iterable[tuple[Row | None, str]], fold: Fold | None, file: Path, notes: Notes) -> Iterator[Row]:

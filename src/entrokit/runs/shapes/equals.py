@@ -14,27 +14,18 @@ from typing import Any
 from ..row import Row
 from .values import value_with_unit
 
+# Bounded everywhere: a name may hold the brackets that it may begin behind, and a hostile line nothing else.
 _PAIR = re.compile(
-    r"""(?:^|(?<=[\s,;\[({|]))([A-Za-z_][\w./@()%-]*)\s?=\s?("[^"]*"|'[^']*'|(?:np\.|numpy\.|torch\.)?\w+\([^()]*\)|[^\s,;|\])}]+)"""
+    r"""(?:^|(?<=[\s,;\[({|]))([A-Za-z_][\w./@()%-]{0,200})\s?=\s?"""
+    r"""("[^"]{0,500}"|'[^']{0,500}'|(?:np\.|numpy\.|torch\.)?\w{1,40}\([^()]{0,200}\)|[^\s,;|\])}]+)"""
 )
-_RATE = re.compile(r"(?:it/s|s/it|/s|\?it/s)\b")
 _BAR = re.compile(r"\|\s*(\d+)/(\d+|\?)\s*\[")
 _STEP = re.compile(
     r"(?:^|[\s\[(|])(?:(?:global|train|training)[ _])?(?:step|iter|iteration|update)[ :#=]{1,3}(\d+)", re.I
 )
-_STEP_NAMES = frozenset(
-    [
-        "step",
-        "global_step",
-        "train_step",
-        "training_step",
-        "iter",
-        "iteration",
-        "it",
-        "update",
-        "train/global_step",
-        "trainer/global_step",
-    ]
+_STEP_NAMES = (
+    *("step", "global_step", "train/global_step", "trainer/global_step", "train_step", "training_step"),
+    *("iteration", "iter", "it", "update"),
 )
 
 

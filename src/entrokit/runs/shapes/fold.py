@@ -47,7 +47,7 @@ def fold_of(lines: Sequence[str]) -> Fold | None:
     width = max(map(len, lines), default=0)
     if width < NARROWEST:
         return None
-    joined = sum(better(pieces) is not None for _, pieces in _gathered(enumerate(lines), width))
+    joined = sum(better(pieces, width) is not None for _, pieces in _gathered(enumerate(lines), width))
     if joined >= _LEAST_JOINED:
         return Fold(width, True)
     full = [line for line in lines if len(line) == width and colon_dash.begins(line) is not None]
@@ -59,18 +59,18 @@ def fold_of(lines: Sequence[str]) -> Fold | None:
 def unfolded(lines: Iterable[tuple[int, str]], width: int) -> Iterator[tuple[int, str]]:
     """The lines as they were before a terminal broke them at ``width``, under the number of their first piece."""
     for number, pieces in _gathered(lines, width):
-        whole = better(pieces) if len(pieces) > 1 else None
+        whole = better(pieces, width) if len(pieces) > 1 else None
         if whole is not None:
             yield number, whole
         else:
             yield from enumerate(pieces, number)
 
 
-def better(pieces: Sequence[str]) -> str | None:
+def better(pieces: Sequence[str], width: int) -> str | None:
     """The pieces as one line, if they say more than the first alone and change nothing but what was broken."""
     if len(pieces) < 2:
         return None
-    whole = _joined(pieces)
+    whole = _joined(pieces, width)
     alone, together = parse_line(pieces[0]), parse_line(whole)
     if together is None:
         return None
@@ -78,9 +78,8 @@ def better(pieces: Sequence[str]) -> str | None:
         return whole
     if alone.step != together.step:
         return None
-    kept = list(alone.fields)[:-1]
+    *kept, last = alone.fields
     same = all(_same(alone.fields[name], together.fields.get(name)) for name in kept)
-    last = next(reversed(alone.fields))
     texts = sum(isinstance(v, str) for v in together.fields.values())
     texts_alone = sum(isinstance(alone.fields[name], str) for name in kept)
     more = len(together.fields) > len(alone.fields) or _goes_on(alone, together, last)
@@ -130,8 +129,7 @@ def _is_full(piece: str, following: str, width: int) -> bool:
     return len(piece) == width or (len(piece) == width - 1 and (piece.endswith(" -") or following.startswith("- ")))
 
 
-def _joined(pieces: Sequence[str]) -> str:
-    width = max(map(len, pieces))
+def _joined(pieces: Sequence[str], width: int) -> str:
     whole = []
     for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
         spaced = len(piece) == width - 1 and (piece.endswith(" -") or following.startswith("- "))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..training_log import Notes
-from .cells import cell_value
+from .cells import either_value
 from .text import LONGEST_LINE
 
 # | --- | :-: |, +-----+-----+, ┏━━━┳━━━┓ and the like.
@@ -17,23 +17,41 @@ _BARS = str.maketrans("│┃║", "|||")
 _GAP = re.compile(r"\t|\s{2,}")
 DELIMITERS = ("\t", ";", ",", "|")
 GAPS = "spaces"
+WORDS = "a space"
+_LATEST_HEADER = 40
 
 
-def delimiter_of(lines: Sequence[str]) -> str | None:
-    """What parts the cells of a table: tab, semicolon, comma, bar, or `GAPS` of two spaces and more; None for no table.
+def table_of(lines: Sequence[str]) -> tuple[str, int] | None:
+    """What parts a table's cells, and the number of its header's line, from 1; None where the lines hold none.
 
-    It is what the header and at least half of the rows below hold equally often, the header first: a semicolon's table
-    may be full of decimal commas. Half of these rows hold a number; lines of a log fall into equally many pieces too.
+    Cells are parted by a tab, semicolon, comma or bar, by two spaces and more (`GAPS`), or by one (`WORDS`, if all but
+    the header is numbers): by what the header and at least half of the rows below hold equally often, the header first,
+    as a semicolon's table may be full of decimal commas. Half of these rows hold a number; lines of a log fall into
+    equally many pieces too. Words may stand before it (a post around a pasted table) if most of the rest is the table.
     """
-    shown = [line.translate(_BARS) for line in lines if line.strip() and not line.lstrip().startswith("#")][:40]
-    shown = [line for line in shown if not is_rule(line)]
+    shown = _shown(lines)
+    for i, (number, _) in enumerate(shown[:_LATEST_HEADER]):
+        below = [line for _, line in shown[i:]]
+        delimiter = _delimiter(below[:40]) if i == 0 or len(below) > 2 else None
+        if delimiter is not None and (i == 0 or _delimiter(below) == delimiter):
+            return delimiter, number
+    return None
+
+
+def _shown(lines: Sequence[str]) -> list[tuple[int, str]]:
+    numbered = ((number, line.translate(_BARS)) for number, line in enumerate(lines, 1))
+    kept = [(n, line) for n, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+    return [(n, line) for n, line in kept[:400] if not is_rule(line)]
+
+
+def _delimiter(shown: Sequence[str]) -> str | None:
     if len(shown) < 2:
         return None
     best, most = None, 0.0
-    for delimiter in (*DELIMITERS, GAPS):
+    for delimiter in (*DELIMITERS, GAPS, WORDS):
         header, *rows = [cells_of(line, delimiter) for line in shown]
         fitting = [cells for cells in rows if 0 <= len(cells) - len(header) <= (delimiter == GAPS)]
-        agree = sum(map(_holds_number, fitting)) / len(rows)
+        agree = sum(map(_holds_numbers if delimiter == WORDS else _holds_number, fitting)) / len(rows)
         if agree >= 0.5 and agree > most + 0.2 and _is_header(header):
             best, most = delimiter, agree
     return best
@@ -43,6 +61,8 @@ def cells_of(line: str, delimiter: str) -> list[str]:
     """The cells of one line; quoted ones may hold the delimiter."""
     if delimiter == GAPS:
         return _GAP.split(line.strip())
+    if delimiter == WORDS:
+        return line.split()
     if delimiter == "|":
         return [cell.strip() for cell in line.strip().strip("|").split("|")]
     if '"' not in line:
@@ -80,11 +100,14 @@ class Grid:
                 gap = False
                 continue
             gap = False
+            if len(cells) == 1 and len(header) > 1 and not _holds_number(cells):
+                self._notes.add("a line that is no row is left out", f"{self._name}, row {number}")
+                continue
             yield number, header, self._fitted(cells, header, number)
 
     def _cells(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
         counted = _Counted(lines, bars=self._delimiter == "|")
-        if self._delimiter in (GAPS, "|"):
+        if self._delimiter in (GAPS, WORDS, "|"):
             for line in counted:
                 yield counted.number, cells_of(line, self._delimiter)
             return
@@ -132,15 +155,20 @@ class _Counted:
         self._lines, self._bars, self.number = lines, bars, 0
 
     def __iter__(self) -> Iterator[str]:
-        for self.number, line in self._lines:
+        for number, line in self._lines:
+            self.number = number
             if self._bars:
                 line = line.translate(_BARS)
             if not line.lstrip().startswith("#") and not (line[:1] in "|+-: ┏┡└╭╰=" and is_rule(line)):
                 yield line
 
 
+def _holds_numbers(cells: Sequence[str]) -> bool:
+    return all(isinstance(either_value(cell), float) for cell in cells)
+
+
 def _holds_number(cells: Sequence[str]) -> bool:
-    return any(isinstance(cell_value(cell), float) for cell in cells)
+    return any(isinstance(either_value(cell), float) for cell in cells)
 
 
 def _is_header(cells: Sequence[str]) -> bool:
@@ -148,4 +176,4 @@ def _is_header(cells: Sequence[str]) -> bool:
     filled = [cell for cell in cells if cell.strip()]
     if len(filled) < 2 or len(filled) < len(cells) / 2:
         return False
-    return not cells[0].lstrip().startswith(("{", "[")) and all(isinstance(cell_value(cell), str) for cell in filled)
+    return not cells[0].lstrip().startswith(("{", "[")) and all(isinstance(either_value(cell), str) for cell in filled)

@@ -18,16 +18,21 @@ import re
 from typing import Any
 
 from ..row import Row
+from .colon_pipe import LONGEST_FIELD
 from .values import value_with_unit
 
 _HEAD = re.compile(
-    r"(?:^|[\s\[(|,])(?<!micro )((?:(?:global|train|training|validate|validation|eval)[ _])?(?:step|iter|iteration|update))"
+    r"(?:^|[\s\[(|,:])(?<!micro )"
+    r"((?:(?:global|train|training|validate|validation|eval)[ _])?(?:step|iter|iteration|update|episode))"
     r"\s*[:=#]?\s*(\d[\d,]*)(?:\s*/\s*\d+)?(?=[\s\]:,)|]|$)",
     re.IGNORECASE,
 )
 _CUT = re.compile(r",\s+|;\s+|\s\|\s|(?<![:=\s])\s{2,}| - ")
 _NAMED = re.compile(r"([^\d\s:=][^:=]*?)\s*[:=]\s*(\S.*)")
 _SPACED = re.compile(r"([A-Za-z][^\d:=]*?)\s+([-+]?(?:\d|\.\d|nan\b|inf\b).*)", re.IGNORECASE)
+_WORDS = re.compile(
+    r"([A-Za-z_][\w/.@()%-]{0,100})(?:\s*[:=]\s*|\s+)([-+]?(?:\d|\.\d|nan\b|inf\b)[^\s,;]*)(?=[\s,;]|$)"
+)
 _HELD_OUT = re.compile(r"valid|eval", re.IGNORECASE)
 
 
@@ -37,12 +42,19 @@ def iteration(line: str, number: int = 1) -> Row | None:
     What a line says of held-out data (``validate step: 10``, ``Validation | Step: 10``) gets ``validate/`` before
     its names, so that its loss is not taken for the training loss.
     """
-    if "tep" not in line and "ter" not in line and "pdate" not in line and "ITER" not in line and "STEP" not in line:
+    if (
+        "tep" not in line
+        and "ter" not in line
+        and "pdate" not in line
+        and "pisode" not in line
+        and "ITER" not in line
+        and "STEP" not in line
+    ):
         return None
     head = _HEAD.search(line)
     if not head:
         return None
-    rest = line[head.end() :].lstrip("]):,| \t")
+    rest = line[head.end() :].lstrip("]):,| \t-")
     if not rest or len(rest) > 1 << 16:
         return None
     fields: dict[str, Any] = {}
@@ -50,10 +62,25 @@ def iteration(line: str, number: int = 1) -> Row | None:
     prefix = "validate/" if _HELD_OUT.search(head[1]) or "Validation |" in line[: head.end()] else ""
     for piece in pieces:
         piece = piece.strip()
-        found = _NAMED.fullmatch(piece) or _SPACED.fullmatch(piece)
+        found = None if len(piece) > LONGEST_FIELD else _NAMED.fullmatch(piece) or _SPACED.fullmatch(piece)
         value = value_with_unit(found[2]) if found else None
         if found and isinstance(value, float):
             fields[prefix + found[1]] = value
     if not fields or 2 * len(fields) < len(pieces):
+        fields = {prefix + name: value for name, value in _in_words(rest).items()}
+    if not fields:
         return None
     return Row(fields, number, float(head[2].replace(",", "")))
+
+
+def _in_words(rest: str) -> dict[str, float]:
+    """``reward 0.5 entropy 0.25`` or ``reward:0.5 entropy:0.25``: a line of nothing but names and numbers."""
+    fields: dict[str, float] = {}
+    covered = 0
+    for found in _WORDS.finditer(rest):
+        value = value_with_unit(found[2])
+        if isinstance(value, float):
+            fields[found[1]] = value
+            covered += len(found[0].replace(" ", ""))
+    whole = len(rest.replace(" ", ""))
+    return fields if len(fields) >= 2 and covered >= 0.9 * whole else {}

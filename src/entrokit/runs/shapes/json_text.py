@@ -57,8 +57,8 @@ def json_line_rows(file: Path, notes: Notes) -> Iterator[Row]:
 def json_document_rows(file: Path, notes: Notes) -> Iterator[Row]:
     """The rows of a file that is one JSON document, or several one after the other.
 
-    Nothing, and a note, where it is over `LARGEST_DOCUMENT`, is not JSON, or holds no rows; what stands before the place
-    where it was cut off is read.
+    Nothing, and a note, where it is over `LARGEST_DOCUMENT`, is not JSON, or holds no rows. Where it was cut off, what
+    stands before is read.
     """
     if file.stat().st_size > LARGEST_DOCUMENT:
         notes.add(f"a JSON document over {LARGEST_DOCUMENT >> 20} MiB is not read: write an object a line", file.name)

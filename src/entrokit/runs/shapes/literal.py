@@ -13,6 +13,7 @@ from .values import value_of
 
 # Deeper than any logger nests; without a limit 64 KiB of brackets would exhaust the stack.
 DEEPEST = 24
+NOT_CLOSED = "it is not closed"
 
 _SPACE = re.compile(r"\s*")
 _STRING = re.compile(r"""[bruf]?(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
@@ -22,7 +23,7 @@ _PAIR = re.compile(r"""\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*:\s*([-+]?[\w.+-]+|'[^'\
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-class NotLiteral(ValueError):
+class NotLiteralError(ValueError):
     """A text is no dict as Python or JSON write one."""
 
 
@@ -30,14 +31,14 @@ def read_dict(text: str, start: int) -> tuple[dict[str, Any], int]:
     """The dict that begins with the brace at ``start``, and where it ends.
 
     Raises:
-        NotLiteral: it is none, is not closed, or nests more than `DEEPEST` deep.
+        NotLiteralError: it is none, is not closed, or nests more than `DEEPEST` deep.
     """
     return _dict(text, start, 0)
 
 
 def _dict(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
     if depth > DEEPEST:
-        raise NotLiteral("nested too deep")
+        raise NotLiteralError("nested too deep")
     found: dict[str, Any] = {}
     at += 1
     while True:
@@ -58,13 +59,13 @@ def _dict(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
         key, at = _value(text, at, depth, key=True)
         at = _skip(text, at)
         if text[at] != ":" or isinstance(key, (dict, list)):
-            raise NotLiteral("a key without a value")
+            raise NotLiteralError("a key without a value")
         found[str(key)], at = _value(text, _skip(text, at + 1), depth)
         at = _skip(text, at)
         if text[at] == ",":
             at += 1
         elif text[at] != "}":
-            raise NotLiteral("neither a comma nor the end behind a value")
+            raise NotLiteralError("neither a comma nor the end behind a value")
 
 
 def _value(text: str, at: int, depth: int, key: bool = False) -> tuple[Any, int]:
@@ -78,7 +79,7 @@ def _value(text: str, at: int, depth: int, key: bool = False) -> tuple[Any, int]
         return _ESCAPE.sub(r"\1", raw) if "\\" in raw else raw, string.end()
     bare = (_BARE_KEY if key else _BARE).match(text, at)
     if not bare:
-        raise NotLiteral("no value")
+        raise NotLiteralError(NOT_CLOSED if first in "'\"" else "no value")
     if not key and text[bare.end() : bare.end() + 1] == "(":
         inner, at = _list(text, bare.end(), depth + 1)
         return inner[0] if inner else None, at
@@ -87,7 +88,7 @@ def _value(text: str, at: int, depth: int, key: bool = False) -> tuple[Any, int]
 
 def _list(text: str, at: int, depth: int) -> tuple[list[Any], int]:
     if depth > DEEPEST:
-        raise NotLiteral("nested too deep")
+        raise NotLiteralError("nested too deep")
     close, found = {"[": "]", "(": ")"}[text[at]], []
     at = _skip(text, at + 1)
     while text[at] != close:
@@ -101,7 +102,7 @@ def _list(text: str, at: int, depth: int) -> tuple[list[Any], int]:
         if text[at] == ",":
             at = _skip(text, at + 1)
         elif text[at] != close:
-            raise NotLiteral("neither a comma nor the end behind a value")
+            raise NotLiteralError("neither a comma nor the end behind a value")
     return found, at + 1
 
 
@@ -109,7 +110,7 @@ def _skip(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     at = space.end() if space else at
     if at >= len(text):
-        raise NotLiteral("it is not closed")
+        raise NotLiteralError(NOT_CLOSED)
     return at
 
 

@@ -13,7 +13,7 @@ from ..recording import Recording
 from ..row import Row
 from ..training_log import Notes
 from .console import console_rows
-from .grid import delimiter_of
+from .grid import table_of
 from .json_text import json_document_rows, json_line_rows
 from .lines import parse_line
 from .tables import first_lines, table_rows
@@ -63,9 +63,9 @@ def sniffed(file: Path) -> Sniffed:
     if _DOCUMENT.match(lines[0]) and _is_document("\n".join(lines)):
         return Sniffed(JSON_DOCUMENT, "it begins as a JSON document")
     rows = sum(parse_line(line) is not None for line in lines)
-    delimiter = delimiter_of(lines)
-    if delimiter is not None and 4 * rows < len(lines):
-        return Sniffed(TABLE, f"a header, and cells parted by {delimiter!r}")
+    table = table_of(lines) if 4 * rows < len(lines) else None
+    if table and (table[1] == 1 or not rows):
+        return Sniffed(TABLE, f"a header, and cells parted by {table[0]!r}")
     return Sniffed(CONSOLE, f"{rows} of its first {len(lines)} lines hold metrics")
 
 

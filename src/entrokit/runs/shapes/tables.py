@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from typing import Any
 
 from ..row import Row
 from ..training_log import Notes
 from .cells import cell_value, uses_decimal_comma
-from .grid import Grid, delimiter_of
+from .grid import Grid, table_of
 from .text import HEAD, text_lines
 from .trackers import columns_of_panel, long_columns, pivoted, run_column, tensorboard_tag
 
@@ -33,11 +33,13 @@ def table_rows(file: Path, notes: Notes) -> Iterator[Row]:
     column ``run`` or ``seed``) are told by `Row.run`; long tables (step, name, value) are turned into rows of names.
     Nothing, and a note, where the file holds no table.
     """
-    delimiter = delimiter_of(first_lines(file))
-    if delimiter is None:
+    found = table_of(first_lines(file))
+    if found is None:
         notes.add("it holds no table: no header above rows of as many cells", file.name)
         return
-    lines = Grid(delimiter, file.name, notes).rows(text_lines(file, notes))
+    delimiter, begins = found
+    text = dropwhile(lambda numbered: numbered[0] < begins, text_lines(file, notes))
+    lines = Grid(delimiter, file.name, notes).rows(text)
     sample = list(islice(lines, _SAMPLE))
     comma = uses_decimal_comma((cell for _, _, cells in sample[:50] for cell in cells), delimiter)
     yield from _rows(chain(sample, lines), sample, comma, file)

@@ -82,9 +82,9 @@ def text_lines(file: Path, notes: Notes) -> Iterator[tuple[int, str]]:
                 lines.append(_decoded(line, file, number + i + 1, notes))
         if block.endswith(b"\n"):
             lines.pop()
-        for line in lines:
+        for text in lines:
             number += 1
-            yield number, line[:-1] if line.endswith("\r") else line
+            yield number, text[:-1] if text.endswith("\r") else text
 
 
 def _blocks(file: Path, encoding: str, notes: Notes) -> Iterator[bytes]:

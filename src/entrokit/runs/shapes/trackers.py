@@ -28,7 +28,7 @@ _WEAK_RUNS = ("seed", "trial")
 
 
 def columns_of_panel(names: Sequence[str]) -> dict[str, tuple[str, str]] | None:
-    """Column to run and metric, of a W&B panel's export; None for any other table. ``__MIN`` and ``__MAX`` are left out."""
+    """Column to run and metric, of a W&B panel's export, without ``__MIN`` and ``__MAX``; None for any other table."""
     if len(names) < 2 or not _PANEL_X.fullmatch(names[0]) or not all(" - " in name for name in names[1:]):
         return None
     found: dict[str, tuple[str, str]] = {}

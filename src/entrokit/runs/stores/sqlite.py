@@ -50,7 +50,7 @@ def opened(file: Path, patience: float | None = None) -> Iterator[sqlite3.Connec
             yield database
         finally:
             database.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: a message that quotes a damaged schema
         advice = ": another process is writing it; try again, or copy the file" if "locked" in str(error) else ""
         raise RunReadError(f"{printable(file)} cannot be read as SQLite's: {error}{advice}") from error
 
@@ -68,7 +68,7 @@ def _connected(file: Path, patience: float) -> sqlite3.Connection:
     database = _connection(f"{address}?mode=ro", patience)
     try:
         database.execute("select count(*) from sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         database.close()
         # A write-ahead log cannot be shared in a folder that is not ours to write: then the file is read as it lies.
         if "unable to open" not in str(error) and "readonly" not in str(error):

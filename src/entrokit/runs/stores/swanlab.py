@@ -117,7 +117,7 @@ def _said(file: Path, decode: Callable[[bytes], _Said], notes: Notes) -> Iterato
         for raw in records(file, notes):
             try:
                 yield decode(raw)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 notes.add("a record is none of SwanLab's and is left out", printable(file.name))
     except OSError as error:
         notes.add(f"a .swanlab file cannot be read: {error.strerror}", printable(file.name))
@@ -129,7 +129,7 @@ def _from_json(raw: bytes) -> _Said:
     if kind == "Scalar":
         return _Said(point=(as_number(data["step"]), str(data["key"]), data["metric"]["data"]))
     if kind == "Experiment":
-        return _Said(run=data["name"] or data["id"])
+        return _Said(run=str(data["name"] or data["id"]))
     if kind == "Header":
         return _Said(began=datetime.fromisoformat(data["create_time"]).timestamp())
     return _Said()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -77,13 +78,14 @@ def _of_database(file: Path, notes: Notes) -> list[Recording]:
         ).fetchall()
         configs = _configs(database, key, file, notes)
     names = [str(name) for _, name, _ in began]
+    count = Counter(names)
     return [
         Recording(
             SOURCE,
             file,
             partial(_rows, file, key, run, notes),
             configs.get(run, {}),
-            name if names.count(name) == 1 else f"{name} ({str(run)[:8]})",
+            name if count[name] == 1 else f"{name} ({str(run)[:8]})",
             _seconds(first),
         )
         for (run, _, first), name in zip(began, names, strict=True)
@@ -137,7 +139,7 @@ def _is_parquet(file: Path) -> bool:
 
     try:
         return set(pq.read_schema(file).names) >= _COLUMNS
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return False
 
 
@@ -165,5 +167,5 @@ def _parquet_rows(file: Path, columns: list[str] | None, notes: Notes) -> Iterat
                 for row in batch.to_pylist():
                     number += 1
                     yield number, str(row["run_name"]), row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         notes.add(f"a parquet file is damaged: {type(error).__name__}", f"{printable(file.name)}, row {number}")

@@ -203,7 +203,7 @@ def _point(line: bytes, name: str) -> _Point | None:
 
 def _of_database(file: Path, notes: Notes) -> list[tuple[Recording, str]]:
     found = []
-    with opened(file) as database:
+    with opened(file, notes) as database:
         if not all(columns <= columns_of(database, table) for table, columns in _TABLES.items()):
             raise RunReadError(f"{printable(file)} is no database of mlflow's: it lacks its tables of runs and metrics")
         flagged = "is_nan" in columns_of(database, "metrics")
@@ -223,7 +223,7 @@ def _of_database(file: Path, notes: Notes) -> list[tuple[Recording, str]]:
 
 def _rows_of_database(file: Path, identity: Any, flagged: bool, notes: Notes) -> Iterator[Row]:
     try:
-        with opened(file) as database:
+        with opened(file, notes) as database:
             query = (
                 f"select step, key, value, {'is_nan' if flagged else '0'} from metrics where run_uuid is ? "
                 "order by timestamp, step, rowid"

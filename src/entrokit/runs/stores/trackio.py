@@ -68,7 +68,7 @@ def _files(path: Path, notes: Notes) -> list[Path]:
 
 
 def _of_database(file: Path, notes: Notes) -> list[Recording]:
-    with opened(file) as database:
+    with opened(file, notes) as database:
         columns = columns_of(database, "metrics")
         if not _TABLES["metrics"] <= columns:
             raise RunReadError(f"{printable(file)} is no database of trackio's: it has no table of metrics")
@@ -104,7 +104,7 @@ def _configs(database: sqlite3.Connection, key: str, file: Path, notes: Notes) -
 
 def _rows(file: Path, key: str, run: Any, notes: Notes) -> Iterator[Row]:
     try:
-        with opened(file) as database:
+        with opened(file, notes) as database:
             query = f"select step, timestamp, metrics from metrics where {key} is ? order by rowid"
             for number, (step, time, text) in enumerate(database.execute(query, (run,)), start=1):
                 fields = flat(_object(text, "a row", f"{printable(file.name)}, row {number}", notes))

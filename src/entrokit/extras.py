@@ -18,7 +18,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "information": ("scipy", "scikit-learn"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
-    "swanlab": ("swanlab",),
     "report": ("plotly",),
 }
 """The packages of every extra, as ``pyproject.toml`` asks for them. A package's own extra is the first that has it."""

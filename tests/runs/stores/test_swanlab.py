@@ -5,14 +5,12 @@ import math
 
 import pytest
 
-from entrokit.extras import MissingExtraError, lacking
 from entrokit.runs.reader import RunReadError
 from entrokit.runs.stores import swanlab
 
 from .cases import check_cuts, check_the_two_runs, copied, read
 from .data.make import framed
 
-needs_swanlab = pytest.mark.skipif(bool(lacking("swanlab")), reason="needs the extra 'swanlab'")
 ENTROPY = [0.5, 0.45, 0.4, 0.35, math.nan, 0.25]
 HEAD = b":SWL\xd6\xe1\x01"
 
@@ -49,13 +47,6 @@ def test_two_runs_of_before_0_8(tmp_path):
     assert recording.began == pytest.approx(1795914929.1, abs=0.1)
 
 
-@pytest.mark.skipif(not lacking("swanlab"), reason="the extra 'swanlab' is installed")
-def test_without_the_extra_it_says_what_to_install(tmp_path):
-    with pytest.raises(MissingExtraError, match=r"pip install 'entrokit\[swanlab\]'"):
-        swanlab.recordings(copied("swanlog", tmp_path), swanlab.Notes())
-
-
-@needs_swanlab
 def test_two_runs_of_today(tmp_path):
     found, notes = read(swanlab, copied("swanlog", tmp_path))
     check_the_two_runs(found)
@@ -64,7 +55,7 @@ def test_two_runs_of_today(tmp_path):
     assert found[0][0].began == pytest.approx(1795914925.6, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["swanlog-0.7", pytest.param("swanlog", marks=needs_swanlab)])
+@pytest.mark.parametrize("name", ["swanlog-0.7", "swanlog"])
 def test_a_file_cut_at_every_7th_byte(tmp_path, name):
     file = min(copied(name, tmp_path).rglob("*.swanlab"))
     check_cuts(swanlab, file, ENTROPY)
@@ -99,3 +90,42 @@ def test_what_is_no_file_of_swanlab(tmp_path):
     ]
     (tmp_path / "run-loop").symlink_to(tmp_path)
     assert read(swanlab, tmp_path) == ([], [])
+
+
+def test_it_reads_what_swanlab_s_own_messages_say(tmp_path):
+    """The numbers of fields, held to the library's."""
+    messages = pytest.importorskip("swanlab.proto.swanlab.record.v1.record_pb2", reason="needs swanlab 0.8 or later")
+    raw = []
+    for step, value in ((-3, -0.0), (2**40, 1e300), (0, 0.0), (7, -math.inf)):
+        record = messages.Record(num=-5)
+        record.scalar.key, record.scalar.step, record.scalar.value.number = "ä/b", step, value
+        record.scalar.timestamp.nanos = 5
+        raw.append(record.SerializeToString())
+    start = messages.Record()
+    start.start.id, start.start.started_at.seconds, start.start.started_at.nanos = "x", 1700000000, 250_000_000
+    file = tmp_path / "run-x.swanlab"
+    file.write_bytes(framed(HEAD, [*raw, start.SerializeToString()]))
+    ((recording, rows),), notes = read(swanlab, file)
+    assert [(row.step, row.fields["ä/b"]) for row in rows] == [(-3, -0.0), (2**40, 1e300), (0, 0.0), (7, -math.inf)]
+    assert (recording.run, recording.began) == ("x", 1700000000.25)
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x6a\x05\x0a",  # longer than it is
+        b"\xff" * 11,
+        b"\x6b",  # a group, which nobody writes any more
+        b"\x68\x01",  # a number in the place of the point
+        b"\x6a\x03\x0a\x01\xff",  # a name that is no text
+        b"\x6a\x02\x12\x00",  # bytes in the place of the step
+        b"\x6a\x04\x2a\x02\x08\x01",  # a number in the place of the value
+    ],
+)
+def test_messages_that_are_none(tmp_path, raw):
+    file = tmp_path / "run-x.swanlab"
+    file.write_bytes(framed(HEAD, [raw]))
+    ((_, rows),), notes = read(swanlab, file)
+    assert rows == []
+    assert notes == ["a record is none of SwanLab's and is left out (run-x.swanlab)"]

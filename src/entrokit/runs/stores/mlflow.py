@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -22,7 +23,7 @@ from ..reader import RunReadError
 from ..recording import Recording
 from ..row import Row
 from ..training_log import Notes
-from .shared import first_bytes, folders_in, grouped, is_regular, printable, yaml_mapping
+from .shared import as_number, first_bytes, folders_in, grouped, is_regular, printable, yaml_mapping
 from .sqlite import columns_of, databases_in, has_tables, opened
 
 SOURCE, _DATABASE = "mlflow's folder", "mlflow's database"
@@ -74,10 +75,10 @@ def recordings(path: Path, notes: Notes) -> list[Recording]:
 
 def _distinct(found: list[tuple[Recording, str]]) -> list[Recording]:
     """In order of time; names that several runs have get the beginning of their id."""
-    names = [run.run for run, _ in found]
+    count = Counter(run.run for run, _ in found)
     unique = [
         run
-        if names.count(run.run) == 1
+        if count[run.run] == 1
         else Recording(run.source, run.where, run.rows, run.config, f"{run.run} ({identity[:8]})", run.began)
         for run, identity in found
     ]
@@ -202,7 +203,7 @@ def _point(line: bytes, name: str) -> _Point | None:
 
 def _of_database(file: Path, notes: Notes) -> list[tuple[Recording, str]]:
     found = []
-    with opened(file) as database:
+    with opened(file, notes) as database:
         if not all(columns <= columns_of(database, table) for table, columns in _TABLES.items()):
             raise RunReadError(f"{printable(file)} is no database of mlflow's: it lacks its tables of runs and metrics")
         flagged = "is_nan" in columns_of(database, "metrics")
@@ -222,7 +223,7 @@ def _of_database(file: Path, notes: Notes) -> list[tuple[Recording, str]]:
 
 def _rows_of_database(file: Path, identity: Any, flagged: bool, notes: Notes) -> Iterator[Row]:
     try:
-        with opened(file) as database:
+        with opened(file, notes) as database:
             query = (
                 f"select step, key, value, {'is_nan' if flagged else '0'} from metrics where run_uuid is ? "
                 "order by timestamp, step, rowid"
@@ -246,4 +247,5 @@ def _text(file: Path) -> str:
 
 
 def _seconds(milliseconds: Any) -> float | None:
-    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else None
+    found = as_number(milliseconds)
+    return None if found is None else found / 1000

@@ -96,7 +96,7 @@ def yaml_mapping(file: Path, notes: Notes) -> dict[str, Any]:
     try:
         with file.open("rb") as source:
             found = yaml.load(source.read(_LARGEST_CONFIG).decode(errors="replace"), _Loader)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # PyYAML raises more than its own: IndexError of an empty `!!int`
         notes.add(f"a config cannot be read: {type(error).__name__}", printable(file.name))
         return {}
     if found is not None and not isinstance(found, dict):

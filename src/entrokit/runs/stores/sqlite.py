@@ -29,14 +29,14 @@ def has_tables(file: Path, wanted: Mapping[str, frozenset[str]]) -> bool:
     if not is_database(file):
         return False
     try:
-        with opened(file, patience=0.1) as database:
+        with opened(file, Notes(), patience=0.1) as database:
             return all(columns <= columns_of(database, table) for table, columns in wanted.items())
     except RunReadError:
         return False
 
 
 @contextmanager
-def opened(file: Path, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+def opened(file: Path, notes: Notes, patience: float | None = None) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write. What SQLite objects to inside of the ``with`` is told with the file's name.
 
     Raises:
@@ -45,12 +45,12 @@ def opened(file: Path, patience: float | None = None) -> Iterator[sqlite3.Connec
     if not is_regular(file):
         raise RunReadError(f"{printable(file)} is no file that can be read")
     try:
-        database = _connected(file, PATIENCE if patience is None else patience)
+        database = _connected(file, notes, PATIENCE if patience is None else patience)
         try:
             yield database
         finally:
             database.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: a message that quotes a damaged schema
         advice = ": another process is writing it; try again, or copy the file" if "locked" in str(error) else ""
         raise RunReadError(f"{printable(file)} cannot be read as SQLite's: {error}{advice}") from error
 
@@ -63,16 +63,18 @@ def columns_of(database: sqlite3.Connection, table: str) -> frozenset[str]:
     return frozenset(str(row[1]) for row in database.execute(f"pragma table_info('{table}')"))
 
 
-def _connected(file: Path, patience: float) -> sqlite3.Connection:
+def _connected(file: Path, notes: Notes, patience: float) -> sqlite3.Connection:
     address = file.absolute().as_uri()
     database = _connection(f"{address}?mode=ro", patience)
     try:
         database.execute("select count(*) from sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         database.close()
         # A write-ahead log cannot be shared in a folder that is not ours to write: then the file is read as it lies.
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
+        if is_regular(file.with_name(f"{file.name}-wal")):
+            notes.add("a write-ahead log cannot be used here: the newest rows may be missing", printable(file.name))
         database = _connection(f"{address}?mode=ro&immutable=1", patience)
     return database
 

@@ -1,7 +1,8 @@
 """SwanLab's local files: ``swanlog/run-<date>-<id>/``, with ``run-<id>.swanlab`` or, before 0.8, ``backup.swanlab``.
 
-Read from files of swanlab 0.10.3 and 0.7.20. Both frame their records as `record_log` says. Those of 0.7 are JSON and
-need nothing; those since 0.8 are messages, decoded by SwanLab's own ``swanlab.proto``. 0.7 writes both infinities as
+Read from files of swanlab 0.10.3, 0.8.0 and 0.7.20, without SwanLab, whose own reader is not public and wants an older
+protobuf than others do. All frame their records as `record_log` says; those of 0.7 are JSON, those since 0.8 are
+messages (``swanlab/proto/swanlab/record/v1``), of which three numbers of fields matter. 0.7 writes both infinities as
 ``INF``: its minus infinity is read as what stands there. What SwanLab logs of the machine by itself
 (``__swanlab__.…``) counts steps of its own, and is left out.
 """
@@ -16,8 +17,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-from entrokit.extras import require
 
 from ..reader import RunReadError
 from ..recording import Recording
@@ -34,10 +33,12 @@ from .shared import (
     values_of,
     yaml_mapping,
 )
+from .wire import double, fields_of, inner, seconds, signed
 
 SOURCE = "SwanLab's local file"
 _IDENT, _MAGIC = b":SWL", 0xE1D6
 _OF_MACHINE = "__swanlab__"
+_START, _SCALAR = 10, 13  # fields of swanlab.record.v1.Record
 _PEEKED = 200
 
 
@@ -64,7 +65,6 @@ def recordings(path: Path, notes: Notes) -> list[Recording]:
     """The runs, a recording each, in the order in which they began. A row's step is the one given to ``log``.
 
     Raises:
-        MissingExtraError: files of swanlab 0.8 or later without the extra ``swanlab``.
         RunReadError: the file that was named is none of SwanLab's.
     """
     files = _files(path, notes) if path.is_dir() else [path]
@@ -96,9 +96,7 @@ def _recording(file: Path, notes: Notes) -> Recording | None:
         notes.add("a .swanlab file is empty, or does not begin with SwanLab's signature", printable(file.name))
         return None
     first = first_bytes(file, FILE_HEADER.size + HEADER.size + 1)[FILE_HEADER.size + HEADER.size :]
-    if first not in (b"", b"{"):
-        require(f"{printable(file)} is a file of SwanLab 0.8 or later; reading it", "swanlab")
-    decode: Callable[[bytes], _Said] = _from_json if first in (b"", b"{") else _from_message
+    decode: Callable[[bytes], _Said] = _from_json if first == b"{" else _from_message
     config = values_of(yaml_mapping(file.parent / "files" / "config.yaml", notes))
     run: str | None = None
     began: float | None = None
@@ -117,7 +115,7 @@ def _said(file: Path, decode: Callable[[bytes], _Said], notes: Notes) -> Iterato
         for raw in records(file, notes):
             try:
                 yield decode(raw)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 notes.add("a record is none of SwanLab's and is left out", printable(file.name))
     except OSError as error:
         notes.add(f"a .swanlab file cannot be read: {error.strerror}", printable(file.name))
@@ -129,24 +127,20 @@ def _from_json(raw: bytes) -> _Said:
     if kind == "Scalar":
         return _Said(point=(as_number(data["step"]), str(data["key"]), data["metric"]["data"]))
     if kind == "Experiment":
-        return _Said(run=data["name"] or data["id"])
+        return _Said(run=str(data["name"] or data["id"]))
     if kind == "Header":
         return _Said(began=datetime.fromisoformat(data["create_time"]).timestamp())
     return _Said()
 
 
 def _from_message(raw: bytes) -> _Said:
-    from google.protobuf.message import DecodeError
-    from swanlab.proto.swanlab.record.v1.record_pb2 import Record
-
-    try:
-        record = Record.FromString(raw)
-    except DecodeError as error:
-        raise ValueError("no message") from error
-    if record.HasField("scalar"):
-        scalar = record.scalar
-        return _Said(point=(float(scalar.step), scalar.key, scalar.value.number))
-    if record.HasField("start"):
-        start = record.start
-        return _Said(start.name or start.id, start.started_at.seconds + start.started_at.nanos / 1e9)
+    record = fields_of(raw)
+    if _SCALAR in record:
+        scalar = fields_of(inner(record, _SCALAR))
+        key, value = inner(scalar, 1).decode(), fields_of(inner(scalar, 5))
+        return _Said(point=(float(signed(scalar, 2)), key, double(value, 1)))
+    if _START in record:
+        start = fields_of(inner(record, _START))
+        run = (inner(start, 4) or inner(start, 10)).decode()
+        return _Said(run, seconds(inner(start, 12)) if 12 in start else None)
     return _Said()

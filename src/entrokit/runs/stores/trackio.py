@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -67,7 +68,7 @@ def _files(path: Path, notes: Notes) -> list[Path]:
 
 
 def _of_database(file: Path, notes: Notes) -> list[Recording]:
-    with opened(file) as database:
+    with opened(file, notes) as database:
         columns = columns_of(database, "metrics")
         if not _TABLES["metrics"] <= columns:
             raise RunReadError(f"{printable(file)} is no database of trackio's: it has no table of metrics")
@@ -77,13 +78,14 @@ def _of_database(file: Path, notes: Notes) -> list[Recording]:
         ).fetchall()
         configs = _configs(database, key, file, notes)
     names = [str(name) for _, name, _ in began]
+    count = Counter(names)
     return [
         Recording(
             SOURCE,
             file,
             partial(_rows, file, key, run, notes),
             configs.get(run, {}),
-            name if names.count(name) == 1 else f"{name} ({str(run)[:8]})",
+            name if count[name] == 1 else f"{name} ({str(run)[:8]})",
             _seconds(first),
         )
         for (run, _, first), name in zip(began, names, strict=True)
@@ -102,7 +104,7 @@ def _configs(database: sqlite3.Connection, key: str, file: Path, notes: Notes) -
 
 def _rows(file: Path, key: str, run: Any, notes: Notes) -> Iterator[Row]:
     try:
-        with opened(file) as database:
+        with opened(file, notes) as database:
             query = f"select step, timestamp, metrics from metrics where {key} is ? order by rowid"
             for number, (step, time, text) in enumerate(database.execute(query, (run,)), start=1):
                 fields = flat(_object(text, "a row", f"{printable(file.name)}, row {number}", notes))
@@ -137,7 +139,7 @@ def _is_parquet(file: Path) -> bool:
 
     try:
         return set(pq.read_schema(file).names) >= _COLUMNS
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return False
 
 
@@ -165,5 +167,5 @@ def _parquet_rows(file: Path, columns: list[str] | None, notes: Notes) -> Iterat
                 for row in batch.to_pylist():
                     number += 1
                     yield number, str(row["run_name"]), row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         notes.add(f"a parquet file is damaged: {type(error).__name__}", f"{printable(file.name)}, row {number}")

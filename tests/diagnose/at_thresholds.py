@@ -15,7 +15,7 @@ COLLAPSE = ("collapse", "entropy was spent")
 CRASH = ("collapse", "the policy fell apart: steps too large")
 EXPLOSION = ("explosion", "entropy pays more than the reward")
 PLATEAU = ("premature-convergence", "entropy was spent before the reward was found")
-NO_SIGNAL = ("premature-convergence", "all completions of a prompt get the same reward")
+NO_SIGNAL = ("no-signal", "all completions of a prompt get the same reward")
 FEW_PROMPTS = ("premature-convergence", "the same prompts again and again")
 MISMATCH = ("mismatch", "sampling and training policies differ")
 TRUNCATION = ("truncation", "the length limit is too short")
@@ -325,7 +325,7 @@ def _families():
     ]
 
 
-AT_THRESHOLDS = [
+FIRST_THRESHOLDS = [
     *_min_points(),
     *_collapse_ratio(),
     *_crash_share(),

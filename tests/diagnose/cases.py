@@ -26,7 +26,7 @@ CASES = {
     "collapse": {"entropy": falling(0.9, 0.03), "reward": falling(0.2, 0.4)},
     "collapse of the policy": {"entropy": line(0.5, 0.5), "reward": falling(0.4, 0.0, speed=12)},
     "premature-convergence": {"entropy": falling(0.9, 0.35), "reward": falling(0.2, 0.4)},
-    "premature-convergence, no signal": {"entropy": line(0.6, 0.6), "reward": np.full(100, 0.5)},
+    "no-signal": {"entropy": line(0.6, 0.6), "reward": np.full(100, 0.5)},
     "explosion": {"entropy": line(0.4, 3.0), "reward": line(0.4, 0.1)},
     "mismatch": {"entropy": line(0.6, 0.4), "reward": line(0.2, 0.6), "rollout_entropy": line(0.6, 0.4) - 0.15},
     "mismatch of log-probabilities": {
@@ -61,5 +61,6 @@ CASES = {
     "healthy": {"entropy": line(0.6, 0.4), "reward": line(0.2, 0.6)},
     "healthy when solved": {"entropy": falling(0.6, 0.02), "reward": falling(0.2, 0.97)},
     "healthy with more entropy": {"entropy": line(0.3, 0.6), "reward": line(0.2, 0.7)},
+    "plateau": {"entropy": line(0.6, 0.4), "reward": falling(0.2, 0.5, speed=20)},
     "insufficient-data": {"entropy": line(0.6, 0.4, 5), "reward": line(0.2, 0.6, 5)},
 }

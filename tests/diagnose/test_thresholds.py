@@ -6,7 +6,10 @@ import pytest
 
 from entrokit.diagnose import Thresholds, diagnose
 
-from .at_thresholds import AT_THRESHOLDS
+from .at_more_thresholds import MORE_THRESHOLDS
+from .at_thresholds import FIRST_THRESHOLDS
+
+AT_THRESHOLDS = [*FIRST_THRESHOLDS, *MORE_THRESHOLDS]
 
 every_case = pytest.mark.parametrize("case", AT_THRESHOLDS, ids=lambda case: f"{case.field} {case.name}".strip())
 

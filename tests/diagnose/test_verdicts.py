@@ -16,7 +16,7 @@ from .cases import CASES, STEPS, line, table
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_plainest_run_of_each_kind(name, tmp_path):
-    noise = 0.0 if "no signal" in name else 0.005
+    noise = 0.0 if name == "no-signal" else 0.005
     d = diagnose(table(tmp_path, noise, **CASES[name]))
     verdict = next(v for v in VERDICTS if name.startswith(v))
     assert d.verdict == verdict, d.findings
@@ -75,7 +75,7 @@ def test_groups_of_equal_rewards_show_in_rollouts_alone(tmp_path):
 def test_thresholds_are_the_users(tmp_path):
     file = table(tmp_path, **CASES["collapse"])
     settings = tmp_path / "t.yaml"
-    settings.write_text("collapse_ratio: 0.01\nplateau_entropy: 0.01\n")
+    settings.write_text("collapse_ratio: 0.01\nplateau_entropy: 0.01\nplateau_still: 0\n")
     assert diagnose(file, Thresholds.load(settings)).verdict == "healthy"
     for text, message in (
         ("colapse_ratio: 1\n", "no threshold is called 'colapse_ratio'; there are min_points, collapse_ratio"),
@@ -112,7 +112,13 @@ def test_recipes_that_change_the_sampling_are_no_mismatch(tmp_path):
         w = RunWriter(tmp_path / verdict, {"recipe": recipe_string})
         for i in range(40):
             w.metrics(
-                i, {"entropy": 0.6, "reward": 0.01 * i, "sampled/surprise": 0.4, "sampled/entropy": 0.6 + i % 2 / 99}
+                i,
+                {
+                    "entropy": 0.6 + i % 3 / 999,
+                    "reward": 0.01 * i,
+                    "sampled/surprise": 0.4,
+                    "sampled/entropy": 0.6 + i % 2 / 99,
+                },
             )
         assert diagnose(tmp_path / verdict).verdict == verdict
 

@@ -91,7 +91,7 @@ PLANTED: tuple[Planted, ...] = (
         {"recipe": "dapo(clip_high=10.0)", "updates": 16, "learning_rate": 1e-3, "steps": 1200},
     ),
     Planted("entropy bonus too large", "explosion", {"recipe": "grpo+entropy-bonus(coef=0.3)"}),
-    Planted("constant reward", "premature-convergence", task=constant_reward),
+    Planted("constant reward", "no-signal", task=constant_reward),
     Planted("duplicated prompts", "premature-convergence", task=two_prompts),
     Planted("sampling from a nucleus", "mismatch", {"top_p": 0.8}),
     Planted("limit too short", "truncation", {"task": "sums:1-4", "max_completion_length": 20}),

@@ -9,10 +9,11 @@ from .boundary import Boundary, boundary_of
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
 from .diagnosis import Diagnosis, accounts_of, diagnose
 from .finding import VERDICTS, Finding
-from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run
+from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run, law_words
 from .matched import Course, at_level, training_course
 from .paired import PairedDifference, paired_difference, what_is_shown
 from .remedies import Remedy
+from .scale import RewardScale
 from .support import (
     SupportReport,
     answer_entropy,
@@ -51,6 +52,7 @@ __all__ = [
     "LawOfRun",
     "PairedDifference",
     "Remedy",
+    "RewardScale",
     "SupportReport",
     "Thresholds",
     "Waterfall",
@@ -64,6 +66,7 @@ __all__ = [
     "empirical_support",
     "fit_entropy_reward_law",
     "law_of_run",
+    "law_words",
     "net_change_interval",
     "paired_difference",
     "pass_at_k",

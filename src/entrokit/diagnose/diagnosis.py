@@ -15,6 +15,7 @@ from entrokit.runs.readers.lines import json_objects
 from entrokit.runs.step_account import StepAccount
 
 from .boundary import Boundary, boundary_of
+from .broken import remarks
 from .digest import digest
 from .facts import Facts, facts_of
 from .finding import Finding
@@ -61,11 +62,13 @@ class Diagnosis:
             {
                 "verdict": self.verdict,
                 "cause": first.cause,
+                "onset": first.onset,
                 "evidence": list(first.evidence),
                 "remedies": [asdict(r) for r in first.remedies],
                 "also": [asdict(f) for f in self.findings[1:]],
                 "source": facts.log.source,
                 "courses": courses,
+                "reward_scale": None if facts.scale is None else asdict(facts.scale),
                 "entropy_bounds_top_k": facts.digest.bounds,
                 "law": None if self.law is None else asdict(self.law) | {"predicted_ceiling": self.law.law.ceiling},
                 "account": None if self.waterfall is None else asdict(self.waterfall),
@@ -81,20 +84,27 @@ class Diagnosis:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=True)
 
 
-def diagnose(run: str | Path | Run | TrainingLog, thresholds: Thresholds | None = None) -> Diagnosis:
+def diagnose(
+    run: str | Path | Run | TrainingLog,
+    thresholds: Thresholds | None = None,
+    *,
+    reward_range: tuple[float, float] | None = None,
+) -> Diagnosis:
     """Says what happened to a run's entropy, why, and what to do.
 
     Args:
         run: a path that `entrokit.runs.read_log` reads, a `Run`, or what `read_log` returned.
         thresholds: of the rules.
+        reward_range: lowest and highest reward that a completion can get; by default what the log tells of them.
 
     Raises:
         RunReadError: nothing there, or nothing in it is recognised.
+        ValueError: a reward range that is none.
     """
     chosen = thresholds or Thresholds()
     log = run if isinstance(run, TrainingLog) else read_log(run.folder if isinstance(run, Run) else run)
     accounts = list(accounts_of(log.account, log.notes))
-    facts = facts_of(log, digest(log.completions()), accounts)
+    facts = facts_of(log, digest(log.completions()), accounts, chosen, reward_range)
     boundary = boundary_of(evaluations(log.where, log.notes)) if log.source == "entrokit run" else None
     return Diagnosis(
         facts,
@@ -103,7 +113,7 @@ def diagnose(run: str | Path | Run | TrainingLog, thresholds: Thresholds | None 
         _law(facts),
         waterfall_of(accounts, facts.entropy),
         boundary,
-        (*log.notes.lines(), *_missing(facts, boundary)),
+        (*log.notes.lines(), *remarks(log), *_missing(facts, boundary)),
     )
 
 
@@ -132,7 +142,7 @@ def _law(facts: Facts) -> LawOfRun | None:
 
 def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:
     absent = [
-        (facts.entropy is None, "no entropy was written"),
+        (facts.entropy is None and facts.doubt is None, "no entropy was written"),
         (facts.reward is None, "no reward was written"),
         (facts.truncated is None, "no share of truncated completions was written: truncation cannot be judged"),
         (not facts.digest.rows, "no completions were written: prompts and families cannot be judged"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,63 +10,14 @@ import numpy as np
 from entrokit.runs import Series, TrainingLog
 from entrokit.runs.step_account import QUADRANTS, StepAccount
 
+from .broken import Turned, before, turned
 from .digest import Digest
+from .impossible import Impossible, impossible
+from .scale import RewardScale, scale_of
 from .thresholds import Thresholds
+from .trend import Trend
 
-_TENTH, _FEWEST = 10, 3
-
-
-@dataclass(frozen=True)
-class Trend:
-    """A series at its start and end (means of the first and last tenth, 3 points at least), and its best stretch."""
-
-    steps: np.ndarray
-    values: np.ndarray
-
-    @classmethod
-    def of(cls, series: Series) -> Trend:
-        return cls(series.steps, series.values)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def window(self) -> int:
-        return max(_FEWEST, len(self.values) // _TENTH)
-
-    @property
-    def start(self) -> float:
-        return float(self.values[: self.window].mean())
-
-    @property
-    def end(self) -> float:
-        return float(self.values[-self.window :].mean())
-
-    @property
-    def best(self) -> float:
-        return float(self.smooth.max())
-
-    @property
-    def ratio(self) -> float:
-        """End over start; infinite from a start at 0."""
-        return self.end / self.start if self.start > 0 else math.inf
-
-    @property
-    def smooth(self) -> np.ndarray:
-        """Running means over the window (``valid`` part)."""
-        window = min(self.window, len(self.values))
-        return np.convolve(self.values, np.ones(window) / window, "valid")
-
-    def part(self, low: float, high: float) -> np.ndarray:
-        """The values between two shares of the run."""
-        n = len(self.values)
-        return self.values[int(low * n) : max(int(high * n), int(low * n) + 1)]
-
-    def first_step_beyond(self, level: float, *, above: bool) -> float | None:
-        """The step at which the smoothed course first passes a level; None if it never does."""
-        passed = self.smooth >= level if above else self.smooth <= level
-        index = int(passed.argmax())
-        return float(self.steps[index + len(self.values) - len(self.smooth)]) if passed.any() else None
+_PART = "reward.part/"
 
 
 @dataclass(frozen=True)
@@ -89,8 +39,13 @@ class Facts:
     """What is known of a run; None where it was not written.
 
     Attributes:
+        log: the run; where its numbers broke, up to that step.
+        entropy: nats per token; None too where what was written cannot be entropies.
+        scale: of the rewards. parts: courses of the reward's functions, by name.
         quadrants: sums of the accounts' token shares by quadrant (nats, of the accounted steps); without accounts those
             of the digest's estimate.
+        turned: which numbers broke, and when; None where they did not.
+        doubt: why what was written as entropy cannot be it.
     """
 
     log: TrainingLog
@@ -103,21 +58,72 @@ class Facts:
     families: tuple[Family, ...]
     accounts: tuple[StepAccount, ...]
     quadrants: dict[str, float] = field(default_factory=dict)
+    scale: RewardScale | None = None
+    parts: Mapping[str, Trend] = field(default_factory=dict)
+    turned: Turned | None = None
+    doubt: Impossible | None = None
+
+    def course(self, name: str) -> Trend | None:
+        """The course of any series, by entrokit's name."""
+        return _trend(self.log.get(name))
+
+    @property
+    def held_out(self) -> Trend | None:
+        """Score on held-out prompts: of all, or the mean of its families at the steps that all of them have."""
+        if (whole := self.course("validation")) is not None:
+            return whole
+        families = [s for n, s in self.log.series.items() if n.startswith("validation/") and len(s)]
+        steps = [set(s.steps.tolist()) for s in families]
+        shared = sorted(set.intersection(*steps)) if steps else []
+        if not shared:
+            return None
+        return Trend(np.array(shared), np.mean([s.values[np.isin(s.steps, shared)] for s in families], axis=0))
 
 
-def facts_of(log: TrainingLog, digest: Digest, accounts: Sequence[StepAccount]) -> Facts:
-    """Gathers the facts; series come from the log, and from the completions where the log has none."""
+def facts_of(
+    log: TrainingLog,
+    digest: Digest,
+    accounts: Sequence[StepAccount],
+    thresholds: Thresholds | None = None,
+    reward_range: tuple[float, float] | None = None,
+) -> Facts:
+    """Gathers the facts; series come from the log, and from the completions where the log has none.
+
+    Args:
+        reward_range: lowest and highest reward, where the user has declared them.
+
+    Raises:
+        ValueError: a reward range that is none.
+    """
+    t = thresholds or Thresholds()
+    broke = turned(log)
+    if broke is not None and broke.for_good:
+        log = before(log, broke.step)
+    written = log.get("entropy") or log.get("trainer_entropy")
+    doubt = (
+        None
+        if written is None
+        else impossible(written, log.get("length"), log.config, t.entropy_limit, int(t.min_points))
+    )
+    entropy = _trend(written) if doubt is None or doubt.usable else None
+    reward = _trend(log.get("reward")) or _from(digest, None, "reward")
     return Facts(
         log,
         digest,
-        _trend(log.get("entropy")) or _trend(log.get("trainer_entropy")) or _from(digest, None, "entropy"),
-        _trend(log.get("reward")) or _from(digest, None, "reward"),
+        entropy or (_from(digest, None, "entropy") if doubt is None else None),
+        reward,
         _trend(log.get("accuracy")),
         _trend(log.get("truncated")) or _from(digest, None, "truncated"),
         _trend(log.get("zero_variance")),
         tuple(_families(log, digest)),
         tuple(accounts),
         sum_of_quadrants(accounts) if accounts else dict(digest.free),
+        None
+        if reward is None
+        else scale_of(reward, log.get("reward.min"), log.get("reward.max"), reward_range, t.reward_floor),
+        {n.removeprefix(_PART): Trend.of(s) for n, s in log.series.items() if n.startswith(_PART) and len(s)},
+        broke,
+        doubt,
     )
 
 
@@ -150,19 +156,3 @@ def _families(log: TrainingLog, digest: Digest) -> list[Family]:
             reward = Trend(steps, values) if len(steps) else None
         found.append(Family(name, reward, entropy or _from(digest, name, "entropy"), rows))
     return found
-
-
-def lost_reward(r: Trend, t: Thresholds) -> tuple[float, float | None]:
-    """The best reward, single early points included, and the step at which it was lost for good; None if it was not."""
-    best = float(max(r.best, r.values[: r.window].max()))
-    if best <= 0 or r.end > t.crash_share * best or best < noise(r):
-        return best, None
-    above = np.flatnonzero(r.values > 0.5 * best)
-    return best, float(r.steps[min(int(above[-1]) + 1, len(r) - 1)])
-
-
-def noise(course: Trend) -> float:
-    """Standard error of a tenth's mean, from point to point."""
-    if len(course) < 3:
-        return 0.0
-    return float(np.diff(course.values).std() / 2**0.5 / course.window**0.5)

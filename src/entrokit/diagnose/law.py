@@ -117,6 +117,17 @@ def law_of_run(entropy: Sequence[float], reward: Sequence[float], *, seed: int =
     return LawOfRun(law, ceilings, slopes, law.ceiling - last, tuple(doubts))
 
 
+def law_words(law: LawOfRun) -> str | None:
+    """The fitted law as text, ``R = -0.248 e^H + 0.618``; None where it means nothing.
+
+    It means nothing where reward does not fall as entropy rises, or where it explains less than a tenth of the rewards.
+    """
+    fit = law.law
+    if fit.a <= 0.0 or fit.r2 < 0.1:
+        return None
+    return f"R = -{fit.a:.3g} e^H {'+' if fit.b >= 0 else '-'} {abs(fit.b):.3g}"
+
+
 def _finite(entropy: Sequence[float], reward: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     H, R = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
     if H.shape != R.shape or H.ndim != 1:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNLIKELY_DOWN, UNLIKELY_UP
 
 from . import remedies
-from .facts import Facts, lost_reward, noise, sum_of_quadrants
+from .facts import Facts, sum_of_quadrants
 from .finding import Finding
+from .remedy import RunWords
+from .rewards import gained, lost_reward, solved
 from .thresholds import Thresholds
+from .words import course_of_entropy, nats
 
 _WORDS = {
     LIKELY_UP: "likely tokens with positive advantage",
@@ -22,10 +25,10 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
     h, r = facts.entropy, facts.reward
     if h is None or h.ratio < t.explosion_ratio or h.end - h.start < t.explosion_rise:
         return None
-    gained = r is not None and r.end > r.start + noise(r) and r.end >= 0.9 * r.best
-    if gained and h.ratio < 2 * t.explosion_ratio:
+    if gained(facts) and h.ratio < 2 * t.explosion_ratio:
         return None
-    evidence = [f"entropy rose from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.1f} times)"]
+    times = f" ({h.ratio:.1f} times)" if h.start > 1e-9 else ""
+    evidence = [f"entropy rose from {nats(h.start)} to {nats(h.end)} nats{times}"]
     if r is not None:
         evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}, its best was {r.best:.3f}")
     if "entropy-bonus" in str(facts.log.config.get("recipe", "")):
@@ -34,7 +37,8 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
         "explosion",
         "entropy pays more than the reward",
         tuple(evidence),
-        remedies.against_explosion(remedies.RunWords.of(facts.log)),
+        remedies.against_explosion(RunWords.of(facts.log)),
+        h.first_step_beyond((h.start + h.end) / 2, above=True),
     )
 
 
@@ -42,12 +46,12 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
     r = facts.reward
     if r is None or len(r) < t.min_points or explosion(facts, t) is not None:
         return None
-    best, lost = lost_reward(r, t)
+    best, lost = lost_reward(facts, t)
     if lost is None:
         return None
     evidence = [f"reward fell from {best:.3f} to {r.end:.3f}, at step {lost:g}, and did not come back"]
     if facts.entropy is not None:
-        evidence.append(f"entropy went from {facts.entropy.start:.2f} to {facts.entropy.end:.2f} nats")
+        evidence.append(f"entropy went {course_of_entropy(facts.entropy)}")
     rate = facts.log.config.get("learning_rate")
     if isinstance(rate, (int, float)):
         evidence.append(f"the learning rate was {rate:g}")
@@ -61,16 +65,17 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
         "collapse",
         "the policy fell apart: steps too large",
         tuple(evidence),
-        remedies.against_crash(remedies.RunWords.of(facts.log)),
+        remedies.against_crash(RunWords.of(facts.log)),
+        lost,
     )
 
 
 def collapse(facts: Facts, t: Thresholds) -> Finding | None:
     h = facts.entropy
-    if h is None or h.ratio > t.collapse_ratio or _solved(facts, t):
+    if h is None or h.ratio > t.collapse_ratio or solved(facts, t):
         return None
     half = h.first_step_beyond((h.start + h.end) / 2, above=False)
-    evidence = [f"entropy fell from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)"]
+    evidence = [f"entropy fell {course_of_entropy(h)}"]
     if half is not None:
         evidence.append(f"half of that was lost by step {half:g} of {h.steps[-1]:g}")
     if facts.reward is not None:
@@ -79,13 +84,14 @@ def collapse(facts: Facts, t: Thresholds) -> Finding | None:
         "collapse",
         "entropy was spent",
         (*evidence, *_where_it_went(facts, half)),
-        remedies.against_loss(remedies.RunWords.of(facts.log), facts.quadrants),
+        remedies.against_loss(RunWords.of(facts.log), facts.quadrants),
+        half,
     )
 
 
-def plateau(facts: Facts, t: Thresholds) -> Finding | None:
+def premature(facts: Facts, t: Thresholds) -> Finding | None:
     h, r = facts.entropy, facts.reward
-    if h is None or r is None or len(r) < 2 * t.min_points or h.ratio > t.plateau_entropy or _solved(facts, t):
+    if h is None or r is None or len(r) < 2 * t.min_points or h.ratio > t.plateau_entropy or solved(facts, t):
         return None
     middle, last = r.part(0.4, 0.6), r.part(0.8, 1.0)
     gain, total = float(last.mean() - middle.mean()), float(last.mean() - r.start)
@@ -95,13 +101,14 @@ def plateau(facts: Facts, t: Thresholds) -> Finding | None:
     evidence = [
         f"reward has not risen since the middle of the run ({middle.mean():.3f} to {last.mean():.3f}; "
         f"{r.start:.3f} at the start)",
-        f"entropy fell from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)",
+        f"entropy fell {course_of_entropy(h)}",
     ]
     return Finding(
         "premature-convergence",
         "entropy was spent before the reward was found",
         (*evidence, *_where_it_went(facts)),
-        remedies.against_plateau(remedies.RunWords.of(facts.log), facts.quadrants),
+        remedies.against_plateau(RunWords.of(facts.log), facts.quadrants),
+        float(r.steps[int(0.4 * len(r))]),
     )
 
 
@@ -119,10 +126,3 @@ def _where_it_went(facts: Facts, until: float | None = None) -> list[str]:
         by = f"the accounts of {len(early or facts.accounts)} steps"
     share, whose = losses[worst] / total, _WORDS.get(worst, worst)
     return [f"{share:.0%} of the tokens' loss of entropy{when} came from {whose} (by {by})"]
-
-
-def _solved(facts: Facts, t: Thresholds) -> bool:
-    for course in (facts.accuracy, facts.reward):
-        if course is not None and course.values.min() >= 0.0 and course.values.max() <= 1.0 + 1e-9:
-            return course.end >= t.solved
-    return False

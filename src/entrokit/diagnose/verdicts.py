@@ -1,7 +1,9 @@
 """The rules: from facts and thresholds to findings, each with its evidence and what to do.
 
 The verdict of a run is its first finding in the order of `RULES`; the others are told beside it. Causes come before
-symptoms: a run whose sampler is not the policy that is trained may well collapse, and that is not what to mend.
+symptoms: a run whose sampler is not the policy that is trained may well collapse, and that is not what to mend. What is
+wrong with the run comes before what is wrong with its log: a metric that cannot be entropy is the verdict only where
+nothing else is wrong.
 """
 
 from __future__ import annotations
@@ -10,59 +12,113 @@ from collections.abc import Callable
 
 from .facts import Facts
 from .finding import Finding
-from .remedies import Remedy
-from .rules_of_causes import few_prompts, local_failure, mismatch, no_signal, truncation
-from .rules_of_courses import collapse, crash, explosion, plateau
+from .remedies import RunWords, against_too_little
+from .rewards import solved
+from .rules_of_causes import few_prompts, local_failure
+from .rules_of_courses import collapse, crash, explosion, premature
+from .rules_of_lengths import length_collapse, length_growth, never_ends, repetition, truncation
+from .rules_of_numbers import broken_numbers, impossible_entropy
+from .rules_of_rewards import instability, plateau, reward_hacking, reward_imbalance
+from .rules_of_sampling import mismatch
+from .rules_of_signal import flat_from_the_start, no_signal, signal_lost, too_easy
+from .rules_of_supervised import loss_divergence, loss_plateau, overfitting
+from .rules_of_updates import clip_saturation, gradient_spikes, kl_at_one_place, kl_blow_up
 from .thresholds import Thresholds
+from .words import course_of_entropy
 
 Rule = Callable[[Facts, Thresholds], Finding | None]
 
+RULES: tuple[Rule, ...] = (
+    mismatch,
+    never_ends,
+    truncation,
+    explosion,
+    local_failure,
+    no_signal,
+    reward_hacking,
+    crash,
+    few_prompts,
+    length_growth,
+    length_collapse,
+    repetition,
+    collapse,
+    kl_blow_up,
+    kl_at_one_place,
+    clip_saturation,
+    gradient_spikes,
+    flat_from_the_start,
+    signal_lost,
+    reward_imbalance,
+    premature,
+    instability,
+    plateau,
+)
+"""In order of precedence, after `broken_numbers`, which comes before all."""
+
+SUPERVISED: tuple[Rule, ...] = (loss_divergence, overfitting, gradient_spikes, loss_plateau)
+"""The rules of runs that have a loss and no reward."""
+
 
 def insufficient(facts: Facts, t: Thresholds) -> Finding | None:
+    if facts.doubt is not None and not facts.doubt.usable and facts.reward is not None:
+        return None if len(facts.reward) >= t.min_points else _too_little(facts, t, len(facts.reward), "reward")
     points = 0 if facts.entropy is None else len(facts.entropy)
-    if points >= t.min_points:
-        return None
-    has = f"{points} points of entropy" if facts.entropy is not None else "no entropy"
+    return None if points >= t.min_points else _too_little(facts, t, points, "entropy")
+
+
+def _too_little(facts: Facts, t: Thresholds, points: int, what: str) -> Finding:
+    has = f"{points} points of {what}" if points else f"no {what}"
     return Finding(
         "insufficient-data",
         "too little was written",
         (f"{has}; at least {t.min_points} are needed", f"read as: {facts.log.source}"),
-        (Remedy("log entropy and reward at every step: a CSV with step,reward,entropy is enough"),),
+        against_too_little(RunWords.of(facts.log)),
     )
 
 
 def healthy(facts: Facts, t: Thresholds) -> Finding:
     h, r = facts.entropy, facts.reward
-    evidence = [f"entropy went from {h.start:.2f} to {h.end:.2f} nats ({h.ratio:.0%} of its start)"] if h else []
+    evidence = [f"entropy went {course_of_entropy(h)}"] if h else []
     if r is not None:
-        evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}")
-    else:
+        top = f": solved (scale {facts.scale})" if solved(facts, t) else ""
+        evidence.append(f"reward went from {r.start:.3f} to {r.end:.3f}{top}")
+    elif facts.log.kind != "supervised":
         evidence.append("no reward was written: only entropy could be judged")
+    correlation = facts.course("sampler_correlation")
+    if correlation is not None and correlation.end < t.mismatch_correlation:
+        evidence.append(
+            f"probabilities of rollout engine and trainer correlate by {correlation.end:.3f}, as at the start, "
+            "and their gap is small: rounding, as in mixtures of experts"
+        )
+    loss = facts.course("loss")
+    if facts.log.kind == "supervised" and loss is not None:
+        evidence.append(f"loss went from {loss.start:.3g} to {loss.end:.3g}")
     return Finding("healthy", "nothing is wrong by the rules", tuple(evidence))
-
-
-RULES: tuple[Rule, ...] = (
-    mismatch,
-    truncation,
-    explosion,
-    local_failure,
-    no_signal,
-    crash,
-    few_prompts,
-    collapse,
-    plateau,
-)
-"""In order of precedence."""
 
 
 def findings_of(facts: Facts, thresholds: Thresholds) -> list[Finding]:
     """Every rule that fires, in order of precedence; a run of which too little is known, or nothing is wrong, is last.
 
-    A run with rewards but without entropy (rollouts alone) is judged by what rewards and completions tell.
+    A run with rewards but without entropy (rollouts alone) is judged by what rewards and completions tell. What is told
+    beside a sound run (prompts that are solved) follows ``healthy``.
     """
-    too_little = insufficient(facts, thresholds)
-    judged = too_little is None or (facts.reward is not None and len(facts.reward) >= thresholds.min_points)
-    found = [finding for rule in RULES if judged and (finding := rule(facts, thresholds)) is not None]
+    t = thresholds
+    broken = _said(broken_numbers(facts, t))
+    if facts.log.kind == "supervised":
+        loss = facts.course("loss")
+        points = 0 if loss is None else len(loss)
+        found = broken + [f for rule in SUPERVISED if points >= t.min_points for f in _said(rule(facts, t))]
+        if points < t.min_points and not broken:
+            return [_too_little(facts, t, points, "loss")]
+        return found or [healthy(facts, t)]
+    too_little = insufficient(facts, t)
+    judged = too_little is None or (facts.reward is not None and len(facts.reward) >= t.min_points)
+    found = broken + [f for rule in RULES if judged for f in _said(rule(facts, t))]
+    doubt, easy = _said(impossible_entropy(facts, t)), _said(too_easy(facts, t)) if judged else []
     if too_little is not None:
-        return [*found, too_little]
-    return found or [healthy(facts, thresholds)]
+        return [*found, *doubt] if broken else [*found, *doubt, too_little, *easy]
+    return [*found, *doubt, *easy] if found else [*doubt, healthy(facts, t), *easy]
+
+
+def _said(finding: Finding | None) -> list[Finding]:
+    return [] if finding is None else [finding]

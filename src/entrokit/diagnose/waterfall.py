@@ -9,7 +9,7 @@ import numpy as np
 
 from entrokit.runs.step_account import QUADRANTS, StepAccount, correlation
 
-from .facts import Trend
+from .trend import Trend
 
 MEMORY, DECAY, CLIPPING = "momentum", "weight decay", "gradient clipping"
 OTHER_TERMS = "beyond the first order"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from entrokit.diagnose import Boundary, Diagnosis, Finding
-from entrokit.diagnose.facts import Trend
+from entrokit.diagnose.trend import Trend
 from entrokit.extras import require
 
 from . import account

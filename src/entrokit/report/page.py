@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from entrokit.diagnose import EntropyRewardLaw, accounts_of, waterfall_of
-from entrokit.diagnose.facts import Trend
+from entrokit.diagnose.trend import Trend
 from entrokit.extras import require
 from entrokit.runs import Notes, Run
 from entrokit.runs.layout import ACCOUNT, REPORT

@@ -1,0 +1,119 @@
+"""What thresholds alone do not tell of the rules: their neighbours, their words, and runs without rewards."""
+
+import numpy as np
+import pytest
+
+from entrokit.diagnose import EntropyRewardLaw, LawOfRun, diagnose, law_words
+
+from .logs import log_of
+
+N = 120
+SOUND = {"entropy": np.linspace(0.6, 0.5, N), "reward": np.linspace(0.2, 0.6, N)}
+
+
+def findings(courses, **more):
+    return diagnose(log_of(courses, **more)).findings
+
+
+def verdicts(courses, **more):
+    return [f.verdict for f in findings(courses, **more)]
+
+
+def test_a_sound_run_that_logs_much():
+    assert verdicts(
+        SOUND | {"kl": np.linspace(0, 0.3, N), "grad_norm": np.full(N, 0.3), "length": np.full(N, 400)}
+    ) == ["healthy"]
+
+
+def test_a_correlation_that_was_low_all_along_is_told_and_no_mismatch():
+    low, gap = np.full(N, 0.972), np.full(N, 0.006)
+    (healthy,) = findings(SOUND | {"sampler_correlation": low, "sampler_prob_gap": gap})
+    assert healthy.verdict == "healthy"
+    assert any("correlate by 0.972" in e for e in healthy.evidence)
+    fell = np.linspace(0.995, 0.95, N)
+    assert verdicts(SOUND | {"sampler_correlation": fell, "sampler_prob_gap": gap}) == ["mismatch"]
+    assert verdicts(SOUND | {"sampler_correlation": low}) == ["mismatch"]  # nothing else is known
+
+
+def test_maxima_of_gaps_are_not_judged():
+    assert verdicts(SOUND | {"sampler_logp_gap_dot_max": np.full(N, 9.0)}) == ["healthy"]
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(np.linspace(0.004, 0.06, N), "mismatch"), (np.full(N, 0.06), "healthy")])
+def test_a_gap_that_grows_is_one_of_stale_weights_whatever_its_size(gap, verdict):
+    (first,) = findings(SOUND | {"sampler_logp_gap": gap})
+    assert first.verdict == verdict
+    assert ("stale" in first.cause) == (verdict == "mismatch")
+
+
+def test_parts_that_pay_for_form_may_be_given_up():
+    right, form = np.linspace(0.2, 0.8, N), np.linspace(0.5, 0.05, N)
+    given_up = {"reward_dot_part__correct": right, "reward_dot_part__format": form, "reward": right + form}
+    assert verdicts(SOUND | given_up) == ["healthy"]
+    swapped = {"reward_dot_part__correct": form, "reward_dot_part__format": right, "reward": right + form}
+    assert verdicts(SOUND | swapped)[0] == "reward-hacking"
+
+
+def test_a_held_out_score_by_families():
+    fell = np.concatenate([np.linspace(0.3, 0.6, 6), np.linspace(0.55, 0.2, 6)])
+    courses = SOUND | {"validation__a": fell, "validation__b": fell + 0.1}
+    (finding, *_) = findings(courses)
+    assert finding.verdict == "reward-hacking"
+    assert finding.onset == pytest.approx(N / 2, abs=N / 10)
+
+
+def test_kl_in_one_stretch_of_the_positions():
+    even = np.linspace(0.02, 0.05, N)
+    places = {f"kl_dot_position__{i}": even for i in range(8)}
+    assert verdicts(SOUND | places) == ["healthy"]
+    (finding,) = findings(SOUND | places | {"kl_dot_position__0": np.linspace(0.02, 0.6, N)})
+    assert (finding.verdict, finding.cause) == ("kl-blow-up", "one stretch of the positions leaves the reference alone")
+
+
+def test_single_steps_of_the_kl_estimator_are_no_blow_up():
+    kl = np.linspace(0.01, 0.05, N)
+    kl[[30, 60, 110, 115]] = 1e4
+    assert verdicts(SOUND | {"kl": kl}) == ["healthy"]
+
+
+def test_solved_prompts_are_no_alarm():
+    courses = SOUND | {"reward": np.linspace(0.3, 0.97, N), "zero_variance": np.linspace(0.1, 0.8, N)}
+    assert verdicts(courses) == ["healthy", "too-easy"]
+
+
+def test_supervised_runs_are_judged_by_their_loss_and_get_no_recipe():
+    loss = 0.8 + 1.2 * np.exp(-6 * np.linspace(0, 1, N))
+    assert verdicts({"loss": loss}, kind="supervised") == ["healthy"]
+    assert verdicts({"loss": loss[:5]}, kind="supervised") == ["insufficient-data"]
+    rises = np.concatenate([loss[:80], np.linspace(0.8, 2.0, 40)])
+    for courses, verdict in (
+        ({"loss": rises}, "loss-divergence"),
+        ({"loss": loss, "eval_loss": np.concatenate([loss[::20], [1.1, 1.3, 1.5]])}, "overfitting"),
+        ({"loss": np.full(N, 2.3)}, "plateau"),
+        ({"loss": np.where(np.arange(N) < 50, loss, np.nan)}, "broken-numbers"),
+    ):
+        (first, *_) = findings(courses, kind="supervised")
+        assert first.verdict == verdict
+        assert first.remedies
+        assert all(r.recipe is None for r in first.remedies)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "r2", "words"),
+    [
+        (0.248, 0.618, 0.9, "R = -0.248 e^H + 0.618"),
+        (0.152, -0.194, 0.9, "R = -0.152 e^H - 0.194"),
+        (-0.152, -0.194, 0.9, None),
+        (0.2, 0.6, 0.05, None),
+    ],
+)
+def test_the_law_in_words(a, b, r2, words):
+    assert law_words(LawOfRun(EntropyRewardLaw(a, b, r2), (0, 1), (0, 1), 0.0, ())) == words
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 9])
+def test_hardly_any_points(n):
+    names = ("loss", "grad_norm", "kl", "length", "truncated", "zero_variance", "accuracy", "validation", "clip_share")
+    courses = {name: np.full(n, 0.5) for name in (*SOUND, *names, "reward_dot_part__a", "reward_dot_part__b")}
+    assert verdicts(courses)[-1] in ("insufficient-data", "healthy")
+    assert verdicts({"loss": np.full(n, 0.5)}, kind="supervised") == ["insufficient-data"]

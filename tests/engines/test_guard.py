@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_what_is_not_to_stop_is_said_once(tmp_path, caplog):
     assert t.state.global_step == 60
     verdicts = [r.entrokit_verdict for r in said(caplog)]
     assert verdicts[-1] == "collapse"
-    assert all(a != b for a, b in zip(verdicts, verdicts[1:], strict=False))
+    assert all(a != b for a, b in pairwise(verdicts))
 
 
 def test_no_checkpoint_where_none_is_wanted(tmp_path):
@@ -275,7 +276,7 @@ def test_what_breaks_in_the_guard_breaks_no_training(tmp_path, monkeypatch, capl
     t.train()
     assert t.state.global_step == 15
     assert "could not judge step" in said(caplog)[0].getMessage()
-    assert logging.WARNING == said(caplog)[0].levelno
+    assert said(caplog)[0].levelno == logging.WARNING
 
 
 def test_words_are_those_of_the_trainer(tmp_path):

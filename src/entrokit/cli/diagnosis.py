@@ -93,7 +93,7 @@ def _print(found: Sequence[Diagnosis], explain: bool) -> None:
     for d in found:
         if found[1:]:
             console.rule(Text(printable(_name(d))), align="left")
-        console.print(shown(d))
+        console.print(shown(d), crop=False)
         if explain:
             console.print(explained(d.facts.log))
 

@@ -17,7 +17,10 @@ _BAR = 20
 
 
 def shown(d: Diagnosis) -> Group:
-    """The diagnosis in lines of a terminal; whatever came from a run's files is stripped of control characters."""
+    """The diagnosis in lines of a terminal; whatever came from a run's files is stripped of control characters.
+
+    Print it with ``crop=False``: what is to be pasted may be longer than a line.
+    """
     first = d.findings[0]
     lines: list[Text | Padding] = [
         Text.assemble((d.verdict, style_of(d.verdict)), f": {printable(first.cause)}"),
@@ -96,9 +99,9 @@ def _finding(finding: Finding) -> list[Text | Padding]:
         recipe = ((f"{remedy.recipe}  ", "bold cyan"),) if remedy.recipe else ()
         lines.append(Padding(Text.assemble("→ ", *recipe, printable(remedy.text)), (0, 0, 0, 2)))
         if remedy.write:
-            # Unbroken, as it is to be pasted.
-            write = "\n".join(map(printable, remedy.write.splitlines()))
-            lines.append(Padding(Text(write, style="cyan", no_wrap=True, overflow="ignore"), (0, 0, 0, 6)))
+            # Unbroken, as it is to be pasted; a `Padding` would cut it.
+            write = "\n".join(f"      {printable(line)}" for line in remedy.write.splitlines())
+            lines.append(Text(write, style="cyan", no_wrap=True, overflow="ignore"))
     return [*lines]
 
 

@@ -85,7 +85,7 @@ def watch(
         raise typer.Exit(_INTERRUPTED) from None
     if follower.diagnosis is None:
         raise typer.Exit(1)
-    console.print(shown(follower.diagnosis))
+    console.print(shown(follower.diagnosis), crop=False)
     raise typer.Exit(code)
 
 

@@ -209,7 +209,7 @@ class Panel:
         if self._live is not None:
             wait = pause(self._every, look.seconds)
             read = f"read {time.strftime('%H:%M:%S')} in {look.seconds:.1f} s, again in {wait:.0f} s"
-            self._live.update(panel_of(d, f"{self._path}: {read}"), refresh=True)
+            self._live.update(panel_of(d, f"{read}: {self._path}"), refresh=True)
 
 
 def panel_of(d: Diagnosis, head: str) -> Group:

@@ -101,13 +101,14 @@ def _print(found: Sequence[Diagnosis], explain: bool) -> None:
 def _print_json(found: Sequence[Diagnosis], explain: bool) -> None:
     """One run as it always was; of several the first one's verdict on top, and all of them as ``runs``."""
     plain = [_plain(d, explain) for d in found]
-    whole = plain[0] if not found[1:] else {"verdict": found[0].verdict, "runs": plain}
+    named = [{"run": _name(d)} | values for d, values in zip(found, plain, strict=True)]
+    whole = plain[0] if not found[1:] else {"verdict": found[0].verdict, "runs": named}
     sys.stdout.write(json_format.dumps(whole, indent=2, ensure_ascii=True) + "\n")
 
 
 def _plain(d: Diagnosis, explain: bool) -> dict[str, Any]:
     columns = {"columns": [asdict(column) for column in columns_of(d.facts.log)]} if explain else {}
-    return {"run": _name(d)} | d.to_dict() | columns
+    return d.to_dict() | columns
 
 
 def _name(d: Diagnosis) -> str:

@@ -19,7 +19,9 @@ Value = TypeVar("Value")
 # `diagnose.exit_codes`, written out: `--help` has to wait for no import. A test holds the two together.
 CODES = (
     "10 broken-numbers, 11 collapse, 12 premature-convergence, 13 explosion, 14 mismatch, 15 truncation, "
-    "16 local-failure, 17 insufficient-data, 18 no-signal, 19 impossible-entropy, 20 reward-hacking"
+    "16 local-failure, 17 insufficient-data, 18 no-signal, 19 impossible-entropy, 20 reward-hacking, 21 too-easy, "
+    "22 reward-imbalance, 23 length-growth, 24 length-collapse, 25 repetition, 26 kl-blow-up, 27 gradient-spikes, "
+    "28 clip-saturation, 29 plateau, 30 instability, 31 loss-divergence, 32 overfitting"
 )
 
 ThresholdsOption = Annotated[str | None, typer.Option(help="YAML file of thresholds; see docs/diagnose.md")]

@@ -21,6 +21,18 @@ EXIT_CODES: Mapping[str, int] = MappingProxyType(
         "no-signal": 18,
         "impossible-entropy": 19,
         "reward-hacking": 20,
+        "too-easy": 21,
+        "reward-imbalance": 22,
+        "length-growth": 23,
+        "length-collapse": 24,
+        "repetition": 25,
+        "kl-blow-up": 26,
+        "gradient-spikes": 27,
+        "clip-saturation": 28,
+        "plateau": 29,
+        "instability": 30,
+        "loss-divergence": 31,
+        "overfitting": 32,
     }
 )
 """Exit code of each verdict that can be named; 0, 1 and 2 are success, an error and a wrong command."""

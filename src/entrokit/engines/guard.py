@@ -12,13 +12,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.distributed.tensor import DTensor
-from transformers import TrainerCallback
-
 from entrokit.diagnose.guard import Guard, Verdict
 from entrokit.diagnose.thresholds import Thresholds
+from entrokit.extras import missing
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.distributed.tensor import DTensor
+    from transformers import TrainerCallback
+except ImportError as error:
+    # Not all of the extra `trl`: a trainer of `transformers` alone is guarded as well.
+    raise missing(__name__, ["torch", "transformers"]) from error
 
 _LOG = logging.getLogger(__name__)
 

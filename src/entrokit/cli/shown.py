@@ -94,7 +94,7 @@ def _why(column: Column) -> list[str]:
 
 
 def _finding(finding: Finding) -> list[Text | Padding]:
-    lines = [Padding(Text(f"- {printable(e)}"), (0, 0, 0, 2)) for e in finding.evidence]
+    lines: list[Text | Padding] = [Padding(Text(f"- {printable(e)}"), (0, 0, 0, 2)) for e in finding.evidence]
     for remedy in finding.remedies:
         recipe = ((f"{remedy.recipe}  ", "bold cyan"),) if remedy.recipe else ()
         lines.append(Padding(Text.assemble("→ ", *recipe, printable(remedy.text)), (0, 0, 0, 2)))
@@ -102,7 +102,7 @@ def _finding(finding: Finding) -> list[Text | Padding]:
             # Unbroken, as it is to be pasted; a `Padding` would cut it.
             write = "\n".join(f"      {printable(line)}" for line in remedy.write.splitlines())
             lines.append(Text(write, style="cyan", no_wrap=True, overflow="ignore"))
-    return [*lines]
+    return lines
 
 
 def _waterfall(w: Waterfall) -> list[Text | Padding]:

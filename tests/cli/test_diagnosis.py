@@ -1,5 +1,6 @@
 """`entrokit diagnose` as a user meets it: text, JSON, a page, and runs that try to do harm."""
 
+import importlib
 import json
 import re
 from dataclasses import replace
@@ -9,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 import entrokit
-from entrokit import runs
 from entrokit.cli.app import app, main
 from entrokit.cli.reading import CODES
 from entrokit.diagnose import VERDICTS, Finding, Remedy
@@ -20,6 +20,8 @@ from entrokit.runs.layout import ACCOUNT
 from tests.diagnose.cases import CASES, table
 from tests.runs.cases import CHAT, columns, jsonl
 
+# The module; the package has a function of this name.
+READING = importlib.import_module("entrokit.runs.read_log")
 HOSTILE = "\x1b]0;owned\x07\x1b[31m<script>alert(1)</script> & \u202e\x00"
 
 
@@ -187,7 +189,7 @@ def test_columns_are_explained(tmp_path, monkeypatch):
             Column(HOSTILE, None, "no quantity has this name", 4),
         ),
     )
-    monkeypatch.setattr(runs, "read_log", lambda path: log)
+    monkeypatch.setattr(READING, "read_log", lambda path, names: log)
     shown = diagnose(file, "--explain").stdout
     words = " ".join(shown.split())
     assert "names of verl, rl" in words
@@ -207,23 +209,37 @@ def test_series_are_explained_where_a_reader_tells_no_columns(tmp_path):
     assert "entropy" in shown.partition("read as:")[2]
 
 
-def test_names_and_bounds_reach_the_reader_and_the_rules(tmp_path, monkeypatch):
-    given = {}
+def test_a_column_is_taken_for_a_quantity_by_hand(tmp_path):
+    file = tmp_path / "run.csv"
+    text = table(tmp_path, **CASES["collapse"]).read_text()
+    file.write_text(text.replace("step,entropy,reward", "step,my/a=b,prize", 1))
+    answer = diagnose(file, "--name", "entropy=my/a=b", "--name", "reward = prize", "--explain")
+    assert answer.stdout.startswith("collapse: entropy was spent")
+    assert "user's name of entropy" in " ".join(answer.stdout.split())
 
-    def reading(path, names=None):
-        given["names"] = names
-        return read_log(path)
+
+def test_a_quantity_that_there_is_none_of_is_said_with_the_list(tmp_path, monkeypatch, capsys):
+    file = table(tmp_path, **CASES["collapse"])
+    monkeypatch.setattr("sys.argv", ["entrokit", "diagnose", str(file), "--name", "entropie=entropy"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 1
+    assert "entropie" in said
+    assert "sampler_surprise" in said
+    assert "ValueError" not in said
+
+
+def test_bounds_of_the_reward_reach_the_rules(tmp_path, monkeypatch):
+    given = {}
 
     def judging(log, thresholds=None, reward_range=None):
         given["reward_range"] = reward_range
         return judge(log, thresholds)
 
-    monkeypatch.setattr(runs, "read_log", reading)
     monkeypatch.setattr("entrokit.diagnose.guard.diagnose", judging)
-    file = table(tmp_path, **CASES["collapse"])
-    answer = diagnose(file, "--name", "entropy=my/a=b", "--name", "reward = r", "--reward-range", "-1,2")
-    assert answer.exit_code == 0
-    assert given == {"names": {"entropy": "my/a=b", "reward": "r"}, "reward_range": (-1.0, 2.0)}
+    assert diagnose(table(tmp_path, **CASES["collapse"]), "--reward-range", "-1,2").exit_code == 0
+    assert given == {"reward_range": (-1.0, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -268,15 +284,20 @@ def test_a_second_run_is_judged_beside_the_first(tmp_path):
     assert [r["verdict"] for r in data["runs"]] == ["healthy", "collapse"]
 
 
-def test_all_runs_are_judged_where_several_are_found(tmp_path, monkeypatch):
-    files = two(tmp_path)
-    logs = [replace(read_log(f), run=f"seed {i}") for i, f in enumerate(files)]
-    monkeypatch.setattr(runs, "read_logs", lambda path: logs, raising=False)
-    answer = diagnose(tmp_path, "--all", "--fail-on", "collapse")
+def test_all_runs_are_judged_where_several_are_found(tmp_path):
+    good, bad = (f.read_text().splitlines() for f in two(tmp_path))
+    both = tmp_path / "both.csv"
+    rows = [f"seed {i},{row}" for i, part in enumerate((good, bad)) for row in part[1:]]
+    both.write_text("\n".join(["run,step,entropy,reward", *rows]) + "\n")
+    answer = diagnose(both, "--all", "--fail-on", "collapse")
     assert answer.exit_code == 11
-    assert answer.stdout.index("seed 0") < answer.stdout.index("healthy") < answer.stdout.index("seed 1")
-    page = diagnose(tmp_path, "--all", "--markdown").stdout
-    assert page.count("### seed") == 2
+    assert "seed 0" in answer.stdout
+    assert "seed 1" in answer.stdout
+    assert answer.stdout.count("\nhealthy") == 1
+    assert answer.stdout.count("\ncollapse") == 1
+    assert diagnose(both, "--all", "--markdown").stdout.count("### seed") == 2
+    data = json.loads(diagnose(both, "--all", "--json").stdout)
+    assert {r["run"]: r["verdict"] for r in data["runs"]} == {"seed 0": "healthy", "seed 1": "collapse"}
 
 
 def test_what_is_to_be_pasted_is_not_wrapped(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -74,25 +74,21 @@ class Reading:
 
     def read(self, path: Path) -> TrainingLog:
         """The run that is there, or the one of several that is judged."""
-        from entrokit import runs
+        from entrokit.runs.read_log import read_log
 
-        return runs.read_log(path, **self._named())
+        return read_log(path, self.names or None)
 
     def read_all(self, path: Path) -> list[TrainingLog]:
         """All runs that are there."""
-        from entrokit import runs
+        from entrokit.runs.read_log import read_logs
 
-        every = getattr(runs, "read_logs", None)
-        return list(every(path, **self._named())) if every else [self.read(path)]
+        return read_logs(path, self.names or None)
 
     def judge(self, log: TrainingLog) -> Diagnosis:
         """What is wrong with a run."""
         from entrokit.diagnose.guard import judged
 
         return judged(log, self.thresholds, self.reward_range)
-
-    def _named(self) -> dict[str, Any]:
-        return {"names": dict(self.names)} if self.names else {}
 
 
 def path_of(text: str) -> Path:

@@ -21,9 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entrokit.runs import TrainingLog
-from entrokit.runs.readers.lines import number_of
-from entrokit.runs.readers.metrics import SeriesBuilder
+from entrokit.runs import Notes, TrainingLog
+from entrokit.runs.columns import number_of
+from entrokit.runs.courses import courses_of
+from entrokit.runs.names import Names
+from entrokit.runs.read_log import kind_of
+from entrokit.runs.recording import Recording
+from entrokit.runs.row import Row
 
 from .diagnosis import Diagnosis, diagnose
 from .exit_codes import first_named, named
@@ -33,8 +37,6 @@ from .thresholds import Thresholds
 
 # A look costs as much as there are rows: from 100 times `every` on, one is taken for each hundredth that was added.
 _SHARE = 100
-
-Row = tuple[float, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ class Guard:
         self._thresholds, self._reward_range, self._notify = thresholds, reward_range, notifier(notify)
         self.restart()
 
-    def restart(self, state: Mapping[str, Any] | None = None, rows: Iterable[Row] = ()) -> None:
+    def restart(
+        self, state: Mapping[str, Any] | None = None, rows: Iterable[tuple[float, Mapping[str, Any]]] = ()
+    ) -> None:
         """Forgets all, or goes on from a `state_dict` and the rows that were logged until then.
 
         Rows up to a stop are left out: whoever goes on after it has read the verdict, and would read it again.
@@ -121,7 +125,7 @@ class Guard:
         for step, metrics in rows:
             self._keep(step, metrics)
         looked = state.get("looked")
-        self._looked: float | None = looked if looked is not None else self._rows[-1][0] if self._rows else None
+        self._looked: float | None = looked if looked is not None else self._last
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint; the rows themselves are in the run's log."""
@@ -151,9 +155,9 @@ class Guard:
 
     def look(self) -> Verdict | None:
         """Looks at the run now, whatever ``every`` says; answers as `add` does."""
-        if not self._rows:
+        if self._last is None:
             return None
-        step, before = self._rows[-1][0], self._verdict
+        step, before = self._last, self._verdict
         found = judged(log_of(self._rows, self.run, self.config, self.engine), self._thresholds, self._reward_range)
         fatal = first_named(found.findings, self.stop_on)
         self._looked, self._streak = step, self._streak + 1 if fatal else 0
@@ -168,6 +172,10 @@ class Guard:
         changed = first.verdict != before and (told is not None or mended)
         return self._said(Verdict(step, first, before, False, found)) if changed else None
 
+    @property
+    def _last(self) -> float | None:
+        return self._rows[-1].step if self._rows else None
+
     def _keep(self, step: float, metrics: Mapping[str, Any]) -> bool:
         """Keeps a row; whether a number in it is not finite."""
         if not math.isfinite(step):
@@ -175,7 +183,7 @@ class Guard:
         if self._stopped is not None and step <= self._stopped:
             return False
         numbers = {str(name): number for name, value in metrics.items() if (number := number_of(value)) is not None}
-        self._rows.append((float(step), numbers))
+        self._rows.append(Row(numbers, len(self._rows) + 1, float(step)))
         return not all(map(math.isfinite, numbers.values()))
 
     def _is_time(self, step: float) -> bool:
@@ -183,8 +191,8 @@ class Guard:
             return True
         if self._looked is None or step < self._looked:
             self._looked = step
-        between = max(self.every, (step - self._rows[0][0]) / _SHARE if self._rows else 0.0)
-        return step - self._looked >= between
+        first = self._rows[0].step if self._rows else None
+        return step - self._looked >= max(self.every, (step - (step if first is None else first)) / _SHARE)
 
     def _said(self, verdict: Verdict) -> Verdict:
         if self._notify is not None:
@@ -194,12 +202,25 @@ class Guard:
         return verdict
 
 
-def log_of(rows: Iterable[Row], run: str, config: Mapping[str, Any], engine: str | None) -> TrainingLog:
-    """Rows in memory as a log: the same names as those of a file."""
-    builder = SeriesBuilder()
-    for step, metrics in rows:
-        builder.add(step, metrics)
-    return TrainingLog(Path(run), "rows in memory", builder.series(), config, engine=engine, run=run)
+def log_of(rows: Sequence[Row], run: str, config: Mapping[str, Any], engine: str | None) -> TrainingLog:
+    """Rows in memory as a log, read as those of a file; where steps begin anew, the run that was begun last."""
+    notes = Notes()
+    recording = Recording("rows in memory", Path(run), lambda: iter(rows), config, run)
+    courses = courses_of(recording, Names.load(), notes)
+    if not courses:
+        return TrainingLog(Path(run), recording.source, config=config, notes=notes, engine=engine, run=run)
+    last = courses[-1]
+    return TrainingLog(
+        Path(run),
+        recording.source,
+        last.series,
+        config,
+        notes=notes,
+        engine=engine or last.engine,
+        kind=kind_of(last.series),
+        columns=last.columns,
+        run=run,
+    )
 
 
 def judged(log: TrainingLog, thresholds: Thresholds | None, reward_range: tuple[float, float] | None) -> Diagnosis:

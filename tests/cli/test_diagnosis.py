@@ -105,7 +105,8 @@ def test_bounds_stand_for_an_entropy_that_is_not_known(tmp_path):
 def test_thresholds_from_a_file(tmp_path):
     file, settings = table(tmp_path, **CASES["collapse"]), tmp_path / "t.yaml"
     settings.write_text("collapse_ratio: 0.0\nplateau_entropy: 0.0\n")
-    assert diagnose(file, "--thresholds", settings).stdout.startswith("healthy")
+    assert diagnose(file).stdout.startswith("collapse")
+    assert not diagnose(file, "--thresholds", settings).stdout.startswith("collapse")
 
 
 def test_what_cannot_be_read_is_said(tmp_path):

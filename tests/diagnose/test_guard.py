@@ -125,6 +125,14 @@ def test_numbers_that_are_not_finite_are_looked_at_at_once_until_patience_is_ove
     assert looks == [10, 11, 12]
 
 
+def test_numbers_that_are_not_finite_are_looked_at_as_long_as_they_are_what_to_stop_for(scripted):
+    looks = scripted(["healthy", *["broken-numbers"] * 9])
+    g = Guard(every=50, patience=3)
+    stop = [v for s in range(49) if (v := g.add(s, {"entropy": 0.5, "grad_norm": 1.0 if s < 10 else math.inf}))]
+    assert looks[:4] == [10, 11, 12, 13]
+    assert [(v.step, v.stop) for v in stop][:2] == [(11, False), (13, True)]
+
+
 def test_steps_that_begin_anew_are_looked_at(scripted):
     looks = scripted(["healthy"] * 100)
     g = Guard(every=10)

@@ -75,8 +75,8 @@ class Guard:
         stop_on: verdicts at which to stop (names, or ``any``); found first or beside another.
         warn_on: verdicts that are worth a word; a change to any of them, and back, is said once.
         patience: looks in a row that must find a verdict of ``stop_on``.
-        every: steps from one look to the next. Rows that hold NaN or infinity are looked at at once, until patience
-            has run out; beyond 100 looks the log grows by a hundredth between two, so that all of them together cost
+        every: steps from one look to the next. Rows that hold NaN or infinity are looked at at once: the first few of
+            them, and as long as they are what to stop for; beyond 100 looks the log grows by a hundredth between two, so that all of them together cost
             no more than in proportion to its length.
         thresholds, reward_range: as of `diagnose`.
         notify: URL or command that is told (`notifier`); nobody by default.
@@ -187,7 +187,7 @@ class Guard:
         return not all(map(math.isfinite, numbers.values()))
 
     def _is_time(self, step: float) -> bool:
-        if 0 < self._broken_in_a_row <= self.patience:
+        if self._broken_in_a_row and (self._broken_in_a_row <= self.patience or self._streak):
             return True
         if self._looked is None or step < self._looked:
             self._looked = step

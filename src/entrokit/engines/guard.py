@@ -147,7 +147,7 @@ class EntropyGuard(TrainerCallback):  # type: ignore[misc]
                     self._decided = _SAVE_AND_STOP
                 if not finite:
                     kept = "the checkpoint holds them" if self._decided == _SAVE_AND_STOP else "they are not saved"
-                    said += f" The weights are not finite; {kept}: go back to an earlier checkpoint."
+                    said += f". The weights are not finite, and {kept}: go back to an earlier checkpoint"
         _LOG.warning(said, extra={"entrokit_verdict": verdict.name, "entrokit_step": verdict.step})
 
     def _act(self, control: Any) -> None:

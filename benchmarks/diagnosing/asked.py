@@ -38,7 +38,7 @@ DISTRIBUTIONS = {
 RLWATCH_ARGUMENTS = {"entropy_mean": "entropy", "kl_mean": "kl_divergence", "adv_std": "advantage_std"}
 
 
-class Unread(Exception):
+class UnreadError(Exception):
     """The tool has no door for this log, or took nothing from it."""
 
 
@@ -59,7 +59,7 @@ def rldoctor(path: Path, native: str | None) -> list[str]:
         judged |= any(f.severity > Severity.SKIPPED for f in found.findings)
         labels += [f.detector for f in found.problems if f.severity >= Severity.WARNING]
     if not judged:
-        raise Unread(reason)
+        raise UnreadError(reason)
     return labels
 
 
@@ -74,7 +74,7 @@ def rlprobe(path: Path, native: str | None) -> list[str]:
 
     mapped = [(row, _map_logs(row)) for row in rows_of(path)]
     if not any(set(fields) - {"extra", "lr", "loss"} for _, fields in mapped):
-        raise Unread("its TRL adapter knows none of the columns")
+        raise UnreadError("its TRL adapter knows none of the columns")
     with tempfile.TemporaryDirectory() as folder:
         manifest = RunManifest(run_id="case", created_at="2026-01-01T00:00:00+00:00", algorithm="grpo")
         with RunWriter(Path(folder) / "run", manifest) as writer:
@@ -112,20 +112,20 @@ def rlwatch(path: Path, native: str | None) -> list[str]:
                 callback.on_log(None, types.SimpleNamespace(global_step=step), None, logs=named)
         monitor.stop()
     if not fed:
-        raise Unread("its callbacks know none of the columns")
+        raise UnreadError("its callbacks know none of the columns")
     return list(dict.fromkeys(sent))
 
 
 def zen(path: Path, native: str | None) -> list[str]:
     if not path.is_dir() or not any(path.rglob("events.out.*")):
-        raise Unread("it reads TensorBoard folders only")
+        raise UnreadError("it reads TensorBoard folders only")
     from zen.detect.rules import detect
     from zen.ingest.tensorboard import load_run
 
     metrics = load_run(str(path))
     known = {"train/approx_kl", "train/entropy_loss", "train/policy_gradient_loss", "rollout/ep_rew_mean"}
     if not known & set(metrics):
-        raise Unread("none of its four tags is there")
+        raise UnreadError("none of its four tags is there")
     return [issue["mode"] for issue in detect(metrics)]
 
 
@@ -134,7 +134,7 @@ def rlvr_audit(path: Path, native: str | None) -> list[str]:
 
     groups = [row for row in rows_of(path) if isinstance(row.get("rewards"), list)]
     if not groups:
-        raise Unread("it reads rewards of groups, a prompt a line")
+        raise UnreadError("it reads rewards of groups, a prompt a line")
     verdicts = audit_portfolio(groups, G=len(groups[0]["rewards"]))["verdict_histogram"]
     worst = max(verdicts, key=verdicts.get)
     return [] if worst == "HEALTHY" else [worst]
@@ -171,7 +171,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         elif log.suffix == ".csv":
             found = [dict(row) for row in csv.DictReader(io.StringIO(log.read_text(encoding="utf-8-sig")))]
         else:
-            raise Unread("it reads no console")
+            raise UnreadError("it reads no console")
         for row in found:
             if set(row) != {"config"}:
                 # verl's file logger puts the metrics one level down.
@@ -191,7 +191,7 @@ def ask(tool: str, case: dict[str, Any]) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             answer["labels"] = TOOLS[tool](Path(case["path"]), case["native"] if tool == case["maker"] else None)
-    except Unread as reason:
+    except UnreadError as reason:
         answer["unread"] = str(reason)
     except Exception as error:
         answer["crashed"] = f"{type(error).__name__}: {error}"[:200]

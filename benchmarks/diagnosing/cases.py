@@ -138,9 +138,9 @@ FIELD: dict[str, set[str]] = {
 """By the id at the beginning of a file's name; what each is made after stands in the README beside the files."""
 
 
-def simulated(python: Path, folder: Path, seeds: Sequence[int]) -> Iterator[Case]:
+def simulated(python: Path, folder: Path, steps: int, seeds: Sequence[int]) -> Iterator[Case]:
     """The peers' simulators, run by the peers' own Python; `CalledProcessError` where that fails."""
-    command = [str(python), str(HERE / "simulated.py"), str(folder), *map(str, seeds)]
+    command = [str(python), str(HERE / "simulated.py"), str(folder), str(steps), *map(str, seeds)]
     for line in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
         found = json.loads(line)
         maker = found["source"].partition(",")[0]

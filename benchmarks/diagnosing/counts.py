@@ -40,9 +40,14 @@ def outcome(case: Case, answer: Answer, kinds: Mapping[str, frozenset[str]]) -> 
     """Judges by the most generous reading: one right label is enough, whatever stands beside it.
 
     Args:
-        kinds: of each label of this tool; a label that is not there is a kind of its own, which nothing asks for.
+        kinds: of each label of this tool.
+
+    Raises:
+        LookupError: a label has no kinds; a new one of a tool must be given some before anything is counted.
     """
-    right = [bool(kinds.get(label, frozenset()) & case.right) for label in answer.labels]
+    if unknown := [label for label in answer.labels if label not in kinds]:
+        raise LookupError(f"{answer.tool} said {unknown} of {case.id}: say in benchmarks/diagnosis.py what that means")
+    right = [bool(kinds[label] & case.right) for label in answer.labels]
     beside = tuple(label for label, is_right in zip(answer.labels, right, strict=True) if not is_right)
     return Outcome(case, answer, _what(case, answer, any(right)), bool(right and right[0]), beside)
 
@@ -63,7 +68,7 @@ def _what(case: Case, answer: Answer, found: bool) -> str:
 
 
 def table(outcomes: Sequence[Outcome], tools: Sequence[str]) -> list[list[str]]:
-    """A row a source and tool: `found` and its neighbours of the failing cases, `quiet` and `false alarm` of the rest."""
+    """A row a source and tool; `named first` is of `found`, `quiet` and `false alarm` are of the healthy logs."""
     header = ["logs", "tool", "failing", "found", "named first", "other alarm", "missed"]
     header += ["healthy", "quiet", "false alarm", "unread", "crashed", "labels beside the right one"]
     rows = [header]
@@ -80,6 +85,21 @@ def table(outcomes: Sequence[Outcome], tools: Sequence[str]) -> list[list[str]]:
             cells += [count["other alarm"], count["missed"], len(mine) - len(failing), count["quiet"]]
             cells += [count["false alarm"], count["unread"], count["crashed"], f"{beside:.1f}" if found else ""]
             rows.append([str(cell) for cell in cells])
+    return rows
+
+
+def summary(outcomes: Sequence[Outcome], tools: Sequence[str], outside: frozenset[str]) -> list[list[str]]:
+    """All logs together, without the failures of which every kind is ``outside`` what is compared."""
+    rows = [["tool", "failures found", "named first", "alarms on healthy logs", "unread"]]
+    for tool in tools:
+        mine = [o for o in outcomes if o.answer.tool == tool and not o.case.right <= outside]
+        failing = [o for o in mine if not {HEALTHY, NOTHING} & o.case.right]
+        found = [o for o in failing if o.what == "found"]
+        first = sum(o.first for o in found)
+        alarms = sum(o.what == "false alarm" for o in mine)
+        share = f"{len(found)} of {len(failing)} ({len(found) / max(1, len(failing)):.1%})"
+        unread = sum(o.what in ("unread", "crashed") for o in mine)
+        rows.append([tool, share, str(first), f"{alarms} of {len(mine) - len(failing)}", f"{unread} of {len(mine)}"])
     return rows
 
 

@@ -1,9 +1,9 @@
 """Runs in the peers' environment: lets their own simulators write the logs that their own tests are made of.
 
-    PEERS/bin/python simulated.py FOLDER SEED [SEED ...]
+    PEERS/bin/python simulated.py FOLDER STEPS SEED [SEED ...]
 
 Prints one JSON line a log: `{"source", "kind", "seed", "path", "native"}`, where `native` is the folder that only the
-simulator's own tool reads. Needs rldoctor and rlprobe, nothing of entrokit.
+simulator's own tool reads; STEPS are those of rlprobe's runs, rldoctor's have its 400. Needs rldoctor and rlprobe, nothing of entrokit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRL_NAMES = {
 }
 
 
-def of_rldoctor(folder: Path, seeds: list[int]) -> Iterator[dict[str, Any]]:
+def of_rldoctor(folder: Path, steps: int, seeds: list[int]) -> Iterator[dict[str, Any]]:
     from rl_doctor.simulate import SCENARIOS, simulate
 
     for kind in SCENARIOS:
@@ -40,7 +40,7 @@ def of_rldoctor(folder: Path, seeds: list[int]) -> Iterator[dict[str, Any]]:
             yield {"source": "rldoctor", "kind": kind, "seed": seed, "path": str(path), "native": None}
 
 
-def of_rlprobe(folder: Path, seeds: list[int]) -> Iterator[dict[str, Any]]:
+def of_rlprobe(folder: Path, steps: int, seeds: list[int]) -> Iterator[dict[str, Any]]:
     """Each log three times: as rlprobe stores it, as JSON lines of the same columns, and under TRL's names."""
     from rlprobe.storage import RunReader
     from rlprobe.testing.synth import PATHOLOGIES, generate_run
@@ -49,7 +49,7 @@ def of_rlprobe(folder: Path, seeds: list[int]) -> Iterator[dict[str, Any]]:
         for seed in seeds:
             name = f"{kind}-{seed}"
             native = folder / "rlprobe" / name
-            generate_run(native, None if kind == "healthy" else kind, seed=seed)
+            generate_run(native, None if kind == "healthy" else kind, n_steps=steps, seed=seed)
             kept = ({k: v for k, v in r.model_dump().items() if v not in (None, {})} for r in RunReader(native).steps())
             rows = list(kept)
             as_written = write(folder / "rlprobe" / f"{name}.jsonl", rows)
@@ -72,9 +72,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def main() -> None:
-    folder, seeds = Path(sys.argv[1]), [int(text) for text in sys.argv[2:]]
+    folder, steps, seeds = Path(sys.argv[1]), int(sys.argv[2]), [int(text) for text in sys.argv[3:]]
     for make in (of_rldoctor, of_rlprobe):
-        for case in make(folder, seeds):
+        for case in make(folder, steps, seeds):
             print(json.dumps(case), flush=True)
 
 

@@ -3,7 +3,8 @@
     PEERS/bin/python simulated.py FOLDER STEPS SEED [SEED ...]
 
 Prints one JSON line a log: `{"source", "kind", "seed", "path", "native"}`, where `native` is the folder that only the
-simulator's own tool reads; STEPS are those of rlprobe's runs, rldoctor's have its 400. Needs rldoctor and rlprobe, nothing of entrokit.
+simulator's own tool reads; STEPS are those of rlprobe's runs, rldoctor's have its 400. Needs rldoctor and rlprobe,
+nothing of entrokit.
 """
 
 from __future__ import annotations

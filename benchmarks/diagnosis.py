@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from diagnosing.cases import Case, field, planted, simulated
+from diagnosing.cases import Case, field, planted, simulated, without_answer
 from diagnosing.counts import Answer, Outcome, by_kind, confusions, markdown, outcome, summary, table
 
 from entrokit.diagnose import diagnose
@@ -104,11 +104,13 @@ PEERS: dict[str, dict[str, tuple[str, ...]]] = {
         "POLICY_COLLAPSE": ("collapse",),
     },
     "rlvr-audit": {
+        "CROSS_PROMPT_MISGROUP": ("groups of several prompts",),
         "DEPENDENCE_DEAD": ("few prompts", "collapse"),
         "PSEUDO_SIGNAL": ("reward hacking",),
         "SATURATED": ("too easy", "no signal"),
         "SOFT_PLATEAU": ("plateau",),
         "STARVED": ("too hard", "no signal"),
+        "WINDOW_TAX_HEAVY": ("late detection",),
     },
 }
 
@@ -201,6 +203,8 @@ def main() -> None:
         cases = list(planted(arguments.planted)) if arguments.planted.is_dir() else []
         if arguments.field.is_dir():
             cases += field(arguments.field, Path(work), python)
+            if left := without_answer(arguments.field):
+                print(f"diagnosis: not judged, since FIELD in cases.py has no answer: {', '.join(left)}\n")
         if python is not None:
             cases += simulated(python, Path(work), arguments.steps, arguments.seeds)
         if not cases:

@@ -176,3 +176,9 @@ def field(folder: Path, work: Path, python: Path | None) -> Iterator[Case]:
             for file in files:
                 shutil.copy(file, path)
         yield Case(f"field/{name}", "field cases", name, frozenset(right), path)
+
+
+def without_answer(folder: Path) -> list[str]:
+    """What lies among the field cases that `field` leaves out, since it is not said what is right."""
+    names = sorted(p.name for p in folder.iterdir() if p.name != "README.md")
+    return [name for name in names if name.partition("-")[0] not in FIELD]

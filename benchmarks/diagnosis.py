@@ -114,7 +114,7 @@ PEERS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-# What no log of entropy, rewards and lengths tells; counted with the rest but in the summary.
+# Not what is compared, though counted in all tables but the first.
 OUTSIDE = frozenset({"throughput", "value loss"})
 
 # No alarm, and no failure: what `diagnose` says when it finds nothing, or has too little to say so.
@@ -221,7 +221,7 @@ def main() -> None:
 def show(named: Mapping[str, str], outcomes: Sequence[Outcome]) -> None:
     tools = list(named)
     print(", ".join(f"{tool} {number}" for tool, number in named.items()))
-    print(f"\n{markdown(summary(outcomes, tools, OUTSIDE))}\n\nBy source:")
+    print(f"\n{markdown(summary(outcomes, tools, OUTSIDE))}\n\nIn full:")
     print(f"\n{markdown(table(outcomes, tools))}\n\nRight, by kind:\n\n{markdown(by_kind(outcomes, tools))}")
     for tool in tools:
         wrong = confusions(outcomes, tool)

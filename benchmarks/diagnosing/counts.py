@@ -89,17 +89,22 @@ def table(outcomes: Sequence[Outcome], tools: Sequence[str]) -> list[list[str]]:
 
 
 def summary(outcomes: Sequence[Outcome], tools: Sequence[str], outside: frozenset[str]) -> list[list[str]]:
-    """All logs together, without the failures of which every kind is ``outside`` what is compared."""
-    rows = [["tool", "failures found", "named first", "alarms on healthy logs", "unread"]]
-    for tool in tools:
-        mine = [o for o in outcomes if o.answer.tool == tool and not o.case.right <= outside]
-        failing = [o for o in mine if not {HEALTHY, NOTHING} & o.case.right]
-        found = [o for o in failing if o.what == "found"]
-        first = sum(o.first for o in found)
-        alarms = sum(o.what == "false alarm" for o in mine)
-        share = f"{len(found)} of {len(failing)} ({len(found) / max(1, len(failing)):.1%})"
-        unread = sum(o.what in ("unread", "crashed") for o in mine)
-        rows.append([tool, share, str(first), f"{alarms} of {len(mine) - len(failing)}", f"{unread} of {len(mine)}"])
+    """A row a source, a column a tool: failures found, alarms on healthy logs, logs not read.
+
+    Failures of which every kind is ``outside`` what is compared are left out.
+    """
+    rows = [["logs", *tools]]
+    for source in dict.fromkeys(o.case.source for o in outcomes):
+        cells = [source]
+        for tool in tools:
+            mine = [o for o in outcomes if (o.case.source, o.answer.tool) == (source, tool)]
+            mine = [o for o in mine if not o.case.right <= outside]
+            failing = sum(not {HEALTHY, NOTHING} & o.case.right for o in mine)
+            count = Counter(o.what for o in mine)
+            cell = f"{count['found']}/{failing} found, {count['false alarm']}/{len(mine) - failing} alarms"
+            lost = count["unread"] + count["crashed"]
+            cells.append("unread" if lost == len(mine) else cell + (f", {lost} unread" if lost else ""))
+        rows.append(cells)
     return rows
 
 

@@ -76,8 +76,8 @@ class Guard:
         warn_on: verdicts that are worth a word; a change to any of them, and back, is said once.
         patience: looks in a row that must find a verdict of ``stop_on``.
         every: steps from one look to the next. Rows that hold NaN or infinity are looked at at once: the first few of
-            them, and as long as they are what to stop for; beyond 100 looks the log grows by a hundredth between two, so that all of them together cost
-            no more than in proportion to its length.
+            them, and as long as they are what to stop for. Beyond 100 looks the log grows by a hundredth between two,
+            so that all of them together cost no more than in proportion to its length.
         thresholds, reward_range: as of `diagnose`.
         notify: URL or command that is told (`notifier`); nobody by default.
         run: its name, in what is said and sent. config: hyperparameters, for the words of remedies.

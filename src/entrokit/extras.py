@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("torch", "reasoning-gym", "math-verify"),
     "information": ("scipy", "scikit-learn"),
     "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
     "report": ("plotly",),
 }
 """The packages of every extra, as ``pyproject.toml`` asks for them. A package's own extra is the first that has it."""

@@ -35,6 +35,8 @@ from entrokit.rlvr.tasks.math import reward as math_reward
 from entrokit.runs import Run, RunReadError, RunWriter
 from entrokit.runs.names import CANONICAL
 
+from .shapes import SHAPES
+
 # A process's own, so that one worker's canary is not another's alarm; of one length, so that a seed stays one input.
 CANARY = Path(tempfile.gettempdir()) / f"entrokit-fz-{os.getpid():08d}"
 # Expressions that would leave the canary behind if anything evaluated them.
@@ -386,6 +388,7 @@ SURFACES: dict[str, Callable[[int], None]] = {
     "run folders": run_folder,
     "task verifiers": verifier,
     "report text": report_text,
+    **SHAPES,
 }
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from entrokit.extras import MissingExtraError, require
+from entrokit import __version__
+from entrokit.extras import require
 
 from . import catalogue, diagnosis, show
 from .doctor import doctor
 from .scoreboard import scoreboard
+from .watch import watch
 
 if TYPE_CHECKING:
     from entrokit.training.session import Outcome
@@ -48,6 +50,21 @@ Save = Annotated[int, typer.Option(help="optimiser steps from one checkpoint to 
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="let Python code that comes with the model run")]
 Select = Annotated[str, typer.Option(help="prompts: all, or one pair by a probe: rare-pair, highest-variance")]
 Length = Annotated[int | None, typer.Option(help="tokens per completion; the task's own by default")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"entrokit {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def entrokit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
+    """Measures, explains and controls entropy."""
 
 
 def command(*extras: str) -> Callable[[Command], Command]:
@@ -233,6 +250,7 @@ def report(
 
 
 command()(diagnosis.diagnose)
+command()(watch)
 command()(doctor)
 command("torch")(catalogue.papers)
 command("torch", "report")(catalogue.reproduce)
@@ -259,7 +277,8 @@ def main() -> None:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("ENTROKIT_TRACEBACK"):
             raise
-        kind = "" if isinstance(error, MissingExtraError) else f"{type(error).__name__}: "
+        # What was given is wrong, or the machine lacks something: their texts say so without Python's word for it.
+        kind = "" if isinstance(error, (ValueError, OSError, ImportError)) else f"{type(error).__name__}: "
         Console(stderr=True).print(f"[bold red]error:[/] {kind}", end="")
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
         sys.exit(1)

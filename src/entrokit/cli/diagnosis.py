@@ -2,104 +2,120 @@
 
 from __future__ import annotations
 
+import json as json_format
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group
-from rich.padding import Padding
+from rich.console import Console
 from rich.text import Text
 
 from entrokit.extras import require
 
+from .markdown import markdown as as_markdown
+from .reading import FailOn, NameOption, Reading, RewardRange, ThresholdsOption, failing, path_of
+from .shown import columns_of, explained, printable, shown
+
 if TYPE_CHECKING:
-    from entrokit.diagnose import Diagnosis, Finding, Waterfall
+    from entrokit.diagnose import Diagnosis
 
 console = Console()
 
-_BAR = 20
-
 
 def diagnose(
-    path: Annotated[str, typer.Argument(help="a run of entrokit, TRL or verl, TensorBoard files, a CSV or JSONL")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="what a run wrote: its folder, a log, a table; of any engine")
+    ],
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="a second run, to be put beside the first")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="write a page with the pictures to this file")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON with a top-level 'verdict' instead")] = False,
-    thresholds: Annotated[str | None, typer.Option(help="YAML file of thresholds; see docs/diagnose.md")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="print Markdown instead, to paste into an issue")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="judge every run that is found, not one of them")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="print every column with what it was taken for")] = False,
+    name: NameOption = None,
+    reward_range: RewardRange = None,
+    fail_on: FailOn = None,
+    thresholds: ThresholdsOption = None,
 ) -> None:
-    """Says what happened to a run's entropy, why, and which remedies fit, from what the run already wrote."""
+    """Says what happened to a run's entropy, why, and which remedies fit, from what the run already wrote.
+
+    Exit codes: 0; 1 if it cannot be read; 2 for a wrong command; with --fail-on those of the verdicts, also of those
+    that are told beside the first.
+    """
+    where = [path_of(path), *([] if other is None else [path_of(other)])]
+    _fit_together(json, markdown, every, out, other)
+    names = failing(fail_on)
     if out is not None:
         require("entrokit diagnose --out", "report")
-    from entrokit import diagnose as explain
-
-    found = explain.diagnose(path, explain.Thresholds.load(thresholds) if thresholds else None)
+    reading = Reading.of(name, thresholds, reward_range)
+    logs = [log for p in where for log in (reading.read_all(p) if every else [reading.read(p)])]
+    found = [reading.judge(log) for log in logs]
     if json:
-        sys.stdout.write(found.to_json() + "\n")
+        _print_json(found, explain)
+    elif markdown:
+        sys.stdout.write("\n".join(f"{_heading(d)}{as_markdown(d)}" if found[1:] else as_markdown(d) for d in found))
     else:
-        console.print(shown(found))
+        _print(found, explain)
     if out is not None:
         from entrokit.report import write_diagnosis
 
-        page = write_diagnosis(found, Path(out))
-        if not json:
+        page = write_diagnosis(found[0], Path(out))
+        if not (json or markdown):
             console.print(Text(f"Page: {page}"))
+    _leave(found, names)
 
 
-def shown(d: Diagnosis) -> Group:
-    """The diagnosis in lines of a terminal; whatever came from a run's files is stripped of control characters."""
-    style = (
-        "bold green" if d.verdict == "healthy" else "bold yellow" if d.verdict == "insufficient-data" else "bold red"
-    )
-    first = d.findings[0]
-    lines: list[Text | Padding] = [
-        Text.assemble((d.verdict, style), f": {printable(first.cause)}"),
-        *_finding(first),
-    ]
-    for other in d.findings[1:]:
-        lines += [Text.assemble("also ", (other.verdict, "bold"), f": {printable(other.cause)}"), *_finding(other)]
-    if d.waterfall is not None:
-        lines += _waterfall(d.waterfall)
-    if d.law is not None:
-        law, doubts = d.law, "; ".join(d.law.doubts)
-        ceiling = f"{law.law.ceiling:.3f} (95 % interval {law.ceiling[0]:.3f} to {law.ceiling[1]:.3f})"
-        said = f"not to be trusted: {doubts}" if doubts else f"the run is {law.distance:.3f} below it"
-        lines.append(Text(f"law R = -{law.law.a:.3f} e^H + {law.law.b:.3f}: ceiling {ceiling}; {said}", style="dim"))
-    if d.boundary is not None:
-        b, k = d.boundary, max(d.boundary.first.pass_at)
-        lines.append(
-            Text(
-                f"held out: pass@{k} {b.first.pass_at[k]:.2f} to {b.last.pass_at[k]:.2f} (brackets: 95 % "
-                f"intervals over prompts); prompts kept {b.support.preserved}, lost {b.support.shrunk}, found "
-                f"{b.support.expanded}; answer entropy {b.first.answer_entropy:.2f} to {b.last.answer_entropy:.2f}",
-                style="dim",
-            )
-        )
-    lines += [Text(f"not there: {printable(m)}", style="dim") for m in d.missing]
-    return Group(*lines)
+def _fit_together(json: bool, markdown: bool, every: bool, out: str | None, other: str | None) -> None:
+    if json and markdown:
+        raise typer.BadParameter("prints one form: take --json or --markdown", param_hint="--markdown")
+    if every and other is not None:
+        raise typer.BadParameter("takes one path: every run that is found there", param_hint="--all")
+    if out is not None and (every or other is not None):
+        raise typer.BadParameter("writes the page of one run: name one, without --all", param_hint="--out")
 
 
-def printable(text: str) -> str:
-    """Text without control characters, so that a run's completions cannot drive the terminal."""
-    return "".join(c if c.isprintable() else "·" for c in text)
+def _leave(found: Sequence[Diagnosis], names: frozenset[str]) -> None:
+    from entrokit.diagnose.exit_codes import exit_code
+
+    code = next((code for d in found if (code := exit_code(d.findings, names))), 0)
+    if code:
+        raise typer.Exit(code)
 
 
-def _finding(finding: Finding) -> list[Text | Padding]:
-    lines = [Padding(Text(f"- {printable(e)}"), (0, 0, 0, 2)) for e in finding.evidence]
-    for remedy in finding.remedies:
-        recipe = ((f"{remedy.recipe}  ", "bold cyan"),) if remedy.recipe else ()
-        lines.append(Padding(Text.assemble("→ ", *recipe, printable(remedy.text)), (0, 0, 0, 2)))
-    return [*lines]
+def _print(found: Sequence[Diagnosis], explain: bool) -> None:
+    for d in found:
+        if found[1:]:
+            console.rule(Text(printable(_name(d))), align="left")
+        console.print(shown(d), crop=False)
+        if explain:
+            console.print(explained(d.facts.log))
 
 
-def _waterfall(w: Waterfall) -> list[Text | Padding]:
-    lines: list[Text | Padding] = [
-        Text(
-            f"entropy {w.start:.3f} at the start, {w.end:.3f} at the end ({w.accounts} steps looked at):", style="bold"
-        )
-    ]
-    largest = max((abs(b.change) for b in w.bars), default=0.0) or 1.0
-    for bar in w.bars:
-        length = round(abs(bar.change) / largest * _BAR)
-        style = "red" if bar.change < 0 else "green"
-        lines.append(Text.assemble(f"  {bar.name:<38}{bar.change:+7.3f} ± {bar.error:.3f} ", ("█" * length, style)))
-    return lines
+def _print_json(found: Sequence[Diagnosis], explain: bool) -> None:
+    """One run as it always was; of several the first one's verdict on top, and all of them as ``runs``."""
+    plain = [_plain(d, explain) for d in found]
+    named = [{"run": _name(d)} | values for d, values in zip(found, plain, strict=True)]
+    whole = plain[0] if not found[1:] else {"verdict": found[0].verdict, "runs": named}
+    sys.stdout.write(json_format.dumps(whole, indent=2, ensure_ascii=True) + "\n")
+
+
+def _plain(d: Diagnosis, explain: bool) -> dict[str, Any]:
+    columns = {"columns": [asdict(column) for column in columns_of(d.facts.log)]} if explain else {}
+    return d.to_dict() | columns
+
+
+def _name(d: Diagnosis) -> str:
+    log = d.facts.log
+    return log.run or log.where.resolve().name
+
+
+def _heading(d: Diagnosis) -> str:
+    name = printable(_name(d)).replace("<", "").replace("@", "")
+    return f"### {name}\n\n"

@@ -1,7 +1,8 @@
 """What a run's folder holds.
 
     config.yaml                      what was asked for: recipe, task, model, seed, every setting, versions
-    metrics.jsonl                    one JSON object a line: "step", "seconds" since the start, and named numbers
+    metrics.jsonl                    one JSON object a line: "step", "seconds" since the start, and named numbers; a
+                                     number that is not finite is null, and "not_finite" says what it was: "nan", "inf"
     rollouts/step-000040.parquet     one row a completion (columns: `ROLLOUT_COLUMNS`); written whole, then renamed
     evaluations/step-000600.parquet  the same for held-out prompts, at the start and at the end
     entropy_account.jsonl            one account of an optimiser step a line (`diagnose.StepAccount`), where asked for
@@ -24,6 +25,8 @@ ROLLOUTS = "rollouts"
 EVALUATIONS = "evaluations"
 CHECKPOINT = "checkpoint"
 REPORT = "report.html"
+
+NOT_FINITE = "not_finite"
 
 ROLLOUT_COLUMNS = {
     "group": "which prompt of the batch",

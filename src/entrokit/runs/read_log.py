@@ -1,143 +1,145 @@
-"""From a path to a `TrainingLog`: recognises what it is, and reads all that is there."""
+"""From a path to what any engine wrote there: recognises what it is, and reads all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from .layout import ACCOUNT
-from .names import canonical
+from .courses import courses_of, names_written
+from .find import run_folders_below
+from .found import Found, found_in
+from .grouping import Group, runs_of
+from .layout import METRICS
+from .names import Names
 from .reader import RunReadError
-from .readers.completions import completions_of
 from .readers.entrokit_run import is_run, read_run
-from .readers.lines import json_objects
-from .readers.metrics import SeriesBuilder, step_of_row
-from .readers.parquet import parquet_completions
-from .readers.table import read_table
-from .readers.tensorboard import event_series, is_event_file
-from .readers.trl import STATE, completion_tables, newest_state, state_series
-from .readers.verl import console_series, is_rollout_dump, jsonl_completions
-from .series import Series
-from .training_log import Completion, Notes, TrainingLog
+from .training_log import Column, Completion, Kind, Notes, TrainingLog
+from .unread import what_is_there
 
-_TABLES, _LINES, _CONSOLES = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".log", ".txt", ".out")
-_PEEKED = 20
+# Folders below that are read when none was named; of more one has to be named.
+_MOST_FOLDERS = 20
+_OF_REWARDS = ("reward", "accuracy", "advantage", "zero_variance", "truncated", "clip_share", "kl", "sampler_")
+_OF_SUPERVISED = ("loss", "eval_loss", "token_accuracy")
 
 
-def read_log(path: str | Path) -> TrainingLog:
-    """Reads a run of whichever engine.
+def read_log(path: str | Path, names: Mapping[str, str] | None = None) -> TrainingLog:
+    """Reads a run of whichever engine; where several lie there, the one that `read_logs` puts first.
 
     Args:
-        path: an entrokit run's folder, a TRL output folder or ``trainer_state.json``, a folder or file of verl's logs
-            and rollout dumps, TensorBoard event files, a CSV, a JSONL of metrics or of rollouts, or a folder of these.
+        path: a file or a folder: an engine's or a tracker's log, a console's output, a table, rollouts, or a folder of
+            these. names: columns by hand, quantity to name as written, e.g. ``{"entropy": "my/metric"}``.
 
     Raises:
-        RunReadError: nothing there, or nothing in it is recognised; the message says what would be.
-        ImportError: TensorBoard's files without the extra ``tensorboard``.
+        RunReadError: nothing there, or nothing in it is recognised; the message says what was found instead.
+        ValueError: ``names`` has a quantity that does not exist.
+        MissingExtraError: a tracker's files whose own library is needed and is not installed.
     """
+    return read_logs(path, names)[0]
+
+
+def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[TrainingLog]:
+    """Reads all runs in a file or folder: the one to judge first.
+
+    Of runs below each other in one log that is the last one, of experiments beside each other the one that began last,
+    or the longest. Arguments and errors as in `read_log`.
+    """
+    if str(path) == "":
+        raise RunReadError("the path is empty: name a run's folder or one of its logs")
     where = Path(path)
     if not where.exists():
         raise RunReadError(f"{where} does not exist")
+    lookup = Names.load() if names is None else Names.load().with_user(names)
+    if where.name == METRICS and is_run(where.parent):
+        where = where.parent
     if where.is_dir() and is_run(where):
-        return read_run(where)
+        return [read_run(where, lookup)]
     notes = Notes()
-    files = sorted(f for f in where.iterdir() if f.is_file()) if where.is_dir() else [where]
-    found: dict[str, Series] = {}
-    sources: list[str] = []
-    streams: list[partial[Iterator[Completion]]] = []
+    found = found_in(where, notes)
+    logs = _logs(where, found, lookup, notes)
+    if logs:
+        return logs
+    below = run_folders_below(where) if where.is_dir() and not found.recordings else []
+    if 0 < len(below) <= _MOST_FOLDERS:
+        return _of_folders(where, below, names)
+    raise RunReadError(what_is_there(where, found, below, lookup, notes))
 
-    def take(source: str, series: dict[str, Series], file: Path) -> None:
-        if not series:
-            return
-        sources.append(source)
-        if found.keys() & series.keys():
-            notes.add("several files hold the same metrics: those of the first were taken; name one file", file.name)
-        found.update({name: s for name, s in series.items() if name not in found})
 
-    state = newest_state(where) if where.is_dir() else where if where.name == STATE else None
-    if state is not None:
-        take("TRL run", state_series(state, notes), state)
-    tables = completion_tables(where) if where.is_dir() else []
-    tables = tables or [f for f in files if f.suffix == ".parquet"]
-    if tables:
-        sources.append("completions in parquet")
-        streams.append(partial(parquet_completions, tables, notes))
-    dumps = [f for f in files if is_rollout_dump(f)] if where.is_dir() else []
-    if dumps:
-        sources.append("verl rollouts")
-        streams.append(partial(jsonl_completions, sorted(dumps, key=lambda f: int(f.stem)), notes))
-    for file in files:
-        if file in dumps or file.name == ACCOUNT or is_event_file(file) or file.suffix in (".parquet", ".json"):
-            continue
-        if file.suffix in _LINES:
-            series, holds_completions = _jsonl(file, notes)
-            take("JSONL of metrics", series, file)
-            if holds_completions:
-                sources.append("JSONL of rollouts")
-                streams.append(partial(jsonl_completions, [file], notes))
-        elif file.suffix in _CONSOLES:
-            take("verl console log", console_series(file, notes), file)
-        elif file.suffix in _TABLES or not where.is_dir():
-            take("table", read_table(file, notes), file)
-    events = [f for f in (where.rglob("*") if where.is_dir() else [where]) if is_event_file(f)]
-    if events and "entropy" not in found:
-        take("TensorBoard", event_series(events, notes), events[0])
-    if not sources:
-        raise RunReadError(_unknown(where, notes))
-    account = where / ACCOUNT
+def _of_folders(where: Path, below: Sequence[Path], names: Mapping[str, str] | None) -> list[TrainingLog]:
+    logs, refused = [], []
+    for folder in below:
+        try:
+            logs += [_named(log, str(folder.relative_to(where))) for log in read_logs(folder, names)]
+        except RunReadError as error:
+            refused.append((folder, str(error)))
+    if not logs:
+        raise RunReadError(refused[0][1])
+    for folder, why in refused:
+        logs[0].notes.add(f"a folder below could not be read: {why}", folder.name)
+    most = max(logs, key=lambda log: max((len(s) for s in log.series.values()), default=0))
+    return sorted(logs, key=lambda log: log is not most)
+
+
+def _named(log: TrainingLog, name: str) -> TrainingLog:
+    return replace(log, run=name if log.run is None else f"{name}: {log.run}")
+
+
+def _logs(where: Path, found: Found, names: Names, notes: Notes) -> list[TrainingLog]:
+    courses = [course for recording in found.recordings for course in courses_of(recording, names, notes)]
+    groups = runs_of(course for course in courses if course.series)
+    if not groups and not found.completions:
+        return []
+    groups = groups or [Group()]
+    several = len(groups) > 1
+    return [
+        _log(where, group, found, names, notes if i == 0 else Notes(), first=i == 0, several=several)
+        for i, group in enumerate(groups)
+    ]
+
+
+def _log(
+    where: Path, group: Group, found: Found, names: Names, notes: Notes, *, first: bool, several: bool
+) -> TrainingLog:
+    """One run's log; completions that lie beside several runs are taken for those of the first."""
+    series = group.series
+    columns: tuple[Column, ...] = tuple(chain.from_iterable(course.columns for course in group.courses))
+    sources = [course.source for course in group.courses]
+    streams = found.completions if first else []
+    config: dict[str, object] = {}
+    for course in reversed(group.courses):
+        config.update(course.config)
     return TrainingLog(
         where,
-        " and ".join(dict.fromkeys(sources)),
-        found,
-        {},
+        " and ".join(dict.fromkeys([*sources, *(found.kinds if first else [])])),
+        series,
+        config,
         partial(_all, streams),
-        account if where.is_dir() and account.exists() else None,
+        found.account if first else None,
         notes,
+        names.engine_of(names_written(group.courses)),
+        kind_of(series, rollouts=bool(streams)),
+        columns,
+        _name_of(group) if several else None,
     )
+
+
+def kind_of(series: Mapping[str, object], *, rollouts: bool = False) -> Kind:
+    """Whether a run learns from rewards, or from texts."""
+    if rollouts or any(key.startswith(_OF_REWARDS) for key in series):
+        return "rl"
+    return "supervised" if any(key in series for key in _OF_SUPERVISED) else "unknown"
+
+
+def _name_of(group: Group) -> str:
+    first = group.courses[0]
+    name = first.run or first.where.name
+    starts = [float(s.steps[0]) for s in first.series.values() if len(s)]
+    ends = [float(s.steps[-1]) for s in first.series.values() if len(s)]
+    span = f", steps {min(starts):g} to {max(ends):g}" if starts else ""
+    return f"{name} (run {first.part + 1}{span})" if first.part or first.run is None else name
 
 
 def _all(streams: Sequence[partial[Iterator[Completion]]]) -> Iterator[Completion]:
     return chain.from_iterable(stream() for stream in streams)
-
-
-def _jsonl(file: Path, notes: Notes) -> tuple[dict[str, Series], bool]:
-    """Series of a file's lines of metrics, and whether lines of it are rollouts.
-
-    A file whose first lines are all rollouts is not read further here: it may be huge.
-    """
-    first = list(islice(json_objects(file, Notes()), _PEEKED))
-    rollouts = [_is_rollout(row) for _, row in first]
-    if rollouts and all(rollouts):
-        return {}, True
-    builder = SeriesBuilder()
-    for i, (_, row) in enumerate(json_objects(file, notes)):
-        data = row.get("data")
-        metrics: dict[str, Any] = data if isinstance(data, dict) else row
-        step = step_of_row(row)
-        if step is None:
-            step = step_of_row(metrics)
-        if not _is_rollout(row) and any(canonical(str(name)) for name in metrics):
-            builder.add(float(i) if step is None else step, metrics)
-    return builder.series(), any(rollouts)
-
-
-def _is_rollout(row: dict[str, Any]) -> bool:
-    try:
-        return next(completions_of(row), None) is not None
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
-def _unknown(where: Path, notes: Notes) -> str:
-    said = "; ".join(notes.lines())
-    below = sorted(f.name for f in where.iterdir() if f.is_dir() and is_run(f)) if where.is_dir() else []
-    if below:
-        return f"{where} holds {len(below)} runs; name one of them: {', '.join(below[:5])}{', …' if below[5:] else ''}"
-    return (
-        f"{where}: nothing in it is recognised{f' ({said})' if said else ''}. Readable are an entrokit run "
-        "(config.yaml), a TRL output folder (trainer_state.json, completions/*.parquet), verl's file logger, console "
-        "log or rollout dumps, TensorBoard event files, and a CSV or JSONL with step, reward and entropy"
-    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .layout import CONFIG, EVALUATIONS, METRICS, ROLLOUTS, rollouts_file, step_of
+from .layout import CONFIG, EVALUATIONS, METRICS, NOT_FINITE, ROLLOUTS, rollouts_file, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Run:
     Attributes:
         folder: where it lies.
         config: ``config.yaml``.
-        metrics: the complete lines of ``metrics.jsonl``, in order.
+        metrics: the complete lines of ``metrics.jsonl``, in order; what was not finite is NaN or infinity again.
     """
 
     folder: Path
@@ -68,8 +69,10 @@ class Run:
         return str(self.config.get("recipe", self.folder.name))
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Steps at which a metric was logged, and its values."""
-        points = [(int(row["step"]), float(row[name])) for row in self.metrics if name in row]
+        """Steps at which a metric was a finite number, and its values."""
+        points = [
+            (int(row["step"]), float(row[name])) for row in self.metrics if math.isfinite(row.get(name, math.nan))
+        ]
         return [s for s, _ in points], [v for _, v in points]
 
     def rollout_steps(self, *, evaluation: bool = False) -> list[int]:
@@ -128,5 +131,14 @@ def _read_metrics(file: Path) -> list[dict[str, float]]:
                 raise ValueError("expected an object with a step")
         except ValueError as error:
             raise RunReadError(f"{file}, line {number}: {error}") from error
-        rows.append(row)
+        rows.append(with_not_finite(row))
     return rows
+
+
+def with_not_finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics whose nulls are what they stand for: NaN, or infinity."""
+    said = row.get(NOT_FINITE)
+    if not isinstance(said, dict):
+        return row
+    known = {name: float(value) for name, value in said.items() if value in ("nan", "inf", "-inf")}
+    return {name: value for name, value in row.items() if name != NOT_FINITE} | known

@@ -66,9 +66,9 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def scaled(self, scale: float) -> Series:
-        """Every value times ``scale``."""
-        return self if scale == 1.0 else replace(self, values=self.values * scale)
+    def scaled(self, scale: float, offset: float = 0.0) -> Series:
+        """Every value times ``scale``, plus ``offset``."""
+        return self if (scale, offset) == (1.0, 0.0) else replace(self, values=self.values * scale + offset)
 
 
 def _broken(steps: Floats, values: Floats, finite: NDArray[np.bool_]) -> Broken | None:

@@ -12,7 +12,18 @@ from typing import Any
 
 import yaml
 
-from .layout import ACCOUNT, CHECKPOINT, CONFIG, EVALUATIONS, METRICS, ROLLOUT_COLUMNS, ROLLOUTS, rollouts_file, step_of
+from .layout import (
+    ACCOUNT,
+    CHECKPOINT,
+    CONFIG,
+    EVALUATIONS,
+    METRICS,
+    NOT_FINITE,
+    ROLLOUT_COLUMNS,
+    ROLLOUTS,
+    rollouts_file,
+    step_of,
+)
 from .whole import partial_of, replace_file, replace_folder, settle_folder
 
 
@@ -84,9 +95,14 @@ class RunWriter:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Appends one line. A line that could not be finished is taken back, so that the file stays readable."""
-        finite = {k: float(v) for k, v in values.items() if math.isfinite(v)}
-        line = json.dumps({"step": step, "seconds": round(time.monotonic() - self._start, 3), **finite})
+        """Appends one line. What is not finite is kept as null, and named (`layout`).
+
+        A line that could not be finished is taken back, so that the file stays readable.
+        """
+        row: dict[str, Any] = {"step": step, "seconds": round(time.monotonic() - self._start, 3)}
+        row |= {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+        broken = {name: str(float(value)) for name, value in values.items() if not math.isfinite(value)}
+        line = json.dumps(row | ({NOT_FINITE: broken} if broken else {}))
         file = self.folder / METRICS
         size = file.stat().st_size if file.exists() else 0
         try:

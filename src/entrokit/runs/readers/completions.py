@@ -22,10 +22,10 @@ from .top_k import LARGEST_VOCABULARY, bounds_of
 
 _PROMPT = ("prompt", "input", "question", "messages")
 _TEXT = ("completion", "output", "response", "text")
-_REWARD = ("reward", "score", "rewards")
+PLAIN_REWARDS = ("reward", "score", "rewards")
 _FAMILY = ("family", "data_source", "task", "env_name", "environment", "env", "domain", "ability")
 _SAMPLER = ("sampler_logp", "rollout_log_probs", "rollout_logp", "sampling_logps")
-_OTHER_NUMBERS = {"step", "advantage", "advantages", "truncated", "group", "index", "length", "uid", "seed"}
+_FLAGS = ("correct", "is_correct", "acc", "accuracy", "passed", "success", "solved")
 
 
 def completions_of(row: Mapping[str, Any], step: float | None = None) -> Iterator[Completion]:
@@ -117,15 +117,29 @@ def _top_logprobs(logprobs: Any, token_ids: Any) -> tuple[list[list[float]], lis
     return top, beside, sampled
 
 
-def _reward(row: Mapping[str, Any]) -> float | None:
-    for name in _REWARD:
+def reward_column(row: Mapping[str, Any]) -> tuple[float | None, str]:
+    """A completion's reward, and the names it was taken from; None and nothing where no name says that it is one.
+
+    First a reward by name, then the sum of everything called a reward, then the columns of TRL's tables between the
+    completion and its advantage (one a reward function; nothing is written of their weights), then a flag of rightness.
+    """
+    for name in PLAIN_REWARDS:
         if (number := number_of(row.get(name))) is not None:
-            return number
-    # TRL writes one column a reward function and nothing of their weights.
-    numbers = {k: number_of(v) for k, v in row.items() if k not in _OTHER_NUMBERS and isinstance(v, (int, float))}
-    named = {k: v for k, v in numbers.items() if "reward" in k.lower()} or numbers
-    found = [v for v in named.values() if v is not None and v == v]
-    return sum(found) if found else None
+            return number, name
+    called = [name for name in row if "reward" in name.lower()]
+    names = list(row)
+    if not called and "completion" in names and "advantage" in names:
+        called = names[names.index("completion") + 1 : names.index("advantage")]
+    numbers = {n: v for n in called if isinstance(row[n], (int, float)) and (v := number_of(row[n])) is not None}
+    known = {name: v for name, v in numbers.items() if v == v}
+    if known:
+        return sum(known.values()), " + ".join(known)
+    flag = next((name for name in _FLAGS if number_of(row.get(name)) is not None), None)
+    return (number_of(row[flag]), flag) if flag is not None else (None, "")
+
+
+def _reward(row: Mapping[str, Any]) -> float | None:
+    return reward_column(row)[0]
 
 
 def _truncated(row: Mapping[str, Any]) -> bool | None:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..series import Series
+from ..recording import Recording
+from ..row import Row
 from ..training_log import Notes
-from .lines import number_of
-from .metrics import series_of_rows
 
 STATE = "trainer_state.json"
 COMPLETIONS = "completions"
@@ -18,20 +17,25 @@ COMPLETIONS = "completions"
 def newest_state(folder: Path) -> Path | None:
     """The trainer's state that goes furthest: in the folder itself, or in a checkpoint below it."""
     own = folder / STATE
-    below = sorted(folder.glob(f"checkpoint-*/{STATE}"), key=lambda f: int(f.parent.name.rpartition("-")[2] or 0))
+    below = sorted(folder.glob(f"checkpoint-*/{STATE}"), key=lambda f: _steps_of(f.parent.name))
     return own if own.exists() else below[-1] if below else None
 
 
-def state_series(file: Path, notes: Notes) -> dict[str, Series]:
-    """Series of the log that the trainer's state holds; nothing, and a note, where the file is damaged."""
+def _steps_of(checkpoint: str) -> int:
+    number = checkpoint.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
+
+
+def state_recording(file: Path, notes: Notes) -> Recording | None:
+    """The log that the trainer's state holds; nothing, and a note, where the file is damaged."""
     try:
         state: Any = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-        history = state["log_history"]
-        rows = [row for row in history if isinstance(row, dict) and number_of(row.get("step")) is not None]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        history = [row for row in state["log_history"] if isinstance(row, dict)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         notes.add(f"it cannot be read: {type(error).__name__}: {str(error)[:120]}", file.name)
-        return {}
-    return series_of_rows(rows)
+        return None
+    rows = [Row(row, i) for i, row in enumerate(history, start=1)]
+    return Recording("TRL run", file, lambda: iter(rows))
 
 
 def completion_tables(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..series import Series
 from ..training_log import Completion, Notes
-from .completions import completions_of
+from .completions import PLAIN_REWARDS, completions_of, reward_column
 from .lines import json_objects, text_lines
 from .metrics import SeriesBuilder
 
@@ -47,9 +47,13 @@ def is_rollout_dump(file: Path) -> bool:
 
 def jsonl_completions(files: Iterable[Path], notes: Notes) -> Iterator[Completion]:
     """The completions among the lines of JSONL files, in order of the files."""
+    told = {"", *PLAIN_REWARDS}
     for file in files:
         step = float(file.stem) if is_rollout_dump(file) else None
         for number, row in json_objects(file, notes):
+            if (taken := reward_column(row)[1]) not in told:
+                told.add(taken)
+                notes.add(f"the reward of completions was taken from {taken[:80]!r}", f"{file.name}:{number}")
             try:
                 yield from completions_of(row, step)
             except (KeyError, TypeError, ValueError) as error:

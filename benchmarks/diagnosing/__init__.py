@@ -1,0 +1,1 @@
+"""What `benchmarks/diagnosis.py` is made of: the cases, the tools that judge them, and the counts."""

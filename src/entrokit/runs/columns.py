@@ -1,0 +1,115 @@
+"""Rows of a log put into columns, in memory that grows with the columns that are wanted and not with the others."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .row import Row
+from .training_log import Notes
+
+# A log of training has hundreds of names; a file that makes a new one of every line has none that mean anything.
+MOST_COLUMNS = 200_000
+
+Reader = Callable[[Any], float | None]
+
+
+@dataclass
+class RawColumn:
+    """One name of a log.
+
+    Attributes:
+        read: makes a number of a value, or None; itself None where nothing but a count is kept.
+        rows, values: of every number in it, the index of its row and the number.
+        points: how many numbers. texts: how many values that are no numbers. text: the first of them, and its line.
+    """
+
+    read: Reader | None
+    rows: array[int] = field(default_factory=lambda: array("L"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    points: int = 0
+    texts: int = 0
+    text: tuple[str, int] | None = None
+
+
+@dataclass
+class Columns:
+    """All columns of one stream of rows, in the order in which they came.
+
+    Attributes:
+        steps: of every row, where its shape says it; NaN otherwise. lines: of every row. runs: of every row, an index
+            into ``run_names``.
+    """
+
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    lines: array[int] = field(default_factory=lambda: array("L"))
+    runs: array[int] = field(default_factory=lambda: array("L"))
+    run_names: list[str | None] = field(default_factory=list)
+    by_name: dict[str, RawColumn] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def columns_of(rows: Iterable[Row], reader_of: Callable[[str], Reader | None], notes: Notes, where: str) -> Columns:
+    """Puts rows into columns.
+
+    Args:
+        reader_of: what makes numbers of a name's values (`number_of`, `step_number`); None where only their count is
+            wanted. where: file, for the notes.
+    """
+    found = Columns()
+    run_index: dict[str | None, int] = {}
+    by_name = found.by_name
+    for i, row in enumerate(rows):
+        found.steps.append(math.nan if row.step is None else row.step)
+        found.lines.append(row.number)
+        if row.run not in run_index:
+            run_index[row.run] = len(run_index)
+            found.run_names.append(row.run)
+        found.runs.append(run_index[row.run])
+        for name, value in row.fields.items():
+            column = by_name.get(name)
+            if column is None:
+                if len(by_name) >= MOST_COLUMNS:
+                    notes.add(
+                        f"more than {MOST_COLUMNS} names of metrics: the rest is left out", f"{where}:{row.number}"
+                    )
+                    continue
+                column = by_name[name] = RawColumn(reader_of(name))
+            _add(column, value, i, row.number)
+    return found
+
+
+def _add(column: RawColumn, value: Any, row: int, line: int) -> None:
+    number = value if type(value) is float else (column.read or number_of)(value)
+    if number is None:
+        if value is not None and value != "" and not isinstance(value, (list, dict)):
+            column.texts += 1
+            column.text = column.text or (str(value)[:80], line)
+        return
+    column.points += 1
+    if column.read is not None:
+        column.rows.append(row)
+        column.values.append(number)
+
+
+def number_of(value: Any) -> float | None:
+    """A value as a number, if it is one: ``true`` and ``false`` and texts that hold one included."""
+    if value is None or isinstance(value, (list, dict, tuple)):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def step_number(value: Any) -> float | None:
+    """A step as a number; of ``7/200`` the first part."""
+    if isinstance(value, str) and "/" in value:
+        value = value.partition("/")[0]
+    number = number_of(value)
+    return number if number is not None and math.isfinite(number) else None

@@ -1,0 +1,115 @@
+"""Which of the courses that were found together belong to one run: a run's console log and its file log do, two
+experiments do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .courses import Course
+from .series import Floats, Series
+
+# A console rounds what a file keeps whole: to three digits at the least.
+_ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
+# Points of entropy or reward that a run must have to be the one that is judged.
+_FEWEST_POINTS = 10
+
+
+@dataclass
+class Group:
+    """The courses of one run, the first of which counts where several hold a quantity."""
+
+    courses: list[Course] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        return {course.run for course in self.courses if course.run is not None}
+
+    @property
+    def series(self) -> dict[str, Series]:
+        joined: dict[str, Series] = {}
+        for course in self.courses:
+            for key, series in course.series.items():
+                joined[key] = _joined(joined[key], series) if key in joined else series
+        return joined
+
+    @property
+    def points(self) -> int:
+        series = self.series
+        return max((len(series[key]) for key in ("entropy", "reward", "loss") if key in series), default=0)
+
+
+def runs_of(courses: Iterable[Course]) -> list[Group]:
+    """The runs among some courses; the one to judge first, the others in the order in which they came.
+
+    Of runs below each other in one log the last one is judged that has gone on for some steps, of runs beside each
+    other the one that began last, where that is known, and otherwise the one with most points.
+    """
+    groups: list[Group] = []
+    for course in sorted(courses, key=lambda c: -c.points):
+        home = next((group for group in groups if all(_one_run(course, other) for other in group.courses)), None)
+        if home is None:
+            groups.append(home := Group())
+        home.courses.append(course)
+    groups.sort(key=lambda g: (str(g.courses[0].where), min(c.part for c in g.courses), min(g.names, default="")))
+    if groups:
+        judged = max(groups, key=_precedence)
+        groups.sort(key=lambda g: g is not judged)
+    return groups
+
+
+def _precedence(group: Group) -> tuple[bool, float, int, int]:
+    began = max((c.began for c in group.courses if c.began is not None), default=-math.inf)
+    return group.points >= _FEWEST_POINTS, began, max(c.part for c in group.courses), group.points
+
+
+def _one_run(a: Course, b: Course) -> bool:
+    if a.where == b.where and a.source == b.source and (a.part != b.part or a.run != b.run):
+        return _same(a, b)
+    if a.run is not None and b.run is not None and a.run != b.run:
+        return False
+    shared = _shared(a, b)
+    if not shared:
+        return True
+    if any(len(steps) for _, steps in shared):
+        return _same(a, b)
+    return _one_after_the_other(a, b)
+
+
+def _same(a: Course, b: Course) -> bool:
+    """Whether two courses say the same wherever both say something."""
+    shared = [(key, steps) for key, steps in _shared(a, b) if len(steps) >= _COMMON]
+    return bool(shared) and all(_agree(a.series[key], b.series[key]) for key, _ in shared)
+
+
+def _shared(a: Course, b: Course) -> list[tuple[str, Floats]]:
+    return [(key, np.intersect1d(a.series[key].steps, b.series[key].steps)) for key in a.series if key in b.series]
+
+
+def _agree(a: Series, b: Series) -> bool:
+    _, own, other = np.intersect1d(a.steps, b.steps, return_indices=True)
+    x, y = a.values[own], b.values[other]
+    scale = max(float(np.abs(x).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
+    near = np.abs(x - y) <= _ROUNDING * np.maximum(np.abs(x), np.abs(y)) + _NEXT_TO_NOTHING * scale
+    return float(near.mean()) >= _AGREE
+
+
+def _one_after_the_other(a: Course, b: Course) -> bool:
+    """Whether one goes on where the other ended, as a resumed run's second log does."""
+    first, last = sorted((a, b), key=lambda c: min(float(s.steps[0]) for s in c.series.values() if len(s)))
+    ended = max(float(s.steps[-1]) for s in first.series.values() if len(s))
+    began = min(float(s.steps[0]) for s in last.series.values() if len(s))
+    return began > ended
+
+
+def _joined(a: Series, b: Series) -> Series:
+    """All points of both; where both have one, that of the first."""
+    fresh = ~np.isin(b.steps, a.steps)
+    if not fresh.any():
+        return a if a.broken or not b.broken else replace(a, broken=b.broken)
+    steps, values = np.append(a.steps, b.steps[fresh]), np.append(a.values, b.values[fresh])
+    order = np.argsort(steps, kind="stable")
+    return replace(a, steps=steps[order], values=values[order], broken=a.broken or b.broken)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from entrokit.diagnose.facts import Trend
+from entrokit.diagnose.trend import Trend
 from entrokit.runs import Series
 
 from . import account

@@ -13,10 +13,10 @@ from . import stores
 from .find import files_of
 from .layout import ACCOUNT
 from .readers.completions import completions_of
+from .readers.json_completions import is_rollout_dump, jsonl_completions
 from .readers.lines import json_objects
 from .readers.parquet import parquet_completions
 from .readers.trl import STATE, completion_tables, newest_state, state_recording
-from .readers.verl import is_rollout_dump, jsonl_completions
 from .recording import Recording
 from .shapes.sniff import rows_of
 from .training_log import Completion, Notes

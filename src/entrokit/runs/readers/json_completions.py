@@ -1,43 +1,16 @@
-"""verl: the file logger's JSONL, the console's lines, and the folder of rollout dumps.
+"""Completions in JSON lines; verl's dumps of rollouts are named by their step.
 
-{"step": 1, "data": {"actor/entropy": 1.5, …}}                                 file logger
-step:1 - actor/pg_loss:0.125 - actor/entropy:np.float32(1.5) - …               console
 {step}.jsonl with {"input": …, "output": …, "gts": …, "score": 1.0, "step": 1}  trainer.rollout_data_dir
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..series import Series
 from ..training_log import Completion, Notes
 from .completions import PLAIN_REWARDS, completions_of, reward_column
-from .lines import json_objects, text_lines
-from .metrics import SeriesBuilder
-
-_STEP = re.compile(r"\bstep:(\d+)(?= - )")
-_NUMPY = re.compile(r"np\.\w+\((.*)\)")
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-def console_series(file: Path, notes: Notes) -> dict[str, Series]:
-    """Series from the lines that verl's console logger prints among everything else."""
-    builder = SeriesBuilder()
-    for _, line in text_lines(file, notes):
-        plain = _ANSI.sub("", line)
-        step = _STEP.search(plain)
-        if step:
-            builder.add(float(step[1]), dict(map(_pair, plain[step.end() :].split(" - "))))
-    return builder.series()
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """``name:value``, without what NumPy writes around a value."""
-    name, _, value = text.strip().rpartition(":")
-    numpy = _NUMPY.fullmatch(value)
-    return name, numpy[1] if numpy else value
+from .lines import json_objects
 
 
 def is_rollout_dump(file: Path) -> bool:

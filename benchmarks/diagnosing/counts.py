@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .cases import HEALTHY, NOTHING, Case
 
@@ -36,17 +36,22 @@ class Outcome:
     beside: tuple[str, ...]
 
 
-def outcome(case: Case, answer: Answer, kinds: Mapping[str, frozenset[str]]) -> Outcome:
+def outcome(
+    case: Case, answer: Answer, kinds: Mapping[str, frozenset[str]], outside: frozenset[str] = frozenset()
+) -> Outcome:
     """Judges by the most generous reading: one right label is enough, whatever stands beside it.
 
     Args:
         kinds: of each label of this tool.
+        outside: kinds of which a word is no alarm, unless it is they that are right.
 
     Raises:
         LookupError: a label has no kinds; a new one of a tool must be given some before anything is counted.
     """
     if unknown := [label for label in answer.labels if label not in kinds]:
         raise LookupError(f"{answer.tool} said {unknown} of {case.id}: say in benchmarks/diagnosis.py what that means")
+    labels = tuple(label for label in answer.labels if kinds[label] & case.right or not kinds[label] <= outside)
+    answer = replace(answer, labels=labels)
     right = [bool(kinds[label] & case.right) for label in answer.labels]
     beside = tuple(label for label, is_right in zip(answer.labels, right, strict=True) if not is_right)
     return Outcome(case, answer, _what(case, answer, any(right)), bool(right and right[0]), beside)

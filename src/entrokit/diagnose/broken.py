@@ -63,9 +63,8 @@ def before(log: TrainingLog, step: float) -> TrainingLog:
     return replace(log, series={name: _cut(s, step) for name, s in log.series.items()})
 
 
-def remarks(log: TrainingLog) -> list[str]:
+def remarks(log: TrainingLog, run: Turned | None) -> list[str]:
     """What is not finite and breaks no run: columns without any number, and points that were recovered from."""
-    run = turned(log)
     told = set() if run is None else set(run.metrics)
     found = []
     for name, s in log.series.items():

@@ -113,7 +113,7 @@ def diagnose(
         _law(facts),
         waterfall_of(accounts, facts.entropy),
         boundary,
-        (*log.notes.lines(), *remarks(log), *_missing(facts, boundary)),
+        (*log.notes.lines(), *remarks(log, facts.turned), *_missing(facts, boundary)),
     )
 
 

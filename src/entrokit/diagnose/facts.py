@@ -18,7 +18,7 @@ from .thresholds import Thresholds
 from .trend import Trend
 
 _PART = "reward.part/"
-_MOST = 1e60
+_MOST, _LEAST = 1e60, 1e-60
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ def facts_of(
         ValueError: a reward range that is none.
     """
     t = thresholds or Thresholds()
+    log = _bounded(log)
     broke = turned(log)
     if broke is not None and broke.for_good:
         log = before(log, broke.step)
-    log = _bounded(log)
     written = log.get("entropy") or log.get("trainer_entropy")
     doubt = (
         None
@@ -139,9 +139,12 @@ def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
 
 
 def _bounded(log: TrainingLog) -> TrainingLog:
-    """Without numbers whose squares would overflow: no metric of a run is that large."""
-    far = {n: s for n, s in log.series.items() if len(s) and float(np.abs(s.values).max()) > _MOST}
-    cut = {n: replace(s, values=np.clip(s.values, -_MOST, _MOST)) for n, s in far.items()}
+    """Without numbers whose squares would overflow or vanish: no metric of a run is that large, or that small."""
+    cut = {}
+    for name, s in log.series.items():
+        size = np.abs(s.values)
+        if len(s) and (size.max() > _MOST or ((size > 0) & (size < _LEAST)).any()):
+            cut[name] = replace(s, values=np.where(size < _LEAST, 0.0, np.clip(s.values, -_MOST, _MOST)))
     return replace(log, series={**log.series, **cut}) if cut else log
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from .diagnosis import printable
+from .shown import printable
 
 if TYPE_CHECKING:
     from entrokit.diagnose import Comparison

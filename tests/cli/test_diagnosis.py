@@ -18,6 +18,7 @@ from entrokit.diagnose.exit_codes import EXIT_CODES, table_of_codes
 from entrokit.runs import QUADRANTS, Broken, Column, Part, RunReadError, RunWriter, StepAccount, read_log
 from entrokit.runs.layout import ACCOUNT
 from tests.diagnose.cases import CASES, table
+from tests.processes import ROOT
 from tests.runs.cases import CHAT, columns, jsonl
 
 # The module; the package has a function of this name.
@@ -238,7 +239,7 @@ def test_bounds_of_the_reward_reach_the_rules(tmp_path, monkeypatch):
         given["reward_range"] = reward_range
         return judge(log, thresholds)
 
-    monkeypatch.setattr("entrokit.diagnose.guard.diagnose", judging)
+    monkeypatch.setattr("entrokit.diagnose.diagnose", judging)
     assert diagnose(table(tmp_path, **CASES["collapse"]), "--reward-range", "-1,2").exit_code == 0
     assert given == {"reward_range": (-1.0, 2.0)}
 
@@ -259,7 +260,8 @@ def test_bounds_of_the_reward_reach_the_rules(tmp_path, monkeypatch):
         ["--json", "--markdown"],
         ["--all", "--out", "page.html"],
         ["other.csv", "--all"],
-        ["other.csv", "--out", "page.html"],
+        ["other.csv", "--markdown"],
+        ["other.csv", "--explain"],
         ["   "],
     ],
 )
@@ -275,14 +277,22 @@ def two(tmp_path):
     return files
 
 
-def test_a_second_run_is_judged_beside_the_first(tmp_path):
+def test_a_second_run_is_put_beside_the_first(tmp_path):
     good, bad = two(tmp_path)
-    answer = diagnose(good, bad, "--fail-on", "any")
-    assert answer.exit_code == 11
-    assert answer.stdout.index("healthy.csv") < answer.stdout.index("collapse.csv")
+    answer = diagnose(good, bad, "--fail-on", "collapse")
+    assert answer.exit_code == 11  # of either
+    assert answer.stdout.startswith("apart:")
+    assert "healthy.csv: healthy" in answer.stdout
+    assert "collapse.csv: collapse" in answer.stdout
     data = json.loads(diagnose(good, bad, "--json").stdout)
-    assert data["verdict"] == "healthy"
-    assert [r["verdict"] for r in data["runs"]] == ["healthy", "collapse"]
+    assert data["verdict"] == "apart"
+
+
+def test_the_page_of_two_runs(tmp_path):
+    pytest.importorskip("plotly", reason="the page needs the extra 'report'")
+    good, bad = two(tmp_path)
+    assert diagnose(good, bad, "--out", tmp_path / "page.html").exit_code == 0
+    assert "collapse.csv" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_all_runs_are_judged_where_several_are_found(tmp_path):
@@ -305,7 +315,7 @@ def test_what_is_to_be_pasted_is_not_wrapped(tmp_path, monkeypatch):
     write = "actor_rollout_ref.actor.optim.lr=1e-7 " + "x" * 100 + "\nsecond: line"
     finding = Finding("collapse", "c", ("e",), (Remedy("go slower", write=write),))
     found = replace(judge(table(tmp_path, **CASES["collapse"])), findings=(finding,))
-    monkeypatch.setattr("entrokit.diagnose.guard.diagnose", lambda *a, **k: found)
+    monkeypatch.setattr("entrokit.diagnose.diagnose", lambda *a, **k: found)
     file = table(tmp_path, **CASES["collapse"])
     shown = [line.strip() for line in diagnose(file).stdout.splitlines()]
     assert all(line in shown for line in write.splitlines())
@@ -320,7 +330,7 @@ def test_markdown_names_no_path_and_calls_nobody(tmp_path, monkeypatch):
     evil = f"see {file} and {Path.home()}/x: @someone <img src=x> [a](http://x) `code` | {HOSTILE}"
     finding = Finding("collapse", evil, (evil,), (Remedy(evil, recipe="grpo+x(a='``')", write=f"{evil}\n```\nb"),))
     found = replace(judge(file), findings=(finding,), missing=(evil,))
-    monkeypatch.setattr("entrokit.diagnose.guard.diagnose", lambda *a, **k: found)
+    monkeypatch.setattr("entrokit.diagnose.diagnose", lambda *a, **k: found)
     page = diagnose(file, "--markdown").stdout
     body = page.replace(finding.remedies[0].write.splitlines()[0], "")
     assert "**collapse**" in page
@@ -364,3 +374,9 @@ def test_errors_say_what_is_wrong_in_a_line(error, said, monkeypatch, capsys):
         main()
     assert left.value.code == 1
     assert capsys.readouterr().err.strip() == said
+
+
+def test_the_page_on_live_runs_has_the_same_numbers():
+    page = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    table_of_page = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `([a-z-]+)` \|$", page, flags=re.M)}
+    assert table_of_page == dict(EXIT_CODES)

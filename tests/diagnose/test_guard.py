@@ -34,7 +34,7 @@ def scripted(monkeypatch):
     def script(verdicts):
         said = iter(verdicts)
 
-        def judging(log, thresholds=None):
+        def judging(log, thresholds=None, reward_range=None):
             verdict = next(said)
             looks.append(float(log.series["entropy"].steps[-1]))
             names = verdict.split("+")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from entrokit.extras import require
@@ -21,6 +21,7 @@ from .shown import columns_of, explained, printable, shown
 
 if TYPE_CHECKING:
     from entrokit.diagnose import Diagnosis
+    from entrokit.runs import TrainingLog
 
 console = Console()
 
@@ -50,12 +51,15 @@ def diagnose(
     that are told beside the first.
     """
     where = [path_of(path), *([] if other is None else [path_of(other)])]
-    _fit_together(json, markdown, every, out, other)
+    _fit_together(json, markdown, every, out, other, explain)
     names = failing(fail_on)
     if out is not None:
         require("entrokit diagnose --out", "report")
     reading = Reading.of(name, thresholds, reward_range)
     logs = [log for p in where for log in (reading.read_all(p) if every else [reading.read(p)])]
+    if other is not None:
+        _leave(_beside(logs[0], logs[1], reading, json, out), names)
+        return
     found = [reading.judge(log) for log in logs]
     if json:
         _print_json(found, explain)
@@ -72,13 +76,38 @@ def diagnose(
     _leave(found, names)
 
 
-def _fit_together(json: bool, markdown: bool, every: bool, out: str | None, other: str | None) -> None:
+def _beside(
+    a: TrainingLog, b: TrainingLog, reading: Reading, json: bool, out: str | None
+) -> tuple[Diagnosis, Diagnosis]:
+    """Two runs side by side: what went apart first; and what each of them is on its own."""
+    from entrokit.diagnose import beside
+
+    from .beside import comparison_lines
+
+    comparison = beside(a, b, reading.thresholds)
+    if json:
+        sys.stdout.write(comparison.to_json() + "\n")
+    else:
+        console.print(Group(*comparison_lines(comparison)))
+    if out is not None:
+        from entrokit.report import write_comparison
+
+        page = write_comparison(comparison, out)
+        if not json:
+            console.print(Text(f"Page: {page}"))
+    return reading.judge(a), reading.judge(b)
+
+
+def _fit_together(json: bool, markdown: bool, every: bool, out: str | None, other: str | None, explain: bool) -> None:
     if json and markdown:
         raise typer.BadParameter("prints one form: take --json or --markdown", param_hint="--markdown")
     if every and other is not None:
         raise typer.BadParameter("takes one path: every run that is found there", param_hint="--all")
-    if out is not None and (every or other is not None):
-        raise typer.BadParameter("writes the page of one run: name one, without --all", param_hint="--out")
+    if out is not None and every:
+        raise typer.BadParameter("writes the page of one run: name it, without --all", param_hint="--out")
+    if other is not None and (markdown or explain):
+        option = "--markdown" if markdown else "--explain"
+        raise typer.BadParameter("is of one run: name it alone", param_hint=option)
 
 
 def _leave(found: Sequence[Diagnosis], names: frozenset[str]) -> None:

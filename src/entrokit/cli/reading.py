@@ -86,9 +86,9 @@ class Reading:
 
     def judge(self, log: TrainingLog) -> Diagnosis:
         """What is wrong with a run."""
-        from entrokit.diagnose.guard import judged
+        from entrokit import diagnose as explain
 
-        return judged(log, self.thresholds, self.reward_range)
+        return explain.diagnose(log, self.thresholds, reward_range=self.reward_range)
 
 
 def path_of(text: str) -> Path:

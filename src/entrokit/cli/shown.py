@@ -21,6 +21,8 @@ def shown(d: Diagnosis) -> Group:
 
     Print it with ``crop=False``: what is to be pasted may be longer than a line.
     """
+    from entrokit.diagnose.law import law_words
+
     first = d.findings[0]
     lines: list[Text | Padding] = [
         Text.assemble((d.verdict, style_of(d.verdict)), f": {printable(first.cause)}"),
@@ -30,11 +32,12 @@ def shown(d: Diagnosis) -> Group:
         lines += [Text.assemble("also ", (other.verdict, "bold"), f": {printable(other.cause)}"), *_finding(other)]
     if d.waterfall is not None:
         lines += _waterfall(d.waterfall)
-    if d.law is not None:
-        law, doubts = d.law, "; ".join(d.law.doubts)
-        ceiling = f"{law.law.ceiling:.3f} (95 % interval {law.ceiling[0]:.3f} to {law.ceiling[1]:.3f})"
-        said = f"not to be trusted: {doubts}" if doubts else f"the run is {law.distance:.3f} below it"
-        lines.append(Text(f"law R = -{law.law.a:.3f} e^H + {law.law.b:.3f}: ceiling {ceiling}; {said}", style="dim"))
+    law = None if d.law is None else law_words(d.law)
+    if d.law is not None and law is not None:
+        doubts = "; ".join(d.law.doubts)
+        ceiling = f"{d.law.law.ceiling:.3f} (95 % interval {d.law.ceiling[0]:.3f} to {d.law.ceiling[1]:.3f})"
+        said = f"not to be trusted: {doubts}" if doubts else f"the run is {d.law.distance:.3f} below it"
+        lines.append(Text(f"law {law}: ceiling {ceiling}; {said}", style="dim"))
     if d.boundary is not None:
         b, k = d.boundary, max(d.boundary.first.pass_at)
         lines.append(

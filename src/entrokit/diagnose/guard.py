@@ -158,7 +158,11 @@ class Guard:
         if self._last is None:
             return None
         step, before = self._last, self._verdict
-        found = judged(log_of(self._rows, self.run, self.config, self.engine), self._thresholds, self._reward_range)
+        found = diagnose(
+            log_of(self._rows, self.run, self.config, self.engine),
+            self._thresholds,
+            reward_range=self._reward_range,
+        )
         fatal = first_named(found.findings, self.stop_on)
         self._looked, self._streak = step, self._streak + 1 if fatal else 0
         if fatal is not None and self._streak >= self.patience:
@@ -221,9 +225,3 @@ def log_of(rows: Sequence[Row], run: str, config: Mapping[str, Any], engine: str
         columns=last.columns,
         run=run,
     )
-
-
-def judged(log: TrainingLog, thresholds: Thresholds | None, reward_range: tuple[float, float] | None) -> Diagnosis:
-    """`diagnose`, told between which bounds rewards lie where that is known."""
-    bounds: dict[str, Any] = {} if reward_range is None else {"reward_range": reward_range}
-    return diagnose(log, thresholds, **bounds)

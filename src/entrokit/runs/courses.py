@@ -141,13 +141,18 @@ def _filled(steps: Floats) -> Floats:
 
 
 def _chosen(columns: Columns, names: Names, engine: str | None) -> dict[str, tuple[str, Meaning]]:
-    """Of every quantity the column that counts: the engine's first choice among those that hold numbers."""
-    best: dict[str, tuple[str, Meaning]] = {}
+    """Of every quantity the column that counts: the engine's first choice among those that hold most numbers."""
+    named: dict[str, list[tuple[str, Meaning]]] = {}
     for name, column in columns.by_name.items():
         meaning = names.meaning(name, engine) if column.read is number_of and column.points else None
-        if meaning is not None and (meaning.key not in best or meaning.rank < best[meaning.key][1].rank):
-            best[meaning.key] = (name, meaning)
-    return best
+        if meaning is not None:
+            named.setdefault(meaning.key, []).append((name, meaning))
+    chosen = {}
+    for key, candidates in named.items():
+        most = max(columns.by_name[name].points for name, _ in candidates)
+        full = [c for c in candidates if columns.by_name[c[0]].points > _COVERS_AT_ALL * most or c[1].rank < 0]
+        chosen[key] = min(full, key=lambda c: c[1].rank)
+    return chosen
 
 
 def _parts(

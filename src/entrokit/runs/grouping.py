@@ -14,6 +14,8 @@ from .series import Floats, Series
 
 # A console rounds what a file keeps whole: to three digits at the least.
 _ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
+# Steps, in those between two points, that may lie between a log's end and that of the run that went on from it.
+_GAP = 5
 # Points of entropy or reward that a run must have to be the one that is judged.
 _FEWEST_POINTS = 10
 
@@ -99,10 +101,13 @@ def _agree(a: Series, b: Series) -> bool:
 
 def _one_after_the_other(a: Course, b: Course) -> bool:
     """Whether one goes on where the other ended, as a resumed run's second log does."""
-    first, last = sorted((a, b), key=lambda c: min(float(s.steps[0]) for s in c.series.values() if len(s)))
-    ended = max(float(s.steps[-1]) for s in first.series.values() if len(s))
-    began = min(float(s.steps[0]) for s in last.series.values() if len(s))
-    return began > ended
+    first, last = sorted((_steps(a), _steps(b)), key=lambda steps: float(steps[0]))
+    apart = float(np.median(np.diff(first))) if len(first) > 1 else 1.0
+    return 0 < last[0] - first[-1] <= _GAP * max(apart, 1.0)
+
+
+def _steps(course: Course) -> Floats:
+    return np.unique(np.concatenate([s.steps for s in course.series.values()]))
 
 
 def _joined(a: Series, b: Series) -> Series:

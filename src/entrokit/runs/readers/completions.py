@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..columns import number_of
 from ..series import Floats
 from ..training_log import Completion
-from .lines import number_of
 from .top_k import LARGEST_VOCABULARY, bounds_of
 
 _PROMPT = ("prompt", "input", "question", "messages")

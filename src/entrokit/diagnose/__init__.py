@@ -5,7 +5,9 @@
 
 from entrokit.moved import by_name, moved_names
 
+from .beside import beside
 from .boundary import Boundary, boundary_of
+from .comparison import Apart, Comparison, OneBroken
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
 from .diagnosis import Diagnosis, accounts_of, diagnose
 from .finding import VERDICTS, Finding
@@ -41,14 +43,17 @@ __getattr__ = moved_names(__name__, by_name(_BEFORE))
 __all__ = [
     "RULES",
     "VERDICTS",
+    "Apart",
     "Bar",
     "Boundary",
+    "Comparison",
     "Course",
     "Diagnosis",
     "EntropyRewardLaw",
     "Finding",
     "Interval",
     "LawOfRun",
+    "OneBroken",
     "PairedDifference",
     "Remedy",
     "SupportReport",
@@ -57,6 +62,7 @@ __all__ = [
     "accounts_of",
     "answer_entropy",
     "at_level",
+    "beside",
     "beta_for_target",
     "boundary_of",
     "detection_threshold",

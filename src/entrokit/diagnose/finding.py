@@ -24,10 +24,11 @@ class Finding:
 
     Attributes:
         verdict: one of `VERDICTS`. cause: in a few words. evidence: sentences with numbers.
-        remedies: what fits the cause.
+        remedies: what fits the cause. onset: step at which it began; None where it has none.
     """
 
     verdict: str
     cause: str
     evidence: tuple[str, ...]
     remedies: tuple[Remedy, ...] = ()
+    onset: float | None = None

@@ -13,10 +13,15 @@ from .logged_recipe import base_of
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do. ``recipe``: a string for `EntropyGRPOTrainer` or `entrokit train`; None where a setting is meant."""
+    """What to do.
+
+    ``recipe``: a string for `EntropyGRPOTrainer` or `entrokit train`; None where a setting is meant. ``write``: what to
+    paste into the run's own configuration or command; None where there is no such option.
+    """
 
     text: str
     recipe: str | None = None
+    write: str | None = None
 
     def __str__(self) -> str:
         return f"{self.recipe}: {self.text}" if self.recipe else self.text

@@ -1,12 +1,12 @@
 """When two noisy courses went apart: the first stretch whose difference chance does not explain, and its onset.
 
-The difference of two runs of one law has mean 0 at every step, whatever their common course. What is left is noise, whose
-size and memory are taken from how far each run moves over 1 to 12 of its own steps (a variogram, its slow trend removed),
-as an AR(1) process with the upper end of what its coefficient may be. Means of the difference over windows of 3, 6, 12, …
-steps are held against their standard error, with a bound that allows for every window of every series.
+The difference of two runs of one law has mean 0 at every step, whatever their common course. What is left is noise. Its
+size and memory are taken from how far each run moves over 1 to 12 of its own steps (a variogram, slow trends removed),
+as those of an AR(1) process with the upper end of what its coefficient may be. Means of the difference over windows of
+3, 6, 12, … steps are held against their standard error, with a bound that allows for every window of every series.
 
-"Chance" is a run's noise around its course. What two seeds of one recipe differ by in their courses no single pair of runs
-tells; where it is slow, the memory takes part of it up.
+"Chance" is a run's noise around its course. What two seeds of one recipe differ by in their courses no single pair of
+runs tells; where it is slow, the memory takes part of it up.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from entrokit.runs.series import Floats, Series
+from entrokit.runs.series import Floats
+
+from .aligned import Pair
 
 FEWEST = 10
 """Common points below which nothing is said of a series."""
 
-# Longer courses are compared by means over windows: the running medians cost their length times their width.
-_MOST = 4000
 _FALSE_ALARMS = 0.01
 _SHORTEST_WINDOW = 3
 _LAGS = (1, 2, 3, 4, 6, 8, 12)
@@ -33,30 +33,9 @@ _LAGS = (1, 2, 3, 4, 6, 8, 12)
 _INNER, _INNER_SQUARE, _FAR = 0.9, 0.6232, 6.0
 _MEMORIES = np.linspace(0.0, 0.98, 50)
 # One-sided allowance for the error of the memory's estimate, in units of 1/sqrt(points).
-_MEMORY_ALLOWANCE = 1.0
+_MEMORY_ALLOWANCE = 0.6
 # A point that lies further from the median of its neighbourhood is a spike: it counts with this many sigmas.
 _SPIKE, _NEIGHBOURHOOD = 3.0, 5
-# Numbers that were printed with 6 digits differ in the last of them.
-_SAME = 2e-6
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two courses on common steps: ``steps``, ``a``, ``b``, all ``[N]``. how: how the steps were brought together."""
-
-    steps: Floats
-    a: Floats
-    b: Floats
-    how: str
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def difference(self) -> Floats:
-        """``a - b``, with 0 where they are the same up to rounding."""
-        gap = self.a - self.b
-        return np.where(np.abs(gap) <= _SAME * np.maximum(np.abs(self.a), np.abs(self.b)), 0.0, gap)
 
 
 @dataclass(frozen=True)
@@ -73,39 +52,6 @@ class Onset:
     a: float
     b: float
     lasting: bool
-
-
-def aligned(a: Series, b: Series) -> Pair:
-    """Brings two series to common steps, within the steps that both cover.
-
-    Common steps are taken as they are. Where logging intervals differ, the denser run's values are averaged over each
-    interval of the sparser one; where only the steps are offset, ``b`` is interpolated at the steps of ``a``, and never
-    across a gap.
-    """
-    empty = Pair(np.zeros(0), np.zeros(0), np.zeros(0), "no common steps")
-    if not len(a) or not len(b):
-        return empty
-    low, high = max(a.steps[0], b.steps[0]), min(a.steps[-1], b.steps[-1])
-    if low > high:
-        return empty
-    (sa, va), (sb, vb) = _within(a, low, high), _within(b, low, high)
-    common, ia, ib = np.intersect1d(sa, sb, return_indices=True)
-    if len(common) >= 0.8 * max(len(sa), len(sb)):
-        return _coarser(Pair(common, va[ia], vb[ib], "common steps"))
-    every_a, every_b = _interval(a.steps), _interval(b.steps)
-    if max(every_a, every_b) > 1.5 * min(every_a, every_b):
-        if every_a > every_b:
-            steps, own, other = _averaged(sa, va, sb, vb)
-            pair = Pair(steps, own, other, f"means over {every_a:g} steps")
-        else:
-            steps, own, other = _averaged(sb, vb, sa, va)
-            pair = Pair(steps, other, own, f"means over {every_b:g} steps")
-        return _coarser(pair)
-    if not len(sa) or not len(sb):
-        return empty
-    right = np.clip(np.searchsorted(b.steps, sa), 1, max(1, len(b) - 1))
-    near = (b.steps[min(1, len(b) - 1) :][right - 1] - b.steps[right - 1]) <= 2 * every_b if len(b) > 1 else sa == sb[0]
-    return _coarser(Pair(sa[near], va[near], np.interp(sa[near], b.steps, b.values), "interpolation"))
 
 
 def onset_of(pair: Pair, tests: int) -> Onset | None:
@@ -129,7 +75,7 @@ def onset_of(pair: Pair, tests: int) -> Onset | None:
     # Where one stretch has no noise of its own, it has at least the smallest that is seen elsewhere.
     spread = np.maximum(spread, spread[spread > 0].min())
     clean = _without_spikes(d, np.sqrt(spread))
-    bound = _bound(tests, n, memory)
+    bound = _bound(tests, n)
     total, noise = _sums(clean), _sums(spread)
     ends = []
     for width in _widths(n):
@@ -154,7 +100,7 @@ def _described(pair: Pair, start: int, total: Floats, noise: Floats, memory: flo
     sign = math.copysign(1.0, total[chosen] - total[start])
     last = min(max(_SHORTEST_WINDOW, n // 10), n - start)
     error = math.sqrt((noise[n] - noise[n - last]) / last * _share(last, memory))
-    lasting = sign * (total[n] - total[n - last]) / last > 2 * error
+    lasting = bool(sign * (total[n] - total[n - last]) / last > 2 * error)
     a, b = float(pair.a[start:chosen].mean()), float(pair.b[start:chosen].mean())
     return Onset(float(pair.steps[start]), best, a, b, lasting)
 
@@ -162,8 +108,8 @@ def _described(pair: Pair, start: int, total: Floats, noise: Floats, memory: flo
 def _change(d: Floats, end: int, memory: float) -> int:
     """The start that best splits ``d[:end]`` into a difference of 0 and one of another mean, by least squares.
 
-    What an AR(1) process adds anew is looked at, not the process: its memory would draw the onset to where it last happened
-    to wander off.
+    What an AR(1) process adds anew is looked at, not the process: its memory would draw the onset to where it last
+    happened to wander off.
     """
     fresh = d[:end].copy()
     fresh[1:] -= memory * d[: end - 1]
@@ -190,11 +136,11 @@ def _tail(pair: Pair) -> float:
 
 
 def _noise(pair: Pair) -> tuple[float, Floats, Floats]:
-    """Memory of the noise (AR(1), of both runs together), and its variance at every point of ``a`` and ``b``, ``[N]``."""
+    """Memory of the noise (of both runs together), and its variance at every point of ``a`` and of ``b``, ``[N]``."""
     n = len(pair)
-    lags = [k for k in _LAGS if k <= max(1, n // 6)]
+    lags = [k for k in _LAGS if k <= max(2, n // 15)]
     moved = {k: [_moves(x, k) for x in (pair.a, pair.b)] for k in lags}
-    sizes = np.array([np.mean([_mean_square(m) / 2 for m in moved[k]]) for k in lags])
+    sizes = np.array([np.mean([_inner(m**2) / 2 for m in moved[k]]) for k in lags])
     memory = _memory(np.array(lags, dtype=np.float64), sizes, n)
     a, b = (_variance(m, n) / (1.0 - memory) for m in moved[1])
     return memory, a, b
@@ -223,11 +169,15 @@ def _mean_square(moved: Floats) -> float:
 
     Where most points do not move, it is the mean of all.
     """
-    square = np.sort(moved**2)
+    square = moved**2
     if np.count_nonzero(square) <= len(square) / 2:
         return float(square.mean())
-    inner = float(square[: max(1, round(_INNER * len(square)))].mean()) / _INNER_SQUARE
-    return float(np.minimum(square, _FAR**2 * inner).mean())
+    return float(np.minimum(square, _FAR**2 * _inner(square)).mean())
+
+
+def _inner(square: Floats) -> float:
+    """Mean of squares from the smaller nine tenths of them, which a jump does not reach."""
+    return float(np.sort(square)[: max(1, round(_INNER * len(square)))].mean()) / _INNER_SQUARE
 
 
 def _variance(moved: Floats, n: int) -> Floats:
@@ -255,12 +205,12 @@ def _medians(values: Floats, width: int) -> Floats:
     return np.interp(np.arange(len(values)), (edges[:-1] + edges[1:] - 1) / 2, medians)
 
 
-def _bound(tests: int, n: int, memory: float) -> float:
-    """Standard errors beyond which a window of one of ``tests`` points in all lies by chance once in a hundred pairs."""
+def _bound(tests: int, n: int) -> float:
+    """Standard errors beyond which some window of ``tests`` points in all lies by chance once in a hundred pairs."""
     # Windows of 3, 6, 12, … that overlap by half: 4 n / 3; twice as many for those in between.
     z = NormalDist().inv_cdf(1.0 - _FALSE_ALARMS / (2.0 * 3.0 * tests))
-    # Student's t by way of the normal law (Gaver and Kafadar 1984): the noise is estimated, from this many values.
-    free = max(4.0, n * (1.0 - memory))
+    # Student's t by way of the normal law (Gaver and Kafadar 1984): the noise is estimated.
+    free = max(8.0, n / 2)
     return math.sqrt(free * math.expm1(z**2 * (free - 1.5) / (free - 1.0) ** 2))
 
 
@@ -281,32 +231,3 @@ def _widths(n: int) -> list[int]:
 
 def _sums(values: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(values)])
-
-
-def _within(series: Series, low: float, high: float) -> tuple[Floats, Floats]:
-    inside = (series.steps >= low) & (series.steps <= high)
-    return series.steps[inside], series.values[inside]
-
-
-def _interval(steps: Floats) -> float:
-    return float(np.median(np.diff(steps))) if len(steps) > 1 else math.inf
-
-
-def _averaged(steps: Floats, values: Floats, dense: Floats, fine: Floats) -> tuple[Floats, Floats, Floats]:
-    """Means of ``fine`` over the steps since the last of ``steps``; points without any are left out."""
-    owner = np.searchsorted(steps, dense)
-    kept = owner < len(steps)
-    count = np.bincount(owner[kept], minlength=len(steps))
-    sums = np.bincount(owner[kept], weights=fine[kept], minlength=len(steps))
-    has = count > 0
-    return steps[has], values[has], sums[has] / count[has]
-
-
-def _coarser(pair: Pair) -> Pair:
-    if len(pair) <= _MOST:
-        return pair
-    by = -(-len(pair) // _MOST)
-    starts = np.arange(0, len(pair), by)
-    count = np.diff(np.append(starts, len(pair)))
-    a, b = (np.add.reduceat(x, starts) / count for x in (pair.a, pair.b))
-    return Pair(pair.steps[starts], a, b, f"means over {by} points")

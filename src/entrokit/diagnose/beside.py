@@ -10,7 +10,8 @@ import numpy as np
 
 from entrokit.runs import TrainingLog
 
-from .apart import FEWEST, Pair, aligned, onset_of
+from .aligned import Pair, aligned
+from .apart import FEWEST, onset_of
 from .comparison import Apart, Comparison, ComparisonVerdict, OneBroken
 from .comparison_words import OF_THE_MACHINE, listed, sentence
 from .diagnosis import diagnose
@@ -24,8 +25,8 @@ def beside(a: TrainingLog, b: TrainingLog, thresholds: Thresholds | None = None)
 
     A metric counts as apart where its difference over some stretch lies beyond what the noise of both runs allows, with
     all metrics and all steps looked at together: of two runs of one law, at most one pair in twenty is said to be apart
-    (simulated: `docs/diagnose.md`). Chance means noise from step to step; what a recipe's seeds differ by in the long run
-    a single pair of runs does not tell.
+    (simulated: `docs/diagnose.md`). Chance means noise from step to step; what a recipe's seeds differ by in the long
+    run a single pair of runs does not tell.
 
     Args:
         a, b: as `entrokit.runs.read_log` gives them.
@@ -116,7 +117,8 @@ def _notes(names: tuple[str, str], a: TrainingLog, b: TrainingLog, pairs: Mappin
     last = [max((float(s.steps[-1]) for s in log.series.values() if len(s)), default=None) for log in (a, b)]
     if last[0] is not None and last[1] is not None and last[0] != last[1]:
         short = 0 if last[0] < last[1] else 1
-        yield f"{names[short]} ends at step {last[short]:g}, {names[1 - short]} at {last[1 - short]:g}: compared up to there"
+        longer = f"{names[1 - short]} at {last[1 - short]:g}"
+        yield f"{names[short]} ends at step {last[short]:g}, {longer}: compared as far as both go"
     for how in sorted({p.how for p in pairs.values()} - {"common steps"}):
         keys = [k for k, p in pairs.items() if p.how == how]
         yield f"{listed(keys)}: compared by {how}"

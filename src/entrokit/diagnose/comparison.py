@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .apart import Pair
+from .aligned import Pair
 from .diagnosis import Diagnosis
 
 ComparisonVerdict = Literal["apart", "not-apart", "identical", "too-short", "nothing-in-common"]
@@ -61,8 +61,8 @@ class Comparison:
         names: what the runs are called. verdict: in a word. sentence: what happened, in one.
         apart: in order of onset. broken: what turned NaN or infinite in one run only.
         pairs: both courses of every common series, on common steps. only: series that one run alone has.
-        left_out: common series that are not compared, and why. same_until: last step up to which all numbers agree; None
-            where they differ from the first one on. configs: settings with different values.
+        left_out: common series that are not compared, and why. same_until: last step up to which all numbers agree;
+            None where they differ from the first one on. configs: settings with different values.
         notes: what bears on the comparison. diagnoses: of either run.
     """
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from entrokit.runs import TrainingLog
 
-from .apart import FEWEST, Pair
+from .aligned import Pair
+from .apart import FEWEST
 from .comparison import Apart, ComparisonVerdict, OneBroken
 
 OF_THE_MACHINE = ("seconds", "tokens_per_second")

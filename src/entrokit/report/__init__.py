@@ -1,5 +1,6 @@
 """Floor 7: pages and pictures out of results. Knows no training."""
 
+from .beside import render_comparison, write_comparison
 from .chart import Chart, Series, figure
 from .diagnosis import render_diagnosis, write_diagnosis
 from .document import document, embed, write_document
@@ -16,8 +17,10 @@ __all__ = [
     "embed",
     "figure",
     "in_brackets",
+    "render_comparison",
     "render_diagnosis",
     "summarise",
+    "write_comparison",
     "write_diagnosis",
     "write_document",
     "write_page",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entrokit.diagnose import Boundary, Diagnosis, Finding
+from entrokit.diagnose import Boundary, Diagnosis, Finding, Remedy
 from entrokit.diagnose.facts import Trend
 from entrokit.extras import require
+from entrokit.runs import Series, TrainingLog
 
 from . import account
 from .curves import COLOURS, styled
 from .document import document, embed, write_document
+from .series import course, courses, mark_onset
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 _GOOD = ("healthy",)
 # From here on the intervals over prompts cover 91 to 95 % (`pass_at_k_interval`, `net_change_interval`).
 _PROMPTS = 64
+_PART = "reward.part/"
+_SINGLE = (("kl", 6), ("update_kl", 6), ("grad_norm", 7), ("loss", 7), ("eval_loss", 7), ("zero_variance", 3))
+_LENGTHS = {"length": "all", "terminated_length": "ended by themselves"}
+_CLIPPED = {"clip_share": "all", "clip_share.low": "low side", "clip_share.high": "high side"}
+_GAPS = {
+    "sampler_logp_gap": "log-probability (nats)",
+    "sampler_prob_gap": "probability",
+    "sampler_kl": "KL (nats)",
+}
 
 
 def write_diagnosis(diagnosis: Diagnosis, file: str | Path) -> Path:
@@ -37,14 +49,7 @@ def render_diagnosis(d: Diagnosis) -> str:
     """The page's HTML. Everything that a run's files say is escaped."""
     require("a page", "report")
     first, facts = d.findings[0], d.facts
-    courses = [
-        _course(facts.entropy, "Entropy", "nats per token", 0),
-        _course(facts.reward, "Reward", "mean reward", 1),
-        _families(d),
-        _course(facts.truncated, "Truncated", "share of completions", 3) if _moves(facts.truncated) else None,
-        _law(d),
-    ]
-    charts = "".join(embed(f) for f in courses if f is not None)
+    charts = "".join(embed(f) for f in _courses(d))
     good = " good" if d.verdict in _GOOD else ""
     also = "".join(f"<h3>{escape(f.verdict)}: {escape(f.cause)}</h3>{_finding(f)}" for f in d.findings[1:])
     missing = "".join(f"<li>{escape(m)}</li>" for m in d.missing)
@@ -65,13 +70,65 @@ def render_diagnosis(d: Diagnosis) -> str:
     )
 
 
+def _courses(d: Diagnosis) -> list[go.Figure]:
+    """Every chart of a course, with a line where the first finding began."""
+    facts, log = d.facts, d.facts.log
+    drawn = [
+        _judged(log.series.get("entropy"), facts.entropy, "entropy", 0),
+        _judged(log.series.get("reward"), facts.reward, "reward", 1),
+        courses(_parts(log), "Parts of the reward", "mean of each part"),
+        _validation(log),
+        _families(d),
+        _judged(log.series.get("truncated"), facts.truncated, "truncated", 3) if _moves(facts.truncated) else None,
+        courses(_some(log, _LENGTHS), "Length of completions", "tokens", first=2),
+        *(course(log.series[key], key, colour) for key, colour in _SINGLE if key in log.series),
+        courses(_some(log, _CLIPPED), "Clipped", "share of tokens", first=5),
+        courses(_some(log, _GAPS), "Sampler against trainer", "gap", first=4),
+        course(s, "sampler_correlation", 4) if (s := log.series.get("sampler_correlation")) is not None else None,
+    ]
+    found = [f for f in drawn if f is not None]
+    onset = d.findings[0].onset
+    if onset is not None:
+        for figure in found:
+            mark_onset(figure, onset, f"{d.verdict} from {onset:g}")
+    law = _law(d)
+    return found if law is None else [*found, law]
+
+
+def _judged(written: Series | None, judged: Trend | None, key: str, colour: int) -> go.Figure | None:
+    """The course that the rules looked at: as it was written, or else from the completions."""
+    if written is not None and (judged is None or len(written) == len(judged)):
+        return course(written, key, colour)
+    return None if judged is None else course(Series(judged.steps, judged.values), key, colour)
+
+
+def _some(log: TrainingLog, named: Mapping[str, str]) -> dict[str, Series]:
+    return {name: log.series[key] for key, name in named.items() if key in log.series}
+
+
+def _parts(log: TrainingLog) -> dict[str, Series]:
+    return {k.removeprefix(_PART): s for k, s in log.series.items() if k.startswith(_PART)}
+
+
+def _validation(log: TrainingLog) -> go.Figure | None:
+    """Validation beside the training reward: one that falls while the other rises is what to look for."""
+    if "validation" not in log.series:
+        return None
+    named = {"reward": "training reward", "accuracy": "training accuracy", "validation": "validation"}
+    return courses(_some(log, named), "Validation beside training", "score", first=1)
+
+
 def _finding(finding: Finding) -> str:
     evidence = "".join(f"<li>{escape(e)}</li>" for e in finding.evidence)
-    remedies = "".join(
-        f"<li>{f'<code>{escape(r.recipe)}</code> ' if r.recipe else ''}{escape(r.text)}</li>" for r in finding.remedies
-    )
+    remedies = "".join(f"<li>{_remedy(r)}</li>" for r in finding.remedies)
     what = f"<h2>What to do</h2><ul class='remedies'>{remedies}</ul>" if remedies else ""
     return f'<ul class="evidence">{evidence}</ul>{what}'
+
+
+def _remedy(remedy: Remedy) -> str:
+    recipe = f"<code>{escape(remedy.recipe)}</code> " if remedy.recipe else ""
+    write = f'<br><code class="write">{escape(remedy.write)}</code>' if remedy.write else ""
+    return f"{recipe}{escape(remedy.text)}{write}"
 
 
 def _account(d: Diagnosis) -> str:
@@ -123,26 +180,6 @@ prompts{few}. Of the prompts solved at least once, {s.preserved} were kept, {s.s
 with 95 % confidence, a probability below {b.unseen_below:.2f}. Small counts change by chance too. Where several answers
 are right, a 0/1 reward ties them, and a small change of the reward can decide between them.</p>
 </section>"""
-
-
-def _course(course: Trend | None, title: str, unit: str, colour: int) -> go.Figure | None:
-    import plotly.graph_objects as go
-
-    if course is None or len(course) < 2:
-        return None
-    drawn = go.Figure()
-    drawn.add_scatter(
-        x=course.steps, y=course.values, mode="lines", line={"color": COLOURS[colour], "width": 1}, opacity=0.35
-    )
-    smooth = course.smooth
-    middle = (len(course) - len(smooth)) // 2
-    drawn.add_scatter(
-        x=course.steps[middle : middle + len(smooth)],
-        y=smooth,
-        mode="lines",
-        line={"color": COLOURS[colour], "width": 2.5},
-    )
-    return styled(drawn, title, "optimiser step", unit)
 
 
 def _families(d: Diagnosis) -> go.Figure | None:

@@ -1,0 +1,49 @@
+"""Two runs side by side, in lines of a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from .diagnosis import printable
+
+if TYPE_CHECKING:
+    from entrokit.diagnose import Comparison
+
+_STYLES = {"apart": "bold red", "not-apart": "bold green", "identical": "bold green"}
+_MOST, _WIDEST = 12, 60
+
+
+def comparison_lines(c: Comparison) -> list[Text]:
+    """The comparison; whatever came from the runs' files is stripped of control characters."""
+    lines = [
+        Text.assemble(
+            (c.verdict, _STYLES.get(c.verdict, "bold yellow")), f": {printable(c.sentence.removeprefix('not apart: '))}"
+        )
+    ]
+    for name, d in zip(c.names, c.diagnoses, strict=True):
+        lines.append(
+            Text.assemble(f"  {printable(name)}: ", (d.verdict, "bold"), f", {printable(d.findings[0].cause)}")
+        )
+    lines += [Text(f"  step {x.step:<8g} {printable(x.key):<24} {x.words()}") for x in c.apart[:_MOST]]
+    if len(c.apart) > _MOST:
+        lines.append(Text(f"  and {len(c.apart) - _MOST} more"))
+    if c.configs:
+        lines.append(Text("settings that differ:", style="bold"))
+        for key, (a, b) in list(c.configs.items())[:_MOST]:
+            lines.append(Text(f"  {printable(key)}: {_short(a)} against {_short(b)}"))
+        if len(c.configs) > _MOST:
+            lines.append(Text(f"  and {len(c.configs) - _MOST} more"))
+    for name, keys in zip(c.names, c.only, strict=True):
+        if keys:
+            more = f" and {len(keys) - _MOST} more" if len(keys) > _MOST else ""
+            lines.append(Text(f"{printable(name)} alone has {printable(', '.join(keys[:_MOST]))}{more}", style="dim"))
+    lines += [Text(f"{printable(k)} is not compared: {why}", style="dim") for k, why in c.left_out.items()]
+    lines += [Text(printable(n), style="dim") for n in c.notes]
+    return lines
+
+
+def _short(value: object) -> str:
+    text = printable(str(value))
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"

@@ -11,8 +11,8 @@ from entrokit.runs.series import Floats, Series
 
 # Longer courses are compared by means over windows: the running medians cost their length times their width.
 _MOST = 4000
-# Numbers that were printed with 6 digits differ in the last of them.
-_SAME = 2e-6
+# Numbers that were printed with 6 digits differ by up to half of the last of them.
+_SAME = 5.1e-6
 
 
 @dataclass(frozen=True)

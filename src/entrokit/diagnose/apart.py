@@ -121,11 +121,19 @@ def _change(d: Floats, end: int, memory: float) -> int:
 
 
 def _even(pair: Pair) -> Pair:
-    """On a logarithmic scale where noise has less of a tail there: gradient norms and divergences vary by factors."""
-    if min(pair.a.min(), pair.b.min()) <= 0:
-        return pair
-    logs = Pair(pair.steps, np.log(pair.a), np.log(pair.b), pair.how)
-    return logs if _tail(logs) < _tail(pair) else pair
+    """On the scale on which noise has the least of a tail: as it is, its logarithm, or one that draws both tails in.
+
+    Gradient norms and divergences vary by factors, and losses of a policy gradient have two long tails.
+    """
+    scales = [pair]
+    if min(pair.a.min(), pair.b.min()) > 0:
+        scales.append(Pair(pair.steps, np.log(pair.a), np.log(pair.b), pair.how))
+    both = np.concatenate([pair.a, pair.b])
+    middle = float(np.median(both))
+    if (width := float(np.median(np.abs(both - middle)))) > 0:
+        a, b = (np.arcsinh((x - middle) / width) for x in (pair.a, pair.b))
+        scales.append(Pair(pair.steps, a, b, pair.how))
+    return min(scales, key=_tail)
 
 
 def _tail(pair: Pair) -> float:

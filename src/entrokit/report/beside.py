@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from entrokit.diagnose import Apart, Comparison
 from entrokit.extras import require
 
-from .curves import COLOURS, styled
+from .curves import COLOURS
 from .document import document, embed, write_document
-from .series import add_course, mark_broken, mark_onset, told
+from .series import add_course, laid_out, mark_broken, mark_onset, told
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -66,7 +66,8 @@ that in the long run.</p>
 
 
 def _in_order(c: Comparison) -> list[str]:
-    first = list(dict.fromkeys([x.key for x in (*c.broken, *c.apart)]))
+    went = [*((x.step, x.key) for x in c.apart), *((x.step, x.key) for x in c.broken)]
+    first = list(dict.fromkeys(key for _, key in sorted(went, key=lambda x: x[0])))
     logs = [d.facts.log for d in c.diagnoses]
     drawable = [k for k in logs[0].series if k in logs[1].series and max(len(log.series[k]) for log in logs) > 1]
     return [*(k for k in first if k in drawable), *(k for k in drawable if k not in first)]
@@ -79,17 +80,12 @@ def _chart(c: Comparison, key: str, apart: Apart | None) -> go.Figure:
     both = [d.facts.log.series[key] for d in c.diagnoses]
     for series, colour in zip(both, COLOURS, strict=False):
         add_course(drawn, series.steps, series.values, colour)
-    styled(drawn, *_axes(key))
+    laid_out(drawn, *told(key))
     mark_broken(drawn, both)
     if apart is not None:
         by = "" if apart.sigmas is None else f", {apart.sigmas:.1f} σ"
         mark_onset(drawn, apart.step, f"apart from {apart.step:g}{by}")
     return drawn
-
-
-def _axes(key: str) -> tuple[str, str, str]:
-    title, unit = told(key)
-    return title, "optimiser step", unit
 
 
 def _runs(c: Comparison) -> str:

@@ -24,7 +24,7 @@ _TOLD: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "share right"),
     "validation": ("Validation", "score"),
     "length": ("Length of completions", "tokens"),
-    "terminated_length": ("Length of completions that ended by themselves", "tokens"),
+    "terminated_length": ("Length of those that ended", "tokens"),
     "truncated": ("Truncated", "share of completions"),
     "zero_variance": ("Groups without signal", "share of groups"),
     "kl": ("KL to the reference", "nats"),
@@ -36,10 +36,10 @@ _TOLD: dict[str, tuple[str, str]] = {
     "learning_rate": ("Learning rate", "learning rate"),
     "clip_share": ("Clipped", "share of tokens"),
     "ratio": ("Importance ratio", "ratio"),
-    "sampler_logp_gap": ("Sampler against trainer", "nats"),
-    "sampler_prob_gap": ("Sampler against trainer", "difference of probabilities"),
-    "sampler_correlation": ("Sampler against trainer", "correlation of probabilities"),
-    "sampler_kl": ("Sampler against trainer", "KL, nats"),
+    "sampler_logp_gap": ("Sampler against trainer: log-probability", "nats"),
+    "sampler_prob_gap": ("Sampler against trainer: probability", "difference"),
+    "sampler_correlation": ("Sampler against trainer: correlation", "r"),
+    "sampler_kl": ("Sampler against trainer: KL", "nats"),
 }
 # Longer courses are drawn by means: a page holds every point that it shows.
 _DRAWN = 2000
@@ -72,9 +72,16 @@ def courses(named: Mapping[str, Series], title: str, unit: str, *, first: int = 
     drawn = go.Figure()
     for i, (name, series) in enumerate(list(shown.items())[: len(COLOURS)]):
         add_course(drawn, series.steps, series.values, COLOURS[(first + i) % len(COLOURS)], account.visible(name, 40))
-    styled(drawn, title, "optimiser step", unit)
+    laid_out(drawn, title, unit)
     mark_broken(drawn, list(shown.values())[: len(COLOURS)], first)
     return account.with_legend(drawn, -(-len(shown) // 2)) if len(shown) > 1 else drawn
+
+
+def laid_out(drawn: go.Figure, title: str, unit: str) -> go.Figure:
+    """The look of a chart of courses; numbers of many digits get the room that they need."""
+    styled(drawn, title, "optimiser step", unit)
+    drawn.update_yaxes(automargin=True)
+    return drawn
 
 
 def add_course(drawn: go.Figure, steps: np.ndarray, values: np.ndarray, colour: str, name: str = "") -> None:

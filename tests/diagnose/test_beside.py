@@ -109,7 +109,7 @@ def test_runs_that_come_together_again_are_apart_for_a_while():
 def test_courses_without_noise_are_apart_where_they_differ():
     a = np.full(120, 1e-5)
     got = onset_of(Pair(STEPS, a, a / 10, ""), 120)
-    assert (got.step, got.sigmas, got.a, got.b) == (1, None, 1e-5, 1e-6)
+    assert (got.step, got.sigmas, got.a, got.b) == (1, None, 1e-5, pytest.approx(1e-6))
     stepped = onset_of(Pair(STEPS, a, np.where(STEPS > 50, 1e-6, 1e-5), ""), 120)
     assert (stepped.step, stepped.a, stepped.b) == (51, pytest.approx(1e-5), pytest.approx(1e-6))
 

@@ -96,7 +96,7 @@ def spikes(values: Floats) -> list[int]:
     """Points that lie far from the median of their neighbourhood: a window's mean hides them."""
     if len(values) < FEWEST:
         return []
-    # A point's move is that of two points' noise; white noise is assumed, which overstates none of it.
+    # As if points were independent: what memory adds, the neighbourhood's median follows.
     sigma = np.sqrt(_variance(_moves(values, 1), len(values)))
     far = np.abs(values - _running_median(values, _NEIGHBOURHOOD)) > _RARE * sigma
     return [int(i) for i in np.flatnonzero(far & (sigma > 0))]

@@ -99,6 +99,16 @@ def test_a_single_spike_is_no_parting(tmp_path):
     assert beside(a, b).verdict == "not-apart"
 
 
+@pytest.mark.parametrize(("count", "told"), [(5, True), (4, False)])
+def test_spikes_of_one_run_are_told(tmp_path, count, told):
+    a, b = run(tmp_path, 1, "a"), run(tmp_path, 2, "b")
+    b.series["grad_norm"].values[40 : 40 + 12 * count : 12] = 50.0
+    c = beside(a, b)
+    assert c.verdict == "not-apart"
+    said = f"grad_norm spikes {count} times in b, first at step 41, and 0 in a"
+    assert c.sentence.endswith(said) == told
+
+
 def test_runs_that_come_together_again_are_apart_for_a_while():
     rng = np.random.default_rng(0)
     apart = onset_of(Pair(STEPS, noisy(rng), noisy(rng) + 6.0 * ((STEPS > 30) & (STEPS < 60)), ""), 120)

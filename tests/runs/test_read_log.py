@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from entrokit.runs import RunReadError, RunWriter, Series, read_log
 from entrokit.runs.names import canonical
-from entrokit.runs.readers import lines
+from entrokit.runs.shapes import text
 from entrokit.runs.readers.completions import completions_of
 from entrokit.runs.readers.top_k import entropy_bounds
 
@@ -49,9 +49,9 @@ def test_a_table_keeps_what_it_can(tmp_path):
     assert values(log, "reward") == [(0.0, 0.1), (2.0, 0.3), (4.0, 0.4)]
     assert values(log, "entropy") == [(0.0, 0.9), (1.0, 0.8), (3.0, 0.7)]
     notes = "\n".join(log.notes.lines())
-    assert "column 'reward' holds something that is no number (t.csv, row 2)" in notes
+    assert "'reward' holds something that is no number: 'oops' (t.csv:3)" in notes
     assert "comment" not in notes
-    assert "a row has 2 cells under 4 columns (t.csv, row 3)" in notes
+    assert "a row has 2 cells under 4 columns (t.csv, row 4)" in notes
 
 
 def test_without_steps_rows_are_counted(tmp_path):
@@ -241,7 +241,7 @@ def test_what_is_nothing_is_said(tmp_path):
 
 
 def test_an_endless_line_is_not_read_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST_LINE", 64)
+    monkeypatch.setattr(text, "LONGEST_LINE", 64)
     rows = json.dumps({"step": 1, "entropy": 0.5, "x": "y" * 500}) + "\n" + json.dumps({"step": 2, "entropy": 0.25})
     log = read_log(write(tmp_path / "m.jsonl", rows + "\n"))
     assert values(log, "entropy") == [(2.0, 0.25)]

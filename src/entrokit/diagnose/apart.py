@@ -36,6 +36,8 @@ _MEMORIES = np.linspace(0.0, 0.98, 50)
 _MEMORY_ALLOWANCE = 0.6
 # A point that lies further from the median of its neighbourhood is a spike: it counts with this many sigmas.
 _SPIKE, _NEIGHBOURHOOD = 3.0, 5
+# A point that many sigmas away counts as a spike of its own run.
+_RARE = 6.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ def onset_of(pair: Pair, tests: int) -> Onset | None:
     end = min(ends)
     start = _change(clean, end, memory)
     return _described(pair, start, total, noise, memory)
+
+
+def spikes(values: Floats) -> list[int]:
+    """Points that lie far from the median of their neighbourhood: a window's mean hides them."""
+    if len(values) < FEWEST:
+        return []
+    # As if points were independent: what memory adds, the neighbourhood's median follows.
+    sigma = np.sqrt(_variance(_moves(values, 1), len(values)))
+    far = np.abs(values - _running_median(values, _NEIGHBOURHOOD)) > _RARE * sigma
+    return [int(i) for i in np.flatnonzero(far & (sigma > 0))]
 
 
 def _described(pair: Pair, start: int, total: Floats, noise: Floats, memory: float) -> Onset:

@@ -11,13 +11,15 @@ import numpy as np
 from entrokit.runs import TrainingLog
 
 from .aligned import Pair, aligned
-from .apart import FEWEST, onset_of
+from .apart import FEWEST, onset_of, spikes
 from .comparison import Apart, Comparison, ComparisonVerdict, OneBroken
 from .comparison_words import OF_THE_MACHINE, listed, sentence
 from .diagnosis import diagnose
 from .thresholds import Thresholds
 
 _ABSENT = "(not set)"
+# Of two equal rates, counts this far apart in standard errors are seen once in ten thousand pairs.
+_MORE_SPIKES, _FEWEST_SPIKES = 4.0, 5
 
 
 def beside(a: TrainingLog, b: TrainingLog, thresholds: Thresholds | None = None) -> Comparison:
@@ -49,10 +51,11 @@ def beside(a: TrainingLog, b: TrainingLog, thresholds: Thresholds | None = None)
     broken = tuple(sorted(_broken(a, b), key=lambda x: x.step))
     same, same_until = _same(all_pairs)
     verdict = _verdict(pairs, all_pairs, apart, broken, same)
+    spiky = tuple(_spiky(names, pairs))
     return Comparison(
         names,
         verdict,
-        sentence(verdict, names, a, b, pairs=pairs, apart=apart, broken=broken, same_until=same_until),
+        sentence(verdict, names, a, b, pairs=pairs, apart=apart, broken=broken, same_until=same_until, spiky=spiky),
         apart,
         broken,
         pairs,
@@ -97,6 +100,17 @@ def _same(pairs: Mapping[str, Pair]) -> tuple[bool, float | None]:
     before = [p.steps[p.steps < min(first)] for p in exact]
     last = [float(s[-1]) for s in before if len(s)]
     return False, max(last) if last and all(len(s) for s in before) else None
+
+
+def _spiky(names: tuple[str, str], pairs: Mapping[str, Pair]) -> Iterator[str]:
+    """What spikes in one run more often than chance allows, which no mean over steps tells."""
+    for key, pair in pairs.items():
+        found = [spikes(x) for x in (pair.a, pair.b)]
+        more = 0 if len(found[0]) > len(found[1]) else 1
+        most, least = len(found[more]), len(found[1 - more])
+        if most >= _FEWEST_SPIKES and most - least > _MORE_SPIKES * math.sqrt(most + least) / 2:
+            first = f"{pair.steps[found[more][0]]:g}"
+            yield f"{key} spikes {most} times in {names[more]}, first at step {first}, and {least} in {names[1 - more]}"
 
 
 def _verdict(

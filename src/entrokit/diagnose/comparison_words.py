@@ -26,6 +26,7 @@ def sentence(
     apart: tuple[Apart, ...],
     broken: tuple[OneBroken, ...],
     same_until: float | None,
+    spiky: tuple[str, ...],
 ) -> str:
     """What happened, in one sentence."""
     longest = max((len(p) for p in pairs.values()), default=0)
@@ -36,7 +37,7 @@ def sentence(
             said.reverse()
         if same_until is not None:
             said.append(f"up to step {same_until:g} every number is the same")
-        return "; ".join(said)
+        return "; ".join([*said, *spiky[:_FOLLOWED]])
     if verdict == "nothing-in-common":
         return _nothing(names, a, b)
     if verdict == "identical":
@@ -44,7 +45,8 @@ def sentence(
     if verdict == "too-short":
         return f"too short to tell: no common series has {FEWEST} common points"
     known = f"; up to step {same_until:g} every number is the same" if same_until is not None else ""
-    return f"not apart: {counted} of up to {longest} common points differ by no more than their noise allows{known}"
+    same = f"not apart: {counted} of up to {longest} common points differ by no more than their noise allows{known}"
+    return "; ".join([same, *spiky[:_FOLLOWED]])
 
 
 def _apart_words(apart: tuple[Apart, ...]) -> str:
@@ -52,7 +54,7 @@ def _apart_words(apart: tuple[Apart, ...]) -> str:
         return ""
     first = apart[0]
     together = [x.key for x in apart[1:] if x.step == first.step]
-    with_it = f" (with {', '.join(together)})" if together else ""
+    with_it = f" (with {listed(together)})" if together else ""
     later = [x for x in apart if x.step > first.step]
     followed = ", ".join(f"{x.key} at {x.step:g}" for x in later[:_FOLLOWED])
     more = f" and {len(later) - _FOLLOWED} more" if len(later) > _FOLLOWED else ""

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.runs import RunReadError, RunWriter, Series, read_log
+from entrokit.runs import RunReadError, RunWriter, Series, read_log, read_logs
 from entrokit.runs.names import canonical
-from entrokit.runs.shapes import text
 from entrokit.runs.readers.completions import completions_of
 from entrokit.runs.readers.top_k import entropy_bounds
+from entrokit.runs.shapes import text as texts
 
 from .cases import CHAT, columns, jsonl, write
 
@@ -134,7 +134,7 @@ def test_tensorboard_files(tmp_path):
             writer.add_scalar("train/reward", step / 8, step)
             writer.add_text("note", "<b>", step)
     log = read_log(tmp_path)
-    assert log.source == "TensorBoard"
+    assert log.source == "TensorBoard's event files"
     assert values(log, "entropy") == [(0.0, 1.0), (1.0, 0.75), (2.0, 0.5)]
     file = next((tmp_path / "runs").iterdir())
     file.write_bytes(file.read_bytes()[:-40])
@@ -206,7 +206,7 @@ def test_damaged_files_give_what_is_whole(tmp_path):
     (tmp_path / "n.csv").write_bytes(b"step,entropy,\xff\xfe\n0,0.5,\xe9\n")
     log = read_log(tmp_path / "n.csv")
     assert values(log, "entropy") == [(0.0, 0.5)]
-    assert any("not UTF-8 were replaced (n.csv:1, and 1 more)" in n for n in log.notes.lines())
+    assert any("not UTF-8 and was read as cp1252 (n.csv:1, and 1 more)" in n for n in log.notes.lines())
     run = tmp_path / "run"
     w = RunWriter(run, {"recipe": "grpo"})
     w.metrics(1, {"entropy": 0.5})
@@ -221,27 +221,30 @@ def test_what_is_nothing_is_said(tmp_path):
     with pytest.raises(RunReadError, match="does not exist"):
         read_log(tmp_path / "no")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunReadError, match="nothing in it is recognised. Readable are an entrokit run"):
+    with pytest.raises(RunReadError, match="no run was found in it. Readable are the logs"):
         read_log(tmp_path / "empty")
-    with pytest.raises(RunReadError, match=r"e\.csv is empty: expected a header such as step,reward,entropy"):
+    with pytest.raises(RunReadError, match=r"e\.csv: no run was found in it. it holds no text .* empty"):
         read_log(write(tmp_path / "e.csv", "\n\n"))
-    with pytest.raises(RunReadError, match=r"none of its columns 'loss, x' is known; expected at least step,reward"):
-        read_log(write(tmp_path / "f.csv", "loss,x\n1,2\n"))
-    with pytest.raises(RunReadError, match="nothing in it is recognised .*it cannot be read: JSONDecodeError"):
+    with pytest.raises(RunReadError, match=r"Names of metrics that were found: my_entr, x.* --name entropy=my_entr"):
+        read_log(write(tmp_path / "f.csv", "my_entr,x\n1,2\n"))
+    with pytest.raises(RunReadError, match="no run was found in it.* it cannot be read: JSONDecodeError"):
         read_log(write(tmp_path / "trainer_state.json", '{"log_history": ['))
-    with pytest.raises(RunReadError, match="nothing in it is recognised"):
+    with pytest.raises(RunReadError, match="Names of metrics that were found: a/b"):
         read_log(write(tmp_path / "g.jsonl", '{"a": {"b": 1}}\n'))
     for name in "ba":
         RunWriter(tmp_path / "several" / name, {"recipe": "grpo"})
-    with pytest.raises(RunReadError, match="several holds 2 runs; name one of them: a, b"):
-        read_log(tmp_path / "several")
+    assert [log.run for log in read_logs(tmp_path / "several")] == ["a", "b"]
+    for i in range(25):
+        RunWriter(tmp_path / "many" / str(i), {"recipe": "grpo"})
+    with pytest.raises(RunReadError, match="25 folders below it look like runs; name"):
+        read_log(tmp_path / "many")
     write(tmp_path / "config.yaml", "[1, 2]")
     with pytest.raises(RunReadError, match="expected a mapping, got list"):
         read_log(tmp_path)
 
 
 def test_an_endless_line_is_not_read_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "LONGEST_LINE", 64)
+    monkeypatch.setattr(texts, "LONGEST_LINE", 64)
     rows = json.dumps({"step": 1, "entropy": 0.5, "x": "y" * 500}) + "\n" + json.dumps({"step": 2, "entropy": 0.25})
     log = read_log(write(tmp_path / "m.jsonl", rows + "\n"))
     assert values(log, "entropy") == [(2.0, 0.25)]
@@ -273,9 +276,9 @@ def test_an_event_file_is_read_without_its_neighbours(tmp_path):
 def test_two_files_of_the_same_metrics_are_not_mixed(tmp_path):
     write(tmp_path / "a.csv", CSV)
     write(tmp_path / "b.csv", "step,entropy\n100,7.0\n")
-    log = read_log(tmp_path)
-    assert len(log.get("entropy")) == 3
-    assert any("several files hold the same metrics" in n for n in log.notes.lines())
+    first, second = read_logs(tmp_path)
+    assert len(first.get("entropy")) == 3
+    assert values(second, "entropy") == [(100.0, 7.0)]
 
 
 @given(st.binary(max_size=300))

@@ -1,6 +1,6 @@
 """Floor 4: a run on disk. `layout` says what an entrokit run's folder holds, `read_log` reads runs of any engine."""
 
-from .read_log import read_log
+from .read_log import read_log, read_logs
 from .reader import Run, RunReadError, find_runs
 from .series import Broken, Series
 from .step_account import QUADRANTS, Part, StepAccount, correlation
@@ -24,4 +24,5 @@ __all__ = [
     "correlation",
     "find_runs",
     "read_log",
+    "read_logs",
 ]

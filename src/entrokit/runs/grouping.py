@@ -103,7 +103,7 @@ def _one_after_the_other(a: Course, b: Course) -> bool:
     """Whether one goes on where the other ended, as a resumed run's second log does."""
     first, last = sorted((_steps(a), _steps(b)), key=lambda steps: float(steps[0]))
     apart = float(np.median(np.diff(first))) if len(first) > 1 else 1.0
-    return 0 < last[0] - first[-1] <= _GAP * max(apart, 1.0)
+    return 0.0 < float(last[0] - first[-1]) <= _GAP * max(apart, 1.0)
 
 
 def _steps(course: Course) -> Floats:

@@ -19,6 +19,7 @@ DELIMITERS = ("\t", ";", ",", "|")
 GAPS = "spaces"
 WORDS = "a space"
 _LATEST_HEADER = 40
+_ONE_NAME = re.compile(r'"?[A-Za-z][\w/@.-]{1,80}"?')
 
 
 def table_of(lines: Sequence[str]) -> tuple[str, int] | None:
@@ -54,7 +55,13 @@ def _delimiter(shown: Sequence[str]) -> str | None:
         agree = sum(map(_holds_numbers if delimiter == WORDS else _holds_number, fitting)) / len(rows)
         if agree >= 0.5 and agree > most + 0.2 and _is_header(header):
             best, most = delimiter, agree
-    return best
+    return best or ("," if _is_one_column(shown) else None)
+
+
+def _is_one_column(shown: Sequence[str]) -> bool:
+    """Whether it is one name above nothing but numbers."""
+    name, *rows = (line.strip() for line in shown)
+    return _ONE_NAME.fullmatch(name) is not None and all(_holds_number([row]) for row in rows)
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:

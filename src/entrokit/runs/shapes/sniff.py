@@ -23,6 +23,7 @@ JSON_LINES, JSON_DOCUMENT, TABLE, CONSOLE = "JSON lines", "JSON document", "tabl
 
 _DOCUMENT = re.compile(r"\s*(?:\[\s*(?:[\[{\]]|$)|\{\s*(?:[\"}]|$))")
 _MOST_LOOKED_AT = 400
+_OF_LINES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def sniffed(file: Path) -> Sniffed:
     objects = [found for line in lines if (found := _object(line)) is not None]
     # One object that holds lists is a whole run in one line.
     whole_run = len(objects) == 1 and _holds_columns(objects[0])
-    if objects and 2 * len(objects) >= len(lines) and not whole_run:
+    if objects and (2 * len(objects) >= len(lines) or file.suffix in _OF_LINES) and not whole_run:
         return Sniffed(JSON_LINES, f"{len(objects)} of its first {len(lines)} lines are JSON objects")
     if _DOCUMENT.match(lines[0]) and _is_document("\n".join(lines)):
         return Sniffed(JSON_DOCUMENT, "it begins as a JSON document")

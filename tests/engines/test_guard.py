@@ -18,6 +18,7 @@ from entrokit.engines import guard as module
 from entrokit.engines.guard import STATE, EntropyGuard
 from tests.processes import TORCHRUN, run
 
+from .conftest import length_reward
 from .guarded import collapsing, trainer
 
 
@@ -241,3 +242,25 @@ def test_several_processes_stop_together_and_save(tmp_path):
     # The others learn of it at the end of the next step.
     assert told["ends"] == [told["step"] + 1] * 2
     assert get_last_checkpoint(str(tmp_path / "run")) == str(tmp_path / "run" / f"checkpoint-{told['ends'][0]}")
+
+
+def test_it_judges_what_trl_logs(checkpoint, config, task):
+    from transformers import AutoTokenizer
+    from trl import GRPOTrainer
+
+    guard = EntropyGuard(every=1)
+    t = GRPOTrainer(
+        checkpoint,
+        reward_funcs=length_reward,
+        args=config(),
+        train_dataset=task.train,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
+        callbacks=[guard],
+    )
+    t.train()
+    found = guard.guard.judge()
+    assert guard.guard.engine == "trl"
+    assert found.facts.log.kind == "rl"
+    assert {"entropy", "reward", "grad_norm", "loss", "length"} <= found.facts.log.series.keys()
+    assert found.facts.log.series["entropy"].steps.tolist() == [1, 2, 3, 4]
+    assert found.verdict == "insufficient-data"

@@ -11,65 +11,15 @@ import pytest
 pytest.importorskip("transformers", reason="the guard of trainers needs transformers")
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from entrokit.engines import guard as module
 from entrokit.engines.guard import STATE, EntropyGuard
-from tests.diagnose.cases import falling
+from tests.processes import TORCHRUN, run
 
-LOSING = falling(0.9, 0.01, n=60, speed=12.0)
-
-
-class Line(torch.nn.Module):
-    """Predicts y from x by one weight; its loss is NaN where ``x`` is."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def forward(self, x, y):
-        return {"loss": ((self.layer(x) - y) ** 2).mean()}
-
-
-class Logging(Trainer):
-    """Logs beside the loss what a test gives for each step, as TRL's trainers log their metrics."""
-
-    rows = staticmethod(lambda step: {})
-
-    def log(self, logs, start_time=None):
-        if "loss" in logs:
-            logs.update(self.rows(self.state.global_step))
-        super().log(logs, start_time)
-
-
-def collapsing(step):
-    return {"entropy": float(LOSING[step - 1]), "reward": 0.3 + 0.02 * (step % 3)}
-
-
-def trainer(folder, guard, rows=lambda step: {}, bad_from=None, **options):
-    """A real trainer of one weight; from step ``bad_from`` on its data are infinite."""
-    data = [
-        {"x": torch.tensor([math.inf if bad_from is not None and i >= bad_from - 1 else 0.1]), "y": torch.tensor([0.2])}
-        for i in range(60)
-    ]
-    defaults = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 1,
-        "max_steps": 60,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": [],
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "train_sampling_strategy": "sequential",
-        "learning_rate": 1e-3,
-    }
-    made = Logging(
-        Line(), TrainingArguments(**(defaults | options)), train_dataset=data, callbacks=[guard] if guard else []
-    )
-    made.rows = rows
-    return made
+from .conftest import length_reward
+from .guarded import collapsing, trainer
 
 
 def said(caplog):
@@ -283,3 +233,34 @@ def test_words_are_those_of_the_trainer(tmp_path):
 def test_what_cannot_be_meant_is_refused(wrong):
     with pytest.raises(ValueError, match="patience|every|colapse|http"):
         EntropyGuard(**wrong)
+
+
+def test_several_processes_stop_together_and_save(tmp_path):
+    script, out = Path(__file__).with_name("guarded.py"), tmp_path / "out.json"
+    told = run([*TORCHRUN, str(script), str(tmp_path / "run"), str(out)], out)
+    assert told["verdict"] == "collapse"
+    # The others learn of it at the end of the next step.
+    assert told["ends"] == [told["step"] + 1] * 2
+    assert get_last_checkpoint(str(tmp_path / "run")) == str(tmp_path / "run" / f"checkpoint-{told['ends'][0]}")
+
+
+def test_it_judges_what_trl_logs(checkpoint, config, task):
+    from transformers import AutoTokenizer
+    from trl import GRPOTrainer
+
+    guard = EntropyGuard(every=1)
+    t = GRPOTrainer(
+        checkpoint,
+        reward_funcs=length_reward,
+        args=config(),
+        train_dataset=task.train,
+        processing_class=AutoTokenizer.from_pretrained(checkpoint, padding_side="left"),
+        callbacks=[guard],
+    )
+    t.train()
+    found = guard.guard.judge()
+    assert guard.guard.engine == "trl"
+    assert found.facts.log.kind == "rl"
+    assert {"entropy", "reward", "grad_norm", "loss", "length"} <= found.facts.log.series.keys()
+    assert found.facts.log.series["entropy"].steps.tolist() == [1, 2, 3, 4]
+    assert found.verdict == "insufficient-data"

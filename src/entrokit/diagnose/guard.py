@@ -158,11 +158,7 @@ class Guard:
         if self._last is None:
             return None
         step, before = self._last, self._verdict
-        found = diagnose(
-            log_of(self._rows, self.run, self.config, self.engine),
-            self._thresholds,
-            reward_range=self._reward_range,
-        )
+        found = self.judge()
         fatal = first_named(found.findings, self.stop_on)
         self._looked, self._streak = step, self._streak + 1 if fatal else 0
         if fatal is not None and self._streak >= self.patience:
@@ -175,6 +171,11 @@ class Guard:
         mended = before in self.warn_on and first.verdict != "insufficient-data"
         changed = first.verdict != before and (told is not None or mended)
         return self._said(Verdict(step, first, before, False, found)) if changed else None
+
+    def judge(self) -> Diagnosis:
+        """The diagnosis of what was given so far; counts as no look."""
+        log = log_of(self._rows, self.run, self.config, self.engine)
+        return diagnose(log, self._thresholds, reward_range=self._reward_range)
 
     @property
     def _last(self) -> float | None:

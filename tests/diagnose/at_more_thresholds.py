@@ -88,7 +88,7 @@ def _rewards():
         return run(reward=falls + form, reward_dot_part__accuracy=falls, reward_dot_part__format=form)
 
     def gained(x):
-        form, answers = parts((20, 0.2), (80, 1.0)), parts((20, 0.1), (80, 0.1 + x))
+        form, answers = parts((20, 0.2), (100, 1.0)), parts((20, 0.1), (100, 0.1 + x))
         return run(reward=form + answers, reward_dot_part__format=form, reward_dot_part__accuracy=answers)
 
     def still(share):

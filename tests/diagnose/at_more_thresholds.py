@@ -88,7 +88,7 @@ def _rewards():
         return run(reward=falls + form, reward_dot_part__accuracy=falls, reward_dot_part__format=form)
 
     def gained(x):
-        form, answers = parts((20, 0.2), (80, 1.0)), parts((20, 0.1), (80, 0.1 + x))
+        form, answers = parts((20, 0.2), (100, 1.0)), parts((20, 0.1), (100, 0.1 + x))
         return run(reward=form + answers, reward_dot_part__format=form, reward_dot_part__accuracy=answers)
 
     def still(share):
@@ -108,7 +108,7 @@ def _rewards():
         Case("score_drop", 0.2, 0.3, "", HACKED_SCORE, True, score),
         Case("part_drop", 0.5, 0.7, "", HACKED_PART, True, lambda x: accuracy(1 - x)),
         Case("part_gain", 0.05, 0.1, "", IMBALANCE, False, gained),
-        Case("plateau_still", 0.15, 0.25, "", STILL, False, lambda x: still(x / 1.0), just=(0.9, 1.1)),
+        Case("plateau_still", 0.11, 0.2, "", STILL, False, lambda x: still(x / 1.0), just=(0.9, 1.1)),
         Case("swing", 0.15, 0.3, "", SWINGS, True, lambda x: swinging(x, 4), just=(0.97, 1.03)),
         Case("swings", 3, 5, "", SWINGS, True, lambda n: swinging(0.4, n), just=(-1, 0)),
     ]

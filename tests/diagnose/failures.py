@@ -79,7 +79,7 @@ def _hacked(r):
 @kind("one part learnt alone", "reward-imbalance")
 def _imbalance(r):
     answers = np.clip(0.12 + noise(r.rng, r.n, 0.02), 0, 1)
-    form = np.clip(0.2 + 0.77 * ramp(r.n, 0.05, 0.4) + noise(r.rng, r.n, 0.02), 0, 1)
+    form = np.clip(0.2 + 0.77 * ramp(r.n, 0.05, 0.2) + noise(r.rng, r.n, 0.02), 0, 1)
     r.c["reward_dot_part__accuracy"], r.c["reward_dot_part__format"] = answers, form
     r.c["reward"] = answers + 0.2 * form
     r.held(np.full(r.n, 0.12))

@@ -11,6 +11,8 @@ from .trend import Trend, noise
 # A reward of unknown top counts as at its top where most of the groups that told something apart no longer do, and it
 # holds nearly all that it ever had.
 _MORE_FLAT, _HELD = 0.2, 0.95
+# The best of many stretches is high by chance: nothing was lost that is less than so many of their standard errors.
+_BY_CHANCE = 4.0
 
 
 def lost_reward(facts: Facts, t: Thresholds) -> tuple[float, float | None]:
@@ -20,7 +22,7 @@ def lost_reward(facts: Facts, t: Thresholds) -> tuple[float, float | None]:
     assert scale is not None
     best = float(max(r.best, r.values[: r.window].max()))
     above = best - scale.low
-    if above <= max(scale.floor, noise(r)) or r.end - scale.low > t.crash_share * above:
+    if above <= max(scale.floor, _BY_CHANCE * noise(r)) or r.end - scale.low > t.crash_share * above:
         return best, None
     held = np.flatnonzero(r.values - scale.low > 0.5 * above)
     return best, float(r.steps[min(int(held[-1]) + 1, len(r) - 1)])

@@ -21,6 +21,7 @@ _SUM = 0.05
 _SIGMAS = 4.0
 # Gains of this many floors are next to nothing for answers that have become several times as long.
 _LITTLE = 3.0
+_FEWEST_SCORES = 6
 # A loss of reward from before a length shrank, as a share of the scale, from which on it was no gain.
 _REPEATS_FROM = 2.0
 
@@ -172,7 +173,7 @@ def _worth(facts: Facts, since: float) -> _Worth | None:
         ("accuracy", facts.accuracy),
         ("the sum of its parts", _sum_of_parts(facts, since)),
     ):
-        if course is not None and len(course) >= 4:
+        if course is not None and len(course) >= _FEWEST_SCORES:
             gain = gain_since(course, since)
             return _Worth(what, gain, course.end - gain, _SIGMAS * noise(course))
     return None

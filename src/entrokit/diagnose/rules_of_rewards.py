@@ -22,8 +22,9 @@ _AT_TOP, _GAINED = 0.9, 0.2
 _FORM = re.compile(
     r"format|xml|tag|style|length|len|penalt|bonus|lang|repeat|repetition|cosine|overlong", re.IGNORECASE
 )
-# Points, as multiples of ``min_points``, from which on a reward that stands still, and parts that do, are told.
-_LONG, _SETTLED = 10, 5
+# Points, as multiples of ``min_points``: of a run of which a standstill of the reward is told, and since a part was
+# learnt for others to have moved.
+_LONG, _SETTLED = 10, 8
 
 
 def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
@@ -86,14 +87,17 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     for name, part in facts.parts.items():
         top, rose = max(part.best, 1.0), part.end - part.start
-        if len(part) < _SETTLED * t.min_points or part.end < _AT_TOP * top or rose < _GAINED * top:
+        if len(part) < 3 * t.min_points or part.end < _AT_TOP * top or rose < _GAINED * top:
             continue
         since = onset_of(part, part.start + rose / 4, above=True)
-        if since is None or rose < _SIGMAS * noise(part):
+        learnt = onset_of(part, part.start + _AT_TOP * rose, above=True)
+        if since is None or learnt is None or rose < _SIGMAS * noise(part):
             continue
+        if int((part.steps > learnt).sum()) < _SETTLED * t.min_points:
+            continue  # form is learnt first, and answers take their time
         for other, answer in facts.parts.items():
             ceiling = max(1.0, answer.best)
-            if other == name or len(answer) < _SETTLED * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
+            if other == name or len(answer) < 3 * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
                 continue
             if _FORM.search(other) and not _FORM.search(name):
                 continue

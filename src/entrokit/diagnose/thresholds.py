@@ -92,7 +92,7 @@ class Thresholds:
     score_drop: float = 0.2
     part_drop: float = 0.5
     part_gain: float = 0.05
-    plateau_still: float = 0.15
+    plateau_still: float = 0.11
     swing: float = 0.15
     swings: int = 3
     never_ends: float = 0.95

@@ -245,6 +245,7 @@ def test_what_is_nothing_is_said(tmp_path):
 
 def test_an_endless_line_is_not_read_into_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(texts, "LONGEST_LINE", 64)
+    monkeypatch.setattr(texts, "_BLOCK", 16)
     rows = json.dumps({"step": 1, "entropy": 0.5, "x": "y" * 500}) + "\n" + json.dumps({"step": 2, "entropy": 0.25})
     log = read_log(write(tmp_path / "m.jsonl", rows + "\n"))
     assert values(log, "entropy") == [(2.0, 0.25)]

@@ -11,6 +11,8 @@ import yaml
 
 from entrokit.diagnose.levers import LEVERS, SUPERVISED_LEVERS, Advice, Levers, engines_with_levers
 
+from .written import options
+
 # Lines that set what verl does anyway: for runs that had it otherwise.
 AS_BY_DEFAULT = {
     "actor_rollout_ref.rollout.temperature=1.0 actor_rollout_ref.rollout.top_p=1 actor_rollout_ref.rollout.top_k=-1",
@@ -36,25 +38,6 @@ def lines(engine: str, supervised: bool, value: float = 2.0) -> dict[str, str]:
     levers = Levers.of(engine, supervised=supervised)
     said = {lever: levers.say(lever, value=value).write for lever in levers.entries}
     return {lever: write for lever, write in said.items() if write}
-
-
-def options(form: str, line: str) -> list[str]:
-    """The options that a line sets, as they are spelt there."""
-    if form == "python":
-        call = ast.parse(f"Config({line})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert not call.args
-        return [keyword.arg for keyword in call.keywords if keyword.arg]
-    if form == "yaml":
-        data = yaml.safe_load(line)
-        assert isinstance(data, dict)
-        return list(data)
-    words = shlex.split(line)
-    if form == "flags":
-        assert words[0].startswith("--")
-        return [word[2:] for word in words if word.startswith("--")]
-    assert all("=" in word for word in words), line
-    return [word.split("=")[0].lstrip("+") for word in words]
 
 
 def test_the_engines_of_the_list_are_there():

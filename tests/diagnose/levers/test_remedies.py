@@ -10,7 +10,7 @@ from entrokit.diagnose.remedies import RunWords
 from entrokit.rlvr import recipe
 from entrokit.runs.step_account import LIKELY_UP, UNLIKELY_DOWN
 
-from .test_levers import options
+from .written import options
 
 ARGUMENTS = {
     "against_loss": [({LIKELY_UP: -1.0},), ({UNLIKELY_DOWN: -1.0},), ({},)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..training_log import Notes
 
 STATE = "trainer_state.json"
 COMPLETIONS = "completions"
+_NULL_FOR_NAN = ("entropy", "kl")
 
 
 def newest_state(folder: Path) -> Path | None:
@@ -34,8 +36,13 @@ def state_recording(file: Path, notes: Notes) -> Recording | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         notes.add(f"it cannot be read: {type(error).__name__}: {str(error)[:120]}", file.name)
         return None
-    rows = [Row(row, i) for i, row in enumerate(history, start=1)]
+    rows = [Row(_with_nan(row), i) for i, row in enumerate(history, start=1)]
     return Recording("TRL run", file, lambda: iter(rows))
+
+
+def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """TRL writes null where a mean of these was over nothing but NaN."""
+    return row | {name: math.nan for name in _NULL_FOR_NAN if name in row and row[name] is None}
 
 
 def completion_tables(folder: Path) -> list[Path]:

@@ -60,8 +60,12 @@ def _delimiter(shown: Sequence[str]) -> str | None:
 
 def _is_one_column(shown: Sequence[str]) -> bool:
     """Whether it is one name above nothing but numbers."""
-    name, *rows = (line.strip() for line in shown)
-    return _ONE_NAME.fullmatch(name) is not None and all(_holds_number([row]) for row in rows)
+    name, *rows = ([line] for line in shown)
+    return _is_one_name(name) and all(map(_holds_number, rows))
+
+
+def _is_one_name(cells: Sequence[str]) -> bool:
+    return len(cells) == 1 and _ONE_NAME.fullmatch(cells[0].strip()) is not None
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -100,7 +104,7 @@ class Grid:
                 gap = True
                 continue
             if header is None or self._begins_again(cells, header, gap):
-                if _is_header(cells):
+                if _is_header(cells) or (header is None and _is_one_name(cells)):
                     header = self._names(cells, number)
                 elif header is None:
                     self._notes.add("a row stands before any header and is left out", f"{self._name}, row {number}")

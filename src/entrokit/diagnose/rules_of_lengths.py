@@ -162,9 +162,10 @@ class _Worth:
     noise: float
 
     def keeps_up(self, paid: float, before: float, share: float) -> bool:
-        """Whether it gains enough of what the reward does; a harder test set starts lower, and gains less in units."""
-        own = self.gain / self.before if self.before > 0 else math.inf if self.gain > self.noise else 0.0
-        return self.gain >= share * paid or own >= share * paid / max(before, 1e-9)
+        """Whether it gains enough of what the reward does, within its noise; a harder test set gains less in units."""
+        most = self.gain + self.noise / 2
+        own = most / self.before if self.before > 0 else math.inf if self.gain > self.noise else 0.0
+        return most >= share * paid or own >= share * paid / max(before, 1e-9)
 
 
 def _worth(facts: Facts, since: float) -> _Worth | None:

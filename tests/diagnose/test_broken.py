@@ -112,8 +112,8 @@ def test_updates_that_break_and_come_back_say_so():
 
 def test_columns_without_numbers_and_points_that_came_back_are_told():
     d = diagnose(log_of(SOUND | {"kl": np.full(N, np.nan), "loss": np.r_[np.nan, np.zeros(N - 1)]}))
-    assert "kl is nan at all 60 points: it is not computed" in d.missing
-    assert "loss is nan at 1 of its points (step 0, and numbers came again)" in d.missing
+    assert "kl is nan at all 60 points: it is not computed" in d.notes
+    assert "loss is nan at 1 of its points (step 0, and numbers came again)" in d.notes
 
 
 def test_nothing_but_nan():

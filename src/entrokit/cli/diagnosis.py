@@ -56,11 +56,11 @@ def diagnose(
     if out is not None:
         require("entrokit diagnose --out", "report")
     reading = Reading.of(name, thresholds, reward_range)
-    logs = [log for p in where for log in (reading.read_all(p) if every else [reading.read(p)])]
     if other is not None:
-        _leave(_beside(logs[0], logs[1], reading, json, out), names)
+        _leave(_beside(reading.read(where[0]), reading.read(where[1]), reading, json, out), names)
         return
-    found = [reading.judge(log) for log in logs]
+    logs = reading.read_all(where[0])
+    found = [reading.judge(log) for log in logs] if every else [reading.judge_first(logs)]
     if json:
         _print_json(found, explain)
     elif markdown:

@@ -26,6 +26,11 @@ def markdown(d: Diagnosis) -> str:
     lines = [f"**{first.verdict}**: {_plain(first.cause, log.where)}", *_finding(first, log.where)]
     for other in d.findings[1:]:
         lines += ["", f"Also **{other.verdict}**: {_plain(other.cause, log.where)}", *_finding(other, log.where)]
+    if d.others:
+        runs = (f"- {_plain(o.run, log.where)}: **{o.verdict}**, {_plain(o.cause, log.where)}" for o in d.others)
+        lines += ["", f"Judged is {_plain(log.run or 'the first', log.where)}. Runs beside it:", "", *runs]
+    if d.notes:
+        lines += ["", "Notes:", *(f"- {_plain(n, log.where)}" for n in d.notes)]
     if d.missing:
         lines += ["", "Not there:", *(f"- {_plain(m, log.where)}" for m in d.missing)]
     engine = f", names of {log.engine}" if log.engine else ""

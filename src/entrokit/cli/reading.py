@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -83,6 +83,12 @@ class Reading:
         from entrokit.runs.read_log import read_logs
 
         return read_logs(path, self.names or None)
+
+    def judge_first(self, logs: Sequence[TrainingLog]) -> Diagnosis:
+        """What is wrong with the first of several runs, beside the verdicts of the others."""
+        from entrokit.diagnose.diagnosis import diagnose_logs
+
+        return diagnose_logs(logs, self.thresholds, reward_range=self.reward_range)
 
     def judge(self, log: TrainingLog) -> Diagnosis:
         """What is wrong with a run."""

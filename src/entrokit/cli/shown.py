@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from entrokit.diagnose import Diagnosis, Finding, Waterfall
     from entrokit.runs import Column, TrainingLog
 
-_BAR = 20
+_BAR, _MOST_RUNS = 20, 10
 
 
 def shown(d: Diagnosis) -> Group:
@@ -48,8 +48,24 @@ def shown(d: Diagnosis) -> Group:
                 style="dim",
             )
         )
+    lines += [Text(f"note: {printable(n)}", style="dim") for n in d.notes]
     lines += [Text(f"not there: {printable(m)}", style="dim") for m in d.missing]
-    return Group(*lines)
+    return Group(*_others(d), *lines)
+
+
+def _others(d: Diagnosis) -> list[Text]:
+    """Which run this is, and what is to be said of those beside it."""
+    if not d.others:
+        return []
+    judged = printable(d.facts.log.run or "the first")
+    said = [Text(f"{1 + len(d.others)} runs lie here; judged is {judged}. Beside it:")]
+    said += [
+        Text.assemble(f"  {printable(o.run)}: ", (o.verdict, style_of(o.verdict)), f", {printable(o.cause)}")
+        for o in d.others[:_MOST_RUNS]
+    ]
+    if len(d.others) > _MOST_RUNS:
+        said.append(Text(f"  and {len(d.others) - _MOST_RUNS} more: --all"))
+    return said
 
 
 def style_of(verdict: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from entrokit.runs import Notes, Run, TrainingLog, read_log
+from entrokit.runs import Notes, Run, TrainingLog, read_logs
 from entrokit.runs.readers.entrokit_run import evaluations
 from entrokit.runs.readers.lines import json_objects
 from entrokit.runs.step_account import StepAccount
@@ -19,10 +19,20 @@ from .broken import remarks
 from .digest import digest
 from .facts import Facts, facts_of
 from .finding import Finding
+from .hints import hint
 from .law import LawOfRun, law_of_run
 from .thresholds import Thresholds
 from .verdicts import findings_of
 from .waterfall import Waterfall, waterfall_of
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """A run that was found beside the one that is judged. ``cause``: of the first finding."""
+
+    run: str
+    verdict: str
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class Diagnosis:
         findings: every rule that fired, most important first; the first one is the verdict.
         law: the law of entropy and reward; None without enough points of both.
         waterfall: where the entropy went; None without accounts. boundary: None without two evaluations.
-        missing: what could not be read or was not written.
+        missing: what was not written, and so could not be judged. notes: what was left out, or taken for something.
+        others: the other runs that were found in the same place, each with its verdict.
     """
 
     facts: Facts
@@ -43,6 +54,8 @@ class Diagnosis:
     waterfall: Waterfall | None
     boundary: Boundary | None
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    others: tuple[OtherRun, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -75,6 +88,9 @@ class Diagnosis:
                 "boundary": None if self.boundary is None else asdict(self.boundary),
                 "thresholds": asdict(self.thresholds),
                 "missing": list(self.missing),
+                "notes": list(self.notes),
+                "run": facts.log.run,
+                "others": [asdict(other) for other in self.others],
             }
         )
         return plain
@@ -97,12 +113,33 @@ def diagnose(
         thresholds: of the rules.
         reward_range: lowest and highest reward that a completion can get; by default what the log tells of them.
 
+    Where several runs lie in one place the first of `read_logs` is judged, and the verdicts of the others are told.
+
     Raises:
         RunReadError: nothing there, or nothing in it is recognised.
         ValueError: a reward range that is none.
     """
-    chosen = thresholds or Thresholds()
-    log = run if isinstance(run, TrainingLog) else read_log(run.folder if isinstance(run, Run) else run)
+    if isinstance(run, TrainingLog):
+        return _judged(run, thresholds or Thresholds(), reward_range)
+    return diagnose_logs(read_logs(run.folder if isinstance(run, Run) else run), thresholds, reward_range=reward_range)
+
+
+def diagnose_logs(
+    logs: Sequence[TrainingLog],
+    thresholds: Thresholds | None = None,
+    *,
+    reward_range: tuple[float, float] | None = None,
+) -> Diagnosis:
+    """The diagnosis of the first of several runs, with the verdicts of the others; arguments as of `diagnose`."""
+    found = [_judged(log, thresholds or Thresholds(), reward_range) for log in logs]
+    others = tuple(
+        OtherRun(log.run or log.where.name, d.verdict, d.findings[0].cause)
+        for log, d in zip(logs[1:], found[1:], strict=True)
+    )
+    return replace(found[0], others=others)
+
+
+def _judged(log: TrainingLog, chosen: Thresholds, reward_range: tuple[float, float] | None) -> Diagnosis:
     accounts = list(accounts_of(log.account, log.notes))
     facts = facts_of(log, digest(log.completions()), accounts, chosen, reward_range)
     boundary = boundary_of(evaluations(log.where, log.notes)) if log.source == "entrokit run" else None
@@ -142,13 +179,17 @@ def _law(facts: Facts) -> LawOfRun | None:
 
 def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:
     absent = [
-        (facts.entropy is None and facts.doubt is None, "no entropy was written"),
-        (facts.reward is None, "no reward was written"),
-        (facts.truncated is None, "no share of truncated completions was written: truncation cannot be judged"),
-        (not facts.digest.rows, "no completions were written: prompts and families cannot be judged"),
-        (not facts.accounts, "no entropy account was kept: which tokens moved entropy is estimated at best"),
-        (boundary is None, "no two evaluations of the same prompts: the boundary cannot be judged"),
+        (facts.entropy is None and facts.doubt is None, f"no entropy was written{hint(facts.log, 'entropy')}"),
     ]
+    # Of a supervised run nobody expects the rest.
+    if facts.log.kind != "supervised":
+        absent += [
+            (facts.reward is None, f"no reward was written{hint(facts.log, 'reward')}"),
+            (facts.truncated is None, "no share of truncated completions was written: truncation cannot be judged"),
+            (not facts.digest.rows, "no completions were written: prompts and families cannot be judged"),
+            (not facts.accounts, "no entropy account was kept: which tokens moved entropy is estimated at best"),
+            (boundary is None, "no two evaluations of the same prompts: the boundary cannot be judged"),
+        ]
     return [what for missing, what in absent if missing]
 
 

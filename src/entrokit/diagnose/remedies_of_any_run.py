@@ -81,10 +81,11 @@ def against_too_little(run: RunWords) -> Remedies:
     table = "a CSV with step,reward,entropy is enough"
     if run.supervised or not run.levers.entries:
         return (Remedy(f"log entropy and reward at every step: {table}"),)
-    return (
+    said = (
         run.pull("log_entropy", "log entropy and reward"),
         run.pull("log_every_step", f"at every step; {table}"),
     )
+    return said if said[0].write != said[1].write else said[:1]
 
 
 def against_supervised_divergence(run: RunWords) -> Remedies:

@@ -68,10 +68,13 @@ def insufficient(facts: Facts, t: Thresholds) -> Finding | None:
 
 def _too_little(facts: Facts, t: Thresholds, points: int, what: str) -> Finding:
     has = f"{points} points of {what}" if points else f"no {what}"
+    r, alone = facts.reward, []
+    if what == "entropy" and r is not None and len(r) >= t.min_points:
+        alone = [f"reward went from {r.start:.3f} to {r.end:.3f}: only what can be told without entropy was judged"]
     return Finding(
         "insufficient-data",
         "too little was written",
-        (f"{has}; at least {t.min_points} are needed", f"read as: {facts.log.source}"),
+        (f"{has}; at least {t.min_points} are needed", *alone, f"read as: {facts.log.source}"),
         against_too_little(RunWords.of(facts.log)),
     )
 

@@ -12,8 +12,13 @@ def nats(value: float) -> str:
 
 def course_of_entropy(h: Trend) -> str:
     """``from 0.90 to 0.03 nats (3% of its start)``, without the share where it began at nothing."""
-    share = f" ({h.ratio:.0%} of its start)" if h.start > 1e-9 else ""
+    share = f" ({share_of(h.ratio)} of its start)" if h.start > 1e-9 else ""
     return f"from {nats(h.start)} to {nats(h.end)} nats{share}"
+
+
+def share_of(part: float) -> str:
+    """``4%``, and ``0.3%`` where no place would print 0%."""
+    return f"{part:.1%}" if 0.0 < part < 0.01 else f"{part:.0%}"
 
 
 def number(value: float) -> str:

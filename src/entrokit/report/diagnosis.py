@@ -52,7 +52,7 @@ def render_diagnosis(d: Diagnosis) -> str:
     charts = "".join(embed(f) for f in _courses(d))
     good = " good" if d.verdict in _GOOD else ""
     also = "".join(f"<h3>{escape(f.verdict)}: {escape(f.cause)}</h3>{_finding(f)}" for f in d.findings[1:])
-    missing = "".join(f"<li>{escape(m)}</li>" for m in d.missing)
+    missing = "".join(f"<li>{escape(m)}</li>" for m in (*d.notes, *d.missing))
     return document(
         f"{d.verdict}",
         f"""<header>

@@ -32,6 +32,7 @@ QUANTITIES: dict[str, Quantity] = {
     "length": Quantity("tokens", "Length of a completion, mean over a batch."),
     "terminated_length": Quantity("tokens", "Length of those completions that ended by themselves."),
     "truncated": Quantity("share, 0 to 1", "Share of the completions that were cut at the length limit."),
+    "repetition": Quantity("share, 0 to 1", "Share of a completion that repeats what stands before it."),
     "zero_variance": Quantity("share, 0 to 1", "Share of the groups whose rewards are all equal."),
     "kl": Quantity("nats", "Divergence of the policy from the reference."),
     "update_kl": Quantity("nats", "Divergence of the policy from the one that the batch was sampled with."),
@@ -68,16 +69,16 @@ STATISTICS = ("std", "min", "max", "median")
 """Other statistics of a quantity over its batch: ``reward.max``."""
 
 _FAMILIES = ("reward/", "entropy/", "validation/")
-_PARTS = "reward.part/"
+_PARTS = ("reward.part/", "kl.position/")
 
 
 def is_key(key: str) -> bool:
     """Whether a key names a quantity, a statistic of one (``length.max``), the course of a family of prompts or
-    environments (``reward/<family>``, ``entropy/<family>``, ``validation/<family>``), or that of a reward function
-    (``reward.part/<function>``)."""
+    environments (``reward/<family>``, ``entropy/<family>``, ``validation/<family>``), that of a reward function
+    (``reward.part/<function>``), or the KL of one stretch of a completion (``kl.position/<n>``)."""
     if key in QUANTITIES:
         return True
-    for prefix in (*_FAMILIES, _PARTS):
+    for prefix in (*_FAMILIES, *_PARTS):
         if key.startswith(prefix):
             return len(key) > len(prefix)
     base, _, statistic = key.rpartition(".")

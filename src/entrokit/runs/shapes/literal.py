@@ -114,10 +114,13 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
+_BY_POSITION, _MOST_POSITIONS = "position", 64
+
+
 def flattened(nested: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A dict with nested names joined by ``/``, and the names of the lists that were left out: a list is no number.
 
-    A list of one number is that number.
+    A list of one number is that number; one by position (``kl_positional``) has a name for each place.
     """
     if not any(isinstance(value, (dict, list)) for value in nested.values()):
         return nested, []
@@ -135,6 +138,8 @@ def flattened(nested: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
                     waiting.append((f"{name}/", value, depth + 1))
                 else:
                     lists.append(name)
+            elif isinstance(value, list) and _BY_POSITION in str(key) and len(value) <= _MOST_POSITIONS:
+                waiting.append((f"{name}/", {str(i): one for i, one in enumerate(value)}, depth + 1))
             elif isinstance(value, list):
                 lists.append(name)
             else:

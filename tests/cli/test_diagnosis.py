@@ -191,7 +191,7 @@ def test_columns_are_explained(tmp_path, monkeypatch):
             Column(HOSTILE, None, "no quantity has this name", 4),
         ),
     )
-    monkeypatch.setattr(READING, "read_log", lambda path, names: log)
+    monkeypatch.setattr(READING, "read_logs", lambda path, names: [log])
     shown = diagnose(file, "--explain").stdout
     words = " ".join(shown.split())
     assert "names of verl, rl" in words
@@ -235,11 +235,11 @@ def test_a_quantity_that_there_is_none_of_is_said_with_the_list(tmp_path, monkey
 def test_bounds_of_the_reward_reach_the_rules(tmp_path, monkeypatch):
     given = {}
 
-    def judging(log, thresholds=None, reward_range=None):
+    def judging(logs, thresholds=None, reward_range=None):
         given["reward_range"] = reward_range
-        return judge(log, thresholds)
+        return judge(logs[0], thresholds)
 
-    monkeypatch.setattr("entrokit.diagnose.diagnose", judging)
+    monkeypatch.setattr("entrokit.diagnose.diagnosis.diagnose_logs", judging)
     assert diagnose(table(tmp_path, **CASES["collapse"]), "--reward-range", "-1,2").exit_code == 0
     assert given == {"reward_range": (-1.0, 2.0)}
 
@@ -315,7 +315,7 @@ def test_what_is_to_be_pasted_is_not_wrapped(tmp_path, monkeypatch):
     write = "actor_rollout_ref.actor.optim.lr=1e-7 " + "x" * 100 + "\nsecond: line"
     finding = Finding("collapse", "c", ("e",), (Remedy("go slower", write=write),))
     found = replace(judge(table(tmp_path, **CASES["collapse"])), findings=(finding,))
-    monkeypatch.setattr("entrokit.diagnose.diagnose", lambda *a, **k: found)
+    monkeypatch.setattr("entrokit.diagnose.diagnosis.diagnose_logs", lambda *a, **k: found)
     file = table(tmp_path, **CASES["collapse"])
     shown = [line.strip() for line in diagnose(file).stdout.splitlines()]
     assert all(line in shown for line in write.splitlines())
@@ -330,7 +330,7 @@ def test_markdown_names_no_path_and_calls_nobody(tmp_path, monkeypatch):
     evil = f"see {file} and {Path.home()}/x: @someone <img src=x> [a](http://x) `code` | {HOSTILE}"
     finding = Finding("collapse", evil, (evil,), (Remedy(evil, recipe="grpo+x(a='``')", write=f"{evil}\n```\nb"),))
     found = replace(judge(file), findings=(finding,), missing=(evil,))
-    monkeypatch.setattr("entrokit.diagnose.diagnose", lambda *a, **k: found)
+    monkeypatch.setattr("entrokit.diagnose.diagnosis.diagnose_logs", lambda *a, **k: found)
     page = diagnose(file, "--markdown").stdout
     body = page.replace(finding.remedies[0].write.splitlines()[0], "")
     assert "**collapse**" in page

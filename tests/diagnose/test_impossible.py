@@ -72,4 +72,4 @@ def test_a_start_at_nothing_prints_no_infinity():
 
 def test_small_entropies_are_printed_as_such():
     d = of(np.concatenate([np.full(20, 0.21), np.linspace(0.2, 4e-4, 20), np.full(20, 4e-4)]))
-    assert "entropy fell from 0.21 to 0.0004 nats (0% of its start)" in d.findings[0].evidence
+    assert "entropy fell from 0.21 to 0.0004 nats (0.2% of its start)" in d.findings[0].evidence

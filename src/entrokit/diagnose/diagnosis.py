@@ -150,7 +150,8 @@ def _judged(log: TrainingLog, chosen: Thresholds, reward_range: tuple[float, flo
         _law(facts),
         waterfall_of(accounts, facts.entropy),
         boundary,
-        (*log.notes.lines(), *remarks(log, facts.turned), *_missing(facts, boundary)),
+        tuple(_missing(facts, boundary)),
+        (*log.notes.lines(), *remarks(log, facts.turned)),
     )
 
 

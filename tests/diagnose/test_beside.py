@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from entrokit.diagnose import beside
-from entrokit.diagnose.aligned import Pair, aligned
-from entrokit.diagnose.apart import FEWEST, onset_of
+from entrokit.diagnose.two_runs.aligned import Pair, aligned
+from entrokit.diagnose.two_runs.apart import FEWEST, onset_of
 from entrokit.runs import Series, TrainingLog
 
 STEPS = np.arange(1.0, 121.0)

@@ -5,9 +5,7 @@
 
 from entrokit.moved import by_name, moved_names
 
-from .beside import beside
 from .boundary import Boundary, boundary_of
-from .comparison import Apart, Comparison, OneBroken
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
 from .diagnosis import Diagnosis, accounts_of, diagnose
 from .finding import VERDICTS, Finding
@@ -27,6 +25,8 @@ from .support import (
     token_entropy,
 )
 from .thresholds import Thresholds
+from .two_runs.beside import beside
+from .two_runs.comparison import Apart, Comparison, OneBroken
 from .verdicts import RULES
 from .waterfall import Bar, Waterfall, waterfall_of
 

@@ -14,15 +14,15 @@ from .facts import Facts
 from .finding import Finding
 from .remedies import RunWords, against_too_little
 from .rewards import solved
-from .rules_of_causes import few_prompts, local_failure
-from .rules_of_courses import collapse, crash, explosion, premature
-from .rules_of_lengths import length_collapse, length_growth, never_ends, repetition, truncation
-from .rules_of_numbers import broken_numbers, impossible_entropy
-from .rules_of_rewards import instability, plateau, reward_hacking, reward_imbalance
-from .rules_of_sampling import mismatch
-from .rules_of_signal import flat_from_the_start, no_signal, signal_lost, too_easy
-from .rules_of_supervised import loss_divergence, loss_plateau, overfitting
-from .rules_of_updates import clip_saturation, gradient_spikes, kl_at_one_place, kl_blow_up
+from .rules.causes import few_prompts, local_failure
+from .rules.courses import collapse, crash, explosion, premature
+from .rules.lengths import length_collapse, length_growth, never_ends, repetition, truncation
+from .rules.numbers import broken_numbers, impossible_entropy
+from .rules.rewards import instability, plateau, reward_hacking, reward_imbalance
+from .rules.sampling import mismatch
+from .rules.signal import flat_from_the_start, no_signal, signal_lost, too_easy
+from .rules.supervised import loss_divergence, loss_plateau, overfitting
+from .rules.updates import clip_saturation, gradient_spikes, kl_at_one_place, kl_blow_up
 from .thresholds import Thresholds
 from .words import course_of_entropy
 

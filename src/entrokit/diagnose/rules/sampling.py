@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .logged_recipe import changes_sampling
-from .remedy import RunWords
-from .thresholds import Thresholds
-from .trend import Trend, correlation, noise, onset_of
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..logged_recipe import changes_sampling
+from ..remedies import RunWords
+from ..thresholds import Thresholds
+from ..trend import Trend, correlation, noise, onset_of
 
 _GAPS = (
     ("sampler_logp_gap", "mismatch_logp", "log-probabilities of rollout engine and trainer differ by {} nats"),

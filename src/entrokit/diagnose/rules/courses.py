@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNLIKELY_DOWN, UNLIKELY_UP
 
-from . import remedies
-from .facts import Facts, sum_of_quadrants
-from .finding import Finding
-from .remedy import RunWords
-from .rewards import gained, lost_reward, solved
-from .thresholds import Thresholds
-from .words import course_of_entropy, nats
+from .. import remedies
+from ..facts import Facts, sum_of_quadrants
+from ..finding import Finding
+from ..remedies import RunWords
+from ..rewards import gained, lost_reward, solved
+from ..thresholds import Thresholds
+from ..words import course_of_entropy, nats
 
 _WORDS = {
     LIKELY_UP: "likely tokens with positive advantage",

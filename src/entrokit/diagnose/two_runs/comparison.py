@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..diagnosis import Diagnosis
 from .aligned import Pair
-from .diagnosis import Diagnosis
 
 ComparisonVerdict = Literal["apart", "not-apart", "identical", "too-short", "nothing-in-common"]
 

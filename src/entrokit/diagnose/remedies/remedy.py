@@ -9,8 +9,8 @@ from typing import Any
 
 from entrokit.runs import TrainingLog
 
-from .levers import Levers
-from .levers.reading import number_at
+from ..levers import Levers
+from ..levers.reading import number_at
 
 # Engines whose trainers take our recipes: `EntropyGRPOTrainer`, the plug-in, our own; None is a run of any loop.
 _CARRY_RECIPES = (None, "entrokit", "trl", "verl")

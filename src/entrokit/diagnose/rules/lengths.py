@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .rewards import lost_reward
-from .thresholds import Thresholds
-from .trend import Trend, gain_since, noise, onset_of
-from .words import at, course_of_entropy, number
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..rewards import lost_reward
+from ..thresholds import Thresholds
+from ..trend import Trend, gain_since, noise, onset_of
+from ..words import at, course_of_entropy, number
 
 # The reward is the sum of its parts where they agree to this share of the scale.
 _SUM = 0.05

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts, Family
-from .finding import Finding
-from .remedy import RunWords
-from .thresholds import Thresholds
-from .words import nats
+from .. import remedies
+from ..facts import Facts, Family
+from ..finding import Finding
+from ..remedies import RunWords
+from ..thresholds import Thresholds
+from ..words import nats
 
 # Points of a family below which it is not judged.
 _FEWEST_POINTS = 6

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .rewards import easy, solved
-from .thresholds import Thresholds
-from .trend import onset_of
-from .words import at, nats
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..rewards import easy, solved
+from ..thresholds import Thresholds
+from ..trend import onset_of
+from ..words import at, nats
 
 
 def no_signal(facts: Facts, t: Thresholds) -> Finding | None:

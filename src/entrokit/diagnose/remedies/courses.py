@@ -1,4 +1,4 @@
-"""Remedies by cause: our recipes on the run's own base where its engine carries them, and what its engine is told."""
+"""What to do about the course of entropy, of the sampler, and of updates."""
 
 from __future__ import annotations
 
@@ -6,73 +6,10 @@ from collections.abc import Mapping
 
 from entrokit.runs.step_account import LIKELY_UP, UNLIKELY_DOWN
 
-from .levers.reading import number_at
-from .logged_recipe import base_of
-from .remedies_of_any_run import (
-    NEAR_REFERENCE,
-    Remedies,
-    against_broken_numbers,
-    against_gradient_spikes,
-    against_impossible_entropy,
-    against_loss_standstill,
-    against_overfitting,
-    against_supervised_divergence,
-    against_too_little,
-    of_rl,
-)
-from .remedies_of_lengths import (
-    against_length_collapse,
-    against_length_from_the_start,
-    against_length_growth,
-    against_repetition,
-    against_truncation,
-)
-from .remedies_of_rewards import (
-    against_few_prompts,
-    against_instability,
-    against_local_failure,
-    against_no_learning,
-    against_no_signal,
-    against_reward_hacking,
-    against_reward_imbalance,
-    against_standstill,
-)
+from ..levers.reading import number_at
+from ..logged_recipe import base_of
+from .any_run import NEAR_REFERENCE, Remedies, of_rl
 from .remedy import Remedy, RunWords, distinct
-
-__all__ = [
-    "Remedies",
-    "Remedy",
-    "RunWords",
-    "against_broken_numbers",
-    "against_clip_saturation",
-    "against_crash",
-    "against_explosion",
-    "against_few_prompts",
-    "against_gradient_spikes",
-    "against_impossible_entropy",
-    "against_instability",
-    "against_kl_blow_up",
-    "against_length_collapse",
-    "against_length_from_the_start",
-    "against_length_growth",
-    "against_local_failure",
-    "against_loss",
-    "against_loss_standstill",
-    "against_mismatch",
-    "against_no_learning",
-    "against_no_signal",
-    "against_overfitting",
-    "against_plateau",
-    "against_precision_gap",
-    "against_repetition",
-    "against_reward_hacking",
-    "against_reward_imbalance",
-    "against_stale_weights",
-    "against_standstill",
-    "against_supervised_divergence",
-    "against_too_little",
-    "against_truncation",
-]
 
 _BONUS = ("entropy_coef", "entropy_coeff", "actor_rollout_ref.actor.entropy_coeff", "actor.entropy_coef")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .rewards import solved
-from .thresholds import Thresholds
-from .trend import Trend, gain_since, late_gain, noise, onset_of
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..rewards import solved
+from ..thresholds import Thresholds
+from ..trend import Trend, gain_since, late_gain, noise, onset_of
 
 # Standard errors of a tenth's mean that a fall must exceed.
 _SIGMAS = 4.0

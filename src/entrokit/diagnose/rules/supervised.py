@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .thresholds import Thresholds
-from .trend import late_gain, noise, onset_of
-from .words import at
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..thresholds import Thresholds
+from ..trend import late_gain, noise, onset_of
+from ..words import at
 
 _SIGMAS = 5.0
 # The lowest of a few noisy evaluations is low by chance: a rise over it must exceed this many of their jumps.

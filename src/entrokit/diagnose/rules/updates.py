@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .thresholds import Thresholds
-from .trend import Trend, onset_of
-from .words import at, number
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..thresholds import Thresholds
+from ..trend import Trend, onset_of
+from ..words import at, number
 
 # A divergence that still accelerates: its end against its middle; a line would double.
 _ACCELERATES = 3.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .logged_recipe import base_of
-from .remedies_of_any_run import NEAR_REFERENCE, Remedies, of_rl
+from ..logged_recipe import base_of
+from .any_run import NEAR_REFERENCE, Remedies, of_rl
 from .remedy import Remedy, RunWords
 
 

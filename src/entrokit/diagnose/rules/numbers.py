@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import remedies
-from .facts import Facts
-from .finding import Finding
-from .remedy import RunWords
-from .thresholds import Thresholds
+from .. import remedies
+from ..facts import Facts
+from ..finding import Finding
+from ..remedies import RunWords
+from ..thresholds import Thresholds
 
 
 def broken_numbers(facts: Facts, t: Thresholds) -> Finding | None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from entrokit.runs import TrainingLog
 
+from ..diagnosis import diagnose
+from ..thresholds import Thresholds
 from .aligned import Pair, aligned
 from .apart import FEWEST, onset_of, spikes
 from .comparison import Apart, Comparison, ComparisonVerdict, OneBroken
-from .comparison_words import OF_THE_MACHINE, listed, sentence
-from .diagnosis import diagnose
-from .thresholds import Thresholds
+from .words import OF_THE_MACHINE, listed, sentence
 
 _ABSENT = "(not set)"
 # Of two equal rates, counts this far apart in standard errors are seen once in ten thousand pairs.

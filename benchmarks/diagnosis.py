@@ -134,16 +134,16 @@ TOO_LITTLE = "insufficient-data"
 def entrokit(case: Case) -> tuple[Answer, dict[str, frozenset[str]]]:
     """What `diagnose` says, and the kinds of its labels: these are read from verdict and cause, not from the word."""
     try:
-        findings = diagnose(case.path).findings
+        found = diagnose(case.path)
     except RunReadError as error:
         return Answer("entrokit", unread=str(error)[:200]), {}
     except Exception as error:
         return Answer("entrokit", crashed=f"{type(error).__name__}: {error}"[:200]), {}
-    alarms = [f for f in findings if f.verdict not in (NO_ALARM, TOO_LITTLE)]
+    alarms = [f for f in found.findings if f.verdict not in (NO_ALARM, TOO_LITTLE)]
     known = ((f, OURS.get((f.verdict, f.cause), OURS.get((f.verdict, None)))) for f in alarms)
     kinds = {f"{f.verdict}: {f.cause}": frozenset(named) for f, named in known if named is not None}
-    if not alarms and findings[-1].verdict == TOO_LITTLE:
-        return Answer("entrokit", unread=f"{TOO_LITTLE}: {findings[-1].evidence[0]}"), {}
+    if not alarms and found.findings[-1].verdict == TOO_LITTLE and found.facts.reward is None:
+        return Answer("entrokit", unread=f"{TOO_LITTLE}: {found.findings[-1].evidence[0]}"), {}
     return Answer("entrokit", tuple(f"{f.verdict}: {f.cause}" for f in alarms)), kinds
 
 

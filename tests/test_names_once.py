@@ -10,10 +10,7 @@ SOURCE = ROOT / "src" / "entrokit"
 # They know a few methods by what they are for, and need not know the next one.
 KNOW_SOME = {
     "bench/planted.py",  # runs with a cause planted, and the remedies that were tried on them
-    "diagnose/remedies/any_run.py",  # advice, here and in the next three
-    "diagnose/remedies/courses.py",
-    "diagnose/remedies/lengths.py",
-    "diagnose/remedies/rewards.py",
+    "diagnose/remedies/courses.py",  # advice
     "engines/trl/options.py",  # TRL's own words for some of them
 }
 

@@ -93,7 +93,7 @@ FIELD: dict[str, set[str]] = {
     "f07": {HEALTHY},
     "f08": {"no signal"},
     "f09": {"truncation", "no signal"},
-    "f11": {HEALTHY},
+    "f11": {HEALTHY, "collapse"},  # entropy falls to a tenth while the reward rises: nobody said which
     "f14": {HEALTHY},
     "f15": {"collapse"},
     "f16": {"truncation"},

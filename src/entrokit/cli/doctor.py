@@ -22,6 +22,7 @@ _PARTS = {
     "verl": "training with verl",
     "report": "pages and pictures",
     "tensorboard": "reading TensorBoard files",
+    "wandb": "reading W&B's local files",
     "tasks": "reasoning-gym and maths tasks",
     "information": "scorecards and exact borders of moments",
 }

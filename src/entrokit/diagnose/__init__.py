@@ -9,6 +9,7 @@ from .boundary import Boundary, boundary_of
 from .coverage import Interval, detection_threshold, pass_at_k, pass_at_k_curve, pass_at_k_interval
 from .diagnosis import Diagnosis, accounts_of, diagnose
 from .finding import VERDICTS, Finding
+from .guard import Guard
 from .law import EntropyRewardLaw, LawOfRun, fit_entropy_reward_law, law_of_run, law_words
 from .matched import Course, at_level, training_course
 from .paired import PairedDifference, paired_difference, what_is_shown
@@ -52,6 +53,7 @@ __all__ = [
     "Diagnosis",
     "EntropyRewardLaw",
     "Finding",
+    "Guard",
     "Interval",
     "LawOfRun",
     "OneBroken",

@@ -4,6 +4,7 @@ from ..versions import require
 
 require("trl", "transformers")
 
+from ..guard import EntropyGuard
 from .account import EntropyAccountCallback
 from .batch import GenerationBatch
 from .episodes import EpisodeRollout
@@ -18,6 +19,7 @@ __all__ = [
     "OPTIONS",
     "EntropyAccountCallback",
     "EntropyGRPOTrainer",
+    "EntropyGuard",
     "EpisodeRollout",
     "GenerationBatch",
     "RewardError",

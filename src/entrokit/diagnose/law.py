@@ -97,8 +97,7 @@ def law_of_run(entropy: Sequence[float], reward: Sequence[float], *, seed: int =
     H, R = _finite(entropy, reward)
     block = max(1, len(H) // _BLOCKS)
     starts = np.random.default_rng(seed).integers(len(H) - block + 1, size=(_RESAMPLES, -(-len(H) // block)))
-    index = (starts[..., None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, : len(H)]
-    a, b = _fit_many(H[index], R[index])
+    a, b = _fit_many(H, R, starts, block)
     ceilings, slopes = (_interval(x) for x in (b - a, a))
     last = float(R[-max(1, len(R) // 10) :].mean())
     doubts = []
@@ -143,14 +142,31 @@ def _fit(H: NDArray[np.float64], R: NDArray[np.float64]) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def _fit_many(H: NDArray[np.float64], R: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fits of many samples ``[S, N]`` at once; samples at a single entropy are left out."""
+def _fit_many(
+    H: NDArray[np.float64], R: NDArray[np.float64], starts: NDArray[np.int64], block: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fits of samples of ``N`` points at once, each put together from the blocks that begin at its ``starts [S, K]``.
+
+    The last block is cut to fill ``N``. Sums over blocks are differences of running sums, so that neither time nor
+    memory grows with ``S * N``. Samples at a single entropy are left out.
+    """
+    n = len(H)
     x = -np.exp(H)
-    dx, dr = x - x.mean(1, keepdims=True), R - R.mean(1, keepdims=True)
-    square = (dx * dx).sum(1)
-    usable = square > 1e-18
-    a = (dx * dr).sum(1)[usable] / square[usable]
-    return a, R.mean(1)[usable] - a * x.mean(1)[usable]
+    mean_x, mean_r = x.mean(), R.mean()
+    dx, dr = x - mean_x, R - mean_r
+    ends = starts + block
+    ends[:, -1] -= starts.shape[1] * block - n
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        running = np.concatenate([[0.0], np.cumsum(values)])
+        return np.asarray((running[ends] - running[starts]).sum(1))
+
+    of_x, of_r = sums(dx), sums(dr)
+    square = sums(dx * dx) - of_x**2 / n
+    # What rounding leaves of a sample whose entropies are all equal is no spread.
+    usable = square > max(1e-18, 1e-12 * float(np.sum(dx * dx)))
+    a = (sums(dx * dr) - of_x * of_r / n)[usable] / square[usable]
+    return a, mean_r + of_r[usable] / n - a * (mean_x + of_x[usable] / n)
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:

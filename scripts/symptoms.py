@@ -35,7 +35,7 @@ PAGE, PICTURES = ROOT / "docs" / "symptoms.md", ROOT / "docs" / "img"
 BLOCK = re.compile(r"<!-- (run|do): ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 ENGINES = {"trl": "TRL", "verl": "verl"}
 # Of the page's column in a wide window; a picture is drawn narrower than that, so that a phone can be read.
-COLUMNS, WIDTH, DENSITY = 92, 520, 1.4
+COLUMNS, WIDTH, DENSITY = 80, 520, 1.4
 PANEL, ROOM = 150, 68
 LAST = ("also ", "law ", "held out:", "not there:", "entropy ")
 

@@ -26,6 +26,9 @@ from .verdicts import findings_of
 from .waterfall import Waterfall, waterfall_of
 
 
+_ROUNDING = 0.01
+
+
 @dataclass(frozen=True)
 class OtherRun:
     """A run that was found beside the one that is judged. ``cause``: of the first finding."""
@@ -173,9 +176,13 @@ def _law(facts: Facts) -> LawOfRun | None:
     rewards = dict(zip(r.steps.tolist(), r.values.tolist(), strict=True))
     pairs = [(v, rewards[s]) for s, v in zip(h.steps.tolist(), h.values.tolist(), strict=True) if s in rewards]
     try:
-        return law_of_run([p[0] for p in pairs], [p[1] for p in pairs])
+        law = law_of_run([p[0] for p in pairs], [p[1] for p in pairs])
     except ValueError:
         return None
+    top = facts.scale.high if facts.scale is not None and facts.scale.known else math.inf
+    if law.law.ceiling > top + _ROUNDING * abs(top):
+        law = replace(law, doubts=(*law.doubts, f"the ceiling lies above all that a reward can be ({top:g})"))
+    return law
 
 
 def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:

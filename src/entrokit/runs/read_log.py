@@ -78,6 +78,8 @@ def _of_folders(where: Path, below: Sequence[Path], names: Mapping[str, str] | N
         raise RunReadError(refused[0][1])
     for folder, why in refused:
         logs[0].notes.add(f"a folder below could not be read: {why}", folder.name)
+    if len(logs) == 1:
+        logs[0].notes.add("the run was read in a folder below", below[0].relative_to(where))
     most = max(logs, key=lambda log: max((len(s) for s in log.series.values()), default=0))
     return sorted(logs, key=lambda log: log is not most)
 

@@ -137,7 +137,11 @@ SYMPTOMS: dict[str, Symptom] = {
     "nothing-ends": Symptom(
         Field("f45-trl-no-chat-template"),
         (TRUNCATED,),
-        (Do("name the token that ends a turn", "stop_token"), READ, LIMIT),
+        (
+            Do("name the token that ends a turn", "stop_token"),
+            READ,
+            Do("only if they are cut in the middle of thinking: raise the limit", "raise_length_limit", 4096),
+        ),
     ),
     "answers-get-longer": Symptom(
         Planted("reward pays for length", "trl"),

@@ -14,6 +14,10 @@ from .training_log import Notes
 # A log of training has hundreds of names; a file that makes a new one of every line has none that mean anything.
 MOST_COLUMNS = 200_000
 
+# In a row of transformers' evaluation, as TRL and Unsloth print it, lengths and the like are of what was evaluated.
+_OF_AN_EVALUATION = "eval_runtime"
+_KEPT_THEN = ("eval", "step", "epoch", "global_step", "train/global_step")
+
 Reader = Callable[[Any], float | None]
 
 
@@ -71,7 +75,10 @@ def columns_of(rows: Iterable[Row], reader_of: Callable[[str], Reader | None], n
             run_index[row.run] = len(run_index)
             found.run_names.append(row.run)
         found.runs.append(run_index[row.run])
+        evaluation = _OF_AN_EVALUATION in row.fields
         for name, value in row.fields.items():
+            if evaluation and not name.startswith(_KEPT_THEN):
+                continue
             column = by_name.get(name)
             if column is None:
                 if len(by_name) >= MOST_COLUMNS:

@@ -19,6 +19,8 @@ from .training_log import Column, Notes
 # A run that began anew has gone on for some steps before; a step that is written late has not.
 _STEPS_BEFORE_A_RESTART = 2
 _COVERS, _COVERS_AT_ALL = 0.9, 0.5
+# An evaluation is a row of its own, and no step.
+_EVALUATION = ("eval_", "eval/")
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,16 @@ def _steps(columns: Columns, names: Names, engine: str | None, notes: Notes, whe
         if np.isfinite(steps).any():
             return _filled(steps)
         notes.add("no step was written: rows are counted from 0", where)
-        counted = np.cumsum(_metric_rows(columns, len(steps))) - 1.0
+        counted = np.cumsum(_metric_rows(columns, len(steps), but=_EVALUATION)) - 1.0
         return np.asarray(np.maximum(counted, 0.0))
     known: Floats = np.where(np.isnan(steps), best[2], steps)
     return _filled(known)
 
 
-def _metric_rows(columns: Columns, n: int) -> NDArray[np.bool_]:
+def _metric_rows(columns: Columns, n: int, but: tuple[str, ...] = ()) -> NDArray[np.bool_]:
     has = np.zeros(n, dtype=bool)
-    for column in columns.by_name.values():
-        if column.read is number_of and len(column.rows):
+    for name, column in columns.by_name.items():
+        if column.read is number_of and len(column.rows) and not (but and name.startswith(but)):
             has[np.frombuffer(column.rows, dtype=column.rows.typecode)] = True
     return has
 

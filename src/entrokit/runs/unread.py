@@ -14,7 +14,7 @@ from .training_log import Notes
 _SHOWN, _PEEKED = 12, 1 << 16
 _READABLE = (
     "Readable are the logs, consoles, tables and rollouts of TRL, verl and other engines, and the local files of W&B, "
-    "TensorBoard, trackio, mlflow and SwanLab (docs/diagnose.md)"
+    "TensorBoard, trackio, mlflow and SwanLab (docs/diagnose.md)."
 )
 
 
@@ -25,7 +25,7 @@ def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names
     if where.is_file() and is_wandb_summary(_head(where)):
         said.append(
             "It ends with W&B's summary of a run, which holds last values and no course: diagnose the run's folder "
-            "wandb/run-<date>-<id>, or the history exported from W&B (run page, Download, CSV)"
+            "wandb/run-<date>-<id>, or the history exported from W&B (run page, Download, CSV)."
         )
     elif written:
         said.append(f"Names of metrics that were found: {_listed(written)}.")
@@ -37,7 +37,7 @@ def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names
         said.append("None of them is known; `--name quantity=name` says what one is.")
     elif below:
         inside = [str(folder.relative_to(where)) for folder in below]
-        said.append(f"{len(below)} folders below it look like runs; name one of them: {_listed(inside)}")
+        said.append(f"{len(below)} folders below it look like runs; name one of them: {_listed(inside)}.")
     elif where.is_file() and where.stat().st_size == 0:
         said.append("The file is empty.")
     said += [f"{line}." for line in notes.lines()]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from math import isclose
 from pathlib import Path
+from typing import TypeGuard
 
 from ..row import Row
 from ..training_log import Notes
 from . import braces, colon_dash
 from .blocks import Blocks
+from .boxes import Boxes
 from .fold import Fold, fold_of, unfolded
 from .lines import parse_line, plain
 from .text import HEAD, ends_half, text_lines
@@ -18,6 +21,8 @@ from .text import HEAD, ends_half, text_lines
 _GOES_ON = re.compile(r"\s*(?:['\"}\])]|[-+\w.]+\s*,?\s*$)")
 _MOST_OF_A_DICT = 2000
 _LARGEST_DICT = 1 << 18
+# Four digits, as a console rounds.
+_ROUNDED = 1e-3
 
 
 def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
@@ -31,13 +36,13 @@ def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
     if fold and fold.joined:
         notes.add(f"lines were broken at {fold.width} characters and are read as one", file.name)
         lines = unfolded(lines, fold.width)
-    yield from _without_cut(_rows(lines, file, notes), fold, file, notes)
+    yield from _without_echo(_without_cut(_rows(lines, file, notes), fold, file, notes))
 
 
 def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterator[tuple[Row | None, str]]:
     """Rows and the piece of a line that each was read from; None for the last piece of a file that holds no row."""
     lists: list[str] = []
-    blocks, opened, number, line = Blocks(), _OpenDict(), 0, ""
+    blocks, boxes, opened, number, line = Blocks(), Boxes(), _OpenDict(), 0, ""
     for number, line in lines:
         for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
@@ -51,12 +56,16 @@ def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterato
                 lists.clear()
             if blocks.concerns(piece):
                 row = blocks.row(plain(piece), number) or row
+            if boxes.concerns(piece):
+                row = boxes.row(plain(piece), number) or row
             if row is not None:
                 if row.step is not None:
                     blocks.step = row.step
                 yield row, piece
     opened.give_up()
     yield from opened.given_up()
+    if left := boxes.rest():
+        yield left, ""
     if number and line:
         yield None, line
 
@@ -123,6 +132,30 @@ def _without_cut(found: Iterable[tuple[Row | None, str]], fold: Fold | None, fil
         held = row, line
     if held and held[0].fields:
         yield held[0]
+
+
+def _without_echo(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows without those that the next one repeats and adds to: LLaMA-Factory prints some of what transformers prints,
+    rounded, just before it. Where no step is written, each would count as one.
+    """
+    held: Row | None = None
+    for row in rows:
+        if held is not None and not _repeated(held, row):
+            yield held
+        held = row
+    if held is not None:
+        yield held
+
+
+def _repeated(row: Row, later: Row) -> bool:
+    if row.step is not None or later.step is not None or not row.fields.keys() < later.fields.keys():
+        return False
+    pairs = [(value, later.fields[name]) for name, value in row.fields.items()]
+    return all(a == b or (_is_float(a) and _is_float(b) and isclose(a, b, rel_tol=_ROUNDED)) for a, b in pairs)
+
+
+def _is_float(value: object) -> TypeGuard[float]:
+    return isinstance(value, float)
 
 
 def _shortened(row: Row, line: str, usual: str | None, file: Path, notes: Notes) -> Row:

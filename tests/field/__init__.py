@@ -1,0 +1,1 @@
+"""Logs as people posted them, and what `diagnose` must say of each."""

@@ -17,6 +17,7 @@ from tests.field.wanted import Wanted, check, inputs, words
 from tests.processes import ROOT
 
 CASES = Path(__file__).parent / "cases"
+DOCS = ROOT / "docs" / "field.md"
 _TRL_WORDS = ("max_completion_length", "num_generations", "epsilon_high")
 _VERL_WORDS = ("actor_rollout_ref", "data.max_response_length")
 
@@ -147,6 +148,13 @@ def test_a_public_case_is_told_as_it_is(wanted: Wanted) -> None:
 
 def test_every_case_has_a_row() -> None:
     assert inputs(CASES) == {w.file for w in WANTED} | _OF_THEIR_OWN
+
+
+def test_every_case_is_in_the_docs_with_its_verdict() -> None:
+    rows = {line.split("|")[1].strip(): line for line in DOCS.read_text().splitlines() if "|" in line}
+    for wanted in WANTED:
+        row = rows[wanted.file[:3]]
+        assert f"`{wanted.verdict}`" in row, row
 
 
 def test_a_summary_without_a_course_is_refused_with_what_to_export() -> None:

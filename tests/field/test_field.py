@@ -112,10 +112,10 @@ WANTED = (
         never=("the length limit is too short",),
     ),
     Wanted("f66-trl-wandb-underscores.csv", "healthy", "trl", never=("rows are counted",), steps=(25, 1500)),
-    Wanted("f49-verl-resumed.log", "healthy", "verl", never=("runs are there",), steps=(1, 60)),
+    Wanted("f49-verl-resumed.log", "healthy", "verl", never=("(run 2",), steps=(1, 60)),
     Wanted("f52-decimal-comma.csv", "healthy", said=("0.49", "0.311")),
     Wanted("f54-rollouts-correct-flag.jsonl", "insufficient-data", said=("from 'correct'",), never=("561", "569")),
-    Wanted("f56-two-runs-one-log.log", "healthy", "verl", said=("2 runs are there", "steps 1 to 60"), steps=(1, 25)),
+    Wanted("f56-two-runs-one-log.log", "healthy", "verl", said=("steps 1 to 60): collapse",), steps=(1, 25)),
     Wanted("f58-verl-moe-correlation.log", "healthy", "verl", said=("0.971, as at the start",), not_also=("mismatch",)),
     Wanted("f61-env-fails-alone.jsonl", "local-failure", said=("'search'", "0.595 to 0.072")),
     Wanted("f62-trl-format-hacking", "reward-hacking", "trl", said=("'accuracy_reward' fell", "format_reward")),
@@ -191,7 +191,7 @@ def test_experiments_side_by_side_are_judged_apart(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "tests.field.two_experiments", str(tmp_path)], check=True, cwd=ROOT)
     logs = read_logs(tmp_path)
     assert {log.run: diagnose(log).verdict for log in logs} == {"grpo-base": "collapse", "grpo-clip-higher": "healthy"}
-    assert any("2 runs are there" in line and "grpo-clip-higher" in line for line in diagnose(logs[0]).missing)
+    assert [(other.run, other.verdict) for other in diagnose(tmp_path).others] == [("grpo-clip-higher", "healthy")]
 
 
 def test_what_was_passed_over_is_named() -> None:

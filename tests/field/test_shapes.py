@@ -2,7 +2,9 @@
 
 import json
 
-from entrokit.runs import read_log, read_logs
+import pytest
+
+from entrokit.runs import read_log
 from entrokit.runs.shapes.boxes import Boxes
 
 GRID = (
@@ -66,20 +68,9 @@ def test_an_evaluation_at_a_step_does_not_overwrite_that_step(tmp_path):
     assert series["validation"].values.tolist() == [0.25]
 
 
-def test_one_run_below_is_named_and_one_at_the_path_is_not(tmp_path):
-    below = tmp_path / "out" / "a"
-    below.mkdir(parents=True)
-    (below / "train.csv").write_text("step,reward,entropy\n" + "".join(f"{i},0.5,0.4\n" for i in range(12)))
-    assert any("found below, in out/a" in line for line in read_log(tmp_path).notes.lines())
-    assert read_log(below).notes.lines() == []
-
-
-def test_of_many_runs_some_are_listed_and_all_are_counted(tmp_path):
-    for i in range(9):
-        folder = tmp_path / f"run{i}"
-        folder.mkdir()
-        (folder / "train.csv").write_text("step,reward,entropy\n" + "".join(f"{j},0.5,0.4\n" for j in range(12 + i)))
-    logs = read_logs(tmp_path)
-    (note,) = logs[0].notes.lines()
-    assert "9 runs are there; this is run8, beside run0" in note
-    assert "and 3 more" in note
+@pytest.mark.parametrize("run", [".", "verl"])
+def test_tags_in_the_names_of_files_have_lost_their_slashes(tmp_path, run):
+    for tag, value in (("actor_entropy", 0.4), ("critic_score_mean", 0.5)):
+        rows = "".join(f"{1.7e9 + i},{i},{value}\n" for i in range(12))
+        (tmp_path / f"run-{run}-tag-{tag}.csv").write_text("Wall time,Step,Value\n" + rows)
+    assert {"entropy", "reward"} <= set(read_log(tmp_path).series)

@@ -12,7 +12,7 @@ class Wanted:
 
     Attributes:
         file: in the folder of inputs. verdict: the one that comes first. engine: whose names they are.
-        said: words that must fall in cause, evidence, remedies or what is missing. never: words that must not fall.
+        said: words that must fall. never: words that must not.
         steps: first and last step of what was judged (entropy, else reward, else loss).
         also, not_also: verdicts that must, and must not, be told beside the first.
     """
@@ -30,7 +30,7 @@ class Wanted:
 def words(d: Diagnosis) -> str:
     """All that is printed of a diagnosis."""
     lines = [line for f in d.findings for line in (f.cause, *f.evidence, *map(str, f.remedies))]
-    return "\n".join([*lines, *d.missing])
+    return "\n".join([*lines, *(f"{o.run}: {o.verdict}" for o in d.others), *d.notes, *d.missing])
 
 
 def span(d: Diagnosis) -> tuple[float, float]:

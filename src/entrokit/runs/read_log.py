@@ -21,8 +21,6 @@ from .unread import what_is_there
 
 # Folders below that are read when none was named; of more one has to be named.
 _MOST_FOLDERS = 20
-# Runs that are listed beside the one that is judged.
-_MOST_NAMED = 5
 _OF_REWARDS = ("reward", "accuracy", "advantage", "zero_variance", "truncated", "clip_share", "kl", "sampler_")
 _OF_SUPERVISED = ("loss", "eval_loss", "token_accuracy")
 
@@ -53,24 +51,6 @@ def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[
     where = Path(path)
     if not where.exists():
         raise RunReadError(f"{where} does not exist")
-    logs = _read(where, names)
-    _tell(where, logs)
-    return logs
-
-
-def _tell(where: Path, logs: Sequence[TrainingLog]) -> None:
-    """Which of several runs is judged, or where below a folder the only one lies, which the verdict does not show."""
-    judged, *others = logs
-    if others:
-        listed = ", ".join(str(log.run or log.where.name) for log in others[:_MOST_NAMED])
-        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-        what = f"{len(logs)} runs are there; this is {judged.run or judged.where.name}, beside {listed}{more}"
-        judged.notes.add(f"{what}: name one, or take --all", where.name)
-    elif judged.where != where and judged.run is not None:
-        judged.notes.add(f"the run was found below, in {judged.run}", where.name)
-
-
-def _read(where: Path, names: Mapping[str, str] | None) -> list[TrainingLog]:
     lookup = Names.load() if names is None else Names.load().with_user(names)
     if where.name == METRICS and is_run(where.parent):
         where = where.parent
@@ -91,7 +71,7 @@ def _of_folders(where: Path, below: Sequence[Path], names: Mapping[str, str] | N
     logs, refused = [], []
     for folder in below:
         try:
-            logs += [_named(log, str(folder.relative_to(where))) for log in _read(folder, names)]
+            logs += [_named(log, str(folder.relative_to(where))) for log in read_logs(folder, names)]
         except RunReadError as error:
             refused.append((folder, str(error)))
     if not logs:

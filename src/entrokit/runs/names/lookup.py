@@ -175,15 +175,18 @@ class Names:
             hit = self._indices[own].loose(forms)
             if hit is not None and _allowed(hit, forms):
                 return _meaning(hit, own, _LOOSE + stage)
-        return None
+        # The names of files that TensorBoard exports have "_" for "/", and a log of one name tells no engine.
+        return self._of_others(forms, chain, loose=True) if forms.flat and engine is None else None
 
-    def _of_others(self, forms: Forms, tried: tuple[str, ...]) -> Meaning | None:
+    def _of_others(self, forms: Forms, tried: tuple[str, ...], *, loose: bool = False) -> Meaning | None:
         """What other engines say of a name, where they do not contradict each other."""
         said: list[Meaning] = []
         for other, index in self._indices.items():
-            hit = None if other in tried or other == GENERIC or index.file.own_only else index.strict(forms)
+            if other in tried or other == GENERIC or index.file.own_only:
+                continue
+            hit = index.loose(forms) if loose else index.strict(forms)
             if hit is not None and not hit.wide and _allowed(hit, forms):
-                said += [meant for meant in (_meaning(hit, other, _OTHERS),) if meant is not None]
+                said += [meant for meant in (_meaning(hit, other, _OTHERS + 2 * loose),) if meant is not None]
         if len({(m.key, m.scale, m.offset) for m in said}) != 1:
             return None
         return said[0]

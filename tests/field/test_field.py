@@ -101,7 +101,7 @@ WANTED = (
         never=("steps too large",),
         not_also=("collapse",),
     ),
-    Wanted("f41-trl-entropy-4e-4", "collapse", "trl", said=("0.00053 nats",), never=(" 0.00 nats",)),
+    Wanted("f41-trl-entropy-4e-4", "collapse", "trl", said=("0.00053 nats (0.3%",), never=(" 0.00 nats",)),
     Wanted("f42-easyr1-experiment_log.jsonl", "collapse", "easyr1", steps=(1, 50)),
     Wanted("f44-one-level-up", "healthy", "trl", said=("outputs/qwen-grpo",), steps=(1, 40)),
     Wanted(
@@ -114,7 +114,12 @@ WANTED = (
     Wanted("f66-trl-wandb-underscores.csv", "healthy", "trl", never=("rows are counted",), steps=(25, 1500)),
     Wanted("f49-verl-resumed.log", "healthy", "verl", never=("(run 2",), steps=(1, 60)),
     Wanted("f52-decimal-comma.csv", "healthy", said=("0.49", "0.311")),
-    Wanted("f54-rollouts-correct-flag.jsonl", "insufficient-data", said=("from 'correct'",), never=("561", "569")),
+    Wanted(
+        "f54-rollouts-correct-flag.jsonl",
+        "insufficient-data",
+        said=("from 'correct'", "0.329 to 0.554"),
+        never=("561",),
+    ),
     Wanted("f56-two-runs-one-log.log", "healthy", "verl", said=("steps 1 to 60): collapse",), steps=(1, 25)),
     Wanted("f58-verl-moe-correlation.log", "healthy", "verl", said=("0.971, as at the start",), not_also=("mismatch",)),
     Wanted("f61-env-fails-alone.jsonl", "local-failure", said=("'search'", "0.595 to 0.072")),

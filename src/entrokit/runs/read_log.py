@@ -131,7 +131,7 @@ def _log(
         config.update(course.config)
     return TrainingLog(
         where,
-        source if title is None or title in source else f"{title}, {source}",
+        f"{title}, {source}" if sources and title is not None and title not in " ".join(sources) else source,
         series,
         config,
         partial(_all, streams),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,9 @@ from .training_log import Notes
 
 # A log of training has hundreds of names; a file that makes a new one of every line has none that mean anything.
 MOST_COLUMNS = 200_000
+# Names in the layouts of rows that are remembered: rows of ever new names must not fill the memory.
+_MOST_PLACES = 1_000_000
+_NUMBERS = frozenset((float,))
 
 # In a row of transformers' evaluation, as TRL and Unsloth print it, lengths and the like are of what was evaluated.
 _OF_AN_EVALUATION = "eval_runtime"
@@ -37,6 +40,38 @@ class RawColumn:
     points: int = 0
     texts: int = 0
     text: tuple[str, int] | None = None
+
+
+@dataclass
+class _Layout:
+    """The columns of rows that hold the same names, as most rows of a log do.
+
+    Attributes:
+        columns: by place; None for one that is left out. kept: place and column, where numbers are kept. counted: the
+            other columns. rows: how many rows of nothing but numbers there were, which ``counted`` are yet to get.
+    """
+
+    columns: list[RawColumn | None]
+    kept: list[tuple[int, RawColumn]]
+    counted: list[RawColumn]
+    rows: int = 0
+
+    @classmethod
+    def of(cls, columns: list[RawColumn | None]) -> _Layout:
+        there = [(place, column) for place, column in enumerate(columns) if column is not None]
+        return cls(
+            columns,
+            [(place, column) for place, column in there if column.read is not None],
+            [column for _, column in there if column.read is None],
+        )
+
+    def numbers(self, values: tuple[Any, ...], row: int) -> None:
+        """Adds a row of floats: it costs what its kept columns cost, however many others it has."""
+        self.rows += 1
+        for place, column in self.kept:
+            column.points += 1
+            column.rows.append(row)
+            column.values.append(values[place])
 
 
 @dataclass
@@ -67,7 +102,8 @@ def columns_of(rows: Iterable[Row], reader_of: Callable[[str], Reader | None], n
     """
     found = Columns()
     run_index: dict[str | None, int] = {}
-    by_name = found.by_name
+    layouts: dict[tuple[str, ...], _Layout] = {}
+    places = 0
     for i, row in enumerate(rows):
         found.steps.append(math.nan if row.step is None else row.step)
         found.lines.append(row.number)
@@ -75,20 +111,48 @@ def columns_of(rows: Iterable[Row], reader_of: Callable[[str], Reader | None], n
             run_index[row.run] = len(run_index)
             found.run_names.append(row.run)
         found.runs.append(run_index[row.run])
-        evaluation = _OF_AN_EVALUATION in row.fields
-        for name, value in row.fields.items():
-            if evaluation and not name.startswith(_KEPT_THEN):
-                continue
-            column = by_name.get(name)
-            if column is None:
-                if len(by_name) >= MOST_COLUMNS:
-                    notes.add(
-                        f"more than {MOST_COLUMNS} names of metrics: the rest is left out", f"{where}:{row.number}"
-                    )
-                    continue
-                column = by_name[name] = RawColumn(reader_of(name))
-            _add(column, value, i, row.number)
+        fields = _of_training(row.fields) if _OF_AN_EVALUATION in row.fields else row.fields
+        names, values = tuple(fields), tuple(fields.values())
+        layout = layouts.get(names)
+        if layout is None:
+            if places > _MOST_PLACES:
+                _settle(layouts)
+                places = 0
+            places += len(names)
+            where_now = f"{where}:{row.number}"
+            layout = _Layout.of([_column(found.by_name, name, reader_of, notes, where_now) for name in names])
+            layouts[names] = layout
+        if _NUMBERS.issuperset(map(type, values)):
+            layout.numbers(values, i)
+            continue
+        for column, value in zip(layout.columns, values, strict=True):
+            if column is not None:
+                _add(column, value, i, row.number)
+    _settle(layouts)
     return found
+
+
+def _settle(layouts: dict[tuple[str, ...], _Layout]) -> None:
+    for layout in layouts.values():
+        for column in layout.counted:
+            column.points += layout.rows
+    layouts.clear()
+
+
+def _column(
+    by_name: dict[str, RawColumn], name: str, reader_of: Callable[[str], Reader | None], notes: Notes, where: str
+) -> RawColumn | None:
+    column = by_name.get(name)
+    if column is None:
+        if len(by_name) >= MOST_COLUMNS:
+            notes.add(f"more than {MOST_COLUMNS} names of metrics: the rest is left out", where)
+            return None
+        column = by_name[name] = RawColumn(reader_of(name))
+    return column
+
+
+def _of_training(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name.startswith(_KEPT_THEN)}
 
 
 def _add(column: RawColumn, value: Any, row: int, line: int) -> None:

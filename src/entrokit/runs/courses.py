@@ -201,7 +201,7 @@ def _series(
 def _note_texts(columns: Columns, names: Names, engine: str | None, notes: Notes, where: str) -> None:
     for name, column in columns.by_name.items():
         if column.texts and column.text and column.read is number_of and names.meaning(name, engine) is not None:
-            for _ in range(min(column.texts, 1)):
+            for _ in range(column.texts):
                 notes.add(
                     f"{name[:80]!r} holds something that is no number: {column.text[0]!r}", f"{where}:{column.text[1]}"
                 )

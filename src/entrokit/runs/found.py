@@ -64,8 +64,11 @@ def found_in(where: Path, notes: Notes) -> Found:
         _add_completions("verl rollouts", partial(jsonl_completions, dumps, notes), found)
     for file in files_of(where):
         read = file.name in (ACCOUNT, STATE) or file.suffix == ".parquet" or is_rollout_dump(file)
-        if not read and not stores.is_store(file):
-            _add_file(file, found, notes)
+        try:
+            if not read and not stores.is_store(file):
+                _add_file(file, found, notes)
+        except OSError as error:
+            notes.add(f"it cannot be read: {error.strerror}", file.name)
     return found
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from .courses import courses_of, names_written
+from .courses import Course, courses_of, names_written
 from .find import run_folders_below
 from .found import Found, found_in
 from .grouping import Group, runs_of
@@ -16,6 +16,7 @@ from .layout import METRICS
 from .names import Names
 from .reader import RunReadError
 from .readers.entrokit_run import is_run, read_run
+from .recording import Recording
 from .training_log import Column, Completion, Kind, Notes, TrainingLog
 from .unread import what_is_there
 
@@ -51,6 +52,8 @@ def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[
     where = Path(path)
     if not where.exists():
         raise RunReadError(f"{where} does not exist")
+    if not (where.is_file() or where.is_dir()):
+        raise RunReadError(f"{where} is a pipe or a device: write what it gives to a file, and name that")
     lookup = Names.load() if names is None else Names.load().with_user(names)
     if where.name == METRICS and is_run(where.parent):
         where = where.parent
@@ -89,7 +92,7 @@ def _named(log: TrainingLog, name: str) -> TrainingLog:
 
 
 def _logs(where: Path, found: Found, names: Names, notes: Notes) -> list[TrainingLog]:
-    courses = [course for recording in found.recordings for course in courses_of(recording, names, notes)]
+    courses = [course for recording in found.recordings for course in _courses(recording, where, names, notes)]
     groups = runs_of(course for course in courses if course.series)
     if not groups and not found.completions:
         return []
@@ -101,6 +104,17 @@ def _logs(where: Path, found: Found, names: Names, notes: Notes) -> list[Trainin
     ]
 
 
+def _courses(recording: Recording, where: Path, names: Names, notes: Notes) -> list[Course]:
+    """The runs in a recording; of a folder's files one that is gone or closed to us hides no other."""
+    try:
+        return courses_of(recording, names, notes)
+    except OSError as error:
+        if not where.is_dir():
+            raise
+        notes.add(f"it cannot be read: {error.strerror}", recording.where.name)
+        return []
+
+
 def _log(
     where: Path, group: Group, found: Found, names: Names, notes: Notes, *, first: bool, several: bool
 ) -> TrainingLog:
@@ -109,18 +123,23 @@ def _log(
     columns: tuple[Column, ...] = tuple(chain.from_iterable(course.columns for course in group.courses))
     sources = [course.source for course in group.courses]
     streams = found.completions if first else []
+    if streams and several:
+        notes.add("completions lie beside several runs and are taken for this one's", where.name)
+    engine = names.engine_of(names_written(group.courses))
+    source = " and ".join(dict.fromkeys([*sources, *(found.kinds if first else [])]))
+    title = names.title(engine)
     config: dict[str, object] = {}
     for course in reversed(group.courses):
         config.update(course.config)
     return TrainingLog(
         where,
-        " and ".join(dict.fromkeys([*sources, *(found.kinds if first else [])])),
+        f"{title}, {source}" if sources and title is not None and title not in " ".join(sources) else source,
         series,
         config,
         partial(_all, streams),
         found.account if first else None,
         notes,
-        names.engine_of(names_written(group.courses)),
+        engine,
         kind_of(series, rollouts=bool(streams)),
         columns,
         _name_of(group) if several else None,

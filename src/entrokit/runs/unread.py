@@ -21,6 +21,8 @@ _READABLE = (
 def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names, notes: Notes) -> str:
     """The message of the refusal."""
     said = [f"{where}: no run was found in it."]
+    # To look for names opens the files again, which would count every note twice.
+    told = [f"{line}." for line in notes.lines()]
     written = _written(found)
     if where.is_file() and is_wandb_summary(_head(where)):
         said.append(
@@ -40,7 +42,7 @@ def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names
         said.append(f"{len(below)} folders below it look like runs; name one of them: {_listed(inside)}.")
     elif where.is_file() and where.stat().st_size == 0:
         said.append("The file is empty.")
-    said += [f"{line}." for line in notes.lines()]
+    said += told
     return " ".join(said if written or below else [*said, _READABLE])
 
 

@@ -16,6 +16,7 @@ from .values import value_of
 _STEP = re.compile(r"(?<![\w/])step:\s*(\d+)\s+-\s")
 # The value of such a field holds colons of its own, or no more than text.
 _FIELD = re.compile(r"\s*([^:]*(?::[^:\s]+)*?):\s*((?:np|numpy|torch|jnp)\.\w+\(.*|tensor\(.*|array\(.*)")
+_NUMPY = "np.float64("
 _REPEATED = " [repeated "
 
 
@@ -56,6 +57,13 @@ def last_field(line: str) -> str | None:
 
 
 def _add_slowly(part: str, name: str, value: str, fields: dict[str, Any]) -> None:
+    # Half the values of numpy 2 are written so, and a pattern costs five times as much.
+    if value.startswith(_NUMPY) and value.endswith(")"):
+        try:
+            fields[name.strip()] = float(value[len(_NUMPY) : -1])
+            return
+        except ValueError:
+            pass
     if "(" in part and (wrapped := _FIELD.match(part)):
         name, value = wrapped[1], wrapped[2]
     if name.strip() and value.strip():

@@ -51,15 +51,13 @@ def test_a_fraction_is_a_step():
     assert [s for s, _ in points(one(rows))] == [7, 8, 9]
 
 
-def test_a_sparse_step_is_passed_over_for_one_that_every_row_has():
+@pytest.mark.parametrize(("left_out", "taken"), [(16, 3), (3, 3), (1, 100), (0, 100)])
+def test_a_sparse_step_is_passed_over_for_one_that_every_row_has(left_out, taken):
     rows = [
-        {"_step": float(i), "entropy": 0.5} | ({"trainer/global_step": 100.0 * i} if i % 5 == 0 else {})
+        {"_step": 3.0 * i, "entropy": 0.5} | ({"trainer/global_step": 100.0 * i} if i >= left_out else {})
         for i in range(20)
     ]
-    assert [s for s, _ in points(one(rows))] == list(range(20))
-    for i, row in enumerate(rows):
-        row["trainer/global_step"] = 100.0 * i
-    assert [s for s, _ in points(one(rows))] == [100 * i for i in range(20)]
+    assert points(one(rows))[-1] == (19 * taken, 0.5)
 
 
 def test_without_steps_the_rows_of_metrics_are_counted_and_it_is_told():
@@ -135,7 +133,8 @@ def test_rows_are_parted_by_their_run():
     rows = [Row({"step": float(i), "entropy": i + r / 10}, i, run=str(r)) for i in range(4) for r in range(2)]
     found = courses(rows)
     assert [c.run for c in found] == ["0", "1"]
-    assert points(found[1]) == [(i, i + 0.1) for i in range(4)]
+    for r in range(2):
+        assert points(found[r]) == [(i, i + r / 10) for i in range(4)]
 
 
 def test_what_is_not_finite_stays_with_its_run():

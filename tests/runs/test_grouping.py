@@ -57,6 +57,16 @@ def test_files_of_one_metric_belong_together_unless_their_runs_differ():
     assert sizes(course("e.csv", run="a"), reward) == [2]
 
 
+def test_a_course_must_fit_all_of_a_run():
+    assert sizes(course("e.csv"), course("r.csv", key="reward"), course("f.csv", values=FALLING / 2)) == [2, 1]
+
+
+@pytest.mark.parametrize(("gap", "runs"), [(50, [2]), (51, [1, 1])])
+def test_a_gap_is_as_wide_as_steps_are_apart(gap, runs):
+    steps = STEPS * 10
+    assert sizes(course(steps=steps), course("b.log", steps=steps + 190 + gap)) == runs
+
+
 def test_two_runs_in_one_file_are_two_unless_they_say_the_same():
     assert sizes(course(part=0), course(part=1, values=FALLING / 2)) == [1, 1]
     assert sizes(course(part=0), course(part=1)) == [2]
@@ -87,10 +97,10 @@ def test_the_fuller_course_counts_and_the_other_adds_what_it_lacks():
     assert joined.values[15:].tolist() == (FALLING[15:] * 1.001).tolist()
 
 
-@pytest.mark.parametrize("kept", [STEPS, STEPS[:10]])
+@pytest.mark.parametrize("kept", [STEPS, STEPS[:10], STEPS + 5])
 def test_what_was_not_finite_in_either_is_kept(kept):
     broken = Broken(20.0, 3, "nan", 0.5)
-    a, b = course(), course("b", steps=kept, values=FALLING[: len(kept)])
+    a, b = course(), course("b", steps=kept, values=1.0 - kept / 40)
     other = {"entropy": replace(b.series["entropy"], broken=broken)}
     (group,) = runs_of([a, replace(b, series=other)])
     assert group.series["entropy"].broken == broken

@@ -25,7 +25,6 @@ from .thresholds import Thresholds
 from .verdicts import findings_of
 from .waterfall import Waterfall, waterfall_of
 
-
 _ROUNDING = 0.01
 
 

@@ -11,6 +11,8 @@ from .readers.trl import STATE
 
 # Deep enough for outputs/project/run/checkpoint; a folder of models or data is not searched to its end.
 _DEPTH, _MOST_ENTRIES = 4, 20_000
+# Of the run in the folder above: what trainers save, and what trackers write beside them.
+_PARTS_OF_A_RUN = ("checkpoint", "global_step_", "wandb", "mlruns", "swanlog", "rollouts", "completions", ".")
 _LOGS = (".log", ".jsonl", ".ndjson", ".csv", ".tsv", ".wandb", ".out", ".err")
 
 
@@ -33,7 +35,7 @@ def run_folders_below(folder: Path) -> list[Path]:
             seen += 1
             if seen > _MOST_ENTRIES:
                 return
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(_PARTS_OF_A_RUN):
                 below = Path(entry.path)
                 if _holds_a_run(below):
                     found.append(below)

@@ -18,6 +18,7 @@ _ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
 _GAP = 5
 # Points of entropy or reward that a run must have to be the one that is judged.
 _FEWEST_POINTS = 10
+_OF_ONE_METRIC = 2
 
 
 @dataclass
@@ -75,10 +76,21 @@ def _one_run(a: Course, b: Course) -> bool:
         return False
     shared = _shared(a, b)
     if not shared:
-        return True
+        return _belong_together(a, b)
     if any(len(steps) for _, steps in shared):
         return _same(a, b)
     return _one_after_the_other(a, b)
+
+
+def _belong_together(a: Course, b: Course) -> bool:
+    """Whether courses of different quantities are of one run: by its name, by the engine that wrote both, or because
+    both hold hardly more than a single metric, as trackers export them."""
+    if a.run is not None and a.run == b.run:
+        return True
+    if a.where.stem == b.where.stem or (a.engine is not None and a.engine == b.engine):
+        return True
+    most = max(len(a.series), len(b.series))
+    return most <= _OF_ONE_METRIC and (a.engine is None or b.engine is None or a.engine == b.engine)
 
 
 def _same(a: Course, b: Course) -> bool:
@@ -92,11 +104,18 @@ def _shared(a: Course, b: Course) -> list[tuple[str, Floats]]:
 
 
 def _agree(a: Series, b: Series) -> bool:
+    if any(_denied(one, other) for one, other in ((a, b), (b, a))):
+        return False
     _, own, other = np.intersect1d(a.steps, b.steps, return_indices=True)
     x, y = a.values[own], b.values[other]
     scale = max(float(np.abs(x).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
     near = np.abs(x - y) <= _ROUNDING * np.maximum(np.abs(x), np.abs(y)) + _NEXT_TO_NOTHING * scale
     return float(near.mean()) >= _AGREE
+
+
+def _denied(a: Series, b: Series) -> bool:
+    """Whether one has a number where the other broke."""
+    return a.broken is not None and b.broken is None and bool((b.steps == a.broken.first_step).any())
 
 
 def _one_after_the_other(a: Course, b: Course) -> bool:

@@ -17,11 +17,13 @@ from .names import Names
 from .reader import RunReadError
 from .readers.entrokit_run import is_run, read_run
 from .recording import Recording
+from .series import Series
 from .training_log import Column, Completion, Kind, Notes, TrainingLog
 from .unread import what_is_there
 
 # Folders below that are read when none was named; of more one has to be named.
 _MOST_FOLDERS = 20
+_SHOWN = 6
 _OF_REWARDS = ("reward", "accuracy", "advantage", "zero_variance", "truncated", "clip_share", "kl", "sampler_")
 _OF_SUPERVISED = ("loss", "eval_loss", "token_accuracy")
 
@@ -62,29 +64,40 @@ def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[
     notes = Notes()
     found = found_in(where, notes)
     logs = _logs(where, found, lookup, notes)
-    if logs:
-        return logs
-    below = run_folders_below(where) if where.is_dir() and not found.recordings else []
-    if 0 < len(below) <= _MOST_FOLDERS:
-        return _of_folders(where, below, names)
-    raise RunReadError(what_is_there(where, found, below, lookup, notes))
+    read = {place for recording in found.recordings for place in (recording.where, recording.where.parent)}
+    below = [folder for folder in run_folders_below(where) if folder not in read] if where.is_dir() else []
+    if len(below) <= _MOST_FOLDERS:
+        if logs and below and logs[0].run is None:
+            logs = [replace(logs[0], run=f"{where.resolve().name} itself"), *logs[1:]]
+        logs += _of_folders(where, below, names, logs)
+    elif logs:
+        notes.add(f"{len(below)} folders below look like runs and were not read: name one of them", where.name)
+    if not logs:
+        raise RunReadError(what_is_there(where, found, below, lookup, notes))
+    for key, name in (names or {}).items():
+        if not any(c.key == key and c.why.startswith("user") for log in logs for c in log.columns):
+            raise RunReadError(f"{where}: there is no column {name!r} to take for {key}; --explain lists all that are")
+    return logs
 
 
-def _of_folders(where: Path, below: Sequence[Path], names: Mapping[str, str] | None) -> list[TrainingLog]:
+def _of_folders(
+    where: Path, below: Sequence[Path], names: Mapping[str, str] | None, above: Sequence[TrainingLog]
+) -> list[TrainingLog]:
+    """The runs in folders below, those with most points first; what cannot be read is told by the first run of all."""
     logs, refused = [], []
     for folder in below:
         try:
             logs += [_named(log, str(folder.relative_to(where))) for log in read_logs(folder, names)]
         except RunReadError as error:
             refused.append((folder, str(error)))
-    if not logs:
+    first = [*above, *logs][:1]
+    if not first and refused:
         raise RunReadError(refused[0][1])
     for folder, why in refused:
-        logs[0].notes.add(f"a folder below could not be read: {why}", folder.name)
-    if len(logs) == 1:
-        logs[0].notes.add("the run was read in a folder below", below[0].relative_to(where))
-    most = max(logs, key=lambda log: max((len(s) for s in log.series.values()), default=0))
-    return sorted(logs, key=lambda log: log is not most)
+        first[0].notes.add(f"a folder below could not be read: {why}", folder.name)
+    if len(logs) == 1 and not above:
+        logs[0].notes.add("the run was read in a folder below", logs[0].run)
+    return sorted(logs, key=lambda log: -max((len(s) for s in log.series.values()), default=0))
 
 
 def _named(log: TrainingLog, name: str) -> TrainingLog:
@@ -126,6 +139,11 @@ def _log(
     if streams and several:
         notes.add("completions lie beside several runs and are taken for this one's", where.name)
     engine = names.engine_of(names_written(group.courses))
+    if first:
+        files = dict.fromkeys(course.where.name for course in group.courses)
+        alone = [c for c in group.courses[1:] if not c.series.keys() & group.courses[0].series.keys()]
+        if len(files) > 1 and alone:
+            notes.add("read together as one run: " + ", ".join(list(files)[:_SHOWN]), where.name)
     source = " and ".join(dict.fromkeys([*sources, *(found.kinds if first else [])]))
     title = names.title(engine)
     config: dict[str, object] = {}
@@ -146,10 +164,13 @@ def _log(
     )
 
 
-def kind_of(series: Mapping[str, object], *, rollouts: bool = False) -> Kind:
-    """Whether a run learns from rewards, or from texts."""
+def kind_of(series: Mapping[str, Series], *, rollouts: bool = False) -> Kind:
+    """Whether a run learns from rewards, or from texts: then its loss, a mean of −log p, is never below 0."""
     if rollouts or any(key.startswith(_OF_REWARDS) for key in series):
         return "rl"
+    loss = series.get("loss")
+    if loss is not None and len(loss) and float(loss.values.min()) < 0.0:
+        return "unknown"
     return "supervised" if any(key in series for key in _OF_SUPERVISED) else "unknown"
 
 

@@ -31,19 +31,26 @@ def what_is_there(where: Path, found: Found, below: Sequence[Path], names: Names
         )
     elif written:
         said.append(f"Names of metrics that were found: {_listed(written)}.")
+        known = [name for name in written if names.meaning(name) is not None]
+        if known:
+            said.append(f"{_listed(known)}: nothing in it could be read as a number.")
+        written = [name for name in written if name not in known]
         said += [
             f"{quantity} may be {_listed(close)}: --name {quantity}={close[0]}."
             for quantity in ("entropy", "reward")
             if (close := names.close_to(written, quantity))
         ]
-        said.append("None of them is known; `--name quantity=name` says what one is.")
+        if written:
+            said.append(
+                "None of them is known; `--name quantity=name` says what one is (entropy, reward, length, kl, …)."
+            )
     elif below:
         inside = [str(folder.relative_to(where)) for folder in below]
         said.append(f"{len(below)} folders below it look like runs; name one of them: {_listed(inside)}.")
     elif where.is_file() and where.stat().st_size == 0:
         said.append("The file is empty.")
     said += told
-    return " ".join(said if written or below else [*said, _READABLE])
+    return " ".join(said if len(said) > 1 + len(told) and (found.recordings or below) else [*said, _READABLE])
 
 
 def _written(found: Found) -> list[str]:

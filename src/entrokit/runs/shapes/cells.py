@@ -15,6 +15,10 @@ _DECIMAL_POINT = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+\.\d*|\d*\.\d+(?:[eE]
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:([,.'\u00a0\u202f\u2009 ])\d{3})(?:\1\d{3})*")
 
 
+# 1.000 and 1.000.000, where a comma parts the decimals; 0.123 is none.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")
+
+
 def uses_decimal_comma(cells: Iterable[str], delimiter: str) -> bool:
     """Whether ``0,3071`` is a number below one here.
 
@@ -24,6 +28,8 @@ def uses_decimal_comma(cells: Iterable[str], delimiter: str) -> bool:
     ambiguous = False
     for cell in cells:
         cell = cell.strip()
+        if delimiter == ";" and _THOUSANDS.fullmatch(cell):
+            continue
         if _DECIMAL_COMMA.fullmatch(cell):
             return True
         if _DECIMAL_POINT.fullmatch(cell):
@@ -37,6 +43,8 @@ def cell_value(cell: str, decimal_comma: bool = False) -> Any:
 
     ``12%`` is 0.12, ``1,024`` is 1024 (or 1.024 with ``decimal_comma``); ``nan`` and ``inf`` are numbers.
     """
+    if decimal_comma and _THOUSANDS.fullmatch(cell.strip()):
+        return float(cell.replace(".", ""))
     try:
         return float(cell)
     except ValueError:

@@ -15,6 +15,7 @@ from .blocks import Blocks
 from .boxes import Boxes
 from .fold import Fold, fold_of, unfolded
 from .lines import parse_line, plain
+from .ruled import RuledTables
 from .text import HEAD, ends_half, text_lines
 
 # A dict printed over several lines goes on with these; anything else ends it.
@@ -42,7 +43,7 @@ def console_rows(file: Path, notes: Notes) -> Iterator[Row]:
 def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterator[tuple[Row | None, str]]:
     """Rows and the piece of a line that each was read from; None for the last piece of a file that holds no row."""
     lists: list[str] = []
-    blocks, boxes, opened, number, line = Blocks(), Boxes(), _OpenDict(), 0, ""
+    blocks, boxes, ruled, opened, number, line = Blocks(), Boxes(), RuledTables(), _OpenDict(), 0, ""
     for number, line in lines:
         for piece in line.split("\r") if "\r" in line else (line,):
             row = opened.row(piece, number) if opened.lines else None
@@ -58,6 +59,8 @@ def _rows(lines: Iterable[tuple[int, str]], file: Path, notes: Notes) -> Iterato
                 row = blocks.row(plain(piece), number) or row
             if boxes.concerns(piece):
                 row = boxes.row(plain(piece), number) or row
+            if ruled.concerns(piece):
+                row = ruled.row(piece, number) or row
             if row is not None:
                 if row.step is not None:
                     blocks.step = row.step

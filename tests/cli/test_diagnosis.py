@@ -52,6 +52,19 @@ def hostile_run(folder):
     (folder / ACCOUNT).write_text("".join(a.to_json() + "\n" for a in lines) + '{"step": 9', encoding="utf-8")
 
 
+def test_columns_with_hostile_or_endless_names_drive_no_terminal(tmp_path):
+    run = tmp_path / "run.jsonl"
+    rows = (
+        {"step": i, "entropy": 0.5, f"reward/{HOSTILE}": 0.1 * (i % 3), "reward/" + "x" * 10**5: 0.2} for i in range(20)
+    )
+    run.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = diagnose(run, "--explain")
+    assert shown.exit_code == 0
+    assert "reward/·]0;owned" in shown.stdout.replace("\n", "")
+    assert not {"\x1b", "\x07", "\u202e", "\x00"} & set(shown.stdout)
+    assert len(shown.stdout) < 50_000
+
+
 def test_text_names_the_verdict_the_evidence_and_the_remedies(tmp_path):
     shown = diagnose(table(tmp_path, **CASES["collapse"]))
     assert shown.exit_code == 0

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from entrokit.runs import Column, TrainingLog
 
 _BAR, _MOST_RUNS = 20, 10
+# No sentence of ours comes near it; a name in a log may have any length.
+_LONGEST = 2000
 
 
 def shown(d: Diagnosis) -> Group:
@@ -74,8 +76,9 @@ def style_of(verdict: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without control characters, so that a run's completions cannot drive the terminal."""
-    return "".join(c if c.isprintable() else "·" for c in text)
+    """Text without control characters, so that a run's completions cannot drive the terminal; endless names are cut."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(c if c.isprintable() else "·" for c in cut)
 
 
 def columns_of(log: TrainingLog) -> tuple[Column, ...]:
@@ -97,11 +100,11 @@ def explained(log: TrainingLog) -> Group:
     for column in columns_of(log):
         table.add_row(
             Text(printable(column.name)),
-            Text(column.key or "–", style="bold" if column.key else "dim"),
+            Text(printable(column.key or "–"), style="bold" if column.key else "dim"),
             Text(str(column.points)),
             Text("; ".join(_why(column)), style="dim"),
         )
-    return Group(Text(f"read as: {printable(log.source)}{engine}, {log.kind}", style="bold"), table)
+    return Group(Text(f"read as: {printable(log.source)}{printable(engine)}, {log.kind}", style="bold"), table)
 
 
 def _why(column: Column) -> list[str]:

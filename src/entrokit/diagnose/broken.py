@@ -48,7 +48,13 @@ class Turned:
 
 def turned(log: TrainingLog) -> Turned | None:
     """Whether the run broke; None where all is finite, or where what is not is legitimate or was recovered from."""
-    lost = {n: b for n in _ALWAYS if (b := _lost(log.series.get(n), n)) is not None}
+    last_update = log.get("grad_norm")
+    sound = -np.inf if last_update is None else float(last_update.steps[-1])
+    lost = {
+        n: b
+        for n in _ALWAYS
+        if (b := _lost(log.series.get(n), n)) is not None and (b.count > 1 or n in _UPDATE or b.first_step > sound)
+    }
     shaky = {n: b for n in _UPDATE if (b := _shaky(log.series.get(n))) is not None}
     found = lost or shaky
     if not found:

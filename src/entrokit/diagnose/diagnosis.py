@@ -21,6 +21,7 @@ from .facts import Facts, facts_of
 from .finding import Finding
 from .hints import hint
 from .law import LawOfRun, law_of_run
+from .scale import in_percent
 from .thresholds import Thresholds
 from .verdicts import findings_of
 from .waterfall import Waterfall, waterfall_of
@@ -153,7 +154,7 @@ def _judged(log: TrainingLog, chosen: Thresholds, reward_range: tuple[float, flo
         waterfall_of(accounts, facts.entropy),
         boundary,
         tuple(_missing(facts, boundary)),
-        (*log.notes.lines(), *remarks(log, facts.turned)),
+        (*log.notes.lines(), *remarks(log, facts.turned), *_percent(log)),
     )
 
 
@@ -166,6 +167,10 @@ def accounts_of(file: Path | None, notes: Notes) -> Iterator[StepAccount]:
             yield StepAccount.from_dict(row)
         except ValueError as error:
             notes.add(f"a line is {error}, and is left out", f"{file.name}:{number}")
+
+
+def _percent(log: TrainingLog) -> list[str]:
+    return ["accuracy is written in percent, and judged as a share"] if in_percent(log.get("accuracy")) else []
 
 
 def _law(facts: Facts) -> LawOfRun | None:

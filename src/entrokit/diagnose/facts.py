@@ -13,7 +13,7 @@ from entrokit.runs.step_account import QUADRANTS, StepAccount
 from .broken import Turned, before, turned
 from .digest import Digest
 from .impossible import Impossible, impossible
-from .scale import RewardScale, scale_of
+from .scale import RewardScale, in_percent, scale_of
 from .thresholds import Thresholds
 from .trend import Trend
 
@@ -114,7 +114,7 @@ def facts_of(
         digest,
         entropy or (_from(digest, None, "entropy") if doubt is None else None),
         reward,
-        _trend(log.get("accuracy")),
+        _accuracy(log.get("accuracy")),
         _trend(log.get("truncated")) or _from(digest, None, "truncated"),
         _trend(log.get("zero_variance")),
         tuple(_families(log, digest)),
@@ -150,6 +150,10 @@ def _bounded(log: TrainingLog) -> TrainingLog:
 
 def _trend(series: Series | None) -> Trend | None:
     return None if series is None else Trend.of(series)
+
+
+def _accuracy(series: Series | None) -> Trend | None:
+    return _trend(series.scaled(0.01) if series is not None and in_percent(series) else series)
 
 
 def _from(digest: Digest, family: str | None, what: str) -> Trend | None:

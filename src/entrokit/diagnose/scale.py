@@ -19,6 +19,12 @@ _REACHED = 0.2
 _SAME = 1e-6
 # How far means may lie outside of [0, 1] by rounding or noise, and how far below 0 penalties bring them.
 _SLACK, _PENALTY = 0.02, 0.2
+# Above the first a share is one of 100. Rewards that end between the second and 100 are of 100.
+_MOST_OF_A_SHARE, _NEAR_HUNDRED, _HUNDRED = 1.5, 80.0, 100.0
+# Costs that end within this share of the deepest of them have 0 for their top.
+_NEAR_NO_COST = 0.1
+# Means of 0/1 rewards this small hold zeros: where none is, the scale is another.
+_TINY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class RewardScale:
 
     Attributes:
         low, high: rewards. source: ``declared`` by the user; ``written`` in the log's lowest and highest rewards;
-            ``usual``, [0, 1] or [-1, 1], where all means lie inside; ``seen``, the range of the means themselves.
+            ``usual``, [0, 1] or [-1, 1], where all means lie inside, [0, 100] where they end near 100, and up to
+            0 where costs come near to nothing; ``seen``, the range of the means themselves.
         floor: a difference of mean rewards below which there is none: the noise from point to point, or a share of the
             scale.
     """
@@ -84,13 +91,26 @@ def scale_of(
             return over(foot, top, "written")
     smooth = reward.smooth
     lowest, highest = (float(pick((smooth.min(), smooth.max(), reward.start))) for pick in (min, max))
-    if lowest >= -1.0 - _SLACK and highest <= 1.0 + _SLACK:
+    tiny = least > 0.0 and most <= _TINY
+    if lowest >= -1.0 - _SLACK and highest <= 1.0 + _SLACK and not tiny:
         # A little below 0 are the penalties of a reward from 0 to 1, far below it a reward of ±1.
         return over(0.0 if lowest >= -_SLACK else lowest if lowest > -_PENALTY else -1.0, 1.0, "usual")
+    if least >= 0.0 and highest >= _NEAR_HUNDRED and most <= _HUNDRED:
+        return over(0.0, _HUNDRED, "usual")
+    if most <= 0.0 and highest >= _NEAR_NO_COST * lowest:
+        return over(lowest, 0.0, "usual")
     a, b = min(lowest, 0.0) if least >= 0.0 else lowest, highest
     if b - a <= 1e-12 * max(1.0, abs(b)):
         a, b = a - max(1.0, abs(a)) / 2, b + max(1.0, abs(b)) / 2
     return over(a, b, "seen")
+
+
+def in_percent(share: Series | None) -> bool:
+    """Whether what should be a share, 0 to 1, was written as one of 100."""
+    if share is None or not len(share):
+        return False
+    least, most = float(share.values.min()), float(share.values.max())
+    return least >= 0.0 and _MOST_OF_A_SHARE < most <= _HUNDRED
 
 
 def _end_of(series: Series | None, pick: Callable[..., float]) -> float | None:

@@ -9,10 +9,13 @@ from ..facts import Facts, Family
 from ..finding import Finding
 from ..remedies import RunWords
 from ..thresholds import Thresholds
+from ..trend import noise
 from ..words import nats
 
 # Points of a family below which it is not judged.
 _FEWEST_POINTS = 6
+# How much more a rise must be where a few points alone tell the noise.
+_FEW = 3.0
 
 
 def local_failure(facts: Facts, t: Thresholds) -> Finding | None:
@@ -66,7 +69,8 @@ def _failure(family: Family, facts: Facts, t: Thresholds) -> str | None:
     if h is not None and whole is not None and len(h) >= _FEWEST_POINTS:
         if h.ratio <= t.collapse_ratio < t.collapse_ratio * 1.5 < whole.ratio:
             return f"entropy of {family.name!r} fell to {h.ratio:.0%} of its start, that of all to {whole.ratio:.0%}"
-        if h.ratio >= t.explosion_ratio and h.end - h.start >= t.explosion_rise and whole.ratio < t.explosion_ratio:
+        rise = max(t.explosion_rise, t.family_sigmas * (1.0 + _FEW / len(h) ** 0.5) * noise(h))
+        if h.ratio >= t.explosion_ratio and h.end - h.start >= rise and whole.ratio < t.explosion_ratio:
             return f"entropy of {family.name!r} rose {h.ratio:.1f} times, that of all {whole.ratio:.1f} times"
     return None
 

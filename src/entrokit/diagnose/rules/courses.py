@@ -7,11 +7,15 @@ from entrokit.runs.step_account import LIKELY_DOWN, LIKELY_UP, NO_ADVANTAGE, UNL
 from .. import remedies
 from ..facts import Facts, sum_of_quadrants
 from ..finding import Finding
+from ..levers.reading import number_at
 from ..remedies import RunWords
 from ..rewards import gained, lost_reward, solved
 from ..thresholds import Thresholds
+from ..trend import noise
 from ..words import course_of_entropy, nats
 
+# Standard errors of a tenth's mean by which entropy must have risen.
+_SIGMAS = 3.0
 _WORDS = {
     LIKELY_UP: "likely tokens with positive advantage",
     LIKELY_DOWN: "likely tokens with negative advantage",
@@ -25,7 +29,7 @@ def explosion(facts: Facts, t: Thresholds) -> Finding | None:
     h, r = facts.entropy, facts.reward
     if h is None or h.ratio < t.explosion_ratio or h.end - h.start < t.explosion_rise:
         return None
-    if gained(facts) and h.ratio < 2 * t.explosion_ratio:
+    if h.end - h.start < _SIGMAS * noise(h) or (gained(facts) and h.ratio < 2 * t.explosion_ratio):
         return None
     times = f" ({h.ratio:.1f} times)" if h.start > 1e-9 else ""
     evidence = [f"entropy rose from {nats(h.start)} to {nats(h.end)} nats{times}"]
@@ -52,8 +56,8 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
     evidence = [f"reward fell from {best:.3f} to {r.end:.3f}, at step {lost:g}, and did not come back"]
     if facts.entropy is not None:
         evidence.append(f"entropy went {course_of_entropy(facts.entropy)}")
-    rate = facts.log.config.get("learning_rate")
-    if isinstance(rate, (int, float)):
+    rate = number_at(facts.log.config, "learning_rate")
+    if rate is not None:
         evidence.append(f"the learning rate was {rate:g}")
     worst = max(facts.accounts, key=lambda a: abs(a.measured - a.predicted), default=None)
     if worst is not None and abs(worst.measured - worst.predicted) > 0.5 * abs(worst.predicted):

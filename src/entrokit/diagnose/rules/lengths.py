@@ -21,6 +21,8 @@ _SUM = 0.05
 _SIGMAS = 4.0
 # Gains of this many floors are next to nothing for answers that have become several times as long.
 _LITTLE = 3.0
+# However noisy a run: from this share of the scale on, nobody says that nothing was gained.
+_A_GAIN = 0.1
 _FEWEST_SCORES = 6
 # A loss of reward from before a length shrank, as a share of the scale, from which on it was no gain.
 _REPEATS_FROM = 2.0
@@ -97,7 +99,7 @@ def length_growth(facts: Facts, t: Thresholds) -> Finding | None:
             remedies.against_length_growth(RunWords.of(facts.log)),
             since,
         )
-    little = _LITTLE * floor
+    little = min(_LITTLE * floor, max(_LITTLE * t.reward_floor, _A_GAIN) * scale.span)
     unpaid = paid <= little and r.end - r.start <= little and (worth is None or worth.gain <= max(little, worth.noise))
     if unpaid and length.end >= t.length_waste * base:
         return Finding(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from .. import remedies
 from ..facts import Facts
 from ..finding import Finding
 from ..remedies import RunWords
-from ..rewards import solved
+from ..rewards import has_no_room, solved
 from ..thresholds import Thresholds
 from ..trend import Trend, gain_since, late_gain, noise, onset_of
 
@@ -22,6 +24,9 @@ _AT_TOP, _GAINED = 0.9, 0.2
 _FORM = re.compile(
     r"format|xml|tag|style|length|len|penalt|bonus|lang|repeat|repetition|cosine|overlong", re.IGNORECASE
 )
+# A move that has the first share of itself within a few points is a jump, up to the second it is none; distances that
+# differ by the third are even.
+_SUDDEN, _SLOW, _EVEN = 0.85, 0.75, 0.15
 # Points, as multiples of ``min_points``: of a run of which a standstill of the reward is told, and since a part was
 # learnt for others to have moved.
 _LONG, _SETTLED = 10, 8
@@ -37,7 +42,11 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
             continue
         peak, step = _peak(score)
         lost = peak - score.end
-        if lost < t.score_drop * abs(peak) or lost < _SIGMAS * noise(score) or gain_since(r, step) <= scale.floor:
+        if (
+            lost < t.score_drop * abs(peak)
+            or lost < _sigmas(score) * noise(score)
+            or gain_since(r, step) <= scale.floor
+        ):
             continue
         return Finding(
             "reward-hacking",
@@ -99,7 +108,7 @@ def reward_imbalance(facts: Facts, t: Thresholds) -> Finding | None:
             ceiling = max(1.0, answer.best)
             if other == name or len(answer) < 3 * t.min_points or answer.end > (1.0 - _GAINED) * ceiling:
                 continue
-            if _FORM.search(other) and not _FORM.search(name):
+            if (_FORM.search(other) and not _FORM.search(name)) or has_no_room(answer):
                 continue
             won = gain_since(answer, since)
             if won > t.part_gain * ceiling or won > rose / 4 or answer.end - answer.start > rose:
@@ -154,7 +163,7 @@ def instability(facts: Facts, t: Thresholds) -> Finding | None:
     width = max(len(r) // 25, 3)
     smooth = Trend(r.steps, r.values).running(width)
     deep = max(t.swing * scale.span, 6.0 * noise(r) * (r.window / width) ** 0.5)
-    falls: list[tuple[int, float, float]] = []
+    falls: list[tuple[int, int]] = []
     top, bottom, down = 0, 0, False
     for i, value in enumerate(smooth):
         if not down:
@@ -164,12 +173,12 @@ def instability(facts: Facts, t: Thresholds) -> Finding | None:
         else:
             bottom = i if value <= smooth[bottom] else bottom
             if value - smooth[bottom] >= deep:
-                falls.append((top, float(smooth[top]), float(smooth[bottom])))
+                falls.append((top, bottom))
                 down, top = False, i
-    if len(falls) < t.swings:
+    if len(falls) < t.swings or _by_the_data(smooth, falls, width):
         return None
     onset = float(r.steps[falls[0][0] + width // 2])
-    told = ", ".join(f"{a:.3f} to {b:.3f}" for _, a, b in falls[:4])
+    told = ", ".join(f"{smooth[a]:.3f} to {smooth[b]:.3f}" for a, b in falls[:4])
     return Finding(
         "instability",
         "the reward falls and comes back, again and again",
@@ -180,6 +189,37 @@ def instability(facts: Facts, t: Thresholds) -> Finding | None:
         remedies.against_instability(RunWords.of(facts.log)),
         onset,
     )
+
+
+def _sigmas(course: Trend) -> float:
+    """Standard errors that a fall must exceed: more where a few points alone tell how large these are."""
+    return _SIGMAS * (1.0 + 2.0 / float(len(course) ** 0.5))
+
+
+def _by_the_data(smooth: np.ndarray, falls: list[tuple[int, int]], width: int) -> bool:
+    """Whether the reward is a saw-tooth of even teeth: epochs of data in one order, or the stages of a curriculum.
+
+    Args:
+        smooth: the course. falls: indices of their tops and bottoms. width: points that it was smoothed over.
+    """
+    tops, bottoms = [a for a, _ in falls], [b for _, b in falls]
+    last = bottoms[-1] + int(smooth[bottoms[-1] :].argmax())
+    down = [_steepest(smooth, a, b, width) for a, b in falls]
+    up = [_steepest(smooth, a, b, width) for a, b in zip(bottoms, [*tops[1:], last], strict=True)]
+    for sudden, slow in ((down, up), (up, down)):
+        apart = np.diff([where for where, _ in sudden])
+        even = float(np.ptp(apart)) <= max(_EVEN * float(apart.mean()), 2.0)
+        one_sided = np.mean([size for _, size in sudden]) >= _SUDDEN > _SLOW >= np.median([size for _, size in slow])
+        if even and one_sided:
+            return True
+    return False
+
+
+def _steepest(smooth: np.ndarray, begin: int, end: int, width: int) -> tuple[int, float]:
+    """Where a course moves most between two points over twice the width of its mean, and which share of their gap."""
+    over = min(2 * width, end - begin)
+    moved = np.abs(smooth[begin + over : end + 1] - smooth[begin : end + 1 - over])
+    return begin + int(moved.argmax()), float(moved.max()) / max(abs(float(smooth[end] - smooth[begin])), 1e-12)
 
 
 def _peak(course: Trend) -> tuple[float, float]:

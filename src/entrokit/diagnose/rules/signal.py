@@ -10,8 +10,13 @@ from ..finding import Finding
 from ..remedies import RunWords
 from ..rewards import easy, solved
 from ..thresholds import Thresholds
-from ..trend import onset_of
+from ..trend import Trend, noise, onset_of
 from ..words import at, nats
+
+# Standard errors of a tenth's mean, and share of the groups, by which the flat ones must have grown.
+_SIGMAS, _MORE_FLAT = 4.0, 0.2
+# A gain of this share of the scale, beyond noise: whatever the groups tell, it was enough to learn from.
+_LEARNT = 0.1
 
 
 def no_signal(facts: Facts, t: Thresholds) -> Finding | None:
@@ -64,6 +69,8 @@ def flat_from_the_start(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     if min(flat.start, flat.end, float(np.median(flat.values))) < t.flat_groups:
         return None
+    if facts.scale is not None and r.end - r.start >= max(_LEARNT * facts.scale.span, _SIGMAS * noise(r)):
+        return None
     low = facts.scale is not None and facts.scale.known and facts.scale.share(r.end) <= t.hard
     evidence = (
         f"{flat.start:.0%} of the groups have equal rewards at the start and {flat.end:.0%} at the end",
@@ -87,7 +94,12 @@ def signal_lost(facts: Facts, t: Thresholds) -> Finding | None:
         return None
     evidence, onsets = [], []
     flat = None if easy(facts, t) else facts.flat_groups
-    if flat is not None and len(flat) >= t.min_points and flat.start < t.flat_groups <= flat.end:
+    if (
+        flat is not None
+        and len(flat) >= t.min_points
+        and flat.start < t.flat_groups <= flat.end
+        and _moved(flat, _MORE_FLAT)
+    ):
         since = onset_of(flat, (flat.start + flat.end) / 2, above=True)
         evidence.append(f"groups with equal rewards rose from {flat.start:.0%} to {flat.end:.0%}{at(since)}")
         onsets.append(since)
@@ -98,7 +110,7 @@ def signal_lost(facts: Facts, t: Thresholds) -> Finding | None:
         spread = facts.course(name)
         if spread is None or len(spread) < t.min_points or spread.start <= 1e-6:
             continue
-        if spread.end <= t.spread_lost * spread.start:
+        if spread.end <= t.spread_lost * spread.start and _moved(spread):
             since = onset_of(spread, (spread.start + spread.end) / 2, above=False)
             evidence.append(f"{what} fell from {spread.start:.3g} to {spread.end:.3g}{at(since)}")
             onsets.append(since)
@@ -114,6 +126,11 @@ def signal_lost(facts: Facts, t: Thresholds) -> Finding | None:
         remedies.against_no_learning(RunWords.of(facts.log), "flat"),
         min(known, default=None),
     )
+
+
+def _moved(course: Trend, least: float = 0.0) -> bool:
+    """Whether a course ended elsewhere than it began, beyond what the noise of both ends explains."""
+    return abs(course.end - course.start) >= max(least, _SIGMAS * noise(course))
 
 
 def too_easy(facts: Facts, t: Thresholds) -> Finding | None:

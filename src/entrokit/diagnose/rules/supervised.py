@@ -28,6 +28,8 @@ def loss_divergence(facts: Facts, t: Thresholds) -> Finding | None:
     rise = loss.end - low
     if rise < t.loss_rise * abs(low) or rise < _SIGMAS * noise(loss):
         return None
+    if low <= 0 and rise < _SIGMAS * float(loss.part(0.0, 0.5).std()):
+        return None  # a loss that swings around 0 has no share to rise by
     since = onset_of(loss, low + rise / 2, above=True)
     return Finding(
         "loss-divergence",

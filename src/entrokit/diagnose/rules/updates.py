@@ -16,6 +16,8 @@ from ..words import at, number
 _ACCELERATES = 3.0
 # From this multiple of the limit on it has blown up whatever its course.
 _FAR = 4.0
+# A median of fewer points than twice this, of a divergence that is estimated from a batch, is off by half of itself.
+_FEWEST_AROUND = 4
 # KL by position: this many times a bucket's fair share is too much of it.
 _PLACES, _FAIR = "kl.position/", 3.0
 # Spikes are looked for after this share of a run (a warm-up's first steps are large), beyond this many robust standard
@@ -29,7 +31,9 @@ def kl_blow_up(facts: Facts, t: Thresholds) -> Finding | None:
     if kl is None or len(kl) < 2 * t.min_points:
         return None
     early = max(float(np.median(kl.part(0.0, 0.25))), float(np.median(kl.part(0.0, 0.1))), 1e-6)
-    middle, late = (float(np.median(kl.part(*part))) for part in ((0.45, 0.55), (0.9, 1.0)))
+    half = max(len(kl) // 20, _FEWEST_AROUND)
+    middle = float(np.median(kl.values[len(kl) // 2 - half : len(kl) // 2 + half]))
+    late = float(np.median(kl.values[-2 * half :]))
     if late < t.kl_blow_up or late < t.kl_growth * early:
         return None
     if late < _ACCELERATES * middle and late < _FAR * t.kl_blow_up:

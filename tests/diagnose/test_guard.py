@@ -174,12 +174,6 @@ def test_it_takes_what_loops_hand_over():
     g.add(12, {})
 
 
-@pytest.mark.parametrize("step", [math.nan, math.inf])
-def test_a_step_is_a_number(step):
-    with pytest.raises(ValueError, match="step must be a finite number"):
-        Guard().add(step, {})
-
-
 @pytest.mark.parametrize("wrong", [{"patience": 0}, {"every": 0}, {"every": math.nan}, {"stop_on": "collaps"}])
 def test_what_cannot_be_meant_is_refused(wrong):
     with pytest.raises(ValueError, match="patience|collaps"):
@@ -223,3 +217,36 @@ def test_the_code_is_that_of_the_most_important():
     assert exit_code(findings, named("mismatch,collapse")) == EXIT_CODES["collapse"]
     assert exit_code(findings, named("explosion")) == 0
     assert exit_code(findings, frozenset()) == 0
+
+
+@pytest.mark.parametrize("step", ["1", None, [1], 10**400, math.nan, -math.inf])
+def test_a_step_that_is_no_finite_number_is_refused(step):
+    with pytest.raises(ValueError, match="step must be a finite number"):
+        Guard().add(step, row(1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"reward_range": (1.0, 0.0)}, "the lower first"),
+        ({"reward_range": ("low", 2)}, "the lower first"),
+        ({"reward_range": (0.0, 10**400)}, "the lower first"),
+        ({"reward_range": 1.0}, "the lower first"),
+        ({"thresholds": {"min_points": 3}}, "must be `Thresholds`, got dict"),
+        ({"patience": "3"}, "patience must be"),
+        ({"patience": True}, "patience must be"),
+        ({"every": "10"}, "every above 0"),
+        ({"every": math.nan}, "every above 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_training(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Guard(**wrong)
+
+
+def test_a_row_of_the_step_of_the_stop_is_left_out_after_it():
+    g = Guard(stop_on="collapse", every=1, patience=1)
+    stopped = first_stop(g)
+    assert stopped is not None
+    g.restart(g.state_dict(), [(stopped, row(stopped)), (stopped + 1, row(stopped + 1))])
+    assert [float(s) for s in guard.log_of(g._rows, "run", {}, None).series["entropy"].steps] == [stopped + 1]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from .diagnosis import Diagnosis, diagnose
 from .exit_codes import first_named, named
 from .finding import Finding
 from .notify import notice_of, notifier
+from .scale import checked_range
 from .thresholds import Thresholds
 
 # A look costs as much as there are rows: from 100 times `every` on, one is taken for each hundredth that was added.
@@ -101,8 +103,13 @@ class Guard:
         config: Mapping[str, Any] | None = None,
         engine: str | None = None,
     ) -> None:
-        if patience < 1 or not every > 0:
-            raise ValueError(f"Guard: patience must be at least 1 and every above 0, got {patience} and {every}")
+        if not (_is_number(patience) and _is_number(every)) or patience < 1 or not every > 0:
+            raise ValueError(f"Guard: patience must be at least 1 and every above 0, got {patience!r} and {every!r}")
+        if thresholds is not None and not isinstance(thresholds, Thresholds):
+            raise ValueError(f"Guard: thresholds must be `Thresholds`, got {type(thresholds).__name__}")
+        # Now, and not at the first look: by then training runs.
+        if reward_range is not None:
+            checked_range(reward_range)
         self.stop_on, self.warn_on = named(stop_on), named(warn_on)
         self.patience, self.every = patience, every
         self.run, self.config, self.engine = run, dict(config or {}), engine
@@ -183,7 +190,7 @@ class Guard:
 
     def _keep(self, step: float, metrics: Mapping[str, Any]) -> bool:
         """Keeps a row; whether a number in it is not finite."""
-        if not math.isfinite(step):
+        if not _is_finite(step):
             raise ValueError(f"Guard: a step must be a finite number, got {step!r}")
         if self._stopped is not None and step <= self._stopped:
             return False
@@ -205,6 +212,17 @@ class Guard:
             sent = notice_of(findings, run=self.run, step=verdict.step, before=verdict.before)
             self._notify(sent | {"stop": verdict.stop})
         return verdict
+
+
+def _is_finite(step: Any) -> bool:
+    try:
+        return math.isfinite(step)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def log_of(rows: Sequence[Row], run: str, config: Mapping[str, Any], engine: str | None) -> TrainingLog:

@@ -78,10 +78,7 @@ def scale_of(
         return RewardScale(a, b, source, max(floor * (b - a), 2.0 * noise(reward)))
 
     if declared is not None:
-        a, b = declared
-        if not (math.isfinite(a) and math.isfinite(b) and a < b):
-            raise ValueError(f"reward_range: expected two numbers, the lower first, got {declared!r}")
-        return over(a, b, "declared")
+        return over(*checked_range(declared), "declared")
     values = reward.values
     least, most = float(values.min()), float(values.max())
     top, bottom = _end_of(high, max), _end_of(low, min)
@@ -103,6 +100,21 @@ def scale_of(
     if b - a <= 1e-12 * max(1.0, abs(b)):
         a, b = a - max(1.0, abs(a)) / 2, b + max(1.0, abs(b)) / 2
     return over(a, b, "seen")
+
+
+def checked_range(declared: tuple[float, float]) -> tuple[float, float]:
+    """Bounds of a reward as a user declares them.
+
+    Raises:
+        ValueError: they are no two finite numbers, the lower first.
+    """
+    try:
+        low, high = declared
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return low, high
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"reward_range: expected two numbers, the lower first, got {declared!r}")
 
 
 def in_percent(share: Series | None) -> bool:

@@ -1,5 +1,6 @@
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from entrokit.diagnose import beside
 from entrokit.diagnose.two_runs.aligned import Pair, aligned
 from entrokit.diagnose.two_runs.apart import FEWEST, onset_of
 from entrokit.runs import Series, TrainingLog
+
+from .logs import log_of
 
 STEPS = np.arange(1.0, 121.0)
 
@@ -269,3 +272,13 @@ def test_what_one_run_alone_has(tmp_path):
 def test_runs_of_one_name_are_told_apart(tmp_path, folders, names):
     c = beside(*(log(tmp_path / f, entropy=STEPS) for f in folders))
     assert c.names == names
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 5e-324])
+def test_numbers_whose_squares_are_none_are_compared(size):
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        a, b = (log_of({"entropy": size * rng.normal(size=40), "reward": np.zeros(40)}) for _ in range(2))
+        assert beside(a, b).verdict in ("apart", "not-apart", "identical")
+        assert beside(a, log_of({"entropy": np.zeros(40), "reward": size * np.ones(40)})).to_json()

@@ -97,7 +97,7 @@ def facts_of(
         ValueError: a reward range that is none.
     """
     t = thresholds or Thresholds()
-    log = _bounded(log)
+    log = bounded(log)
     broke = turned(log)
     if broke is not None and broke.for_good:
         log = before(log, broke.step)
@@ -138,7 +138,7 @@ def sum_of_quadrants(accounts: Sequence[StepAccount]) -> dict[str, float]:
     return sums
 
 
-def _bounded(log: TrainingLog) -> TrainingLog:
+def bounded(log: TrainingLog) -> TrainingLog:
     """Without numbers whose squares would overflow or vanish: no metric of a run is that large, or that small."""
     cut = {}
     for name, s in log.series.items():

@@ -11,6 +11,7 @@ import numpy as np
 from entrokit.runs import TrainingLog
 
 from ..diagnosis import diagnose
+from ..facts import bounded
 from ..thresholds import Thresholds
 from .aligned import Pair, aligned
 from .apart import FEWEST, onset_of, spikes
@@ -35,6 +36,7 @@ def beside(a: TrainingLog, b: TrainingLog, thresholds: Thresholds | None = None)
         thresholds: of the rules by which each run is judged on its own.
     """
     names = _names(a, b)
+    a, b = bounded(a), bounded(b)
     common = [k for k in a.series if k in b.series and (len(a.series[k]) or len(b.series[k]))]
     left_out = {k: "of the machine, not of the training" for k in common if k in OF_THE_MACHINE}
     all_pairs = {k: aligned(a.series[k], b.series[k]) for k in common if k not in left_out}

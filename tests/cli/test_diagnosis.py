@@ -393,3 +393,11 @@ def test_the_page_on_live_runs_has_the_same_numbers():
     page = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
     table_of_page = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `([a-z-]+)` \|$", page, flags=re.M)}
     assert table_of_page == dict(EXIT_CODES)
+
+
+@pytest.mark.parametrize("where", ["", "  ", "folder"])
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_read(tmp_path, where):
+    out = tmp_path if where == "folder" else where
+    answer = diagnose(tmp_path / "nothing.csv", "--out", out)
+    assert answer.exit_code == 2
+    assert "--out" in answer.output

@@ -282,3 +282,11 @@ def test_numbers_whose_squares_are_none_are_compared(size):
         a, b = (log_of({"entropy": size * rng.normal(size=40), "reward": np.zeros(40)}) for _ in range(2))
         assert beside(a, b).verdict in ("apart", "not-apart", "identical")
         assert beside(a, log_of({"entropy": np.zeros(40), "reward": size * np.ones(40)})).to_json()
+
+
+def test_one_common_point_of_a_longer_run_is_no_identity():
+    whole = log_of({"entropy": np.linspace(0.6, 0.4, 60)})
+    assert beside(whole, whole).verdict == "identical"
+    first = log_of({"entropy": np.array([0.6])})
+    assert beside(first, whole).verdict == "too-short"
+    assert beside(first, first).verdict == "identical"

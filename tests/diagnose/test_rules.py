@@ -117,3 +117,34 @@ def test_hardly_any_points(n):
     courses = {name: np.full(n, 0.5) for name in (*SOUND, *names, "reward_dot_part__a", "reward_dot_part__b")}
     assert verdicts(courses)[-1] in ("insufficient-data", "healthy")
     assert verdicts({"loss": np.full(n, 0.5)}, kind="supervised") == ["insufficient-data"]
+
+
+def test_a_clip_that_always_took_a_little_less_is_no_saturation():
+    def clipped(start, end):
+        return SOUND | {"clip_share": np.linspace(start, end, N)}
+
+    assert "clip-saturation" not in verdicts(clipped(0.28, 0.35))  # as it always was
+    assert "clip-saturation" in verdicts(clipped(0.2, 0.4))  # half as much again
+    assert "clip-saturation" in verdicts(clipped(0.01, 0.35))
+
+
+def test_steps_that_are_large_every_third_time_are_no_spikes():
+    def norms(every):
+        return SOUND | {"grad_norm": np.where(np.arange(N) % every == every - 1, 40.0, 1.0)}
+
+    assert "gradient-spikes" not in verdicts(norms(3))
+    assert "gradient-spikes" in verdicts(norms(15))
+
+
+def test_a_gap_that_grows_within_its_noise_is_not_one_of_stale_weights():
+    wave = np.tile([1.0, -1.0], N // 2)
+    rise = np.linspace(0.001, 0.03, N)
+    assert "mismatch" in verdicts(SOUND | {"sampler_logp_gap": rise})
+    assert "mismatch" not in verdicts(SOUND | {"sampler_logp_gap": rise + 0.05 * wave})
+
+
+def test_a_low_correlation_is_told_beside_another_gap_although_it_did_not_fall():
+    courses = SOUND | {"sampler_correlation": np.full(N, 0.97), "sampler_kl": np.full(N, 0.05)}
+    (mismatch, *_) = findings(courses)
+    assert mismatch.verdict == "mismatch"
+    assert any("correlate by 0.970" in e for e in mismatch.evidence)

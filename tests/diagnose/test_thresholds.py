@@ -45,3 +45,10 @@ def test_what_is_missing_is_counted_and_what_is_needed_said(tmp_path):
     (case,) = [case for case in AT_THRESHOLDS if case.name == "of entropy"]
     (finding,) = diagnose(case.run(9)(tmp_path), Thresholds(min_points=14)).findings
     assert finding.evidence[0] == "9 points of entropy; at least 14 are needed"
+
+
+@pytest.mark.parametrize("count", ["min_points", "swings", "spikes"])
+def test_counts_are_at_least_one(count):
+    with pytest.raises(ValueError, match=rf"Thresholds.{count}: must be at least 1, got 0"):
+        Thresholds(**{count: 0})
+    assert getattr(Thresholds(**{count: 1}), count) == 1

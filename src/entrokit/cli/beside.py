@@ -19,7 +19,7 @@ def comparison_lines(c: Comparison) -> list[Text]:
     """The comparison; whatever came from the runs' files is stripped of control characters."""
     lines = [
         Text.assemble(
-            (c.verdict, _STYLES.get(c.verdict, "bold yellow")), f": {printable(c.sentence.removeprefix('not apart: '))}"
+            (c.verdict, _STYLES.get(c.verdict, "bold yellow")), f": {printable(_without_verdict(c.sentence))}"
         )
     ]
     for name, d in zip(c.names, c.diagnoses, strict=True):
@@ -42,6 +42,13 @@ def comparison_lines(c: Comparison) -> list[Text]:
     lines += [Text(f"{printable(k)} is not compared: {why}", style="dim") for k, why in c.left_out.items()]
     lines += [Text(printable(n), style="dim") for n in c.notes]
     return lines
+
+
+def _without_verdict(sentence: str) -> str:
+    """The sentence without the words that repeat the verdict before it."""
+    for verdict in ("not apart", "identical", "too short to tell", "nothing to compare"):
+        sentence = sentence.removeprefix(f"{verdict}: ")
+    return sentence
 
 
 def _short(value: object) -> str:

@@ -54,6 +54,7 @@ def diagnose(
     _fit_together(json, markdown, every, out, other, explain)
     names = failing(fail_on)
     if out is not None:
+        _writable(out)
         require("entrokit diagnose --out", "report")
     reading = Reading.of(name, thresholds, reward_range)
     if other is not None:
@@ -96,6 +97,13 @@ def _beside(
         if not json:
             console.print(Text(f"Page: {page}"))
     return reading.judge(a), reading.judge(b)
+
+
+def _writable(out: str) -> None:
+    """Says before anything is read that a page cannot be written there."""
+    if not out.strip() or Path(out).is_dir():
+        what = f"is a folder: {out}" if out.strip() else "is empty"
+        raise typer.BadParameter(f"the page's file {what}", param_hint="--out")
 
 
 def _fit_together(json: bool, markdown: bool, every: bool, out: str | None, other: str | None, explain: bool) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import yaml
 
+# Of nothing at all there is no first, and no mean.
+_COUNTS = ("min_points", "swings", "spikes")
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -115,6 +118,8 @@ class Thresholds:
             value = getattr(self, f.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"Thresholds.{f.name}: must be a number of at least 0, got {value!r}")
+            if f.name in _COUNTS and value < 1:
+                raise ValueError(f"Thresholds.{f.name}: must be at least 1, got {value!r}")
 
     @classmethod
     def load(cls, file: str | Path) -> Thresholds:

@@ -67,7 +67,7 @@ def insufficient(facts: Facts, t: Thresholds) -> Finding | None:
 
 
 def _too_little(facts: Facts, t: Thresholds, points: int, what: str) -> Finding:
-    has = f"{points} points of {what}" if points else f"no {what}"
+    has = f"{points} point{'s' if points > 1 else ''} of {what}" if points else f"no {what}"
     r, alone = facts.reward, []
     if what == "entropy" and r is not None and len(r) >= t.min_points:
         alone = [f"reward went from {r.start:.3f} to {r.end:.3f}: only what can be told without entropy was judged"]

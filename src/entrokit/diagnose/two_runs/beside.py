@@ -52,7 +52,8 @@ def beside(a: TrainingLog, b: TrainingLog, thresholds: Thresholds | None = None)
     apart = tuple(sorted(found, key=lambda x: (x.step, -(math.inf if x.sigmas is None else x.sigmas), x.key)))
     broken = tuple(sorted(_broken(a, b), key=lambda x: x.step))
     same, same_until = _same(all_pairs)
-    verdict = _verdict(pairs, all_pairs, apart, broken, same)
+    longest = {k: max(len(a.series[k]), len(b.series[k])) for k in all_pairs}
+    verdict = _verdict(pairs, all_pairs, apart, broken, same, longest)
     spiky = tuple(_spiky(names, pairs))
     return Comparison(
         names,
@@ -121,12 +122,16 @@ def _verdict(
     apart: tuple[Apart, ...],
     broken: tuple[OneBroken, ...],
     same: bool,
+    longest: Mapping[str, int],
 ) -> ComparisonVerdict:
     if apart or broken:
         return "apart"
     if not any(len(p) for p in all_pairs.values()):
         return "nothing-in-common"
-    return "identical" if same else "not-apart" if pairs else "too-short"
+    # A few common points of a longer run are no identity.
+    if same and (pairs or all(len(p) == longest[k] for k, p in all_pairs.items())):
+        return "identical"
+    return "not-apart" if pairs else "too-short"
 
 
 def _notes(names: tuple[str, str], a: TrainingLog, b: TrainingLog, pairs: Mapping[str, Pair]) -> Iterator[str]:

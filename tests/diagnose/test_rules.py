@@ -148,3 +148,28 @@ def test_a_low_correlation_is_told_beside_another_gap_although_it_did_not_fall()
     (mismatch, *_) = findings(courses)
     assert mismatch.verdict == "mismatch"
     assert any("correlate by 0.970" in e for e in mismatch.evidence)
+
+
+def test_answers_that_shrank_are_told_where_the_gain_is_one_of_noise():
+    wave, half = np.tile([0.1, -0.1], N // 2), np.arange(N) >= N // 2
+    shrunk = {"entropy": SOUND["entropy"], "length": np.where(half, 60.0, 1000.0)}
+    assert "length-collapse" in verdicts(shrunk | {"reward": 0.4 + wave + 0.12 * half})
+    assert "length-collapse" not in verdicts(shrunk | {"reward": 0.4 + wave + 0.4 * half})
+
+
+def test_a_reward_that_fell_and_stayed_there_is_no_standstill():
+    small = 0.005 * np.random.default_rng(0).normal(size=N)
+    rose = np.linspace(0.2, 0.6, 40)
+    courses = {"entropy": SOUND["entropy"]}
+    assert "plateau" in verdicts(courses | {"reward": np.concatenate([rose, np.full(80, 0.6)]) + small})
+    fell = np.concatenate([rose, np.linspace(0.6, 0.4, 20), np.full(60, 0.4)])
+    assert "plateau" not in verdicts(courses | {"reward": fell + small})
+
+
+def test_groups_that_were_flat_from_the_start_have_lost_nothing():
+    low = {"entropy": SOUND["entropy"], "reward": 0.3 + 0.01 * np.random.default_rng(0).normal(size=N)}
+    causes = [f.cause for f in findings(low | {"zero_variance": np.linspace(0.65, 0.9, N)})]
+    assert "most groups tell nothing apart" in causes
+    assert not any("lost" in cause for cause in causes)
+    causes = [f.cause for f in findings(low | {"zero_variance": np.linspace(0.4, 0.9, N)})]
+    assert any("lost" in cause for cause in causes)

@@ -401,3 +401,21 @@ def test_a_page_that_cannot_be_written_is_said_before_anything_is_read(tmp_path,
     answer = diagnose(tmp_path / "nothing.csv", "--out", out)
     assert answer.exit_code == 2
     assert "--out" in answer.output
+
+
+def test_markdown_of_a_run_cannot_undo_the_escapes(tmp_path):
+    name = "\\[x\\](mailto:harm) fixes #12 **loud**"
+    n = 60
+    rows = (
+        {"step": i, "entropy": 0.5, "reward": 0.4 + i / 300, "reward/ok": 0.5, f"reward/{name}": 0.9 * (1 - i / n)}
+        for i in range(n)
+    )
+    run = tmp_path / "run.jsonl"
+    run.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    written = diagnose(run, "--markdown").stdout
+    assert "local-failure" in written
+    assert r"\\\\\[x" in written  # a `repr` has doubled the run's own
+    # An even number of backslashes before a bracket leaves the bracket at work.
+    assert not re.search(r"(?<!\\)(\\\\)*[\[\]]", written)
+    assert "#12" not in written
+    assert "**loud" not in written

@@ -173,3 +173,19 @@ def test_groups_that_were_flat_from_the_start_have_lost_nothing():
     assert not any("lost" in cause for cause in causes)
     causes = [f.cause for f in findings(low | {"zero_variance": np.linspace(0.4, 0.9, N)})]
     assert any("lost" in cause for cause in causes)
+
+
+def test_a_held_out_score_that_falls_with_the_reward_is_not_hacked():
+    courses = SOUND | {"validation": np.concatenate([np.linspace(0.3, 0.6, 8), np.linspace(0.58, 0.2, 8)])}
+    assert "reward-hacking" in verdicts(courses)
+    half = N // 2
+    both = np.concatenate([np.linspace(0.2, 0.6, half), np.linspace(0.6, 0.3, half)])
+    assert "reward-hacking" not in verdicts(courses | {"reward": both})
+
+
+def test_a_spread_that_small_batches_make_vanish_now_and_then_is_not_lost():
+    now_and_then = np.tile([0.93, 0.0], 15)
+    now_and_then[:3], now_and_then[-3:] = 0.93, 0.0
+    short = {name: course[:30] for name, course in SOUND.items()}
+    assert "no-signal" not in verdicts(short | {"advantage_dot_std": now_and_then})
+    assert "no-signal" in verdicts(short | {"advantage_dot_std": np.linspace(0.93, 0.0, 30)})

@@ -14,8 +14,12 @@ from .shown import printable
 if TYPE_CHECKING:
     from entrokit.diagnose import Diagnosis, Finding
 
-# HTML, links, tables, code, and mentions that would call people to an issue.
-_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "|": "\\|", "`": "'", "@": "@\u2060"}
+# HTML, links, tables, code, emphasis, and mentions that would call people or issues to an issue. The backslash too: one
+# of a run's own would undo ours.
+_ESCAPED = {
+    **{"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'", "@": "@\u2060", "#": "#\u2060"},
+    **{sign: f"\\{sign}" for sign in "\\[]|*"},
+}
 _TICKS = re.compile("`+")
 
 

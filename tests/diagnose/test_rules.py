@@ -189,3 +189,35 @@ def test_a_spread_that_small_batches_make_vanish_now_and_then_is_not_lost():
     short = {name: course[:30] for name, course in SOUND.items()}
     assert "no-signal" not in verdicts(short | {"advantage_dot_std": now_and_then})
     assert "no-signal" in verdicts(short | {"advantage_dot_std": np.linspace(0.93, 0.0, 30)})
+
+
+@pytest.mark.parametrize(("holding", "alone"), [(1, False), (3, True)])
+def test_a_family_went_wrong_alone_where_half_of_all_hold(holding, alone):
+    """Of four: one falls deep; of the others some fall to half, which is no failure of their own."""
+    small = 0.01 * np.random.default_rng(0).normal(size=N)
+    ends = [0.02, *[0.6] * holding, *[0.3] * (3 - holding)]
+    families = {f"reward__{i}": np.linspace(0.6, end, N) + small for i, end in enumerate(ends)}
+    assert ("local-failure" in verdicts(SOUND | families)) is alone
+
+
+def test_a_reward_that_was_lost_while_entropy_exploded_is_told_as_the_explosion_alone():
+    reward = np.concatenate([np.linspace(0.5, 0.0, 60), np.zeros(60)])
+    assert "collapse" in verdicts(SOUND | {"reward": reward})
+    told = verdicts({"entropy": np.linspace(0.4, 3.0, N), "reward": reward})
+    assert "explosion" in told
+    assert "collapse" not in told
+
+
+def test_evaluations_that_jump_are_no_overfitting():
+    loss = {"loss": np.linspace(2.0, 1.0, N)}
+    wave = np.tile([0.15, -0.15], 5)
+    assert "overfitting" not in verdicts(loss | {"eval_loss": 1.0 - wave}, kind="supervised")
+    rises = np.concatenate([np.linspace(1.4, 1.0, 5), np.linspace(1.05, 1.3, 5)])
+    assert "overfitting" in verdicts(loss | {"eval_loss": rises}, kind="supervised")
+
+
+def test_a_reward_that_fell_within_its_first_tenth_is_told_from_where_it_was():
+    small = 0.002 * np.random.default_rng(0).random(N)
+    reward = np.concatenate([np.full(4, 0.5), np.zeros(N - 4)]) + small
+    crashed = next(f for f in findings(SOUND | {"reward": reward}) if f.verdict == "collapse")
+    assert crashed.evidence[0].startswith("reward fell from 0.50")

@@ -227,3 +227,9 @@ def test_a_learning_rate_that_is_none_is_left_out(rate):
     assert not any("learning rate" in e for e in first.evidence)
     (known, *_) = diagnose(log_of(lost, config={"learning_rate": 3e-6})).findings
     assert "the learning rate was 3e-06" in known.evidence
+
+
+def test_a_bonus_above_a_share_of_one_is_no_percent():
+    noted = "accuracy is written in percent, and judged as a share"
+    assert noted not in diagnose(log_of({"accuracy": np.linspace(0.1, 1.2, 60)})).notes
+    assert noted in diagnose(log_of({"accuracy": np.linspace(0.1, 1.6, 60)})).notes

@@ -15,6 +15,7 @@ COLLAPSE = ("collapse", "entropy was spent")
 CRASH = ("collapse", "the policy fell apart: steps too large")
 EXPLOSION = ("explosion", "entropy pays more than the reward")
 PLATEAU = ("premature-convergence", "entropy was spent before the reward was found")
+DECLINE = ("collapse", "the reward falls")
 NO_SIGNAL = ("no-signal", "all completions of a prompt get the same reward")
 FEW_PROMPTS = ("premature-convergence", "the same prompts again and again")
 MISMATCH = ("mismatch", "sampling and training policies differ")
@@ -201,6 +202,15 @@ def _crash_share():
     return [Case("crash_share", 0.1, 0.2, *row) for row in rows]
 
 
+def _decline():
+    def fallen(share):
+        """From 0.6 down by that share of it, for the second half."""
+        return parts((50, 0.6), (50, 0.6 * (1 - share)))
+
+    run = lambda x: series(entropy=flat(0.5), reward=fallen(x))  # noqa: E731
+    return [Case("decline", 0.4, 0.6, "", DECLINE, True, run)]
+
+
 def _explosion_ratio():
     late = parts((60, 0.0), (40, 0.6))
     rows = [
@@ -236,10 +246,17 @@ def _plateau():
         """The last fifth is above the middle one by that share of 0.4, which is what the run gained."""
         return parts((40, 0.2), (30, 0.6 - 0.4 * share), (30, 0.6))
 
+    spent = {"entropy": moving(0.4)}
     return [
         Case("plateau_entropy", 0.5, 0.7, "", PLATEAU, False, lambda x: series(entropy=moving(x), reward=early)),
         Case(
-            "plateau_gain", 0.3, 0.5, "", PLATEAU, False, lambda x: series(entropy=moving(0.4), reward=still_gaining(x))
+            "plateau_gain",
+            0.15,
+            0.3,
+            "",
+            PLATEAU,
+            False,
+            lambda x: series(entropy=moving(0.4), reward=still_gaining(x)),
         ),
     ]
 
@@ -329,6 +346,7 @@ FIRST_THRESHOLDS = [
     *_min_points(),
     *_collapse_ratio(),
     *_crash_share(),
+    *_decline(),
     *_explosion_ratio(),
     *_explosion_rise(),
     *_plateau(),

@@ -119,11 +119,12 @@ def _fit_together(json: bool, markdown: bool, every: bool, out: str | None, othe
 
 
 def _leave(found: Sequence[Diagnosis], names: frozenset[str]) -> None:
-    from entrokit.diagnose.exit_codes import exit_code
+    from entrokit.diagnose.exit_codes import EXIT_CODES, exit_code
 
-    code = next((code for d in found if (code := exit_code(d.findings, names))), 0)
-    if code:
-        raise typer.Exit(code)
+    codes = [code for d in found if (code := exit_code(d.findings, names))]
+    codes += [EXIT_CODES[other.verdict] for d in found for other in d.others if other.verdict in names]
+    if codes:
+        raise typer.Exit(min(codes))
 
 
 def _print(found: Sequence[Diagnosis], explain: bool) -> None:

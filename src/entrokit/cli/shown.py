@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from entrokit.runs import Column, TrainingLog
 
 _BAR, _MOST_RUNS = 20, 10
+_HOW_TO_USE_A_RECIPE = (
+    "recipes such as grpo+siren are one string: EntropyGRPOTrainer(recipe=…) in TRL, the plug-in in verl "
+    "(docs/tutorials)"
+)
 # No sentence of ours comes near it; a name in a log may have any length.
 _LONGEST = 2000
 
@@ -30,12 +35,17 @@ def shown(d: Diagnosis) -> Group:
         Text.assemble((d.verdict, style_of(d.verdict)), f": {printable(first.cause)}"),
         *_finding(first),
     ]
+    told = set(first.remedies)
     for other in d.findings[1:]:
-        lines += [Text.assemble("also ", (other.verdict, "bold"), f": {printable(other.cause)}"), *_finding(other)]
+        fresh = replace(other, remedies=tuple(r for r in other.remedies if r not in told))
+        told |= set(other.remedies)
+        lines += [Text.assemble("also ", (other.verdict, "bold"), f": {printable(other.cause)}"), *_finding(fresh)]
+    if any(r.recipe for f in d.findings for r in f.remedies):
+        lines.append(Text(_HOW_TO_USE_A_RECIPE, style="dim"))
     if d.waterfall is not None:
         lines += _waterfall(d.waterfall)
     law = None if d.law is None else law_words(d.law)
-    if d.law is not None and law is not None:
+    if d.law is not None and law is not None and d.verdict != "healthy":
         doubts = "; ".join(d.law.doubts)
         ceiling = f"{d.law.law.ceiling:.3f} (95 % interval {d.law.ceiling[0]:.3f} to {d.law.ceiling[1]:.3f})"
         said = f"not to be trusted: {doubts}" if doubts else f"the run is {d.law.distance:.3f} below it"

@@ -190,6 +190,7 @@ def _law(facts: Facts) -> LawOfRun | None:
 
 
 def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:
+    ours = facts.log.source == "entrokit run"
     absent = [
         (facts.entropy is None and facts.doubt is None, f"no entropy was written{hint(facts.log, 'entropy')}"),
     ]
@@ -199,8 +200,8 @@ def _missing(facts: Facts, boundary: Boundary | None) -> list[str]:
             (facts.reward is None, f"no reward was written{hint(facts.log, 'reward')}"),
             (facts.truncated is None, "no share of truncated completions was written: truncation cannot be judged"),
             (not facts.digest.rows, "no completions were written: prompts and families cannot be judged"),
-            (not facts.accounts, "no entropy account was kept: which tokens moved entropy is estimated at best"),
-            (boundary is None, "no two evaluations of the same prompts: the boundary cannot be judged"),
+            (ours and not facts.accounts, "no entropy account was kept (train --account-every 10)"),
+            (ours and boundary is None, "no two evaluations of the same prompts were written"),
         ]
     return [what for missing, what in absent if missing]
 

@@ -7,7 +7,7 @@ from entrokit.runs.names import Names
 
 from .levers import Levers
 
-_SHOWN = 3
+_SHOWN, _MOST = 3, 8
 _LEVERS = {"entropy": "log_entropy"}
 
 
@@ -17,6 +17,8 @@ def hint(log: TrainingLog, quantity: str) -> str:
     unknown = [column.name for column in log.columns if column.key is None and column.points]
     if close := Names.load().close_to(unknown, quantity)[:_SHOWN]:
         said += f"; what looks like it: {', '.join(close)} (take it with --name {quantity}={close[0]})"
+    elif unknown and log.engine is None:
+        said += f"; not taken for anything: {', '.join(unknown[:_MOST])} (--name {quantity}=… says what one is)"
     lever = _LEVERS.get(quantity)
     if lever is not None and log.engine is not None:
         advice = Levers.of(log.engine).say(lever)

@@ -20,6 +20,7 @@ class Thresholds:
         min_points: points of entropy below which nothing is said.
         collapse_ratio: entropy at the end, as a share of that at the start, from which down it has collapsed.
         crash_share: reward at the end, as a share of its best, from which down the policy has fallen apart.
+        decline: fall of the reward from its best stretch, as a share of its height there, that counts as lost.
         explosion_ratio, explosion_rise: entropy at the end, as a multiple of that at the start, and the rise in nats,
             from which on it has exploded where reward did not gain by it; at twice the multiple whatever reward did.
         plateau_entropy: entropy at the end, as a share of that at the start, from which down a reward that has stopped
@@ -70,10 +71,11 @@ class Thresholds:
     min_points: int = 10
     collapse_ratio: float = 0.2
     crash_share: float = 0.1
+    decline: float = 0.4
     explosion_ratio: float = 1.5
     explosion_rise: float = 0.15
     plateau_entropy: float = 0.5
-    plateau_gain: float = 0.3
+    plateau_gain: float = 0.15
     solved: float = 0.9
     no_signal: float = 0.98
     few_prompts: int = 16

@@ -17,6 +17,7 @@ from .rewards import solved
 from .rules.causes import few_prompts, local_failure
 from .rules.courses import collapse, crash, explosion, premature
 from .rules.lengths import length_collapse, length_growth, never_ends, repetition, truncation
+from .rules.lost import decline
 from .rules.numbers import broken_numbers, impossible_entropy
 from .rules.rewards import instability, plateau, reward_hacking, reward_imbalance
 from .rules.sampling import mismatch
@@ -49,8 +50,9 @@ RULES: tuple[Rule, ...] = (
     flat_from_the_start,
     signal_lost,
     reward_imbalance,
-    premature,
     instability,
+    decline,
+    premature,
     plateau,
 )
 """In order of precedence, after `broken_numbers`, which comes before all."""
@@ -93,9 +95,10 @@ def healthy(facts: Facts, t: Thresholds) -> Finding:
             f"probabilities of rollout engine and trainer correlate by {correlation.end:.3f}, as at the start, "
             "and their gap is small: rounding, as in mixtures of experts"
         )
-    loss = facts.course("loss")
-    if facts.log.kind == "supervised" and loss is not None:
-        evidence.append(f"loss went from {loss.start:.3g} to {loss.end:.3g}")
+    for name, what in (("loss", "loss"), ("eval_loss", "evaluation loss")):
+        course = facts.course(name)
+        if facts.log.kind == "supervised" and course is not None:
+            evidence.append(f"{what} went from {course.values[0]:.3g} to {course.end:.3g}")
     return Finding("healthy", "nothing is wrong by the rules", tuple(evidence))
 
 

@@ -40,7 +40,7 @@ def against_broken_numbers(run: RunWords, step: float | None = None, first: str 
     Args:
         step: the first that was broken. first: which quantity turned first, by entrokit's name.
     """
-    before = f"a checkpoint from before step {step:g}" if step is not None else "a checkpoint from before"
+    before = f"a checkpoint from before step {step:g}" if step else "a checkpoint from before"
     source = first or ""
     if source.startswith("reward"):
         cause = Remedy(
@@ -72,6 +72,10 @@ def against_impossible_entropy(run: RunWords, kind: str) -> Remedies:
         "too large": "write nats per token: what is logged is summed, or in another unit",
         "zero": "entropy is not computed: turn it on",
     }.get(kind, "look at where entropy is computed: a course that never moves was not measured")
+    if kind == "summed" and not run.supervised:
+        mean = run.pull("token_mean_loss", how)
+        if mean.write is not None:
+            return (mean,)
     masked = "take the mean over the completion's tokens alone, without prompt and padding"
     return (run.pull("log_entropy", how), Remedy(masked)) if not run.supervised else (Remedy(how), Remedy(masked))
 

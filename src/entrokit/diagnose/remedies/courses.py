@@ -62,14 +62,23 @@ def against_crash(run: RunWords) -> Remedies:
 
 
 @of_rl
+def against_lost_reward(run: RunWords) -> Remedies:
+    """Against a reward that goes, where nothing tells that the policy fell apart."""
+    return (
+        run.pull("log_completions", "score completions from before and after by hand: verifier, sandbox, data"),
+        run.slower("if they did get worse: go back to a checkpoint from before, with a tenth of the learning rate"),
+        run.pull("reference_kl", NEAR_REFERENCE, f"{base_of(run.config)}+reference-kl(beta=0.05)"),
+    )
+
+
+@of_rl
 def against_explosion(run: RunWords) -> Remedies:
     """Against entropy that pays more than the reward."""
     paid = "entropy-bonus" in str(run.config.get("recipe", "")) or any(number_at(run.config, p) for p in _BONUS)
-    if paid:
-        out = "take the entropy bonus out, or divide its coefficient by ten"
-        first = run.pull("entropy_bonus_off", out, base_of(run.config))
-    else:
-        first = run.pull("clip_higher", "no entropy bonus, and an upper clip no wider than 0.28", "dapo")
+    out = "take the entropy bonus out, or divide its coefficient by ten" if paid else "no entropy bonus"
+    first = run.pull("entropy_bonus_off", out, base_of(run.config) if paid else None)
+    if not paid and first.write is None:
+        first = run.pull("clip_standard", "an upper clip no wider than 0.2")
     target = Remedy("a target instead of a push: entropy is led back to where it began", "grpo+siren")
     return (
         first,

@@ -42,16 +42,20 @@ class RunWords:
     Attributes:
         engine: key of its engine (`trl`, `verl`, …); None where it is not known.
         config: its hyperparameters, flat or nested as they were logged. supervised: whether no rewards are in it.
+        logged_rate: the highest learning rate among its metrics.
     """
 
     engine: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     supervised: bool = False
+    logged_rate: float | None = None
 
     @classmethod
     def of(cls, log: TrainingLog) -> RunWords:
         """From a run as it was read."""
-        return cls(log.engine, log.config, log.kind == "supervised")
+        rates = log.get("learning_rate")
+        peak = float(rates.values.max()) if rates is not None else 0.0
+        return cls(log.engine, log.config, log.kind == "supervised", peak if peak > 0 else None)
 
     @property
     def levers(self) -> Levers:
@@ -86,7 +90,7 @@ class RunWords:
 
     def slower(self, text: str) -> Remedy:
         """A tenth of the learning rate; ``text`` ends in these words."""
-        rate = self.known("lower_learning_rate")
+        rate = self.known("lower_learning_rate") or self.logged_rate
         was = f" (it was {rate:g}; try {rate / 10:g})" if rate else ""
         return self.pull("lower_learning_rate", text + was, value=rate / 10 if rate else None)
 

@@ -13,6 +13,7 @@ from ..rewards import gained, lost_reward, solved
 from ..thresholds import Thresholds
 from ..trend import noise
 from ..words import course_of_entropy, nats
+from .lost import calm_beside, written
 
 # Standard errors of a tenth's mean by which entropy must have risen.
 _SIGMAS = 3.0
@@ -65,12 +66,14 @@ def crash(facts: Facts, t: Thresholds) -> Finding | None:
             f"the step after {worst.step} alone changed entropy by {worst.measured:+.3f} nats where the first order "
             f"says {worst.predicted:+.3f}"
         )
+    run, calm = RunWords.of(facts.log), calm_beside(facts, lost)
+    if calm:
+        evidence.append(f"{calm} did not jump with it: what scores the completions is the first suspect")
+    if calm or not written(facts):
+        cause = "the reward was lost" + (" at once, and the policy did not jump" if calm else "")
+        return Finding("collapse", cause, tuple(evidence), remedies.against_lost_reward(run), lost)
     return Finding(
-        "collapse",
-        "the policy fell apart: steps too large",
-        tuple(evidence),
-        remedies.against_crash(RunWords.of(facts.log)),
-        lost,
+        "collapse", "the policy fell apart: steps too large", tuple(evidence), remedies.against_crash(run), lost
     )
 
 
@@ -103,7 +106,7 @@ def premature(facts: Facts, t: Thresholds) -> Finding | None:
     if gain + 1.64 * error > t.plateau_gain * max(total, 0.0) and gain + 1.64 * error > 0.02 * max(abs(r.best), 1e-12):
         return None
     evidence = [
-        f"reward has not risen since the middle of the run ({middle.mean():.3f} to {last.mean():.3f}; "
+        f"reward has hardly risen since the middle of the run ({middle.mean():.3f} to {last.mean():.3f}; "
         f"{r.start:.3f} at the start)",
         f"entropy fell {course_of_entropy(h)}",
     ]

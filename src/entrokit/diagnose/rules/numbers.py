@@ -24,7 +24,9 @@ def broken_numbers(facts: Facts, t: Thresholds) -> Finding | None:
         evidence.append(f"{first} turned first" + (", at one step" if len(run.first) > 1 else ""))
     if run.for_good:
         cause = f"{', '.join(run.first)} turned {_word(run.metrics[run.first[0]].kind)} at step {run.step:g}"
-        evidence += [*run.spikes, f"everything else here is judged by the steps before {run.step:g}"]
+        evidence += run.spikes
+        if any(len(s) for s in facts.log.series.values()):
+            evidence.append(f"everything else here is judged by the steps before {run.step:g}")
     else:
         cause = "updates break and come back"
         evidence += run.spikes

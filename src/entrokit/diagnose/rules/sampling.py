@@ -32,7 +32,7 @@ def mismatch(facts: Facts, t: Thresholds) -> Finding | None:
         return Finding(
             "mismatch",
             "the gap between sampler and trainer grows: stale weights",
-            (*growing, *surprise, *reported),
+            (*growing, *surprise),
             remedies.against_stale_weights(RunWords.of(facts.log)),
             onset,
         )

@@ -15,7 +15,8 @@ from ..words import at
 _SIGMAS = 5.0
 # The lowest of a few noisy evaluations is low by chance: a rise over it must exceed this many of their jumps.
 _JUMPS = 2.0
-_FEWEST_EVALUATIONS, _MANY_EVALUATIONS = 4, 8
+_FEWEST_EVALUATIONS, _MANY_EVALUATIONS, _HANDFUL = 2, 8, 4
+_PLAIN = 3.0
 _LONG = 10
 
 
@@ -34,7 +35,7 @@ def loss_divergence(facts: Facts, t: Thresholds) -> Finding | None:
     return Finding(
         "loss-divergence",
         "the loss rises again",
-        (f"loss fell from {loss.start:.3g} to {low:.3g} and is {loss.end:.3g} at the end{at(since)}",),
+        (f"loss fell from {float(loss.values[0]):.3g} to {low:.3g} and is {loss.end:.3g} at the end{at(since)}",),
         remedies.against_supervised_divergence(RunWords.of(facts.log)),
         since,
     )
@@ -50,7 +51,12 @@ def overfitting(facts: Facts, t: Thresholds) -> Finding | None:
     index = int(smooth.argmin())
     low, last = float(smooth[index]), float(held.values[-max(width, 2) :].mean())
     jumps = 1.4826 * float(np.median(np.abs(np.diff(held.part(0.3, 1.0), 2)))) / 6**0.5
-    if index >= len(smooth) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
+    if len(held) < _HANDFUL:
+        # So few say nothing of their noise: the rise must be plain.
+        last = float(held.values[-1])
+        if index == len(held) - 1 or last < low * (1.0 + _PLAIN * t.overfit) or low <= 0:
+            return None
+    elif index >= len(smooth) - 2 or last < low * (1.0 + t.overfit) or last < low + _JUMPS * jumps or low <= 0:
         return None
     step = float(held.steps[index + width // 2])
     after = loss.values[loss.steps > step]

@@ -246,7 +246,6 @@ def _plateau():
         """The last fifth is above the middle one by that share of 0.4, which is what the run gained."""
         return parts((40, 0.2), (30, 0.6 - 0.4 * share), (30, 0.6))
 
-    spent = {"entropy": moving(0.4)}
     return [
         Case("plateau_entropy", 0.5, 0.7, "", PLATEAU, False, lambda x: series(entropy=moving(x), reward=early)),
         Case(

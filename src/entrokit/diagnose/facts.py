@@ -123,7 +123,7 @@ def facts_of(
         None
         if reward is None
         else scale_of(reward, log.get("reward.min"), log.get("reward.max"), reward_range, t.reward_floor),
-        {n.removeprefix(_PART): Trend.of(s) for n, s in log.series.items() if n.startswith(_PART) and len(s)},
+        _parts(log),
         broke,
         doubt,
     )
@@ -159,6 +159,14 @@ def _accuracy(series: Series | None) -> Trend | None:
 def _from(digest: Digest, family: str | None, what: str) -> Trend | None:
     steps, values, _ = digest.course(family, what)
     return Trend(steps, values) if len(steps) else None
+
+
+def _parts(log: TrainingLog) -> dict[str, Trend]:
+    """The courses of the reward's functions; one that is their sum over again is none of several."""
+    found = {n.removeprefix(_PART): s for n, s in log.series.items() if n.startswith(_PART) and len(s)}
+    whole = log.get("reward")
+    same = {n for n, s in found.items() if whole is not None and np.array_equal(s.values, whole.values)}
+    return {n: Trend.of(s) for n, s in found.items() if n not in same or len(found) == 1}
 
 
 def _families(log: TrainingLog, digest: Digest) -> list[Family]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ..logged_recipe import base_of
 from .any_run import NEAR_REFERENCE, Remedies, of_rl
 from .remedy import Remedy, RunWords
+
+_A_WEIGHT_EACH = ("trl", "unsloth")
 
 
 @of_rl
@@ -55,19 +59,31 @@ def against_local_failure(run: RunWords, family: str) -> Remedies:
     )
 
 
+def _weighed(run: RunWords, text: str, part: str | None, parts: Sequence[str]) -> Remedy:
+    """TRL takes one weight a reward function, in their order, and refuses any other number of them."""
+    remedy = run.pull("reward_weights", text)
+    if run.engine not in _A_WEIGHT_EACH or remedy.write is None:
+        return remedy
+    if part is None or part not in map(repr, parts):
+        return replace(remedy, write=None)
+    weights = [1.0 if repr(name) == part else 0.5 for name in parts]
+    order = f"{text} (weights of {', '.join(parts)}: put them into the order of your reward functions)"
+    return replace(remedy, text=order, write=f"reward_weights={weights}")
+
+
 @of_rl
-def against_reward_hacking(run: RunWords, part: str | None = None) -> Remedies:
+def against_reward_hacking(run: RunWords, part: str | None = None, parts: Sequence[str] = ()) -> Remedies:
     """Against a reward that rises while what it stands for does not.
 
     Args:
-        part: what falls meanwhile, as it is to stand in a sentence.
+        part: what falls meanwhile, as it is to stand in a sentence. parts: names of all functions of the reward.
     """
     which = f": {part} falls, so what rises is earned without it" if part is not None else ""
     weigh = f"give {part or 'what counts'} more weight, or pay the other parts only where it is earned"
     near = f"{base_of(run.config)}+reference-kl(beta=0.05)"
     return (
         run.pull("log_completions", f"read completions from both ends of the run{which}"),
-        run.pull("reward_weights", weigh),
+        _weighed(run, weigh, part, parts),
         run.pull("reference_kl", f"from before the turn on, {NEAR_REFERENCE}", near),
     )
 

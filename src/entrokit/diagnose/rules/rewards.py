@@ -84,7 +84,7 @@ def reward_hacking(facts: Facts, t: Thresholds) -> Finding | None:
                 f"{name!r} fell from {peak:.3f} at step {step:g} to {part.end:.3f}",
                 f"their sum went from {r.start:.3f} to {r.end:.3f}" + (f"; up went {others}" if others else ""),
             ),
-            remedies.against_reward_hacking(RunWords.of(facts.log), repr(name)),
+            remedies.against_reward_hacking(RunWords.of(facts.log), repr(name), list(facts.parts)),
             step,
         )
     return None

@@ -166,7 +166,8 @@ def _parts(log: TrainingLog) -> dict[str, Trend]:
     found = {n.removeprefix(_PART): s for n, s in log.series.items() if n.startswith(_PART) and len(s)}
     whole = log.get("reward")
     same = {n for n, s in found.items() if whole is not None and np.array_equal(s.values, whole.values)}
-    return {n: Trend.of(s) for n, s in found.items() if n not in same or len(found) == 1}
+    others = len(found) - len(same)
+    return {n: Trend.of(s) for n, s in found.items() if n not in same or others < 2}
 
 
 def _families(log: TrainingLog, digest: Digest) -> list[Family]:

@@ -419,3 +419,22 @@ def test_markdown_of_a_run_cannot_undo_the_escapes(tmp_path):
     assert not re.search(r"(?<!\\)(\\\\)*[\[\]]", written)
     assert "#12" not in written
     assert "**loud" not in written
+
+
+def test_a_run_beside_the_judged_one_is_listed_and_decides_the_code(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    table(tmp_path / "a", **CASES["healthy"])
+    table(tmp_path / "b", **CASES["collapse"])
+    found = diagnose(tmp_path, "--fail-on", "collapse")
+    assert found.exit_code == 11
+    assert "2 runs lie here; judged is a" in found.stdout
+    assert "b: collapse, entropy was spent" in found.stdout
+    assert json.loads(diagnose(tmp_path, "--json").stdout)["others"][0]["verdict"] == "collapse"
+    assert diagnose(tmp_path, "--fail-on", "explosion").exit_code == 0
+
+
+def test_a_remedy_that_was_told_is_not_told_again(tmp_path):
+    said = diagnose(table(tmp_path, **CASES["collapse"])).stdout
+    assert said.count("grpo+steer(") == 1
+    assert said.count("EntropyGRPOTrainer(recipe=") == 1

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from entrokit.diagnose import Remedy, beside, diagnose
+from entrokit.diagnose.diagnosis import OtherRun
 from entrokit.report import render_comparison, render_diagnosis, write_comparison
 from entrokit.runs import Series, TrainingLog
 
@@ -91,3 +93,10 @@ def test_pages_of_comparisons_that_show_nothing(tmp_path):
     empty = TrainingLog(tmp_path / "none", "table")
     assert "nothing to compare" in render_comparison(beside(empty, log(tmp_path)))
     assert "nothing to compare" in render_comparison(beside(empty, empty))
+
+
+def test_runs_beside_the_judged_one_are_listed_and_escaped():
+    d = diagnose(TrainingLog(Path("run"), "made up", {"entropy": Series.of((i, 0.5) for i in range(20))}))
+    page = render_diagnosis(replace(d, others=(OtherRun("<b>", "collapse", "entropy was spent"),)))
+    assert "&lt;b&gt;: <b>collapse</b>, entropy was spent" in page
+    assert "Runs beside" not in render_diagnosis(d)

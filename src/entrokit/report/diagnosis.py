@@ -53,6 +53,7 @@ def render_diagnosis(d: Diagnosis) -> str:
     good = " good" if d.verdict in _GOOD else ""
     also = "".join(f"<h3>{escape(f.verdict)}: {escape(f.cause)}</h3>{_finding(f)}" for f in d.findings[1:])
     missing = "".join(f"<li>{escape(m)}</li>" for m in (*d.notes, *d.missing))
+    others = "".join(f"<li>{escape(o.run)}: <b>{escape(o.verdict)}</b>, {escape(o.cause)}</li>" for o in d.others)
     return document(
         f"{d.verdict}",
         f"""<header>
@@ -62,10 +63,11 @@ def render_diagnosis(d: Diagnosis) -> str:
 </header>
 {_finding(first)}
 {f"<section><h2>Also found</h2>{also}</section>" if also else ""}
+{f"<section><h2>Runs beside {escape(facts.log.run or 'it')}</h2><ul>{others}</ul></section>" if others else ""}
 <section class="charts">{charts}</section>
 {_account(d)}
 {_boundary(d.boundary)}
-{f'<section><h2>What was not there</h2><ul class="laws">{missing}</ul></section>' if missing else ""}
+{f'<section><h2>Notes, and what was not there</h2><ul class="laws">{missing}</ul></section>' if missing else ""}
 """,
     )
 

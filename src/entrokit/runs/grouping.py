@@ -18,7 +18,7 @@ _ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
 _GAP = 5
 # Points of entropy or reward that a run must have to be the one that is judged.
 _FEWEST_POINTS = 10
-_OF_ONE_METRIC = 2
+_OF_ONE_METRIC = 1
 
 
 @dataclass
@@ -84,7 +84,7 @@ def _one_run(a: Course, b: Course) -> bool:
 
 def _belong_together(a: Course, b: Course) -> bool:
     """Whether courses of different quantities are of one run: by its name, by the engine that wrote both, or because
-    both hold hardly more than a single metric, as trackers export them."""
+    both hold a single metric, as trackers export them."""
     if a.run is not None and a.run == b.run:
         return True
     if a.where.stem == b.where.stem or (a.engine is not None and a.engine == b.engine):

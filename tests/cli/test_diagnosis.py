@@ -207,7 +207,7 @@ def test_columns_are_explained(tmp_path, monkeypatch):
     monkeypatch.setattr(READING, "read_logs", lambda path, names: [log])
     shown = diagnose(file, "--explain").stdout
     words = " ".join(shown.split())
-    assert "names of verl, rl" in words
+    assert "read as: table, rl" in words
     assert "actor/entropy" in words
     assert "3 not finite" in words
     assert "(nan) at step 7" in words

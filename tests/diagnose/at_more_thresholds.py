@@ -103,7 +103,9 @@ def _rewards():
         high, low = flat(0.6, 15), flat(0.6 - depth, 15)
         return run(reward=np.concatenate([np.concatenate([high, low])] * falls + [high, high]))
 
-    score = lambda lost: run(validation=parts((40, 0.6), (60, 0.6 * (1 - lost))))  # noqa: E731
+    def score(lost):
+        return run(validation=parts((40, 0.6), (60, 0.6 * (1 - lost))))
+
     return [
         Case("score_drop", 0.2, 0.3, "", HACKED_SCORE, True, score),
         Case("part_drop", 0.5, 0.7, "", HACKED_PART, True, lambda x: accuracy(1 - x)),
@@ -149,7 +151,9 @@ def _updates():
         norm[20 : 20 + 9 * count : 9] = size * usual
         return run(grad_norm=norm)
 
-    stale = lambda x: run(sampler_logp_gap=moving(x, 0.01))  # noqa: E731
+    def stale(x):
+        return run(sampler_logp_gap=moving(x, 0.01))
+
     return [
         Case("kl_blow_up", 0.5, 1.5, "", KL, True, diverging),
         Case("kl_growth", 10.0, 30.0, "", KL, True, lambda x: run(kl=parts((60, 0.1), (40, 0.1 * x)))),

@@ -207,8 +207,9 @@ def _decline():
         """From 0.6 down by that share of it, for the second half."""
         return parts((50, 0.6), (50, 0.6 * (1 - share)))
 
-    run = lambda x: series(entropy=flat(0.5), reward=fallen(x))  # noqa: E731
-    return [Case("decline", 0.4, 0.6, "", DECLINE, True, run)]
+    return [
+        Case("decline", 0.4, 0.6, "", DECLINE, True, lambda x: series(entropy=flat(0.5), reward=fallen(x))),
+    ]
 
 
 def _explosion_ratio():

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from entrokit.cli.diagnosis import shown
 from entrokit.diagnose import VERDICTS, diagnose
 from entrokit.runs import RunReadError
-from entrokit.runs.names import CANONICAL
+from entrokit.runs.names import Names
 
 NAMES = [
-    *(alias for aliases in CANONICAL.values() for alias in aliases),
+    *(m.pattern for file in Names.load().engines.values() for m in file.metrics if m.key in ("entropy", "reward")),
+    *("entropy", "reward", "accuracy", "truncated", "rollout_entropy", "loss", "kl", "grad_norm"),
     *("step", "data", "prompt", "completion", "output", "input", "response", "choices", "outputs", "logprobs"),
     *("advantage", "logp", "rollout_log_probs", "family", "reward/a", "entropy/b", "finish_reason", "message"),
     *("token_ids", "content", "top_logprobs", "logprob", "tokens", "token_logprobs", "vocab_size", "uid"),

@@ -33,7 +33,7 @@ from entrokit.rlvr.tasks.constraints import CONSTRAINTS
 from entrokit.rlvr.tasks.instructions import all_or_nothing
 from entrokit.rlvr.tasks.math import reward as math_reward
 from entrokit.runs import Run, RunReadError, RunWriter
-from entrokit.runs.names import CANONICAL
+from entrokit.runs.names import Names
 
 from .shapes import SHAPES
 
@@ -197,7 +197,8 @@ def rollouts(seed: int) -> None:
 
 
 NAMES = [
-    *(alias for aliases in CANONICAL.values() for alias in aliases),
+    *(m.pattern for file in Names.load().engines.values() for m in file.metrics if m.key in ("entropy", "reward")),
+    *("entropy", "reward", "accuracy", "truncated", "rollout_entropy", "loss", "kl", "grad_norm"),
     *("step", "data", "prompt", "completion", "output", "input", "response", "choices", "logprobs", "top_logprobs"),
     *(
         "advantage",

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.runs import RunReadError, RunWriter, Series, read_log, read_logs
-from entrokit.runs.names import canonical
 from entrokit.runs.readers.completions import completions_of
 from entrokit.runs.readers.top_k import entropy_bounds
 from entrokit.runs.shapes import text as texts
@@ -63,11 +62,6 @@ def test_metrics_in_jsonl_and_their_aliases(tmp_path):
     log = read_log(jsonl(tmp_path / "m.jsonl", rows))
     assert values(log, "entropy") == [(3.0, 0.4), (4.0, 0.3)]
     assert values(log, "accuracy") == [(3.0, 0.1)]
-    assert canonical("train/reward/maths") == ("reward/maths", 0)
-    assert canonical("val-core/openai/gsm8k/acc/mean@8") == ("reward/openai/gsm8k", 0)
-    assert canonical("env/maze/reward") == ("reward/maze", 0)
-    assert canonical("reward/mean")[0] == "reward"
-    assert canonical("eval_entropy") is None
 
 
 def test_verl_writes_three_things(tmp_path):

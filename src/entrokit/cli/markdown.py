@@ -37,14 +37,13 @@ def markdown(d: Diagnosis) -> str:
         lines += ["", "Notes:", *(f"- {_plain(n, log.where)}" for n in d.notes)]
     if d.missing:
         lines += ["", "Not there:", *(f"- {_plain(m, log.where)}" for m in d.missing)]
-    engine = f", names of {log.engine}" if log.engine else ""
     steps = [float(series.steps[-1]) for series in log.series.values() if len(series)]
     until = f", until step {max(steps):g}" if steps else ""
     name = _plain(log.where.resolve().name, log.where)
     lines += [
         "",
         f"<sub>entrokit {entrokit.__version__}, Python {platform.python_version()}; {name}, read as "
-        f"{_plain(log.source, log.where)}{engine}{until}</sub>",
+        f"{_plain(log.source, log.where)}{until}</sub>",
     ]
     return "\n".join(lines) + "\n"
 

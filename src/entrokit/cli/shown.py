@@ -103,7 +103,6 @@ def columns_of(log: TrainingLog) -> tuple[Column, ...]:
 
 def explained(log: TrainingLog) -> Group:
     """Every column with what it was taken for, and why."""
-    engine = f", names of {log.engine}" if log.engine else ""
     table = Table(box=None, pad_edge=False)
     for head in ("column", "taken for", "points", "why"):
         table.add_column(head, justify="right" if head == "points" else "left", overflow="fold")
@@ -114,7 +113,7 @@ def explained(log: TrainingLog) -> Group:
             Text(str(column.points)),
             Text("; ".join(_why(column)), style="dim"),
         )
-    return Group(Text(f"read as: {printable(log.source)}{printable(engine)}, {log.kind}", style="bold"), table)
+    return Group(Text(f"read as: {printable(log.source)}, {log.kind}", style="bold"), table)
 
 
 def _why(column: Column) -> list[str]:

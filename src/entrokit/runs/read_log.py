@@ -47,7 +47,22 @@ def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[
     """Reads all runs in a file or folder: the one to judge first.
 
     Of runs below each other in one log that is the last one, of experiments beside each other the one that began last,
-    or the longest. Arguments and errors as in `read_log`.
+    or the longest, and of a folder its own before those in folders below. Arguments and errors as in `read_log`; a
+    column that was named by hand and is not there is a `RunReadError` too.
+    """
+    lookup = Names.load() if names is None else Names.load().with_user(names)
+    logs = _all_in(_checked(path), lookup)
+    for key, name in (names or {}).items():
+        if not any(lookup.by_hand(c.name) and c.key == key for log in logs for c in log.columns):
+            raise RunReadError(f"{path}: there is no column {name!r} to take for {key}; --explain lists all that are")
+    return logs
+
+
+def _checked(path: str | Path) -> Path:
+    """The path of a run: of entrokit's own, its folder.
+
+    Raises:
+        RunReadError: nothing is there that could be read.
     """
     if str(path) == "":
         raise RunReadError("the path is empty: name a run's folder or one of its logs")
@@ -56,38 +71,35 @@ def read_logs(path: str | Path, names: Mapping[str, str] | None = None) -> list[
         raise RunReadError(f"{where} does not exist")
     if not (where.is_file() or where.is_dir()):
         raise RunReadError(f"{where} is a pipe or a device: write what it gives to a file, and name that")
-    lookup = Names.load() if names is None else Names.load().with_user(names)
-    if where.name == METRICS and is_run(where.parent):
-        where = where.parent
+    return where.parent if where.name == METRICS and is_run(where.parent) else where
+
+
+def _all_in(where: Path, names: Names) -> list[TrainingLog]:
+    """The runs of a file or folder, those of a folder itself before those in folders below."""
     if where.is_dir() and is_run(where):
-        return [read_run(where, lookup)]
+        return [read_run(where, names)]
     notes = Notes()
     found = found_in(where, notes)
-    logs = _logs(where, found, lookup, notes)
+    logs = _logs(where, found, names, notes)
     read = {place for recording in found.recordings for place in (recording.where, recording.where.parent)}
     below = [folder for folder in run_folders_below(where) if folder not in read] if where.is_dir() else []
     if len(below) <= _MOST_FOLDERS:
         if logs and below and logs[0].run is None:
-            logs = [replace(logs[0], run=f"{where.resolve().name} itself"), *logs[1:]]
+            logs = [_named(logs[0], f"{where.resolve().name} itself"), *logs[1:]]
         logs += _of_folders(where, below, names, logs)
     elif logs:
         notes.add(f"{len(below)} folders below look like runs and were not read: name one of them", where.name)
     if not logs:
-        raise RunReadError(what_is_there(where, found, below, lookup, notes))
-    for key, name in (names or {}).items():
-        if not any(c.key == key and c.why.startswith("user") for log in logs for c in log.columns):
-            raise RunReadError(f"{where}: there is no column {name!r} to take for {key}; --explain lists all that are")
+        raise RunReadError(what_is_there(where, found, below, names, notes))
     return logs
 
 
-def _of_folders(
-    where: Path, below: Sequence[Path], names: Mapping[str, str] | None, above: Sequence[TrainingLog]
-) -> list[TrainingLog]:
+def _of_folders(where: Path, below: Sequence[Path], names: Names, above: Sequence[TrainingLog]) -> list[TrainingLog]:
     """The runs in folders below, those with most points first; what cannot be read is told by the first run of all."""
     logs, refused = [], []
     for folder in below:
         try:
-            logs += [_named(log, str(folder.relative_to(where))) for log in read_logs(folder, names)]
+            logs += [_named(log, str(folder.relative_to(where))) for log in _all_in(folder, names)]
         except RunReadError as error:
             refused.append((folder, str(error)))
     first = [*above, *logs][:1]

@@ -92,7 +92,7 @@ class TrainingLog:
 
     Attributes:
         where: the file or folder. source: what it was recognised as, e.g. ``TRL run``.
-        series: by entrokit's own names (`names.CANONICAL`); a family's own are ``reward/<family>`` and
+        series: by quantity (`quantities`); a family's own are ``reward/<family>`` and
             ``entropy/<family>``.
         config: what was asked for, as far as it is written down.
         completions: opens the stream of completions; it can be opened again. Never the whole of them in memory.

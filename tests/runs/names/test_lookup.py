@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrokit.runs.names import Names, canonical
+from entrokit.runs.names import Names
 from tests.runs.names.field import CASES
 
 NAMES = Names.load()
@@ -241,7 +241,7 @@ def test_a_fork_is_told_although_its_model_wrote_more() -> None:
     assert NAMES.engine_of(["actor/pg_loss", "actor/ppo_kl", "critic/score/mean"]) == "verl"
 
 
-def test_canonical_for_callers_that_know_no_engine() -> None:
-    assert canonical("val-core/openai/gsm8k/acc/mean@8") == ("reward/openai/gsm8k", 0)
-    assert canonical("grad_norm") is None
-    assert canonical("val/stop_rate") is None
+def test_a_family_of_validation_is_none_of_training() -> None:
+    assert key("val-core/openai/gsm8k/acc/mean@8") == "validation/openai/gsm8k"
+    assert key("train/reward/maths") == "reward/maths"
+    assert key("env/maze/reward") == "reward/maze"

@@ -16,7 +16,7 @@ from .tells import engine_of
 
 __all__ = ["Meaning", "Names"]
 
-GENERIC = "generic"
+GENERIC, _USER = "generic", "user"
 _CACHED = 400_000
 # A rank is the place in a file, behind all places of files that come before it.
 _STAGE, _OTHERS, _LOOSE = 10_000, 5, 6
@@ -53,7 +53,7 @@ class Names:
         self._indices = {file.engine: Index(file) for file in self._files}
         self._user: dict[str, Meaning] = {}
         for key, name in (user or {}).items():
-            self._user[name] = self._user[name.lower()] = Meaning(key, 1.0, -1, "user", name)
+            self._user[name] = self._user[name.lower()] = Meaning(key, 1.0, -1, _USER, name)
         self._chains = {file.engine: self._chain(file) for file in self._files}
         indices = self._indices.values()
         self._literals = frozenset(name for index in indices for name in index.literals)
@@ -93,6 +93,11 @@ class Names:
             self._cache.clear()
         found = self._cache[asked] = self._look_up(name, engine)
         return found
+
+    def by_hand(self, name: str) -> bool:
+        """Whether a name is one of those that were named by hand."""
+        meant = self.meaning(name)
+        return meant is not None and meant.engine == _USER
 
     def known(self, name: str) -> bool:
         """Whether a name may mean something in the log of some engine."""

@@ -11,7 +11,6 @@ _WRAPPED = re.compile(r"(?:np\.|numpy\.|torch\.|jnp\.)?(?:\w+)\(\s*\[?\s*([-+]?[
 _WITH_UNIT = re.compile(
     r"([-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*(%|[A-Za-zµ][^\d\s()]*)?\s*(?:\([^()]*\))?"
 )
-_COUNT = re.compile(r"\s*(\d+)\s*/\s*\d+\s*")
 _WORDS: dict[str, Any] = {"None": None, "null": None, "True": True, "False": False, "true": True, "false": False}
 
 
@@ -45,12 +44,6 @@ def value_with_unit(text: str) -> Any:
     except ValueError:
         return value
     return number / 100 if found[2] == "%" else number
-
-
-def count_of(value: Any) -> float | None:
-    """The 7 of ``7/200``, which ms-swift writes as ``global_step/max_steps``; None for anything else."""
-    found = _COUNT.fullmatch(value) if isinstance(value, str) and len(value) < 80 else None
-    return float(found[1]) if found else None
 
 
 def is_number(value: Any) -> bool:

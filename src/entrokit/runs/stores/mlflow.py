@@ -19,11 +19,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..columns import number_of
 from ..reader import RunReadError
 from ..recording import Recording
 from ..row import Row
 from ..training_log import Notes
-from .shared import as_number, first_bytes, folders_in, grouped, is_regular, printable, yaml_mapping
+from .shared import first_bytes, folders_in, grouped, is_regular, printable, yaml_mapping
 from .sqlite import columns_of, databases_in, has_tables, opened
 
 SOURCE, _DATABASE = "mlflow's folder", "mlflow's database"
@@ -247,5 +248,5 @@ def _text(file: Path) -> str:
 
 
 def _seconds(milliseconds: Any) -> float | None:
-    found = as_number(milliseconds)
+    found = number_of(milliseconds)
     return None if found is None else found / 1000

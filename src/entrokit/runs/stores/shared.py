@@ -43,14 +43,6 @@ def grouped(points: Iterable[tuple[float | None, str, Any]]) -> Iterator[Row]:
         yield Row(fields, number + 1, step)
 
 
-def as_number(value: Any) -> float | None:
-    """A step or a time as it was written; None where it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
 def printable(name: object) -> str:
     """A name for a message: what would move a terminal's cursor, and bytes that are no text, are replaced."""
     return "".join(c if c.isprintable() else "�" for c in str(name))

@@ -18,13 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..columns import number_of
 from ..reader import RunReadError
 from ..recording import Recording
 from ..row import Row
 from ..training_log import Notes
 from .record_log import FILE_HEADER, HEADER, records
 from .shared import (
-    as_number,
     entries,
     first_bytes,
     folders_in,
@@ -125,7 +125,7 @@ def _from_json(raw: bytes) -> _Said:
     record = json.loads(raw)
     kind, data = record["model_type"], record["data"]
     if kind == "Scalar":
-        return _Said(point=(as_number(data["step"]), str(data["key"]), data["metric"]["data"]))
+        return _Said(point=(number_of(data["step"]), str(data["key"]), data["metric"]["data"]))
     if kind == "Experiment":
         return _Said(run=str(data["name"] or data["id"]))
     if kind == "Header":

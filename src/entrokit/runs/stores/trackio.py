@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..columns import number_of
 from ..reader import RunReadError
 from ..recording import Recording
 from ..row import Row
 from ..training_log import Notes
-from .shared import as_number, entries, first_bytes, flat, printable
+from .shared import entries, first_bytes, flat, printable
 from .sqlite import columns_of, databases_in, has_tables, opened
 
 SOURCE = "trackio's database"
@@ -128,7 +129,7 @@ def _seconds(time: Any) -> float | None:
     try:
         return datetime.fromisoformat(time).timestamp()
     except (TypeError, ValueError, OverflowError):
-        return as_number(time)
+        return number_of(time)
 
 
 def _is_parquet(file: Path) -> bool:

@@ -77,7 +77,7 @@ def _too_little(facts: Facts, t: Thresholds, points: int, what: str) -> Finding:
         "insufficient-data",
         "too little was written",
         (f"{has}; at least {t.min_points} are needed", *alone, f"read as: {facts.log.source}"),
-        against_too_little(RunWords.of(facts.log)),
+        against_too_little(RunWords.of(facts.log), begun=points > 0),
     )
 
 

@@ -80,16 +80,20 @@ def against_impossible_entropy(run: RunWords, kind: str) -> Remedies:
     return (run.pull("log_entropy", how), Remedy(masked)) if not run.supervised else (Remedy(how), Remedy(masked))
 
 
-def against_too_little(run: RunWords) -> Remedies:
-    """Against a log that holds too little to judge."""
+def against_too_little(run: RunWords, *, begun: bool = False) -> Remedies:
+    """Against a log that holds too little to judge.
+
+    Args:
+        begun: whether it has some points of what is wanted, and only lacks more of them.
+    """
     table = "a CSV with step,reward,entropy is enough"
     if run.supervised or not run.levers.entries:
         return (Remedy(f"log entropy and reward at every step: {table}"),)
-    said = (
-        run.pull("log_entropy", "log entropy and reward"),
-        run.pull("log_every_step", f"at every step; {table}"),
-    )
-    return said if said[0].write != said[1].write else said[:1]
+    often = run.pull("log_every_step", f"at every step; {table}")
+    if begun:
+        return (run.pull("log_every_step", "let it go on for some more steps, and log every one"),)
+    named = run.pull("log_entropy", "log entropy and reward")
+    return (named, often) if named.write != often.write else (named,)
 
 
 def against_supervised_divergence(run: RunWords) -> Remedies:

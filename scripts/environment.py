@@ -24,15 +24,10 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
-    if sys.version_info < (3, 11):
-        sys.exit(f"entrokit needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.11")
     start = time.monotonic()
     where = Path(folder)
-    if not (where / "bin" / "python").exists():
-        print(f"making {where}", flush=True)
-        venv.create(where, with_pip=True, clear=True)
-    pip = [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    torch = next(line for line in constraints.read_text().splitlines() if line.startswith("torch=="))
+    pip = made(where)
+    torch = pinned("torch", constraints)
     if not installed(where):
         print(f"installing {torch}", flush=True)
         run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
@@ -41,20 +36,42 @@ def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
 
 
+def made(where: Path) -> list[str]:
+    """Makes an environment where there is none; returns the command of its pip."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"entrokit needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.11")
+    if not (where / "bin" / "python").exists():
+        print(f"making {where}", flush=True)
+        venv.create(where, with_pip=True, clear=True)
+    return [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+
+
+def pinned(package: str, constraints: Path) -> str:
+    """The line of a package in a file of constraints."""
+    return next(line for line in constraints.read_text().splitlines() if line.startswith(f"{package}=="))
+
+
 def installed(where: Path) -> bool:
     return any((where / "lib").glob("python*/site-packages/torch/__init__.py"))
 
 
 def torch_source(pip: list[str], torch: str) -> list[str]:
     """Extra arguments of pip, so that a machine without a GPU gets a CPU build."""
-    if not sys.platform.startswith("linux") or shutil.which("nvidia-smi") or not pip_takes_cuda(pip, torch):
+    if not sys.platform.startswith("linux") or shutil.which("nvidia-smi"):
+        return []
+    return cpu_source(pip, torch)
+
+
+def cpu_source(pip: list[str], torch: str) -> list[str]:
+    """Extra arguments of pip, so that it takes a CPU build of torch."""
+    if not pip_takes_cuda(pip, torch):
         return []
     try:
         with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=10):
             return ["--index-url", CPU_INDEX]
     except (urllib.error.URLError, TimeoutError) as error:
         sys.exit(
-            f"{torch} from the package index is a CUDA build of several gigabytes, this machine has no GPU, and "
+            f"{torch} from the package index is a CUDA build of several gigabytes, a CPU build is wanted, and "
             f"PyTorch's CPU index does not answer ({error}). Install a CPU build of torch into the environment "
             "yourself, then call make again."
         )

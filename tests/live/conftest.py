@@ -1,0 +1,27 @@
+"""Real rollout engines, in environments of their own: ``make test-live``. Elsewhere these tests are left out."""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+
+# vLLM reads these when it is imported: a small cache, one thread, no core of its own.
+os.environ |= {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+collect_ignore_glob = [] if find_spec("vllm") else ["*"]
+if find_spec("vllm"):
+    collect_ignore_glob += [f"test_{other}*" for other in ("trl", "verl") if not find_spec(other)]
+
+
+@pytest.fixture(scope="session")
+def plugged(tmp_path_factory):
+    """The plug-in of vLLM, in this process; what it gives is the environment of others that shall have it."""
+    from . import vllm_cpu
+
+    vllm_cpu.register()
+    return vllm_cpu.installed_in(tmp_path_factory.mktemp("plugin"))

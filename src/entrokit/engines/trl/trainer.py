@@ -32,6 +32,7 @@ from .columns import COLUMN, PREPARED, named, of_name, prepare_steps
 from .correctness import Correct, Correctness
 from .episodes import TOOL_CALLS
 from .forward import policy_forward
+from .generating import generation_explained
 from .head import adapters_on_head_allowed, attach_head, bare
 from .logged import coverage, family_rewards, surprise
 from .options import resolve
@@ -183,16 +184,11 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
 
     def _generate(self, prompts: list[Any]) -> Any:
         processors = self.recipe.decode() if self.model.training else []
-        try:
-            with sampling_with(self.accelerator.unwrap_model(self.model_wrapped), processors):
-                return super()._generate(prompts)
-        except RuntimeError as error:
-            if "probability tensor contains" not in str(error):
-                raise
-            raise ValueError(
-                f"step {self.state.global_step}: the policy's logits are NaN or infinite while sampling; the last "
-                "update broke the model (lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
-            ) from error
+        with (
+            generation_explained(self.state.global_step, self.args),
+            sampling_with(self.accelerator.unwrap_model(self.model_wrapped), processors),
+        ):
+            return super()._generate(prompts)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         table: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)

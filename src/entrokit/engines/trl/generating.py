@@ -1,0 +1,41 @@
+"""What can go wrong while TRL generates, said in words that name the step and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def generation_explained(step: int, args: Any) -> Iterator[None]:
+    """Errors of generation that a user can mend.
+
+    Args:
+        step: optimiser steps taken so far. args: the trainer's `GRPOConfig`.
+
+    Raises:
+        ValueError: the policy's logits are NaN or infinite.
+        ConnectionError: the vLLM server (``vllm_mode="server"``) does not answer any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise ValueError(
+            f"step {step}: the policy's logits are NaN or infinite while sampling; the last update broke the model "
+            "(lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
+        ) from error
+    except OSError as error:  # which every error of `requests` is
+        if not (args.use_vllm and args.vllm_mode == "server" and hasattr(error, "request")):
+            raise
+        raise ConnectionError(
+            f"step {step}: the vLLM server at {_address(args)} does not answer ({type(error).__name__}); nothing of this "
+            "step was trained on. Start it again with the same command and resume from the newest checkpoint "
+            "(train(resume_from_checkpoint=True)): it is given the weights before it generates"
+        ) from error
+
+
+def _address(args: Any) -> str:
+    return args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"

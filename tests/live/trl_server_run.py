@@ -1,6 +1,6 @@
 """One run of TRL against a vLLM server, in one process or under ``torchrun``; writes what it saw and its weights.
 
-    python -m tests.live.trl_server_run SETTINGS.json OUT.pt
+python -m tests.live.trl_server_run SETTINGS.json OUT.pt
 """
 
 import json

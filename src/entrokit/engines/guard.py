@@ -112,6 +112,8 @@ class EntropyGuard(TrainerCallback):  # type: ignore[misc]
             return
         try:
             row = _numbers(logs)
+            if "sampled/entropy" in row:
+                self.guard.engine = "entrokit-trl"
             if "loss" in row and "grad_norm" not in row and not _finite(others.get("model")):
                 row["loss"] = math.nan
             verdict = self.guard.add(state.global_step, row)

@@ -1,6 +1,7 @@
 """Every engine's words: whole, pasteable, and made of options that its source has."""
 
 import ast
+import json
 import shlex
 from importlib import resources
 from importlib.util import find_spec
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from entrokit.diagnose import diagnose
 from entrokit.diagnose.levers import LEVERS, SUPERVISED_LEVERS, Advice, Levers, engines_with_levers
+from entrokit.runs import read_log
 
 from .written import options
 
@@ -69,7 +72,7 @@ def test_what_is_pasted_parses(engine, supervised):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nobody_is_told_another_engine_s_option(engine):
     """Short names are everybody's (`lr`), and so are those of engines that are built on one another."""
-    families = ({"trl", "unsloth", "ms-swift"}, {"verl", "easyr1"})
+    families = ({"trl", "entrokit-trl", "unsloth", "ms-swift"}, {"verl", "easyr1"})
     kin = next((family for family in families if engine in family), {engine})
     own = {o for s in (False, True) for w in lines(engine, s).values() for o in options(Levers.of(engine).form, w)}
     for other in set(ENGINES) - kin:
@@ -88,10 +91,13 @@ def test_files_are_named_after_their_engine():
             assert yaml.safe_load(file.read_text("utf-8"))["engine"] == file.name.removesuffix(".yaml")
 
 
-@pytest.mark.parametrize(("supervised", "config"), [(False, "GRPOConfig"), (True, "SFTConfig")])
-def test_trl_s_arguments_are_taken_by_trl(supervised, config, tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "supervised", "config"),
+    [("trl", False, "GRPOConfig"), ("trl", True, "SFTConfig"), ("entrokit-trl", False, "GRPOConfig")],
+)
+def test_trl_s_arguments_are_taken_by_trl(engine, supervised, config, tmp_path):
     trl = pytest.importorskip("trl")
-    for lever, line in lines("trl", supervised, 4).items():
+    for lever, line in lines(engine, supervised, 4).items():
         call = ast.parse(f"Config({line})", mode="eval").body
         assert isinstance(call, ast.Call)
         arguments = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
@@ -101,6 +107,10 @@ def test_trl_s_arguments_are_taken_by_trl(supervised, config, tmp_path):
         for name, value in arguments.items():
             assert name in type(taken).__dataclass_fields__, lever
             assert name == "bf16" or value is None or getattr(taken, name) == value, lever
+        if engine == "entrokit-trl":
+            from entrokit.engines.trl.options import resolve
+
+            resolve(taken, "grpo")  # which refuses what a recipe would override
 
 
 @pytest.mark.parametrize(("supervised", "config"), [(False, "ppo_trainer"), (True, "sft_trainer_engine")])
@@ -179,3 +189,36 @@ def test_the_run_s_own_number_is_found_however_it_was_logged(engine, config):
 def test_what_is_no_number_above_0_is_none(bad):
     assert Levers.of("trl").current("lower_learning_rate", {"learning_rate": bad}) is None
     assert Levers.of("verl").current("lower_learning_rate", {"actor_rollout_ref": bad}) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "engine", "option"),
+    [
+        ({"sampled/surprise": 1.0, "sampled/entropy": 1.0}, "entrokit-trl", "max_completion_length"),
+        ({"rewards/length/std": 0.5, "sampling/importance_sampling_ratio/min": 1.0}, "trl", "max_completion_length"),
+    ],
+)
+def test_a_users_trl_run_with_our_trainer_is_told_trl_s_options(own, engine, option, tmp_path):
+    """Not those of `entrokit train`, which makes folders of its own."""
+    rows = [
+        {
+            "step": i,
+            "entropy": 1.0,
+            "reward": 0.01 * i,
+            "reward_std": 0.4,
+            "rewards/length/mean": 0.01 * i,
+            "frac_reward_zero_std": 0.1,
+            "completions/clipped_ratio": 0.9,
+            "completions/mean_length": 60.0,
+            **own,
+        }
+        for i in range(40)
+    ]
+    (tmp_path / "checkpoint-40").mkdir()
+    (tmp_path / "checkpoint-40" / "trainer_state.json").write_text(json.dumps({"log_history": rows}))
+    found = diagnose(tmp_path)
+    said = " ".join(str(remedy) for finding in found.findings for remedy in finding.remedies)
+    assert found.verdict == "truncation"
+    assert read_log(tmp_path).engine == engine
+    assert option in said
+    assert "--" not in said

@@ -33,7 +33,7 @@ CONFIGS = (
     {"recipe": "dapo(clip_high=0.5)+entropy-bonus(coef=0.3)", "learning_rate": 1e-3, "max_completion_length": 64},
     {"learning_rate": "\x1b[2J", "max_completion_length": None, "top_p": True, "recipe": ["x"]},
 )
-CARRY = (None, "trl", "verl", "entrokit")
+CARRY = (None, "trl", "verl", "entrokit", "entrokit-trl")
 
 
 def advice(name, arguments, run):

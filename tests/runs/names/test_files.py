@@ -12,7 +12,7 @@ from entrokit.runs.quantities import QUANTITIES, is_key
 
 ENGINES = sorted(Names.load().engines)
 EXPECTED = (
-    "areal cleanrl easyr1 entrokit llamafactory mlx-lm ms-swift nemo-rl open-instruct openrlhf prime-rl rllm roll "
+    "areal cleanrl easyr1 entrokit-trl llamafactory mlx-lm ms-swift nemo-rl open-instruct openrlhf prime-rl rllm roll "
     "skyrl slime stable-baselines3 tinker-cookbook torchtitan trl unsloth verl"
 )
 SOURCE = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/blob/(?:[0-9a-f]{40}|v[\d.]+)/\S+\.py|src/entrokit/\S+\.py")

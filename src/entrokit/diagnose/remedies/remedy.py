@@ -13,7 +13,7 @@ from ..levers import Levers
 from ..levers.reading import number_at
 
 # Engines whose trainers take our recipes: `EntropyGRPOTrainer`, the plug-in, our own; None is a run of any loop.
-_CARRY_RECIPES = (None, "entrokit", "trl", "verl")
+_CARRY_RECIPES = (None, "entrokit", "entrokit-trl", "trl", "verl")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ..logged_recipe import base_of
 from .any_run import NEAR_REFERENCE, Remedies, of_rl
 from .remedy import Remedy, RunWords
 
-_A_WEIGHT_EACH = ("trl", "unsloth")
+_A_WEIGHT_EACH = ("trl", "entrokit-trl", "unsloth")
 
 
 @of_rl

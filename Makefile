@@ -5,22 +5,37 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # What a pocket policy needs to show an effect; the papers' fractions are for millions of tokens a batch.
 DEMO_RECIPES = "grpo" "grpo+kl-cov(ratio=0.1)" "grpo+steer(min_weight=0.1, scale_quantile=0.9)"
+# Environments of real engines: 4 GB each, so kept apart from what `make clean` removes, and shared by all checkouts.
+LIVE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/entrokit/live
+LIVE_REPORT ?= build/live
+
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-parity lint docs format bench clean
+.PHONY: demo test test-parity test-live test-live-quick live-trl live-verl lint docs format bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
 	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --account-every 10 --out $(DEMO_OUT)
 
 # A worker a core: more threads would only wait for one another.
-test test-parity: export OMP_NUM_THREADS ?= 1
+test test-parity test-live test-live-quick: export OMP_NUM_THREADS ?= 1
 
 test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
+
+test-live: live-trl live-verl  ## real engines on this CPU: TRL and verl with vLLM, under Ray
+	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/trl.jsonl $(LIVE)/trl/bin/python -m pytest tests/live
+	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/verl.jsonl $(LIVE)/verl/bin/python -m pytest tests/live
+
+test-live-quick: live-trl live-verl  ## one run of each
+	$(LIVE)/trl/bin/python -m pytest tests/live -m quick
+	$(LIVE)/verl/bin/python -m pytest tests/live -m quick
+
+live-trl live-verl: live-%:
+	$(PYTHON) scripts/live.py $* $(LIVE)/$*
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

@@ -15,7 +15,16 @@ os.environ |= {
 }
 collect_ignore_glob = [] if find_spec("vllm") else ["*"]
 if find_spec("vllm"):
-    collect_ignore_glob += [f"test_{other}*" for other in ("trl", "verl") if not find_spec(other)]
+    collect_ignore_glob += [f"test_{engine}*" for engine in ("trl", "verl") if not find_spec(engine)]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: a part of `make test-live-quick`, which CI runs")
+    file = os.environ.get("ENTROKIT_LIVE_REPORT")
+    if file and find_spec("vllm"):
+        from .measured import Measured
+
+        config.pluginmanager.register(Measured(file))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,12 @@ from pathlib import Path
 
 # A start takes half a minute; what only a hang outlasts, however loaded the machine.
 PATIENCE = 600
+_OF_A_RANK = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+
+
+def surroundings(more):
+    """The environment of a process of its own: TRL's colocated vLLM leaves its own rank in this one's."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_RANK} | more
 
 
 def free_port():
@@ -36,7 +42,7 @@ def vllm_server(policy, environment, log, port=None):
             command,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment | {"VLLM_SERVER_DEV_MODE": "1"},
+            env=surroundings(environment | {"VLLM_SERVER_DEV_MODE": "1"}),
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"

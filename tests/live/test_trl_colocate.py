@@ -1,7 +1,8 @@
 """TRL with vLLM in its own process: real rollouts, and a recipe's training on them.
 
-Two engines of vLLM serve all trainers here, since starting one takes longer than a run: one in float32 with a head of its
-own, which computes what the trainer computes; one as TRL makes it, in bfloat16 with a tied head, which does not quite.
+Two engines of vLLM serve all trainers here, since starting one takes longer than a run: one in float32 with a head of
+its own, which computes what the trainer computes; one as TRL makes it, in bfloat16 with a tied head, which does not
+quite.
 """
 
 import json

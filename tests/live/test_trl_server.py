@@ -1,7 +1,6 @@
 """TRL against a vLLM server: two processes train, one server samples; a server that dies, and one that comes back."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from transformers import AutoTokenizer
 from ..processes import PATIENCE, TORCHRUN
 from . import by_hand
 from .policies import policy
-from .servers import free_port, kill, vllm_server
+from .servers import free_port, kill, surroundings, vllm_server
 
 SPEC = "grpo+steer(min_weight=0.3, scope='generation')+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)"
 TIGHT = 1e-5
@@ -61,7 +60,7 @@ def settings(folder, name, checkpoint, url, *, resume=None, **options):
 def start(launcher, file, out, log):
     with open(log, "w") as said:
         command = [sys.executable, *launcher, "-m", "tests.live.trl_server_run", str(file), str(out)]
-        return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=dict(os.environ))
+        return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=surroundings({}))
 
 
 def test_two_processes_train_on_what_one_server_samples(plugged, untied, folder):
@@ -74,7 +73,8 @@ def test_two_processes_train_on_what_one_server_samples(plugged, untied, folder)
     seen = by_hand.Seen()
     for name in ("prompts", "completions", "sampler_logp"):
         # A row of each process's own, in the order of processes.
-        setattr(seen, name, [sum(parts, []) for parts in zip(*(getattr(s, name) for s in result["seen"]), strict=True)])
+        parts = zip(*(getattr(s, name) for s in result["seen"]), strict=True)
+        setattr(seen, name, [[*first, *second] for first, second in parts])
     seen.rewards = result["seen"][0].rewards  # TRL gathers them
     assert len(seen.completions) == 4
     assert len(seen.completions[0]) == 12

@@ -10,10 +10,12 @@ from trl import GRPOConfig
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks.countdown import countdown
 
+LENGTH = 8
+
 
 def reward(completions, **kwargs):
-    """What a random policy can learn: to end with a digit."""
-    return [float(bool(c) and c[-1].isdigit()) for c in completions]
+    """What a random policy can learn: not to stop, until all its completions are cut off."""
+    return [len(c) / LENGTH for c in completions]
 
 
 def main(policy, out, steps):
@@ -24,7 +26,7 @@ def main(policy, out, steps):
             out,
             per_device_train_batch_size=16,
             num_generations=8,
-            max_completion_length=8,
+            max_completion_length=LENGTH,
             learning_rate=3e-3,
             max_steps=steps,
             logging_steps=1,

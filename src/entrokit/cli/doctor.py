@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -28,7 +28,12 @@ _PARTS = {
 }
 
 
-def doctor() -> None:
+def doctor(
+    ray: Annotated[
+        str | None,
+        typer.Option(help="ask each node of this Ray cluster (host:port, or auto) whether verl has the plug-in there"),
+    ] = None,
+) -> None:
     """Prints versions, back ends, and what works here; exit code 1 if an installed package is unsupported or broken."""
     from entrokit.engines.versions import installed
 
@@ -36,7 +41,7 @@ def doctor() -> None:
     unfit = [p for p in packages if p.version is not None and not p.fits]
     _print_versions(packages)
     _print_parts(packages)
-    broken = _plug_ins_of_verl(packages)
+    broken = _plug_ins_of_verl(packages) + _vllm() + _ray(ray)
     if not lacking("torch"):
         _print_device()
         broken += _broken_plug_ins()
@@ -93,6 +98,39 @@ def _plug_ins_of_verl(packages: list[Installed]) -> list[str]:
     if not any(plug_in.name == "entrokit" for plug_in in found):
         console.print(Text("verl plug-in entrokit: not installed as a package; pip install it where verl runs"))
     return [plug_in.name for plug_in in found if plug_in.problem]
+
+
+def _vllm() -> list[str]:
+    """Prints what is to say of vLLM, where it is installed, and returns what keeps it from starting."""
+    from entrokit.engines.vllm import remarks, vllm_version
+
+    version = vllm_version()
+    if version is None:
+        return []
+    found = remarks()
+    console.print(Text(f"vLLM {version}: {'cannot start' if any(r.broken for r in found) else 'can start'}"))
+    for remark in found:
+        console.print(Text(f"  {remark.text}", style="bold red" if remark.broken else ""), soft_wrap=True)
+    return [remark.text for remark in found if remark.broken]
+
+
+def _ray(address: str | None) -> list[str]:
+    """Prints what is to know of Ray, where it is installed, and returns the nodes that would train without entrokit."""
+    from entrokit.engines.ray import nodes, remarks
+    from entrokit.engines.versions import version_of
+
+    if address is None:
+        for text in remarks() if version_of("ray") else ():
+            console.print(Text(f"Ray: {text}"), soft_wrap=True)
+        return []
+    try:
+        asked = nodes(address)
+    except ConnectionError as error:
+        raise typer.BadParameter(str(error), param_hint="--ray") from error
+    for node in asked:
+        text = f"Ray node {node.address}: {node.problem or 'verl has the plug-in'}"
+        console.print(Text(text, style="bold red" if node.problem else "green"), soft_wrap=True)
+    return [node.address for node in asked if node.problem]
 
 
 def _broken_plug_ins() -> list[str]:

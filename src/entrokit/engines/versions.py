@@ -50,7 +50,8 @@ def installed() -> list[Installed]:
                 continue
             extra = extra_of(requirement.name) or asking[0]
         found.setdefault(
-            requirement.name, Installed(requirement.name, _version(requirement.name), str(requirement.specifier), extra)
+            requirement.name,
+            Installed(requirement.name, version_of(requirement.name), str(requirement.specifier), extra),
         )
     return list(found.values())
 
@@ -74,7 +75,8 @@ def _extras() -> list[str]:
     return [e for e in known if e not in ("dev", "all")]
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The version of a package that is installed; None where it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

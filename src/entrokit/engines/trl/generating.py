@@ -31,8 +31,8 @@ def generation_explained(step: int, args: Any) -> Iterator[None]:
         if not (args.use_vllm and args.vllm_mode == "server" and hasattr(error, "request")):
             raise
         raise ConnectionError(
-            f"step {step}: the vLLM server at {_address(args)} does not answer ({type(error).__name__}); nothing of this "
-            "step was trained on. Start it again with the same command and resume from the newest checkpoint "
+            f"step {step}: the vLLM server at {_address(args)} does not answer ({type(error).__name__}); nothing of "
+            "this step was trained on. Start it again with the same command and resume from the newest checkpoint "
             "(train(resume_from_checkpoint=True)): it is given the weights before it generates"
         ) from error
 

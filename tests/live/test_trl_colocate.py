@@ -18,8 +18,9 @@ from trl.generation import vllm_generation
 from vllm import LLM
 
 from entrokit.diagnose import diagnose
-from entrokit.engines.trl import EntropyGRPOTrainer
+from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer, EntropyGuard
 from entrokit.rlvr.tasks.countdown import countdown
+from entrokit.runs.layout import ACCOUNT
 
 from ..engines.conftest import length_reward
 from . import by_hand
@@ -230,3 +231,37 @@ def test_a_policy_that_is_stale_is_told_from_one_in_step(stale, make, untied, tm
 def test_a_recipe_that_acts_while_sampling_is_refused_before_an_engine_is_started(make, untied):
     with pytest.raises(ValueError, match=r"use_vllm=True\) conflicts with recipe .* adaptive-temperature acts on the"):
         make(untied, "grpo+adaptive-temperature")
+
+
+def test_a_memory_is_replayed_on_the_policy_that_vllm_then_samples(make, untied):
+    """Self-imitation's own updates reach vLLM too: the next batch is sampled by the policy that trains."""
+    spec = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False, low=1e3, high=1e4)"
+    t = make(untied, spec, max_steps=8, steps_per_generation=2, per_device_train_batch_size=4, learning_rate=0.5)
+    taken, train = [], t._replayer._train
+    t._replayer._train = lambda *args: (taken.append(t.state.global_step), train(*args))
+    t.train()
+    assert taken
+    assert max(logged(t, "sampling/sampling_logp_difference/max")) < TIGHT
+
+
+def test_the_account_adds_up_on_real_rollouts(make, untied, tmp_path):
+    """`EntropyAccountCallback`: predicted and measured change of entropy, SGD, vLLM's tokens."""
+    t = make(untied, "grpo+steer(min_weight=0.3)", max_steps=8, learning_rate=0.01, output_dir=str(tmp_path / "run"))
+    t.add_callback(EntropyAccountCallback(t, every=1, rows=None))
+    t.train()
+    accounts = [json.loads(line) for line in (tmp_path / "run" / ACCOUNT).read_text().splitlines()]
+    assert len(accounts) == 8
+    predicted, measured = ([a[name] for a in accounts] for name in ("predicted", "measured"))
+    assert torch.corrcoef(torch.tensor([predicted, measured]))[0, 1] > 0.9
+
+
+def test_a_guard_stops_a_run_whose_sampler_is_stale(make, untied):
+    """`EntropyGuard` on live rollouts: weights stop reaching vLLM, and the run ends with that word."""
+    t = make(untied, "grpo", max_steps=60, learning_rate=0.3)
+    guard = EntropyGuard(stop_on=("mismatch",), every=5, save_before_stop=False)
+    t.add_callback(guard)
+    sync, t.vllm_generation.sync_weights = t.vllm_generation.sync_weights, lambda: None
+    sync()
+    t.train()
+    assert t.state.global_step < 60
+    assert guard.stopped.name == "mismatch"

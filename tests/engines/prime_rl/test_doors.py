@@ -35,12 +35,14 @@ def installed():
     sys.modules[module.__name__] = module
 
 
+@pytest.mark.filterwarnings("ignore:recipe .*advantages are those of prime-rl")
 def test_all_ways_give_the_same_loss():
     sequences = batch()
+    door = imported(f"{PATH}.recipe_loss")
     with pytest.warns(UserWarning, match=r"not the base's own \(group mean and std\)"):
         by_path = imported(f"{PATH}.recipes.dapo")
+    with pytest.warns(UserWarning, match="advantages are those of prime-rl"):
         own = loss_of("dapo")
-    door = imported(f"{PATH}.recipe_loss")
     losses = [step(sequences, f, cuts=CUTS[2])[0] for f in (by_path, own, lambda s: door(s, recipe="dapo"))]
     assert torch.equal(losses[0], losses[1])
     assert torch.equal(losses[0], losses[2])

@@ -76,7 +76,7 @@ def test_a_step_without_members_is_0(loss):
 def test_a_missing_field_names_the_contract(loss, name):
     fields = {**vars(batch()[0])}
     del fields[name]
-    with pytest.raises(ValueError, match=rf"LossInputs has no {name}; entrokit knows the loss contract of prime-rl 0\.7"):
+    with pytest.raises(ValueError, match=rf"LossInputs has no {name}; entrokit knows the loss contract of prime-rl"):
         loss(SimpleNamespace(**fields))
 
 
@@ -90,7 +90,7 @@ def test_the_contract_of_before_07_has_what_is_read(loss):
 @pytest.mark.parametrize("name", ["inference_logprobs", "advantages", "loss_mask", "loss_weights"])
 def test_a_wrong_shape_is_named(loss, name):
     value = torch.ones(9, dtype=torch.bool if name == "loss_mask" else torch.float64)
-    with pytest.raises(ValueError, match=rf"LossInputs\.{name}: expected the shape of trainer_logprobs, \[10\], got \[9\]"):
+    with pytest.raises(ValueError, match=rf"LossInputs\.{name}: expected the shape of .*, \[10\], got \[9\]"):
         loss(with_field(name, value))
 
 

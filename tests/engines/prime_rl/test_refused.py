@@ -1,4 +1,4 @@
-"""Every method of the catalogue is carried, or refused at the start by name, with a reason and what to write instead."""
+"""Every method of the catalogue is carried, or refused at the start: by name, with a reason and a way out."""
 
 import pytest
 

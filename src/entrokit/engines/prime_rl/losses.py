@@ -51,7 +51,7 @@ class SequenceLoss:
         if sequence is None:
             empty: Tensor = inputs.trainer_logprobs[inputs.loss_mask].sum()
             return outputs_class()(loss=empty, metrics={})
-        columns: dict[str, Tensor] = {}
+        columns: dict[str, Any] = {}
         if sequence.weight is not None:
             if penalising := [i.name for i in self.recipe.interventions if implements(i, "penalty")]:
                 raise ValueError(

@@ -1,7 +1,7 @@
 """Losses of prime-rl by recipe: every recipe string is a name here.
 
-``import_path = "entrokit.engines.prime_rl.recipes.dapo"`` is `loss_of` ``("dapo")``, built when prime-rl imports it, at
-the start of its trainer. prime-rl splits the path at its last dot, so a recipe with a decimal point among its knobs goes
+``import_path = "entrokit.engines.prime_rl.recipes.dapo"`` is ``loss_of("dapo")``, built when prime-rl imports it, at
+the start of its trainer. prime-rl splits the path at its last dot: a recipe with a decimal point among its knobs goes
 by `recipe_loss` or `loss_of`.
 """
 

@@ -15,8 +15,7 @@ _ONE_SEQUENCE = "and prime-rl calls a loss with one sequence at a time"
 _LACKING = {
     "decode": "it acts on the logits while sampling, which prime-rl leaves to vLLM",
     "reward": "it acts on rewards, of which prime-rl's orchestrator has made advantages before a loss sees anything",
-    "advantage": "it makes advantages, which are the orchestrator's: its [orchestrator.algo] takes no function of one's "
-    "own (since prime-rl 0.7)",
+    "advantage": "it makes advantages, which are the orchestrator's: since 0.7 no option there takes a function",
     "replay": f"it takes updates of its own on what it remembers, {_ONE_SEQUENCE}",
     "prepare": f"it takes numbers over a whole batch (thresholds, maxima, draws), {_ONE_SEQUENCE}",
     "observe": f"it learns from step to step, {_ONE_SEQUENCE}, names no step and saves no state of it",
@@ -41,10 +40,10 @@ def refuse(chosen: Recipe) -> None:
             )
     if chosen.base.aggregation != AGGREGATION:
         raise ValueError(
-            f"recipe '{chosen}' means {chosen.base.aggregation}, and prime-rl divides a step's sum over tokens by their "
-            f"number: take a base that means {AGGREGATION} (dapo is grpo so), or have this one taken so: import_path = "
-            f'"entrokit.engines.prime_rl.recipe_loss" with kwargs = {{ recipe = "{chosen}", aggregation = '
-            f'"{AGGREGATION}" }}'
+            f"recipe '{chosen}' means {chosen.base.aggregation}, and prime-rl divides a step's sum over tokens by "
+            f"their number: take a base that means {AGGREGATION} (dapo is grpo so), or have this one taken so: "
+            f'import_path = "entrokit.engines.prime_rl.recipe_loss" with kwargs = {{ recipe = "{chosen}", '
+            f'aggregation = "{AGGREGATION}" }}'
         )
 
 
@@ -60,8 +59,8 @@ def _reason(intervention: Intervention) -> str | None:
         )
     if intervention.needs_reference:
         return (
-            "it needs the reference's log-probabilities, which prime-rl computes for the algorithms opd and opsd alone, "
-            "whose tokens never reach this loss"
+            "it needs the reference's log-probabilities, which prime-rl computes for the algorithms opd and opsd "
+            "alone, whose tokens never reach this loss"
         )
     if intervention.needs_prompts:
         return "it needs log-probabilities of prompts, and prime-rl shows a loss no tokens"

@@ -3,6 +3,7 @@
 import sys
 import types
 import warnings
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -17,12 +18,14 @@ PATH = "entrokit.engines.prime_rl"
 
 @pytest.fixture(autouse=True)
 def _forgotten():
-    """Which class comes back is asked once a process."""
+    """Which class comes back is asked once a process; no prime-rl is loaded before a test, nor is a test's after it."""
     contract.outputs_class.cache_clear()
+    real = {n: sys.modules.pop(n) for n in list(sys.modules) if n.partition(".")[0] == "prime_rl"}
     yield
     contract.outputs_class.cache_clear()
     for name in [n for n in sys.modules if n.partition(".")[0] == "prime_rl"]:
         del sys.modules[name]
+    sys.modules.update(real)
 
 
 @pytest.fixture
@@ -105,6 +108,7 @@ def test_prime_rls_own_class_comes_back_where_it_is_installed():
     assert all(type(loss(own)) is LossOutputs for own in batch())
 
 
+@pytest.mark.skipif(find_spec("prime_rl") is not None, reason="prime-rl is installed")
 def test_ours_has_its_fields_where_it_is_not():
     out = loss_of("dr_grpo", aggregation="token-mean")(batch()[0])
     assert type(out) is prime_rl.LossOutputs
@@ -119,6 +123,7 @@ def test_the_configs_of_prime_rl_without_its_trainer_do_not_count():
 def test_a_prime_rl_that_cannot_be_imported_is_not_hidden(monkeypatch, tmp_path):
     folder = tmp_path / "prime_rl" / "trainer" / "rl"
     folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
     (folder / "loss.py").write_text("import beartype_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="beartype_that_is_not_there"):

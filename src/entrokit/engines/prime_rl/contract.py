@@ -5,6 +5,7 @@ As of prime-rl 0.7.0 to 0.8.0 (commit 559b447): one sequence a call, prompt incl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -85,13 +86,11 @@ def sequence_of(inputs: Any) -> Sequence | None:
     places = mask.nonzero()[:, 0]
     if not len(places):
         return None
-    for name, value in fields.items():
-        if name != "loss_mask":
-            _refuse(name, ~torch.isfinite(value.detach()) & mask, "is NaN or infinite")
-    if weight is not None:
-        _refuse("loss_weights", (weight < 0) & mask, "is below 0")
-        weight = None if bool((weight == 1)[mask].all()) else weight
-    span = slice(int(places[0]), int(places[-1]) + 1)
+    _refuse_numbers({name: value.detach() for name, value in fields.items() if name != "loss_mask"}, mask)
+    if weight is not None and bool((weight[places] == 1).all()):
+        weight = None
+    first, last = places[[0, -1]].tolist()
+    span = slice(first, last + 1)
     wide = torch.promote_types(logp.dtype, torch.float32)
 
     def row(value: Tensor) -> Tensor:
@@ -118,9 +117,15 @@ def _field(inputs: Any, name: str) -> Tensor:
     return value
 
 
-def _refuse(name: str, bad: Tensor, what: str) -> None:
-    if bool(bad.any()):
-        raise ValueError(
-            f"LossInputs.{name}: {what} at a token that trains, first at position {int(bad.nonzero()[0])} of the "
-            f"sequence's {len(bad)}"
-        )
+def _refuse_numbers(fields: Mapping[str, Tensor], mask: Tensor) -> None:
+    bad = {(name, "is NaN or infinite"): ~torch.isfinite(value) & mask for name, value in fields.items()}
+    if "loss_weights" in fields:
+        bad["loss_weights", "is below 0"] = (fields["loss_weights"] < 0) & mask
+    # One answer from the device for all of them, which waits for it.
+    if not bool(torch.stack(list(bad.values())).any()):
+        return
+    (name, what), where = next((key, value) for key, value in bad.items() if bool(value.any()))
+    raise ValueError(
+        f"LossInputs.{name}: {what} at a token that trains, first at position {int(where.nonzero()[0])} of the "
+        f"sequence's {len(mask)}"
+    )

@@ -79,6 +79,38 @@ class Reader(Intervention):
 
 
 @dataclass
+class Watcher(Intervention):
+    name: ClassVar[str] = "watcher"
+
+    def observe(self, metrics, context):
+        pass
+
+
+@dataclass
+class Keeper(Intervention):
+    name: ClassVar[str] = "keeper"
+
+    def remember(self, rollouts, advantages, context):
+        pass
+
+
+@dataclass
+class Sampler(Intervention):
+    name: ClassVar[str] = "sampler"
+
+    def decode(self):
+        return None
+
+
+@dataclass
+class Squared(Intervention):
+    name: ClassVar[str] = "squared"
+
+    def penalty(self, update, prepared):
+        return update.current.logp**2
+
+
+@dataclass
 class Broken(Intervention):
     name: ClassVar[str] = "broken"
 

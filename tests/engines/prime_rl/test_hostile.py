@@ -9,7 +9,7 @@ import torch
 from entrokit.engines.prime_rl import loss_of
 
 from .contract import CUTS, batch, gradients, step
-from .methods import PrimeDefault
+from .methods import PrimeDefault, Squared
 
 pytestmark = pytest.mark.filterwarnings("ignore:recipe .*advantages are those of prime-rl")
 
@@ -151,12 +151,13 @@ def test_a_policy_far_from_the_sampler_stays_finite(loss):
     assert torch.isfinite(torch.autograd.grad(out.loss, [own.trainer_logprobs])[0]).all()
 
 
-def test_half_precision_is_computed_in_float32(loss):
-    own = batch(dtype=torch.float32)[0]
-    own.trainer_logprobs = own.trainer_logprobs.detach().bfloat16().requires_grad_()
-    out = loss(own)
-    assert out.loss.dtype == torch.float32
-    assert torch.autograd.grad(out.loss, [own.trainer_logprobs])[0].dtype == torch.bfloat16
+def test_half_precision_is_computed_in_float32():
+    loss = loss_of("dr_grpo", Squared(), aggregation="token-mean")
+    half, wide = batch(dtype=torch.float32)[0], batch(dtype=torch.float32)[0]
+    half.trainer_logprobs = half.trainer_logprobs.detach().bfloat16().requires_grad_()
+    wide.trainer_logprobs = half.trainer_logprobs.detach().float().requires_grad_()
+    assert torch.equal(loss(half).loss, loss(wide).loss)
+    assert torch.autograd.grad(loss(half).loss, [half.trainer_logprobs])[0].dtype == torch.bfloat16
 
 
 def test_inputs_are_left_as_they_were(loss):

@@ -9,7 +9,7 @@ from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.cards import methods
 from entrokit.rlvr.interventions import INTERVENTIONS
 
-from .methods import Broken, Forgetful, OwnAdvice, OwnCard, PrimeDefault, Reader, Unlikely
+from .methods import Broken, Forgetful, Keeper, OwnAdvice, OwnCard, PrimeDefault, Reader, Sampler, Unlikely, Watcher
 
 pytestmark = pytest.mark.filterwarnings("ignore:recipe .*advantages are those of prime-rl")
 
@@ -75,6 +75,9 @@ def test_what_can_stay_stays_in_what_to_write_instead():
         (OwnAdvice(), "needs entropy of every token.*; write halved instead$"),
         (Forgetful(), "it has a memory"),
         (Reader(), "no token ids"),
+        (Watcher(), "it learns from step to step"),
+        (Keeper(), "it learns from step to step"),
+        (Sampler(), "logits while sampling"),
         (Unlikely(), "keeps only some tokens.* weight of 0"),
         (Broken(), "its loss of a made-up sequence is"),
     ],

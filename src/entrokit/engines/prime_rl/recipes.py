@@ -9,8 +9,6 @@ from .losses import SequenceLoss, loss_of
 
 
 def __getattr__(name: str) -> SequenceLoss:
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return loss_of(name)
     except ValueError as error:

@@ -1,41 +1,13 @@
-"""What prime-rl carries is the recipe: a step's loss and gradient, in float64, against the whole batch by hand.
-
-Tolerance: sums of some 25 terms of order 1 in another order, each rounded to 1.1e-16 of itself.
-"""
-
-import warnings
+"""What prime-rl carries is the recipe: a step's loss and gradient, in float64, against the whole batch by hand."""
 
 import pytest
 import torch
 
-from entrokit.engines.prime_rl import loss_of
 from entrokit.rlvr import Totals, policy_loss, recipe
-from entrokit.rlvr.cards import examples
 
+from .carried import CARRIED, CLOSE, built
 from .contract import CUTS, batch, gradients, padded, step
 from .methods import Halved, PrimeDefault
-
-CLOSE = {"rtol": 0, "atol": 1e-13}
-
-
-def built(*args, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return loss_of(*args, **options)
-
-
-def carried():
-    found = []
-    for example in examples():
-        try:
-            built(example, aggregation="token-mean")
-        except ValueError:
-            continue
-        found.append(example)
-    return found
-
-
-CARRIED = carried()
 
 
 def ratios(logp, old):

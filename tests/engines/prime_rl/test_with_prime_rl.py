@@ -24,9 +24,9 @@ from entrokit.engines.prime_rl import loss_of
 from entrokit.rlvr import policy_loss
 
 from . import contract
-from .contract import batch, gradients, padded
+from .carried import CARRIED, CLOSE, built
+from .contract import CUTS, batch, gradients, padded
 from .methods import PrimeDefault
-from .test_carried import CARRIED, CLOSE, CUTS, built
 
 pytestmark = pytest.mark.filterwarnings("ignore:recipe .*advantages are those of prime-rl")
 PATH = "entrokit.engines.prime_rl"

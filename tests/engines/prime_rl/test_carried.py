@@ -39,6 +39,14 @@ def gspo(logp, old, a, mask):
     return torch.maximum(-a * s, -a * s.clamp(1 - 3e-4, 1 + 4e-4))
 
 
+def of_whole_sequences(logp, old, a, mask):
+    """One loss a sequence, at its last token that trains."""
+    s, first = of_sequences(logp, old, mask).exp(), a[:, :1]
+    loss = torch.maximum(-first * s, -first * s.clamp(0.8, 1.2))
+    last = mask & (mask.flip(1).cumsum(1).flip(1) == 1)
+    return torch.where(last, loss, 0.0)
+
+
 BY_HAND = {
     "dapo": lambda logp, old, a, mask: clipped(ratios(logp, old), a, 0.2, 0.28, 3.0),
     "grpo": lambda logp, old, a, mask: clipped(ratios(logp, old), a, 0.2, 0.2, 3.0),
@@ -47,6 +55,7 @@ BY_HAND = {
     "cispo": cispo,
     "dispo": dispo,
     "gspo": gspo,
+    "rloo_sequence": of_whole_sequences,
 }
 
 

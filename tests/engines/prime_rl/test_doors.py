@@ -87,6 +87,12 @@ def test_kwargs_without_a_recipe_string_say_so(wrong):
         recipe_loss(batch()[0], recipe=wrong)
 
 
+@pytest.mark.parametrize("wrong", [3, True, ["token-mean"], {}, "mean"])
+def test_kwargs_with_another_aggregation_say_so(wrong):
+    with pytest.raises(ValueError, match="aggregation must be 'token-mean'"):
+        recipe_loss(batch()[0], recipe="dapo", aggregation=wrong)
+
+
 def test_kwargs_build_a_recipe_once_a_run():
     own = batch()[0]
     with warnings.catch_warnings(record=True) as said:

@@ -7,7 +7,6 @@ from entrokit.engines.prime_rl.refusals import AGGREGATION
 from entrokit.rlvr import BASES, recipe
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.cards import methods
-from entrokit.rlvr.interventions import INTERVENTIONS
 
 from .methods import Broken, Forgetful, Keeper, OwnAdvice, OwnCard, PrimeDefault, Reader, Sampler, Unlikely, Watcher
 
@@ -106,16 +105,3 @@ def test_a_base_is_exact_as_token_mean_and_refused_otherwise(base):
 def test_no_other_aggregation_can_be_asked_for(mode):
     with pytest.raises(ValueError, match=r"aggregation must be 'token-mean'"):
         loss_of("dapo", aggregation=mode)
-
-
-def test_the_catalogue_offers_both():
-    """Should an intervention be carried some day, docs/prime-rl.md must say so."""
-    carried = set()
-    for name, cls in INTERVENTIONS.items():
-        for example in () if cls.card is None else cls.card.examples:
-            try:
-                loss_of(example, aggregation=AGGREGATION)
-                carried.add(name)
-            except ValueError:
-                pass
-    assert carried == set()

@@ -120,6 +120,8 @@ def recipe_loss(inputs: Any, *, recipe: str, aggregation: str | None = None) -> 
     """
     if not isinstance(recipe, str):
         raise ValueError(f"kwargs.recipe must be a recipe string such as 'dapo', got {type(recipe).__name__}")
+    if aggregation is not None and not isinstance(aggregation, str):
+        raise ValueError(f"kwargs.aggregation must be '{AGGREGATION}' or left out, got {type(aggregation).__name__}")
     return _built(recipe, aggregation)(inputs)
 
 

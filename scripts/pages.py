@@ -167,6 +167,23 @@ def engine_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def live_table() -> str:
+    """What ran on live engines, as `make test-live` measured it (`experiments/live_results.py`)."""
+    measured = json.loads((RESULTS / "tables" / "live.json").read_text(encoding="utf-8"))
+    lines = [
+        "| engine | what ran | runs | recipes | from the recipe by hand | seconds | memory (MB) |",
+        "|---" * 7 + "|",
+    ]
+    for engine in measured.values():
+        versions = ", ".join(f"{name} {version}" for name, version in engine["versions"].items() if name in _NAMED)
+        for test in engine["tests"]:
+            recipes = "<br>".join(f"`{spec}`" for spec in test["recipes"])
+            apart = "" if test["apart"] is None else f"{test['apart']:.1e}"
+            cells = (versions, test["what"], test["runs"], recipes, apart, f"{test['seconds']:.0f}", test["peak_mb"])
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
 def scoreboard_table(bench: str) -> str:
     """The scoreboard of one bench: what has been measured."""
     return markdown(load_scores(RESULTS / "scoreboard", bench))
@@ -199,6 +216,7 @@ def with_tables(text: str) -> str:
     return MARKED.sub(lambda m: f"<!-- table: {m[1]} -->\n{TABLES[m[1]]()}<!-- end -->", text)
 
 
+_NAMED = ("trl", "verl", "vllm", "ray")
 MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
@@ -207,6 +225,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "not-shown-tabular": lambda: not_shown_list("tabular"),
     "not-shown-pocket": lambda: not_shown_list("pocket"),
     "engines": engine_table,
+    "live": live_table,
     "three-recipes": three_recipes,
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
     "scoreboard-pocket": lambda: scoreboard_table("pocket"),

@@ -124,8 +124,8 @@ RECIPES = [
 
 
 @pytest.mark.parametrize("spec", RECIPES)
-def test_weights_and_losses_are_the_recipes(spec, make, untied):
-    """Weighs, keeps, penalises, remembers and looks at a reference: as the recipe does by hand on vLLM's rollouts."""
+def test_weights_and_losses_are_the_recipes(spec, make, untied, record_property):
+    """colocate, untied head, float32: losses and weights of four steps on vLLM's rollouts"""
     t, seen = make(untied, spec), by_hand.Seen()
     before = {n: p.detach().clone() for n, p in t.model.named_parameters()}
     seen.watch(t)
@@ -135,6 +135,8 @@ def test_weights_and_losses_are_the_recipes(spec, make, untied):
     after = dict(t.model.named_parameters())
     moved = max(float((p - before[n]).abs().max()) for n, p in after.items())
     apart = max(float((p - weights[n]).abs().max()) for n, p in after.items())
+    record_property("recipes", [spec])
+    record_property("apart", max(apart, *(abs(a - b) for a, b in zip(logged(t, "loss"), losses, strict=True))))
     assert moved > 1e-3
     assert apart < TIGHT
     assert logged(t, "loss") == pytest.approx(losses, abs=TIGHT)
@@ -143,8 +145,8 @@ def test_weights_and_losses_are_the_recipes(spec, make, untied):
 
 
 @pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", None])
-def test_every_correction_of_a_real_mismatch(mode, make, tied):
-    """bfloat16 samples, float32 trains; the bound lies inside of the ratios that this gives."""
+def test_every_correction_of_a_real_mismatch(mode, make, tied, record_property):
+    """colocate, tied head, bfloat16 samples and float32 trains: four modes of correction, and none"""
     cap = 1.0005
     options = {"vllm_importance_sampling_correction": False}
     if mode is not None:
@@ -153,6 +155,10 @@ def test_every_correction_of_a_real_mismatch(mode, make, tied):
     seen.watch(t)
     t.train()
     losses, weights = by_hand.trained(tied, str(t.recipe), seen, t.args, encoder(t), mode=mode, cap=cap)
+    apart = [abs(a - b) for a, b in zip(logged(t, "loss"), losses, strict=True)]
+    apart += [float((p - weights[n]).abs().max()) for n, p in t.model.named_parameters()]
+    record_property("recipes", [str(t.recipe)])
+    record_property("apart", max(apart))
     assert logged(t, "loss") == pytest.approx(losses, abs=TIGHT)
     assert max(float((p - weights[n]).abs().max()) for n, p in t.model.named_parameters()) < TIGHT
     if mode is not None:
@@ -162,6 +168,7 @@ def test_every_correction_of_a_real_mismatch(mode, make, tied):
 
 
 def test_adapters_are_synchronised(make, untied):
+    """colocate, LoRA: after every update vLLM samples by the merged adapter"""
     model = AutoModelForCausalLM.from_pretrained(untied, dtype=torch.float32)
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     t = make(untied, "grpo+steer(min_weight=0.3)", model=model, extra={"peft_config": lora}, learning_rate=0.5)
@@ -175,6 +182,8 @@ def test_adapters_are_synchronised(make, untied):
 
 
 def test_evaluation_changes_nothing_of_training(make, untied, task):
+    """colocate, evaluations between the steps"""
+
     def run(**options):
         t = make(untied, "grpo+siren(coef=0.5, anchor=0.5)", extra={"eval_dataset": task.evaluation}, **options)
         t.train()
@@ -186,7 +195,7 @@ def test_evaluation_changes_nothing_of_training(make, untied, task):
 
 
 def test_a_run_that_was_stopped_inside_a_generation_batch_goes_on(make, untied, tmp_path):
-    """What was sampled before the stop is trained on, bit for bit; the memory comes back."""
+    """colocate, stopped inside a generation batch and resumed: losses, weights and memory bit for bit"""
     spec = "grpo+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)+reference-kl(beta=0.1)"
     options = {"steps_per_generation": 2, "save_strategy": "steps", "save_steps": 1, "max_steps": 6}
     whole = make(untied, spec, output_dir=str(tmp_path / "whole"), **options)
@@ -212,6 +221,7 @@ def diagnosed(trainer, folder):
 
 @pytest.mark.parametrize("stale", [False, True])
 def test_a_policy_that_is_stale_is_told_from_one_in_step(stale, make, untied, tmp_path):
+    """colocate, weights that do not reach vLLM, and such that do: `entrokit diagnose` says which"""
     t = make(untied, "grpo", max_steps=24, learning_rate=0.3)
     if stale:
         sync, t.vllm_generation.sync_weights = t.vllm_generation.sync_weights, lambda: None
@@ -229,12 +239,13 @@ def test_a_policy_that_is_stale_is_told_from_one_in_step(stale, make, untied, tm
 
 
 def test_a_recipe_that_acts_while_sampling_is_refused_before_an_engine_is_started(make, untied):
+    """colocate, `adaptive-temperature`: refused at the start"""
     with pytest.raises(ValueError, match=r"use_vllm=True\) conflicts with recipe .* adaptive-temperature acts on the"):
         make(untied, "grpo+adaptive-temperature")
 
 
 def test_a_memory_is_replayed_on_the_policy_that_vllm_then_samples(make, untied):
-    """Self-imitation's own updates reach vLLM too: the next batch is sampled by the policy that trains."""
+    """colocate, a memory: self-imitation's own updates reach vLLM too"""
     spec = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False, low=1e3, high=1e4)"
     t = make(untied, spec, max_steps=8, steps_per_generation=2, per_device_train_batch_size=4, learning_rate=0.5)
     taken, train = [], t._replayer._train
@@ -245,7 +256,7 @@ def test_a_memory_is_replayed_on_the_policy_that_vllm_then_samples(make, untied)
 
 
 def test_the_account_adds_up_on_real_rollouts(make, untied, tmp_path):
-    """`EntropyAccountCallback`: predicted and measured change of entropy, SGD, vLLM's tokens."""
+    """colocate, `EntropyAccountCallback`: the change of entropy, predicted and measured"""
     t = make(untied, "grpo+steer(min_weight=0.3)", max_steps=8, learning_rate=0.01, output_dir=str(tmp_path / "run"))
     t.add_callback(EntropyAccountCallback(t, every=1, rows=None))
     t.train()
@@ -256,7 +267,7 @@ def test_the_account_adds_up_on_real_rollouts(make, untied, tmp_path):
 
 
 def test_a_guard_stops_a_run_whose_sampler_is_stale(make, untied):
-    """`EntropyGuard` on live rollouts: weights stop reaching vLLM, and the run ends with that word."""
+    """colocate, `EntropyGuard`: weights stop reaching vLLM, and the run is stopped for it"""
     t = make(untied, "grpo", max_steps=60, learning_rate=0.3)
     guard = EntropyGuard(stop_on=("mismatch",), every=5, save_before_stop=False)
     t.add_callback(guard)

@@ -1,4 +1,4 @@
-"""Generation by vLLM, through TRL: everything but vLLM itself, which a stand-in replaces (it needs a GPU).
+"""Generation by vLLM, through TRL: everything but vLLM itself, which a stand-in replaces (tests/live has it).
 
 The stand-in samples from the policy that it was last given, and reports log-probabilities a little off, as vLLM's
 numerics do. What TRL makes of them, and what the recipe does with that, is real, and equals `GRPOTrainer`.

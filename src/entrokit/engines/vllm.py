@@ -40,7 +40,7 @@ def _of_its_name() -> list[Remark]:
     own, named = version_of(CPU_BUILD), version_of("vllm")
     if own is None:
         return []
-    stub = f"a distribution `vllm` of version {own}+cpu with metadata alone mends it (docs/scale.md, vLLM on a CPU)"
+    stub = f"a distribution `vllm` of version {own}+cpu with metadata alone mends it (docs/engines.md, vLLM on a CPU)"
     if named is None:
         return [
             Remark(f"{CPU_BUILD} {own} has no distribution called `vllm`, so `vllm serve` ends at once; {stub}", True)

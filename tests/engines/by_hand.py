@@ -94,17 +94,22 @@ def train_by_hand(checkpoint, spec, prompts, learning_rate):
             current = statistics(model, (part["prompt"], part["real"]), (own.tokens, own.real), need)
             totals = Totals(tokens=tokens, rows=size, length=LENGTH)
             result = chosen.loss(current, own, part["advantages"], ready, totals)
-            optimizer.zero_grad()
-            result.loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-            optimizer.step()
-            losses.append(result.loss.item())
+            losses.append(stepped(model, optimizer, result))
             seen = StepMeans()
             seen.add(result, current, own)
             chosen.observe(seen.take(), context)
         chosen.remember(rewarded, advantages, context)
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return {"losses": losses, "weights": weights}
+
+
+def stepped(model, optimizer, result):
+    """One step of the optimiser down a loss, with gradients clipped as TRL clips them; the loss before it."""
+    optimizer.zero_grad()
+    result.loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+    optimizer.step()
+    return result.loss.item()
 
 
 def under(prefix, columns):

@@ -7,9 +7,7 @@ from transformers import AutoModelForCausalLM
 
 from entrokit.rlvr import Context, Rollouts, StepMeans, Totals, recipe
 
-from ..engines.by_hand import padded, prompt_logp, statistics
-
-MAX_GRAD_NORM = 1.0
+from ..engines.by_hand import padded, prompt_logp, statistics, stepped
 
 
 @dataclass
@@ -93,11 +91,7 @@ def trained(checkpoint, spec, seen, args, encode, mode=None, cap=3.0):
         current = statistics(model, prompt, own, need)
         totals = Totals(tokens=own[1].sum(), rows=len(completions), length=args.max_completion_length)
         result = chosen.loss(current, rollouts, advantages, prepared, totals)
-        optimizer.zero_grad()
-        result.loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-        optimizer.step()
-        losses.append(result.loss.item())
+        losses.append(stepped(model, optimizer, result))
         means = StepMeans()
         means.add(result, current, rollouts)
         chosen.observe(means.take(), context)

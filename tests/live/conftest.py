@@ -34,3 +34,11 @@ def plugged(tmp_path_factory):
 
     vllm_cpu.register()
     return vllm_cpu.installed_in(tmp_path_factory.mktemp("plugin"))
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory):
+    """A policy on disk whose head is its own."""
+    from .policies import policy
+
+    return policy(tmp_path_factory.mktemp("untied"), tied=False)

@@ -24,16 +24,11 @@ from entrokit.runs.layout import ACCOUNT
 
 from ..engines.conftest import length_reward
 from . import by_hand
-from .policies import policy
+from .policies import PLAIN, policy
 
 STEPS = 4
 # What docs/engines.md allows between an engine and the recipe by hand: float32 in another order of sums.
 TIGHT = 1e-5
-
-
-@pytest.fixture(scope="module")
-def untied(tmp_path_factory):
-    return policy(tmp_path_factory.mktemp("untied"), tied=False)
 
 
 @pytest.fixture(scope="module")
@@ -67,30 +62,16 @@ def engines(plugged, untied):
 def make(tmp_path, task):
     """An `EntropyGRPOTrainer` on a policy; options of `GRPOConfig` by keyword."""
 
-    def made(checkpoint, spec, model=None, trainer=EntropyGRPOTrainer, extra=None, **options):
-        defaults = {
+    def made(checkpoint, spec, model=None, extra=None, **options):
+        defaults = PLAIN | {
             "output_dir": str(tmp_path / "out"),
             "per_device_train_batch_size": 8,
             "per_device_eval_batch_size": 8,
-            "num_generations": 4,
-            "max_completion_length": 8,
-            "learning_rate": 0.05,
-            "lr_scheduler_type": "constant",
-            "optim": "sgd",
             "max_steps": STEPS,
-            "logging_steps": 1,
-            "report_to": [],
-            "save_strategy": "no",
-            "use_cpu": True,
-            "bf16": False,
-            "gradient_checkpointing": False,
-            "disable_tqdm": True,
-            "seed": 3,
-            "use_vllm": True,
             "vllm_mode": "colocate",
             "vllm_max_model_length": 64,
         }
-        return trainer(
+        return EntropyGRPOTrainer(
             model if model is not None else AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
             reward_funcs=length_reward,
             args=GRPOConfig(**(defaults | options)),

@@ -12,16 +12,11 @@ from transformers import AutoTokenizer
 
 from ..processes import PATIENCE, TORCHRUN
 from . import by_hand
-from .policies import policy
+from .policies import PLAIN
 from .servers import free_port, kill, surroundings, vllm_server
 
 SPEC = "grpo+steer(min_weight=0.3, scope='generation')+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)"
 TIGHT = 1e-5
-
-
-@pytest.fixture(scope="module")
-def untied(tmp_path_factory):
-    return policy(tmp_path_factory.mktemp("untied"), tied=False)
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +26,7 @@ def folder(tmp_path_factory):
 
 def settings(folder, name, checkpoint, url, *, resume=None, **options):
     """The file of a run's settings."""
-    config = {
-        "output_dir": str(folder / name),
-        "num_generations": 4,
-        "max_completion_length": 8,
-        "learning_rate": 0.05,
-        "lr_scheduler_type": "constant",
-        "optim": "sgd",
-        "logging_steps": 1,
-        "report_to": [],
-        "save_strategy": "no",
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "disable_tqdm": True,
-        "seed": 3,
-        "use_vllm": True,
-        "vllm_mode": "server",
-        "vllm_server_base_url": url,
-    }
+    config = PLAIN | {"output_dir": str(folder / name), "vllm_mode": "server", "vllm_server_base_url": url}
     (folder / name).mkdir(exist_ok=True)
     file = folder / f"{name}.json"
     what = {"policy": checkpoint, "recipe": SPEC, "transfer": str(folder / name), "resume": resume}

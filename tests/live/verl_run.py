@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -31,8 +32,8 @@ ENVIRONMENT = {
 }
 REWARD = '''
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs):
-    """Right where the first character is a digit or an upper-case letter, which a random policy often hits."""
-    return float(solution_str[:1].isdigit() or solution_str[:1].isupper())
+    """Right where the first byte is a character by itself, which a random policy hits about every other time."""
+    return float(solution_str[:1].isascii())
 '''
 OVERRIDES = [
     f"data.train_batch_size={PROMPTS}",
@@ -150,22 +151,22 @@ def policy(folder):
     with torch.no_grad():
         for p in model.parameters():
             if p.ndim > 1:
-                p.mul_(3.0)
+                p.mul_(6.0)
     model.save_pretrained(folder)
     wrapped.save_pretrained(folder)
 
 
 class Run:
-    """A run that was started; its folder holds what verl wrote, as verl left it, and ``measured.json``."""
+    """A run that was started: its folder holds what verl writes, as verl leaves it; figures lie in a file beside it."""
 
-    def __init__(self, cluster, made, folder, *overrides, record=None):
+    def __init__(self, cluster, made, folder, *overrides, record=None, measured=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.cluster, self.folder, self.began = cluster, folder, time.monotonic()
+        self.measured = folder.parent / f"{measured or folder.name}.json"
         # What is given to a driver's process does not reach the workers of a running cluster; this does.
         of_job = {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
         if record is not None:
             of_job[verl_cpu.RECORD] = str(record)
-        self._before = {p.pid for p in cluster.processes()}
         self._log = open(folder / "console.log", "a")  # noqa: SIM115, closed when the run is over
         self.process = subprocess.Popen(
             [
@@ -202,8 +203,13 @@ class Run:
         finally:
             self._memory.__exit__()
             self._log.close()
-            measured = {"seconds": time.monotonic() - self.began, "memory": self._memory.peak}
-            (self.folder / "measured.json").write_text(json.dumps(measured))
+            figures = {
+                "engine": "verl",
+                "version": version("verl"),
+                "seconds": time.monotonic() - self.began,
+                "memory": self._memory.peak,
+            }
+            self.measured.write_text(json.dumps(figures))
 
     def finished(self):
         """Until it is over; an AssertionError with its log where it failed."""

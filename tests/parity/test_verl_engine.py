@@ -234,6 +234,25 @@ class Counting(Intervention):
         self.seen = list(state["seen"])
 
 
+def test_what_is_logged_is_a_mean_over_tokens(folder, model):
+    """verl averages the numbers of micro-batches, whose lengths differ."""
+    spec = "grpo+kl-cov(ratio=0.2)+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01, total_steps=9)"
+    columns = v.completions()
+    old = old_log_probs(model, columns)
+    lengths = columns["response_mask"].sum(1).reshape(-1, 3).sum(1)
+    assert len(set(lengths.tolist())) > 1
+    worker = actor(folder, *of_recipe(spec))
+    zeros = torch.zeros(v.ROWS, v.LENGTH)
+    logged = worker.update_actor(v.update_batch(columns, zeros, old, mini_batch=MINI))["metrics"]
+    mask = columns["response_mask"][:MINI].bool()
+    with torch.no_grad():
+        entropy = statistics(model, v.rows_of(columns, slice(0, MINI)), frozenset({"entropy"})).entropy[mask]
+    # float32; the alternative, a mean over micro-batches of three completions, lies 1e-3 and more away.
+    assert logged["actor/epo/entropy"][0] == pytest.approx(entropy.mean().item(), rel=1e-5)
+    assert sum(logged["actor/epo/entropy"]) == pytest.approx(worker.actor._recipe.interventions[1].seen[0], rel=1e-12)
+    assert len(logged["actor/kl-cov/penalty"]) == len(logged["loss"]) == v.ROWS // MINI
+
+
 def test_controllers_observe_every_step_and_live_in_verls_checkpoints(folder, model, tmp_path):
     with registered(Counting):
         counted_and_loaded_again(folder, model, tmp_path)

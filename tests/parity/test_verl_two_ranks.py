@@ -24,3 +24,11 @@ def test_losses_and_weights_agree(runs, spec):
     assert any(abs(x) > 1e-3 for x in one["losses"])
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
     assert two["weights"] == pytest.approx(one["weights"], abs=1e-5)
+
+
+@pytest.mark.parametrize("spec", ALL.values(), ids=ALL.keys())
+def test_what_is_logged_agrees(runs, spec):
+    one, two = (r[spec]["logged"] for r in runs)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, abs=1e-5), name

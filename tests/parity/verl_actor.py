@@ -1,12 +1,10 @@
 """verl's real actor on a CPU: its Hydra config, its `ActorRolloutRefWorker`, its FSDP2 engine, a tiny Qwen2.
 
-verl has no CPU platform, so the tests register one; everything else is verl's own.
+verl has no platform for CPUs, so the tests bring one; everything else is verl's own.
 """
 
 import os
 import socket
-from contextlib import contextmanager
-from types import SimpleNamespace
 
 os.environ["VERL_ENGINE_DEVICE"] = "cuda"
 
@@ -15,11 +13,12 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from tensordict import TensorDict
-from verl.plugin.platform import PlatformRegistry, set_platform
-from verl.plugin.platform.platform_cuda import PlatformCUDA
+from verl.plugin.platform import set_platform
 
 from entrokit.distributions import token_statistics
 from entrokit.rlvr import PolicyStats, recipe
+
+from ..live.verl_cpu.platform import CPUPlatform
 
 VOCABULARY, PROMPT, LENGTH, ROWS, GROUP = 24, 4, 7, 12, 3
 EOS = 1
@@ -27,39 +26,6 @@ MINI, LEARNING_RATE = 6, 0.02
 LOSS = "actor_rollout_ref.actor.policy_loss"
 
 
-class _NoAccelerator(SimpleNamespace):
-    """What verl asks of ``torch.cuda``: nothing to wait for, nothing allocated, nothing to seed."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *args, **kwargs: 0
-
-
-@PlatformRegistry.register(platform="cpu-tests")
-class CPUPlatform(PlatformCUDA):
-    device_name, vendor_name = "cpu", "cpu"
-    device_module = _NoAccelerator(mem_get_info=lambda *a: (0, 0), get_device_name=lambda *a: "CPU")
-
-    def is_available(self):
-        return True
-
-    def current_device(self):
-        return torch.device("cpu")
-
-    def device_count(self):
-        return 1
-
-    def communication_backend_name(self):
-        return "gloo"
-
-    @contextmanager
-    def nvtx_range(self, msg):
-        yield
-
-
-for _name in ("set_device", "synchronize", "manual_seed", "manual_seed_all", "set_allocator_settings", "empty_cache"):
-    setattr(CPUPlatform, _name, lambda self, *args, **kwargs: None)
 set_platform(CPUPlatform())
 
 OVERRIDES = [

@@ -39,7 +39,10 @@ def main():
         )
         output = worker.update_actor(data)
         weights = torch.cat([w.flatten() for w in v.parameters(worker).values()])
-        results[spec] = {"losses": output["metrics"]["loss"], "weights": weights[::7].tolist()}
+        logged = {
+            n: x for n, x in output["metrics"].items() if n.startswith("actor/") and "/" in n.removeprefix("actor/")
+        }
+        results[spec] = {"losses": output["metrics"]["loss"], "weights": weights[::7].tolist(), "logged": logged}
     if RANK == 0:
         with open(out, "w") as file:
             json.dump(results, file)

@@ -8,6 +8,7 @@ optimiser step, and keeps their state in verl's checkpoints. With a loss of verl
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,11 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
             self._scalars = attach_prepared(data, chosen.prepare_step(rollouts, advantages, known, self._context()))
         output = super().train_batch(data)
         self._steps += 1
-        self._observe(chosen)
+        means = self._metrics_by_tokens.take(self._context().reduce)
+        if output is not None:
+            _log_means(tu.get(output, "metrics"), means)
+        if means and any(implements(i, "observe") for i in chosen.interventions):
+            chosen.observe(means, self._context())
         return output
 
     def save_checkpoint(
@@ -172,14 +177,6 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
         with micro_batch_in_force(MicroBatch(self._of_batch, data, entropy, scalars, self._metrics_by_tokens)):
             return verls(model_output=model_output, data=data, dp_group=dp_group)
 
-    def _observe(self, chosen: Recipe) -> None:
-        """Means over the tokens of all ranks, for the controllers among the interventions."""
-        if any(implements(i, "observe") for i in chosen.interventions):
-            means = self._metrics_by_tokens.take(self._context().reduce)
-            if means:
-                chosen.observe(means, self._context())
-        self._metrics_by_tokens = StepMeans()
-
     def _warn(self, chosen: Recipe) -> None:
         for reason in chosen.cannot_act(self._updates) if self.rank == 0 else ():
             logger.warning(reason)
@@ -202,3 +199,10 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
             reduce=ranks.reduce,
             gather=ranks.gather,
         )
+
+
+def _log_means(metrics: dict[str, Any], means: Mapping[str, float]) -> None:
+    """Means over the trained tokens of all ranks, where verl has one number a micro-batch and would weigh them alike."""
+    for name, value in means.items():
+        if f"actor/{name}" in metrics:
+            metrics[f"actor/{name}"] = value

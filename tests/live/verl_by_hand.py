@@ -1,0 +1,174 @@
+"""What verl's workers trained on, once more in plain PyTorch: the model's own logits, one process, no engine.
+
+It starts from the weights and the recipe's state that a worker had before a generation batch, and takes its tokens,
+rewards and old log-probabilities. Entropies, advantages, numbers of the batch, losses and gradients are its own.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from entrokit.distributions import token_statistics
+from entrokit.rlvr import Base, Context, PolicyStats, Rollouts, StepMeans, Totals, recipe
+from entrokit.rlvr.advantages import GivenAdvantages
+from entrokit.rlvr.surrogates import PPOClip
+
+MAX_GRAD_NORM = 1.0
+
+
+@dataclass
+class Trained:
+    """Losses and means over tokens of every optimiser step, and where it ended; ``drift``: how far the recorded
+    log-probabilities lie from those of plain PyTorch.
+    """
+
+    losses: list
+    means: list
+    weights: dict
+    state: dict
+    drift: float
+
+
+def trained(batch, chosen, made, *, total_steps, learning_rate, length):
+    """The updates of one generation batch.
+
+    Args:
+        batch: one record a rank. chosen: the recipe. total_steps: optimiser steps of the run.
+    """
+    model = _model(made, batch[0]["before"])
+    if batch[0]["state"] is not None:
+        chosen.load_state_dict(batch[0]["state"])
+    seen = columns(batch)
+    step = batch[0]["step"]
+    context = Context(step, total_steps, torch.Generator().manual_seed(batch[0]["seed"] * 1_000_003 + step))
+    with torch.no_grad():
+        own = statistics(model, seen, slice(None), chosen.needs | {"entropy"})
+    rollouts = Rollouts(
+        tokens=seen["responses"],
+        real=seen["mask"],
+        trained=seen["mask"],
+        group=seen["group"],
+        reward=seen["reward"],
+        behaviour=PolicyStats(logp=seen["old"], entropy=own.entropy).masked(seen["mask"]),
+        correct=seen["reward"] > 0.5,
+        truncated=seen["last"] != model.config.eos_token_id,
+    )
+    drift = float(torch.where(seen["mask"], own.logp - seen["old"], 0.0).abs().max())
+    rewarded = chosen.rewarded(rollouts, context)
+    advantages = chosen.estimate(rewarded, context)
+    prepared = chosen.prepare(rollouts, advantages, context)
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    losses, means = [], []
+    for at, (rows, recorded) in enumerate(mini_batches(batch)):
+        context = Context(step + at, total_steps)
+        current = statistics(model, seen, rows, chosen.needs | {"entropy"})
+        # Where log π is log π_old up to rounding, rounding decides the sign of log π/π_old, and KL-Cov takes its
+        # absolute value: the value is the worker's, the gradient that of plain PyTorch.
+        part = Rollouts.from_columns({n: _of(x, rows) for n, x in rollouts.columns().items()})
+        if recorded is not None:
+            worker = torch.where(part.trained, recorded - current.logp.detach(), 0.0)
+            drift = max(drift, float(worker.abs().max()))
+            current = PolicyStats(logp=current.logp + worker, entropy=current.entropy)
+        of_rows = {n: _of(x, rows) for n, x in prepared.items()}
+        totals = Totals(tokens=part.trained.sum(), rows=len(rows), length=length)
+        result = chosen.loss(current, part, advantages[rows], of_rows, totals)
+        optimizer.zero_grad()
+        result.loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+        optimizer.step()
+        losses.append(result.loss.item())
+        step_means = StepMeans()
+        step_means.add(result, current, part)
+        means.append(step_means.take())
+        chosen.observe(means[-1], context)
+    chosen.remember(rewarded, advantages, context)
+    return Trained(losses, means, dict(model.named_parameters()), chosen.state_dict(), drift)
+
+
+def upon_verls(spec, batch):
+    """A recipe's interventions upon verl's clip, aggregation and advantages, all at verl's defaults."""
+    chosen = recipe(spec)
+    base = Base(GivenAdvantages(columns(batch)["advantages"]), PPOClip(0.2, 0.2, 3.0), "token-mean")
+    return replace(chosen, base=base)
+
+
+def columns(batch):
+    """Rows of all ranks, padded: prompts to the left, completions to the right."""
+    rows = {name: [row for rank in batch for row in rank["rows"][name]] for name in batch[0]["rows"]}
+    uids = [uid for rank in batch for uid in rank["uid"]]
+    lengths = torch.tensor([len(r) for r in rows["responses"]])
+    before = max(len(p) for p in rows["prompts"])
+    responses = torch.nn.utils.rnn.pad_sequence(rows["responses"], batch_first=True)
+    prompts = torch.stack([torch.nn.functional.pad(p, (before - len(p), 0)) for p in rows["prompts"]])
+    prompted = torch.arange(before) >= before - torch.tensor([len(p) for p in rows["prompts"]])[:, None]
+    mask = torch.arange(responses.shape[1]) < lengths[:, None]
+    attention = torch.cat([prompted, mask], 1)
+    return {
+        "ids": torch.cat([prompts, responses], 1),
+        "attention": attention,
+        "positions": (attention.cumsum(1) - 1).clamp(min=0),
+        "prompt": before,
+        "responses": responses,
+        "mask": mask,
+        "last": responses.gather(1, lengths[:, None] - 1)[:, 0],
+        "old": torch.nn.utils.rnn.pad_sequence(rows["old_log_probs"], batch_first=True).float(),
+        "advantages": torch.nn.utils.rnn.pad_sequence(rows["advantages"], batch_first=True).float(),
+        "reward": torch.stack([r.float().sum() for r in rows["rm_scores"]]),
+        "group": torch.tensor([sorted(set(uids)).index(uid) for uid in uids]),
+    }
+
+
+def mini_batches(batch):
+    """Of every optimiser step: its rows among those of all ranks, and log π of their tokens as the workers had it."""
+    ranks, first = len(batch), [0]
+    for rank in batch:
+        first.append(first[-1] + len(rank["uid"]))
+    own = batch[0]["mini_batch_size"] // ranks
+    width = max(len(r) for rank in batch for r in rank["rows"]["responses"])
+    for start in range(0, len(batch[0]["uid"]), own):
+        rows = [first[r] + start + i for r in range(ranks) for i in range(own)]
+        # A loss of verl's own was not watched.
+        log_probs = [_log_probs(rank, start, own, width) for rank in batch if rank["losses"]]
+        yield rows, torch.cat(log_probs) if log_probs else None
+
+
+def _log_probs(rank, start, number, width):
+    """Of some rows of a rank, out of its micro-batches, which lie one after another."""
+    found = []
+    for micro in rank["losses"]:
+        for tokens, logp in zip(micro["responses"], micro["log_prob"], strict=True):
+            found.append((tokens, torch.nn.functional.pad(logp, (0, width - len(logp)))))
+    wanted = found[start : start + number]
+    for (tokens, _), row in zip(wanted, rank["rows"]["responses"][start : start + number], strict=True):
+        assert torch.equal(tokens[: len(row)], row)
+    return torch.stack([logp for _, logp in wanted])
+
+
+def statistics(model, seen, rows, need):
+    logits = model(
+        input_ids=seen["ids"][rows],
+        attention_mask=seen["attention"][rows].long(),
+        position_ids=seen["positions"][rows],
+        use_cache=False,
+    ).logits[:, seen["prompt"] - 1 : -1]
+    mask = seen["mask"][rows]
+    return PolicyStats.of(token_statistics(logits, seen["responses"][rows], mask=mask, need=need))
+
+
+def _model(made, weights):
+    model = AutoModelForCausalLM.from_pretrained(made / "policy", dtype=torch.float32, attn_implementation="eager")
+    # verl's names are those of the same class; a tied head appears once.
+    left = model.load_state_dict(weights, strict=False)
+    assert not left.unexpected_keys
+    assert set(left.missing_keys) <= {"lm_head.weight"}
+    return model.eval()
+
+
+def _of(x, rows):
+    return x[rows] if torch.is_tensor(x) and x.dim() else x
+
+
+def apart(a, b):
+    """The largest difference of two sets of weights."""
+    return max(float((a[name] - value).abs().max()) for name, value in b.items())

@@ -23,6 +23,8 @@ from .training_log import Completion, Notes
 
 _PEEKED = 20
 _JSON_LINES = (".jsonl", ".ndjson")
+# How a folder of dumps begins that are none of what was trained on: verl's validation_data_dir.
+_VALIDATION = ("val", "eval", "test")
 
 
 @dataclass
@@ -31,13 +33,14 @@ class Found:
 
     Attributes:
         recordings: of metrics. completions: openers of streams of them. kinds: what the completions were read from.
-        account: the file of entropy accounts.
+        account: the file of entropy accounts. parts: folders below that hold its dumps and nothing else.
     """
 
     recordings: list[Recording] = field(default_factory=list)
     completions: list[partial[Iterator[Completion]]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     account: Path | None = None
+    parts: set[Path] = field(default_factory=set)
 
 
 def found_in(where: Path, notes: Notes) -> Found:
@@ -60,8 +63,11 @@ def found_in(where: Path, notes: Notes) -> Found:
     tables = completion_tables(where) or [f for f in files_of(where) if f.suffix == ".parquet"]
     if tables:
         _add_completions("completions in parquet", partial(parquet_completions, tables, notes), found)
-    for dumps in _rollout_dumps(where):
-        _add_completions("verl rollouts", partial(jsonl_completions, dumps, notes), found)
+    for place, dumps in _rollout_dumps(where):
+        if all(is_rollout_dump(file) for file in files_of(place)):
+            found.parts.add(place)
+        if place == where or not place.name.startswith(_VALIDATION):
+            _add_completions("verl rollouts", partial(jsonl_completions, dumps, notes), found)
     for file in files_of(where):
         read = file.name in (ACCOUNT, STATE) or file.suffix == ".parquet" or is_rollout_dump(file)
         try:
@@ -98,7 +104,7 @@ def _add_completions(kind: str, stream: partial[Iterator[Completion]], found: Fo
     found.completions.append(stream)
 
 
-def _rollout_dumps(folder: Path) -> Iterator[list[Path]]:
+def _rollout_dumps(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
     """verl's dumps, ``<step>.jsonl``, in the folder itself or one below: the natural ``rollout_data_dir``."""
     try:
         below = sorted(d for d in folder.iterdir() if d.is_dir() and not d.is_symlink())
@@ -107,7 +113,7 @@ def _rollout_dumps(folder: Path) -> Iterator[list[Path]]:
     for place in (folder, *below):
         dumps = sorted((f for f in files_of(place) if is_rollout_dump(f)), key=lambda f: int(f.stem))
         if dumps:
-            yield dumps
+            yield place, dumps
 
 
 def _first_rollouts(file: Path) -> list[bool]:

@@ -82,6 +82,8 @@ def _all_in(where: Path, names: Names) -> list[TrainingLog]:
     found = found_in(where, notes)
     logs = _logs(where, found, names, notes)
     read = {place for recording in found.recordings for place in (recording.where, recording.where.parent)}
+    if logs:
+        read |= found.parts
     below = [folder for folder in run_folders_below(where) if folder not in read] if where.is_dir() else []
     if len(below) <= _MOST_FOLDERS:
         if logs and below and logs[0].run is None:

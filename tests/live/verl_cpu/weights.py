@@ -1,17 +1,12 @@
 """An extension of vLLM's workers: weights that verl sends can be loaded into a model on a CPU."""
 
-import torch
 from verl.workers.rollout.vllm_rollout import bucketed_weight_transfer as transfer
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
-from vllm.model_executor.layers import utils
 
+from ..vllm_cpu import keep_weights
 
-def _plain(layer, remove_weight):
-    """In the place of vLLM's packing, which drops what it has packed; this module comes before the model is loaded."""
-    layer.cpu_linear = torch.nn.functional.linear
-
-
-utils.dispatch_cpu_unquantized_gemm = _plain
+# This module is imported before the model is loaded.
+keep_weights()
 
 
 def _of_their_own(receive_weights):

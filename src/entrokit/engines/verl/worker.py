@@ -202,7 +202,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
 
 
 def _log_means(metrics: dict[str, Any], means: Mapping[str, float]) -> None:
-    """Means over the trained tokens of all ranks, where verl has one number a micro-batch and would weigh them alike."""
+    """Means over the trained tokens of all ranks, in the place of one number a micro-batch, which verl weighs alike."""
     for name, value in means.items():
         if f"actor/{name}" in metrics:
             metrics[f"actor/{name}"] = value

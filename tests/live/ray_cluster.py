@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import psutil
 HOST = "127.0.0.1"
 PATIENCE = 300
 # Ray's sockets lie in a folder of this one, and their names must stay below 108 bytes.
-LONGEST_FOLDER = 40
+LONGEST_FOLDER = 36
 # How Ray calls the files in which its agents say where they listen, and the options of `ray start` for the same ports.
 AGENT_PORTS = {
     "metrics_agent_port": "--dashboard-agent-grpc-port",
@@ -75,6 +74,8 @@ def cluster(environment, *, gpus=2, cpus=32, port=None):
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_TMPDIR": str(folder)}
+        # Sockets of vLLM and whatever else is left behind where a worker is killed.
+        own["TMPDIR"] = str(folder)
         with open(folder / "head.log", "w") as log:
             head = subprocess.Popen(
                 _command(folder, ports, gpus, cpus),
@@ -186,33 +187,3 @@ def _wait(head, folder, ports):
 def _without_ray(environment):
     """A cluster that somebody else runs is not the one to talk to."""
     return {name: value for name, value in environment.items() if not name.startswith("RAY_")}
-
-
-class Memory:
-    """The largest proportional memory of some processes, in bytes, sampled for as long as it is entered."""
-
-    def __init__(self, processes, every=2.0):
-        self._processes, self._every, self.peak = processes, every, 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._over.set()
-        self._thread.join()
-
-    def _sample(self):
-        while not self._over.wait(self._every):
-            self.peak = max(self.peak, sum(proportional(p.pid) for p in self._processes()))
-
-
-def proportional(pid):
-    """Memory of a process in bytes, each shared page divided among those that share it; 0 where it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

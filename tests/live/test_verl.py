@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from entrokit.diagnose import diagnose
 from entrokit.rlvr import recipe
-from entrokit.runs import read_log
+from entrokit.runs import read_log, read_logs
 
 from ..processes import checkout_path
 from . import verl_by_hand as by_hand
@@ -29,7 +29,9 @@ from .ray_cluster import cluster
 # float32 of another order of sums, over one generation batch; measured 6e-8 for weights, 5e-7 for losses.
 TIGHT = 1e-5
 STEER, BOTH = "grpo+steer", "grpo+kl-cov(ratio=0.1)+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)"
-STEPS, KILLED_AFTER, SAVED = 4, 3, 2
+# As few as a verdict needs.
+STEERED = 10
+STEPS, KILLED_AFTER, SAVED = 5, 3, 2
 UPDATES = v.PROMPTS // v.MINI
 
 
@@ -77,7 +79,7 @@ def steered(ray, made, base):
         base / "steered",
         f"{v.LOSS}.loss_mode=entrokit-steer",
         "trainer.n_gpus_per_node=1",
-        "trainer.total_training_steps=12",
+        f"trainer.total_training_steps={STEERED}",
         "trainer.val_before_train=False",
         record=base / "steered-seen",
     )
@@ -86,7 +88,7 @@ def steered(ray, made, base):
     return run.finished()
 
 
-def on_two_ranks(ray, made, base, seen, measured):
+def on_two_ranks(ray, made, base, seen):
     return v.Run(
         ray,
         made,
@@ -97,7 +99,6 @@ def on_two_ranks(ray, made, base, seen, measured):
         "trainer.val_before_train=False",
         f"trainer.save_freq={SAVED}",
         record=base / seen,
-        measured=measured,
     )
 
 
@@ -105,7 +106,7 @@ def on_two_ranks(ray, made, base, seen, measured):
 def killed(ray, made, base):
     """The worker of the second rank dies in the fourth step; the last checkpoint is that of the second."""
     idle = workers(ray)
-    run = on_two_ranks(ray, made, base, "killed-seen", "killed")
+    run = on_two_ranks(ray, made, base, "killed-seen")
     run.until(lambda: KILLED_AFTER in run.steps())
     os.kill(v.recorded(base / "killed-seen", 2)[0][1]["pid"], signal.SIGKILL)
     run.code = run.wait()
@@ -117,7 +118,7 @@ def killed(ray, made, base):
 @pytest.fixture(scope="module")
 def resumed(killed, ray, made, base):
     """The same command once more."""
-    return on_two_ranks(ray, made, base, "resumed-seen", "resumed").finished()
+    return on_two_ranks(ray, made, base, "resumed-seen").finished()
 
 
 def workers(ray):
@@ -196,14 +197,14 @@ def test_validation_stands_in_the_log(plain):
 @pytest.mark.quick
 def test_three_steps_are_too_few_for_a_verdict(plain):
     found = diagnose(plain.folder)
-    assert found.verdict == "insufficient-data"
+    assert (found.verdict, found.others) == ("insufficient-data", ())
     assert "3 points of entropy" in found.findings[0].evidence[0]
 
 
 def test_a_method_by_name_is_the_method_by_hand(steered, made, base):
     batches = v.recorded(base / "steered-seen")
-    assert len(batches) == 12
-    hands = applied(batches, lambda batch: by_hand.upon_verls(STEER, batch), made, steps=12)
+    assert len(batches) == STEERED
+    hands = applied(batches, lambda batch: by_hand.upon_verls(STEER, batch), made, steps=STEERED)
     agree(steered, 1, batches, hands)
     rows = steered.steps()
     for step, hand in enumerate(hands, 1):
@@ -217,10 +218,10 @@ def test_what_verl_leaves_is_one_run_and_is_judged(steered):
     """Both of its logs, and its rollouts in a folder beside them; a random policy hardly ever ends its completions."""
     log = read_log(steered.folder)
     rows = steered.steps()
-    assert log.get("entropy").values.tolist() == [rows[step]["actor/entropy"] for step in range(1, 13)]
+    assert log.get("entropy").values.tolist() == [rows[step]["actor/entropy"] for step in range(1, STEERED + 1)]
     completions = list(log.completions())
-    assert len(completions) == 12 * v.PROMPTS * v.GROUP
-    assert {c.step for c in completions} == set(range(1, 13))
+    assert len(completions) == STEERED * v.PROMPTS * v.GROUP
+    assert {c.step for c in completions} == set(range(1, STEERED + 1))
     found = entrokit("diagnose", "--json", str(steered.folder))
     judged = json.loads(found.stdout)
     assert (judged["verdict"], judged["others"]) == ("truncation", [])
@@ -281,19 +282,20 @@ def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, made, bas
     assert prompts(after[0]) == prompts(before[SAVED])
     hands = applied(after, lambda batch: recipe(BOTH), made, STEPS)
     agree(resumed, SAVED + 1, after, hands, moved=1e-3)
-    assert sorted(resumed.steps()) == [SAVED + 1, STEPS]
+    assert sorted(resumed.steps()) == [3, 4, 5]
     assert after[-1][0]["state_after"]["epo"]["seen"][1] == STEPS * UPDATES
     final = resumed.folder / "checkpoints" / f"global_step_{STEPS}" / "actor"
     assert {p.name for p in final.glob("entrokit_rank_*.pt")} == {"entrokit_rank_0.pt", "entrokit_rank_1.pt"}
 
 
 def test_a_run_that_was_resumed_is_read_to_its_end(resumed):
-    """verl begins its file log anew, the console goes on: nothing is lost, and a step that was taken twice counts once."""
-    log = read_log(resumed.folder)
-    assert log.get("entropy").steps.tolist() == [1, 2, 3, 4]
+    """verl begins its file log anew, the console goes on: all steps are read, and what was taken twice counts once."""
+    (log,) = read_logs(resumed.folder)
+    assert log.get("entropy").steps.tolist() == [1, 2, 3, 4, 5]
     rows = resumed.steps()
-    assert log.get("entropy").values.tolist()[-2:] == [rows[3]["actor/entropy"], rows[4]["actor/entropy"]]
-    assert json.loads(entrokit("diagnose", "--json", str(resumed.folder)).stdout)["verdict"] == "insufficient-data"
+    assert log.get("entropy").values.tolist()[2:] == [rows[step]["actor/entropy"] for step in (3, 4, 5)]
+    found = json.loads(entrokit("diagnose", "--json", str(resumed.folder)).stdout)
+    assert (found["verdict"], found["others"]) == ("insufficient-data", [])
 
 
 def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(ray):

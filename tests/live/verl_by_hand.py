@@ -5,8 +5,11 @@ rewards and old log-probabilities. Entropies, advantages, numbers of the batch, 
 """
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM
 
 from entrokit.distributions import token_statistics
@@ -47,14 +50,17 @@ def trained(batch, chosen, made, *, total_steps, learning_rate, length):
     rollouts = Rollouts(
         tokens=seen["responses"],
         real=seen["mask"],
-        trained=seen["mask"],
+        trained=seen["trained"],
         group=seen["group"],
-        reward=seen["reward"],
+        # Rows that verl adds to fill up a batch have nothing to train on, and count in no baseline.
+        reward=torch.where(seen["trained"].any(1), seen["reward"], torch.nan),
         behaviour=PolicyStats(logp=seen["old"], entropy=own.entropy).masked(seen["mask"]),
-        correct=seen["reward"] > 0.5,
+        correct=(seen["reward"] > 0.5) & seen["trained"].any(1),
         truncated=seen["last"] != model.config.eos_token_id,
+        reference_logp=seen.get("reference"),
+        sampler_weight=seen.get("weight"),
     )
-    drift = float(torch.where(seen["mask"], own.logp - seen["old"], 0.0).abs().max())
+    drift = float(torch.where(seen["trained"], own.logp - seen["old"], 0.0).abs().max())
     rewarded = chosen.rewarded(rollouts, context)
     advantages = chosen.estimate(rewarded, context)
     prepared = chosen.prepare(rollouts, advantages, context)
@@ -99,21 +105,24 @@ def columns(batch):
     uids = [uid for rank in batch for uid in rank["uid"]]
     lengths = torch.tensor([len(r) for r in rows["responses"]])
     before = max(len(p) for p in rows["prompts"])
-    responses = torch.nn.utils.rnn.pad_sequence(rows["responses"], batch_first=True)
-    prompts = torch.stack([torch.nn.functional.pad(p, (before - len(p), 0)) for p in rows["prompts"]])
+    responses = pad_sequence(rows["responses"], batch_first=True)
+    prompts = torch.stack([pad(p, (before - len(p), 0)) for p in rows["prompts"]])
     prompted = torch.arange(before) >= before - torch.tensor([len(p) for p in rows["prompts"]])[:, None]
     mask = torch.arange(responses.shape[1]) < lengths[:, None]
     attention = torch.cat([prompted, mask], 1)
-    return {
+    optional = {"reference": "ref_log_prob", "weight": "rollout_is_weights"}
+    found = {name: pad_sequence(rows[n], batch_first=True).float() for name, n in optional.items() if n in rows}
+    return found | {
         "ids": torch.cat([prompts, responses], 1),
         "attention": attention,
         "positions": (attention.cumsum(1) - 1).clamp(min=0),
         "prompt": before,
         "responses": responses,
         "mask": mask,
+        "trained": pad_sequence(rows["response_mask"], batch_first=True).bool() & mask,
         "last": responses.gather(1, lengths[:, None] - 1)[:, 0],
-        "old": torch.nn.utils.rnn.pad_sequence(rows["old_log_probs"], batch_first=True).float(),
-        "advantages": torch.nn.utils.rnn.pad_sequence(rows["advantages"], batch_first=True).float(),
+        "old": pad_sequence(rows["old_log_probs"], batch_first=True).float(),
+        "advantages": pad_sequence(rows["advantages"], batch_first=True).float(),
         "reward": torch.stack([r.float().sum() for r in rows["rm_scores"]]),
         "group": torch.tensor([sorted(set(uids)).index(uid) for uid in uids]),
     }
@@ -121,28 +130,13 @@ def columns(batch):
 
 def mini_batches(batch):
     """Of every optimiser step: its rows among those of all ranks, and log π of their tokens as the workers had it."""
-    ranks, first = len(batch), [0]
-    for rank in batch:
-        first.append(first[-1] + len(rank["uid"]))
-    own = batch[0]["mini_batch_size"] // ranks
+    first = [0, *accumulate(len(rank["uid"]) for rank in batch)]
     width = max(len(r) for rank in batch for r in rank["rows"]["responses"])
-    for start in range(0, len(batch[0]["uid"]), own):
-        rows = [first[r] + start + i for r in range(ranks) for i in range(own)]
+    for parts in zip(*(rank["steps"] for rank in batch), strict=True):
+        rows = [first[r] + row for r, part in enumerate(parts) for row in part["rows"]]
+        log_probs = [part["log_probs"][row] for part in parts if part["log_probs"] for row in part["rows"]]
         # A loss of verl's own was not watched.
-        log_probs = [_log_probs(rank, start, own, width) for rank in batch if rank["losses"]]
-        yield rows, torch.cat(log_probs) if log_probs else None
-
-
-def _log_probs(rank, start, number, width):
-    """Of some rows of a rank, out of its micro-batches, which lie one after another."""
-    found = []
-    for micro in rank["losses"]:
-        for tokens, logp in zip(micro["responses"], micro["log_prob"], strict=True):
-            found.append((tokens, torch.nn.functional.pad(logp, (0, width - len(logp)))))
-    wanted = found[start : start + number]
-    for (tokens, _), row in zip(wanted, rank["rows"]["responses"][start : start + number], strict=True):
-        assert torch.equal(tokens[: len(row)], row)
-    return torch.stack([logp for _, logp in wanted])
+        yield rows, torch.stack([pad(x, (0, width - len(x))) for x in log_probs]) if log_probs else None
 
 
 def statistics(model, seen, rows, need):

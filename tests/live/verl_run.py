@@ -6,14 +6,13 @@ import re
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from ..processes import checkout_path
 from . import verl_cpu
-from .ray_cluster import Memory, end, family
+from .ray_cluster import end, family
 
 GROUP, PROMPTS, MINI, LENGTH, PROMPT = 4, 4, 2, 12, 16
 LEARNING_RATE = 0.05
@@ -157,12 +156,11 @@ def policy(folder):
 
 
 class Run:
-    """A run that was started: its folder holds what verl writes, as verl leaves it; figures lie in a file beside it."""
+    """A run that was started; its folder holds what verl writes, as verl leaves it."""
 
-    def __init__(self, cluster, made, folder, *overrides, record=None, measured=None):
+    def __init__(self, cluster, made, folder, *overrides, record=None):
         folder.mkdir(parents=True, exist_ok=True)
-        self.cluster, self.folder, self.began = cluster, folder, time.monotonic()
-        self.measured = folder.parent / f"{measured or folder.name}.json"
+        self.folder = folder
         # What is given to a driver's process does not reach the workers of a running cluster; this does.
         of_job = {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
         if record is not None:
@@ -190,8 +188,6 @@ class Run:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._memory = Memory(lambda: [*cluster.processes(), *family(self.process.pid)])
-        self._memory.__enter__()
 
     def wait(self, patience=1200):
         """Until it is over, in whatever way; its exit code."""
@@ -201,15 +197,7 @@ class Run:
             end(family(self.process.pid))
             raise AssertionError(f"verl did not finish within {patience} s:\n{self.said()[-5000:]}") from None
         finally:
-            self._memory.__exit__()
             self._log.close()
-            figures = {
-                "engine": "verl",
-                "version": version("verl"),
-                "seconds": time.monotonic() - self.began,
-                "memory": self._memory.peak,
-            }
-            self.measured.write_text(json.dumps(figures))
 
     def finished(self):
         """Until it is over; an AssertionError with its log where it failed."""

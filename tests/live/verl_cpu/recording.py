@@ -12,8 +12,21 @@ from verl.utils import tensordict_utils as tu
 
 from entrokit.engines.verl.plugin import _when_imported
 
-COLUMNS = ("prompts", "responses", "response_mask", "old_log_probs", "rollout_log_probs", "rm_scores", "advantages")
+COLUMNS = (
+    "prompts",
+    "responses",
+    "response_mask",
+    "old_log_probs",
+    "rollout_log_probs",
+    "rm_scores",
+    "advantages",
+    "ref_log_prob",
+    "rollout_is_weights",
+)
 CONSTANTS = ("mini_batch_size", "epochs", "seed", "temperature")
+ROW = "entrokit_tests/row"
+# Of the generation batch that is being trained on: the rows of every optimiser step, and log π of their tokens.
+_STEPS = []
 
 
 def record_into(folder):
@@ -24,18 +37,24 @@ def record_into(folder):
 
 def _watch(module, folder):
     worker_class = module.RecipeWorker
-    train, load = worker_class.train_mini_batch, worker_class.load_checkpoint
+    train, step, load = worker_class.train_mini_batch, worker_class.train_batch, worker_class.load_checkpoint
 
     @wraps(train)
     def train_mini_batch(self, data):
         seen = {"pid": os.getpid(), "rank": self.rank, "before": _weights(self), "state": _state(self)}
         seen |= {"rows": _rows(data), "uid": list(data["uid"]), "step": self._steps}
         seen |= {name: tu.get_non_tensor_data(data, name, None) for name in CONSTANTS}
-        _SEEN.clear()
+        data[ROW] = torch.arange(len(data))
+        _STEPS.clear()
         output = train(self, data)
-        seen |= {"after": _weights(self), "state_after": _state(self), "losses": list(_SEEN)}
+        seen |= {"after": _weights(self), "state_after": _state(self), "steps": list(_STEPS)}
         _write(folder, f"batch{_next(folder, self.rank)}-rank{self.rank}.pt", seen)
         return output
+
+    @wraps(step)
+    def train_batch(self, data):
+        _STEPS.append({"rows": data[ROW].tolist(), "log_probs": {}})
+        return step(self, data)
 
     @wraps(load)
     def load_checkpoint(self, *args, **kwargs):
@@ -43,32 +62,19 @@ def _watch(module, folder):
         _write(folder, f"loaded-rank{self.rank}.pt", {"weights": _weights(self), "state": _state(self)})
         return done
 
-    worker_class.train_mini_batch, worker_class.load_checkpoint = train_mini_batch, load_checkpoint
-
-
-_SEEN = []
+    worker_class.train_mini_batch, worker_class.train_batch = train_mini_batch, train_batch
+    worker_class.load_checkpoint = load_checkpoint
 
 
 def _watch_losses(module):
-    """What verl's `ppo_loss` hands to ours: looked up in its registry, so ours is replaced before it is registered."""
+    """What verl's `ppo_loss` hands to ours, which is replaced before it is put into verl's registry."""
     loss = module.recipe_policy_loss
 
     @wraps(loss)
     def recipe_policy_loss(old_log_prob, log_prob, *args, **kwargs):
-        value, metrics = loss(old_log_prob, log_prob, *args, **kwargs)
-        micro = module._IN_FORCE.get()
-        entropy = None if micro is None or micro.entropy is None else micro.entropy.detach().clone()
-        _SEEN.append(
-            {
-                "log_prob": log_prob.detach().clone(),
-                "old_log_prob": old_log_prob.detach().clone(),
-                "entropy": entropy,
-                "loss": float(value),
-                "metrics": dict(metrics),
-                "responses": None if micro is None else micro.data["responses"].to_padded_tensor(0).clone(),
-            }
-        )
-        return value, metrics
+        rows = module._IN_FORCE.get().data[ROW].tolist()
+        _STEPS[-1]["log_probs"] |= dict(zip(rows, log_prob.detach().clone(), strict=True))
+        return loss(old_log_prob, log_prob, *args, **kwargs)
 
     module.recipe_policy_loss = recipe_policy_loss
 

@@ -8,7 +8,7 @@ verl takes them through its own doors. This package is one of its external modul
 
 - `platform`: the device, of which verl registers those with CUDA, ROCm and CANN. Ray still counts "GPU"s, which
   ``ray start --num-gpus`` makes up.
-- process groups, below.
+- process groups, and where a reference lies while it is not used, below.
 - `weights`: vLLM's linear layers on a CPU pack their weights, and nothing can be loaded into them again.
 - `recording`: what the recipe's worker saw, written down for the tests where ``ENTROKIT_RECORD`` names a folder.
 
@@ -19,6 +19,7 @@ import os
 from functools import wraps
 
 import torch.distributed
+import torch.distributed.fsdp
 
 from .platform import CPUPlatform
 
@@ -42,6 +43,15 @@ def _once(init_process_group):
 
 
 torch.distributed.init_process_group = _once(torch.distributed.init_process_group)
+
+
+def _unpinned(policy):
+    """verl keeps a reference that is sharded by FSDP2 in pinned memory, which only an accelerator has."""
+    return lambda **kwargs: policy(**kwargs | {"pin_memory": False})
+
+
+# verl takes it by its name, later.
+torch.distributed.fsdp.CPUOffloadPolicy = _unpinned(torch.distributed.fsdp.CPUOffloadPolicy)
 
 if os.environ.get(RECORD):
     from .recording import record_into

@@ -2,6 +2,7 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,29 @@ def untied(tmp_path_factory):
     from .policies import policy
 
     return policy(tmp_path_factory.mktemp("untied"), tied=False)
+
+
+@pytest.fixture(scope="session")
+def verl_cluster():
+    """One Ray cluster for all runs of verl."""
+    from ..processes import checkout_path
+    from .ray_cluster import cluster
+    from .verl_run import ENVIRONMENT
+
+    with cluster({**ENVIRONMENT, "PYTHONPATH": checkout_path()}) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def verl_made(tmp_path_factory):
+    """A policy, a task and a reward for verl."""
+    from .verl_run import made_in
+
+    return made_in(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def verl_runs(tmp_path_factory):
+    """Where runs lie: in ``ENTROKIT_LIVE_OUT``, to be looked at afterwards, or in a folder that goes."""
+    kept = os.environ.get("ENTROKIT_LIVE_OUT")
+    return Path(kept) if kept else tmp_path_factory.mktemp("verl")

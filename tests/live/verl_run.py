@@ -233,3 +233,14 @@ def recorded(folder, ranks=1):
     return [
         [torch.load(Path(folder) / f"batch{n}-rank{r}.pt", weights_only=False) for r in range(ranks)] for n in numbers
     ]
+
+
+def entrokit(*arguments):
+    """The command, as a user gives it."""
+    return subprocess.run(
+        [sys.executable, "-m", "entrokit", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": checkout_path()},
+        check=False,
+    )

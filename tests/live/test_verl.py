@@ -10,6 +10,7 @@ import pytest
 from entrokit.diagnose import diagnose
 from entrokit.runs import read_log
 
+from ..processes import checkout_path
 from . import verl_by_hand as by_hand
 from . import verl_run as v
 from .ray_cluster import cluster
@@ -57,7 +58,7 @@ def steered(verl_cluster, verl_made, verl_runs):
 
 @pytest.mark.quick
 def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs):
-    """It runs through our worker, and gives what plain PyTorch gives for verl's clip upon verl's advantages."""
+    """`main_ppo` with verl's own loss: three steps, validation, a checkpoint; as plain PyTorch has it for verl's clip."""
     batches = v.recorded(verl_runs / "plain-seen")
     assert len(batches) == 3
     assert all(batch[0]["state"] is None for batch in batches)
@@ -74,6 +75,7 @@ def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs):
 
 @pytest.mark.quick
 def test_validation_stands_in_the_log(plain):
+    """Validation before the first step and after the last one, dumps included."""
     rows = plain.steps()
     assert sorted(rows) == [0, 1, 2, 3]
     assert [step for step, row in rows.items() if "val-core/live/acc/mean@1" in row] == [0, 3]
@@ -82,12 +84,14 @@ def test_validation_stands_in_the_log(plain):
 
 @pytest.mark.quick
 def test_three_steps_are_too_few_for_a_verdict(plain):
+    """`entrokit diagnose` on the folder as verl left it, with rollouts and validation in folders beside the log."""
     found = diagnose(plain.folder)
     assert (found.verdict, found.others) == ("insufficient-data", ())
     assert "3 points of entropy" in found.findings[0].evidence[0]
 
 
 def test_a_method_by_name_is_the_method_by_hand(steered, verl_made, verl_runs):
+    """`main_ppo` with `entrokit-steer`: ten steps, upon verl's clip and advantages."""
     batches = v.recorded(verl_runs / "steered-seen")
     assert len(batches) == STEERED
     hands = by_hand.applied(batches, lambda batch: by_hand.upon_verls(STEER, batch), verl_made, STEERED * UPDATES)
@@ -101,7 +105,7 @@ def test_a_method_by_name_is_the_method_by_hand(steered, verl_made, verl_runs):
 
 
 def test_what_verl_leaves_is_one_run_and_is_judged(steered):
-    """Both of its logs, and its rollouts in a folder beside them; a random policy hardly ever ends its completions."""
+    """`entrokit diagnose`: console, file log and rollouts are one run; a random policy hardly ever ends its completions."""
     log = read_log(steered.folder)
     rows = steered.steps()
     assert log.get("entropy").values.tolist() == [rows[step]["actor/entropy"] for step in range(1, STEERED + 1)]
@@ -116,12 +120,14 @@ def test_what_verl_leaves_is_one_run_and_is_judged(steered):
 
 
 def test_watch_follows_a_run_that_is_being_written(steered):
+    """`entrokit watch` in the middle of the run, and at its end."""
     assert steered.watched.returncode == 0, steered.watched.stderr
     assert "insufficient-data" in steered.watched.stdout
     assert "truncation" in v.entrokit("watch", "--once", str(steered.folder)).stdout
 
 
 def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(verl_cluster):
+    """A busy port of Ray's."""
     port = int(verl_cluster.address.rpartition(":")[2])
     with (
         pytest.raises(RuntimeError, match=rf"port {port} of 127.0.0.1 is taken.*give another port"),
@@ -129,3 +135,13 @@ def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(verl_clu
     ):
         pass
     assert verl_cluster.head.poll() is None
+
+
+def test_doctor_asks_a_cluster_for_the_plug_in(verl_cluster):
+    """`entrokit doctor --ray`, and a cluster whose workers are told to load no plug-ins."""
+    said = v.entrokit("doctor", "--ray", verl_cluster.address, environment=verl_cluster.environment)
+    assert said.returncode == 0, said.stdout + said.stderr
+    with cluster({**v.ENVIRONMENT, "PYTHONPATH": checkout_path(), "VERL_USE_EXTERNAL_PLUGINS": "none"}) as other:
+        said = v.entrokit("doctor", "--ray", other.address, environment=other.environment)
+    assert said.returncode == 1
+    assert "VERL_USE_EXTERNAL_PLUGINS" in said.stdout

@@ -83,7 +83,7 @@ def workers(verl_cluster):
 
 
 def test_two_ranks_train_as_the_recipe_by_hand(killed, verl_made, verl_runs):
-    """KL-Cov ranks the tokens of the whole batch, EPO remembers the entropies of all steps."""
+    """`main_ppo` on two ranks: KL-Cov ranks tokens of the whole batch, EPO remembers all steps; killed in the fourth."""
     batches = v.recorded(verl_runs / "killed-seen", 2)
     assert len(batches) == KILLED_AFTER
     hands = by_hand.applied(batches, lambda batch: recipe(SPEC), verl_made, STEPS * UPDATES)
@@ -112,7 +112,7 @@ def test_a_killed_worker_ends_the_run_and_its_processes(killed, verl_runs):
 
 
 def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, verl_made, verl_runs):
-    """Weights, memory, steps and prompts are those of the run that was killed; what vLLM draws is not."""
+    """Resumed: weights, memory, steps and prompts are those of the run that was killed; what vLLM draws is not."""
     before, after = (v.recorded(verl_runs / seen, 2) for seen in ("killed-seen", "resumed-seen"))
     for rank in range(2):
         loaded = torch.load(verl_runs / "resumed-seen" / f"loaded-rank{rank}.pt", weights_only=False)

@@ -179,9 +179,7 @@ def applied(batches, chosen_for, made, total_steps):
 
 
 def agree(logged, first, batches, hands, moved=1e-4):
-    """Asserts that weights, and losses in verl's log from step ``first`` on, are those by hand; and that the policy that
-    sampled in vLLM was in step with the one that trains.
-    """
+    """Asserts that weights, and losses logged from step ``first`` on, are those by hand, and that vLLM was in step."""
     for step, (batch, hand) in enumerate(zip(batches, hands, strict=True), first):
         for rank in batch:
             assert apart(rank["after"], hand.weights) < TIGHT

@@ -235,12 +235,12 @@ def recorded(folder, ranks=1):
     ]
 
 
-def entrokit(*arguments):
+def entrokit(*arguments, environment=None):
     """The command, as a user gives it."""
     return subprocess.run(
         [sys.executable, "-m", "entrokit", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": checkout_path()},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": checkout_path()},
         check=False,
     )

@@ -234,10 +234,11 @@ class Counting(Intervention):
         self.seen = list(state["seen"])
 
 
-def test_what_is_logged_is_a_mean_over_tokens(folder, model):
-    """verl averages the numbers of micro-batches, whose lengths differ."""
+@pytest.mark.parametrize("cut", [lambda columns: columns, truncated], ids=["all", "an empty micro-batch"])
+def test_what_is_logged_is_a_mean_over_tokens(cut, folder, model):
+    """verl averages the numbers of micro-batches, whose lengths differ, and takes those without a token for zeros."""
     spec = "grpo+kl-cov(ratio=0.2)+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01, total_steps=9)"
-    columns = v.completions()
+    columns = cut(v.completions())
     old = old_log_probs(model, columns)
     lengths = columns["response_mask"].sum(1).reshape(-1, 3).sum(1)
     assert len(set(lengths.tolist())) > 1

@@ -57,17 +57,14 @@ def steered(verl_cluster, verl_made, verl_runs):
 
 
 @pytest.mark.quick
-def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs):
-    """`main_ppo` with verl's own loss: three steps, validation, a checkpoint; as plain PyTorch has it for verl's clip."""
+def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs, record_property):
+    """Ray, one rank: three steps of verl's own loss through our worker, with a checkpoint"""
     batches = v.recorded(verl_runs / "plain-seen")
     assert len(batches) == 3
     assert all(batch[0]["state"] is None for batch in batches)
-    by_hand.agree(
-        plain,
-        1,
-        batches,
-        by_hand.applied(batches, lambda batch: by_hand.upon_verls("grpo", batch), verl_made, 3 * UPDATES),
-    )
+    hands = by_hand.applied(batches, lambda batch: by_hand.upon_verls("grpo", batch), verl_made, 3 * UPDATES)
+    record_property("recipes", ["verl's own loss"])
+    record_property("apart", by_hand.agree(plain.steps(), 1, batches, hands))
     saved = plain.folder / "checkpoints" / "global_step_3" / "actor"
     assert (saved / "model_world_size_1_rank_0.pt").exists()
     assert not list(saved.glob("entrokit*"))
@@ -75,7 +72,7 @@ def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs):
 
 @pytest.mark.quick
 def test_validation_stands_in_the_log(plain):
-    """Validation before the first step and after the last one, dumps included."""
+    """the same run: validation before the first step and after the last one"""
     rows = plain.steps()
     assert sorted(rows) == [0, 1, 2, 3]
     assert [step for step, row in rows.items() if "val-core/live/acc/mean@1" in row] == [0, 3]
@@ -84,18 +81,19 @@ def test_validation_stands_in_the_log(plain):
 
 @pytest.mark.quick
 def test_three_steps_are_too_few_for_a_verdict(plain):
-    """`entrokit diagnose` on the folder as verl left it, with rollouts and validation in folders beside the log."""
+    """`entrokit diagnose` on its folder, rollouts and validation in folders beside the logs"""
     found = diagnose(plain.folder)
     assert (found.verdict, found.others) == ("insufficient-data", ())
     assert "3 points of entropy" in found.findings[0].evidence[0]
 
 
-def test_a_method_by_name_is_the_method_by_hand(steered, verl_made, verl_runs):
-    """`main_ppo` with `entrokit-steer`: ten steps, upon verl's clip and advantages."""
+def test_a_method_by_name_is_the_method_by_hand(steered, verl_made, verl_runs, record_property):
+    """Ray, one rank: ten steps of one method by name, upon verl's clip and advantages"""
     batches = v.recorded(verl_runs / "steered-seen")
     assert len(batches) == STEERED
     hands = by_hand.applied(batches, lambda batch: by_hand.upon_verls(STEER, batch), verl_made, STEERED * UPDATES)
-    by_hand.agree(steered.steps(), 1, batches, hands)
+    record_property("recipes", ["entrokit-steer"])
+    record_property("apart", by_hand.agree(steered.steps(), 1, batches, hands))
     rows = steered.steps()
     for step, hand in enumerate(hands, 1):
         means = by_hand.means_over_steps(hand)
@@ -105,7 +103,7 @@ def test_a_method_by_name_is_the_method_by_hand(steered, verl_made, verl_runs):
 
 
 def test_what_verl_leaves_is_one_run_and_is_judged(steered):
-    """`entrokit diagnose`: console, file log and rollouts are one run; a random policy hardly ever ends its completions."""
+    """`entrokit diagnose`: console, file log and rollouts are one run, and judged"""
     log = read_log(steered.folder)
     rows = steered.steps()
     assert log.get("entropy").values.tolist() == [rows[step]["actor/entropy"] for step in range(1, STEERED + 1)]
@@ -120,14 +118,14 @@ def test_what_verl_leaves_is_one_run_and_is_judged(steered):
 
 
 def test_watch_follows_a_run_that_is_being_written(steered):
-    """`entrokit watch` in the middle of the run, and at its end."""
+    """`entrokit watch` in the middle of the run, and at its end"""
     assert steered.watched.returncode == 0, steered.watched.stderr
     assert "insufficient-data" in steered.watched.stdout
     assert "truncation" in v.entrokit("watch", "--once", str(steered.folder)).stdout
 
 
 def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(verl_cluster):
-    """A busy port of Ray's."""
+    """a busy port of Ray's is named, and the cluster there left alone"""
     port = int(verl_cluster.address.rpartition(":")[2])
     with (
         pytest.raises(RuntimeError, match=rf"port {port} of 127.0.0.1 is taken.*give another port"),
@@ -138,7 +136,7 @@ def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(verl_clu
 
 
 def test_doctor_asks_a_cluster_for_the_plug_in(verl_cluster):
-    """`entrokit doctor --ray`, and a cluster whose workers are told to load no plug-ins."""
+    """`entrokit doctor --ray`, also where the workers are told to load no plug-ins"""
     said = v.entrokit("doctor", "--ray", verl_cluster.address, environment=verl_cluster.environment)
     assert said.returncode == 0, said.stdout + said.stderr
     with cluster({**v.ENVIRONMENT, "PYTHONPATH": checkout_path(), "VERL_USE_EXTERNAL_PLUGINS": "none"}) as other:

@@ -82,8 +82,8 @@ def workers(verl_cluster):
     return names
 
 
-def test_two_ranks_train_as_the_recipe_by_hand(killed, verl_made, verl_runs):
-    """`main_ppo` on two ranks: KL-Cov ranks tokens of the whole batch, EPO remembers all steps; killed in the fourth."""
+def test_two_ranks_train_as_the_recipe_by_hand(killed, verl_made, verl_runs, record_property):
+    """Ray, two ranks, knobs: losses, weights, memory and logged numbers until a worker is killed"""
     batches = v.recorded(verl_runs / "killed-seen", 2)
     assert len(batches) == KILLED_AFTER
     hands = by_hand.applied(batches, lambda batch: recipe(SPEC), verl_made, STEPS * UPDATES)
@@ -95,13 +95,14 @@ def test_two_ranks_train_as_the_recipe_by_hand(killed, verl_made, verl_runs):
         means, row = by_hand.means_over_steps(hand), killed.logged[step]
         for name in LOGGED:
             assert row[f"actor/{name}"] == pytest.approx(means[name], abs=by_hand.TIGHT), (step, name)
-    by_hand.agree(killed.logged, 1, batches, hands, moved=1e-3)
+    record_property("recipes", [SPEC])
+    record_property("apart", by_hand.agree(killed.logged, 1, batches, hands, moved=1e-3))
     assert killed.logged[2]["actor/kl-cov/penalty"] > 1e-4
     assert 0 < killed.logged[2]["actor/epo/inside"] < 1
 
 
 def test_a_killed_worker_ends_the_run_and_its_processes(killed, verl_runs):
-    """verl does not go on without it: what came after the last checkpoint is lost."""
+    """the killed run ends with code 1, and its processes; steps after the checkpoint are lost"""
     assert killed.code == 1
     assert "ActorDiedError" in killed.said()
     assert (killed.folder / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(SAVED)
@@ -111,8 +112,8 @@ def test_a_killed_worker_ends_the_run_and_its_processes(killed, verl_runs):
     assert killed.left() == set()
 
 
-def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, verl_made, verl_runs):
-    """Resumed: weights, memory, steps and prompts are those of the run that was killed; what vLLM draws is not."""
+def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, verl_made, verl_runs, record_property):
+    """resumed, two ranks: weights, memory, steps and prompts of the run that was killed"""
     before, after = (v.recorded(verl_runs / seen, 2) for seen in ("killed-seen", "resumed-seen"))
     for rank in range(2):
         loaded = torch.load(verl_runs / "resumed-seen" / f"loaded-rank{rank}.pt", weights_only=False)
@@ -127,7 +128,8 @@ def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, verl_made
 
     assert prompts(after[0]) == prompts(before[SAVED])
     hands = by_hand.applied(after, lambda batch: recipe(SPEC), verl_made, STEPS * UPDATES)
-    by_hand.agree(resumed.steps(), SAVED + 1, after, hands, moved=1e-3)
+    record_property("recipes", [SPEC])
+    record_property("apart", by_hand.agree(resumed.steps(), SAVED + 1, after, hands, moved=1e-3))
     assert sorted(resumed.steps()) == [3, 4, 5]
     assert after[-1][0]["state_after"]["epo"]["seen"][1] == STEPS * UPDATES
     final = resumed.folder / "checkpoints" / f"global_step_{STEPS}" / "actor"
@@ -135,7 +137,7 @@ def test_the_same_command_goes_on_from_the_checkpoint(killed, resumed, verl_made
 
 
 def test_a_run_that_was_resumed_is_read_to_its_end(resumed):
-    """verl begins its file log anew, the console goes on: all steps are read, and what was taken twice counts once."""
+    """`entrokit diagnose` on both together: one run"""
     (log,) = read_logs(resumed.folder)
     assert log.get("entropy").steps.tolist() == [1, 2, 3, 4, 5]
     rows = resumed.steps()

@@ -136,7 +136,7 @@ def family(pid):
         return []
 
 
-def end(processes, patience=10):
+def end(processes, patience=3):
     """Asks processes to end, and kills those that do not."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:

@@ -4,6 +4,7 @@ Starting takes most of a run's time, so that two runs carry all tests here: verl
 """
 
 import json
+import tempfile
 
 import pytest
 
@@ -133,6 +134,16 @@ def test_a_port_that_is_taken_is_named_and_whoever_has_it_is_left_alone(verl_clu
     ):
         pass
     assert verl_cluster.head.poll() is None
+
+
+def test_a_folder_too_deep_for_rays_sockets_is_named(tmp_path, monkeypatch):
+    """a temporary folder with a long name is refused before Ray is started"""
+    deep = tmp_path / ("d" * 40)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(RuntimeError, match=r"d/ray-.*set TMPDIR to a shorter folder"), cluster({}):
+        pass
+    assert list(deep.iterdir()) == []
 
 
 def test_doctor_asks_a_cluster_for_the_plug_in(verl_cluster):

@@ -4,8 +4,8 @@ Three things of SkyRL 0.3.0 are put right from outside, the rest is its own:
 
 - it takes `TypedDict` from typing, which pydantic refuses below Python 3.12;
 - its API process starts the engine by ``uv run``; here this file starts it with the same Python;
-- its JAX backend divides each sequence's cross-entropy by the sum of its weights (at least 1e-9). Tinker's cross-entropy
-  is the sum of -w log p, which `forward_backward_custom` builds upon: its weights may sum to anything, 0 and less too.
+- its JAX backend divides each sequence's cross-entropy by the sum of its weights (at least 1e-9). Tinker's is the sum
+  of -w log p, which `forward_backward_custom` builds upon: its weights may sum to anything, 0 and less too.
 """
 
 import sys

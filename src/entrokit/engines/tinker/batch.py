@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,6 @@ from entrokit.rlvr import PolicyStats, Rollouts
 
 from .sequences import Row, cut_off, row_of
 from .sequences import Sequence as TokenSequence
-
-PLACE = "entrokit_place"
-"""Beside the cookbook's inputs of a datum: which batch it is of, and its number in it. Tinker does not send it on."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +69,18 @@ def read_groups(groups: Sequence[Any], correct: str | None) -> tuple[list[Row], 
     return rows, rollouts
 
 
-def make_data(rows: list[Row], advantages: Tensor, batch: int) -> tuple[list[tinker.Datum], list[Place]]:
-    """The datums of a batch in the order of its trajectories, with the inputs that the cookbook's have."""
+def make_data(rows: list[Row]) -> tuple[list[tinker.Datum], list[Place]]:
+    """The datums of a batch in the order of its trajectories.
+
+    They hold targets alone: SDKs of 0.20 refuse further inputs in `forward_backward_custom`, and later ones send none.
+    """
     data, places = [], []
     for r, row in enumerate(rows):
         for sequence in row.sequences:
-            place = _place(r, sequence)
-            own = torch.zeros(place.length)
-            own[place.targets] = advantages[r, place.columns].float()
-            inputs = {
-                "target_tokens": torch.tensor(sequence.tokens[1:]).clamp(min=0),
-                "logprobs": torch.tensor(sequence.logp[1:], dtype=torch.float32),
-                "advantages": own,
-                "mask": torch.tensor(sequence.chosen[1:], dtype=torch.float32),
-                PLACE: torch.tensor([batch, len(data)]),
-            }
-            tensors = {name: tinker.TensorData.from_torch(value) for name, value in inputs.items()}
-            data.append(tinker.Datum(model_input=sequence.model_input(), loss_fn_inputs=tensors))
-            places.append(place)
+            # What is no token is never a target that counts.
+            targets = tinker.TensorData.from_torch(torch.tensor(sequence.tokens[1:]).clamp(min=0))
+            data.append(tinker.Datum(model_input=sequence.model_input(), loss_fn_inputs={"target_tokens": targets}))
+            places.append(_place(r, sequence))
     return data, places
 
 
@@ -110,8 +101,13 @@ def with_reference(rollouts: Rollouts, rows: list[Row], places: list[Place], ref
     return replace(rollouts, reference_logp=logp)
 
 
-def taken(data: Sequence[Any], logprobs: Sequence[Any], batch: int, places: list[Place]) -> list[Place]:
+def taken(
+    data: Sequence[Any], logprobs: Sequence[Any], known: Sequence[tinker.Datum], places: list[Place]
+) -> list[Place]:
     """The places of the datums of one optimiser step.
+
+    Args:
+        data, logprobs: as the SDK hands them over. known: the batch's data, of which they must be, each at its place.
 
     Raises:
         ValueError: data of another batch, twice the same, only a part of a trajectory, or log-probabilities that do not
@@ -119,7 +115,15 @@ def taken(data: Sequence[Any], logprobs: Sequence[Any], batch: int, places: list
     """
     if not data or len(data) != len(logprobs):
         raise ValueError(f"recipe.loss: {len(data)} data and log-probabilities of {len(logprobs)}")
-    numbers = [_number(i, datum, batch, len(places)) for i, datum in enumerate(data)]
+    # By identity: completions that are equal need not be worth the same.
+    number_of = {id(datum): n for n, datum in enumerate(known)}
+    strange = next((i for i, datum in enumerate(data) if id(datum) not in number_of), None)
+    if strange is not None:
+        raise ValueError(
+            f"recipe.loss: data[{strange}] is none of those that TinkerRecipe.data gave last; hand these over as they "
+            "are, not copies and not the cookbook's, and train on a batch before the next one is prepared"
+        )
+    numbers = [number_of[id(datum)] for datum in data]
     if len(set(numbers)) < len(numbers):
         twice = next(i for i, n in enumerate(numbers) if n in numbers[:i])
         raise ValueError(f"recipe.loss: data[{twice}] is there twice; an optimiser step takes each datum once")
@@ -141,8 +145,8 @@ def taken(data: Sequence[Any], logprobs: Sequence[Any], batch: int, places: list
         if not bool(torch.isfinite(chosen).all()):
             at = int(place.targets[~torch.isfinite(chosen)][0])
             raise ValueError(
-                f"recipe.loss: the log-probability of data[{i}] at target {at} is {float(logp.detach()[at])}; the model "
-                "has broken down, or the token cannot be sampled by it"
+                f"recipe.loss: the log-probability of data[{i}] at target {at} is {float(logp.detach()[at])}; the "
+                "model has broken down, or the token cannot be sampled by it"
             )
     return found
 
@@ -169,39 +173,19 @@ def _place(row: int, sequence: TokenSequence) -> Place:
     return Place(row, targets, torch.tensor(sequence.columns[1:])[targets], len(chosen))
 
 
-def _number(i: int, datum: Any, batch: int, count: int) -> int:
-    place = datum.loss_fn_inputs.get(PLACE)
-    if place is None:
-        raise ValueError(
-            f"recipe.loss: data[{i}] has no {PLACE!r} among its inputs; hand over what TinkerRecipe.data made (not the "
-            "cookbook's assemble_training_data), with its inputs left as they are"
-        )
-    of, number = (int(x) for x in place.data)
-    if of != batch or not 0 <= number < count:
-        raise ValueError(
-            f"recipe.loss: data[{i}] is of batch {of}, and the last that TinkerRecipe.data prepared is {batch}; train "
-            "on a batch before the next one is prepared"
-        )
-    return number
-
-
 def _whole(sequence: TokenSequence) -> tinker.ModelInput:
     known = sequence.model_input()
     return tinker.ModelInput(chunks=[*known.chunks, tinker.EncodedTextChunk(tokens=[sequence.tokens[-1]])])
 
 
 def _truth(trajectory: Any, name: str, where: str) -> bool:
-    for transition in _backwards(trajectory):
+    for transition in reversed(list(trajectory.transitions)):
         if name in transition.metrics:
             value = transition.metrics[name]
             if value not in (0, 1):
                 raise ValueError(f"{where}: correct={name!r} holds {value!r}; expected 1 or 0")
             return bool(value)
     raise ValueError(f"{where}: correct={name!r} is no metric of its transitions")
-
-
-def _backwards(trajectory: Any) -> Iterator[Any]:
-    return reversed(list(trajectory.transitions))
 
 
 def _padded(rows: list[list[Any]], dtype: torch.dtype) -> Tensor:

@@ -52,8 +52,8 @@ def refuse(chosen: Recipe, *, reference: bool, max_length: int | None) -> None:
             )
     if chosen.base.aggregation == "seq-mean-token-sum-norm" and max_length is None:
         raise ValueError(
-            f"{chosen.base_part.name} divides by the longest completion allowed: write TinkerRecipe(..., max_length=...), "
-            "the max_tokens that you sample with (of an episode of several turns, its limit)"
+            f"{chosen.base_part.name} divides by the longest completion allowed: write TinkerRecipe(..., "
+            "max_length=...), the max_tokens that you sample with (of an episode of several turns, its limit)"
         )
 
 

@@ -19,12 +19,14 @@ from .carried import refuse
 
 logger = logging.getLogger(__name__)
 
+_APART = "sampling/sampling_logp_difference"
+
 
 @dataclass
 class _Batch:
     """The generation batch that is being trained on. ``rollouts``: with the task's own rewards."""
 
-    number: int
+    data: list[tinker.Datum]
     places: list[Place]
     rollouts: Rollouts
     rewarded: Rollouts
@@ -92,7 +94,6 @@ class TinkerRecipe:
         self._total_steps = total_steps
         self._seed = seed
         self._steps = 0
-        self._batches = 0
         self._graded = False
         self._batch: _Batch | None = None
 
@@ -116,8 +117,8 @@ class TinkerRecipe:
             groups: the cookbook's `TrajectoryGroup`s, each the attempts at one prompt.
 
         Returns:
-            Datums with the inputs of the cookbook's `assemble_training_data` and one more, by which `loss` knows them.
-            In any order, and in as many optimiser steps as wanted, but those of a trajectory together. Trajectories
+            Datums in the trajectories' order, of which `loss` knows each one by itself: hand over these, not copies. In
+            any order, and in as many optimiser steps as wanted, but those of a trajectory together. Trajectories
             without a token to train on have none; their rewards count in their groups.
 
         Raises:
@@ -128,16 +129,13 @@ class TinkerRecipe:
         if self._correct is None:
             rollouts = self._with_right(rollouts)
         context = self._context()
-        number = self._batches + 1
-        data, places = make_data(rows, torch.zeros_like(rollouts.behaviour.logp), number)
+        data, places = make_data(rows)
         if self._reference is not None:
             rollouts = with_reference(rollouts, rows, places, self._reference)
         rewarded = self.recipe.rewarded(rollouts, context)
         advantages = self.recipe.estimate(rewarded, context)
         prepared = self.recipe.prepare(rollouts, advantages, context)
-        data, places = make_data(rows, advantages, number)
-        self._batches = number
-        self._batch = _Batch(number, places, rollouts, rewarded, advantages, prepared)
+        self._batch = _Batch(list(data), places, rollouts, rewarded, advantages, prepared)
         return data
 
     def loss(self, data: Sequence[tinker.Datum], logprobs: Sequence[Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -149,14 +147,15 @@ class TinkerRecipe:
         Returns:
             The recipe's loss, 0-dim: a mean, as its aggregation says, where Tinker's own losses are sums. Adam moves
             alike under both; a limit on the gradient's norm does not. And the step's numbers, by the names that
-            TRL's log has.
+            TRL's log has; at a batch's first step also how far the trainer's log-probabilities of what was sampled
+            are from the sampler's, which were made with the same weights.
 
         Raises:
             ValueError: data of another batch, part of a trajectory, or log-probabilities that do not fit or are not
                 finite.
         """
         batch = self._current()
-        places = taken(data, logprobs, batch.number, batch.places)
+        places = taken(data, logprobs, batch.data, batch.places)
         rows = torch.tensor(sorted({place.row for place in places}))
         rollouts = Rollouts.from_columns(at_rows(batch.rollouts.columns(), rows))
         advantages = batch.advantages[rows]
@@ -166,11 +165,13 @@ class TinkerRecipe:
         means = StepMeans()
         means.add(result, current, rollouts)
         metrics = means.take()
+        apart = (current.logp.detach() - rollouts.behaviour.logp)[rollouts.trained].abs()
+        mismatch = {} if batch.trained else {f"{_APART}/mean": float(apart.mean()), f"{_APART}/max": float(apart.max())}
+        surprise = -rollouts.behaviour.logp[rollouts.trained].mean()
         batch.trained = True
         self._steps += 1
         self.recipe.observe(metrics, self._context())
-        surprise = -rollouts.behaviour.logp[rollouts.trained].mean()
-        return result.loss, metrics | {"sampled/surprise": float(surprise)}
+        return result.loss, metrics | {"sampled/surprise": float(surprise)} | mismatch
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside Tinker's own state, for `torch.save`.
@@ -181,7 +182,6 @@ class TinkerRecipe:
         return {
             "recipe": self.recipe.state_dict(),
             "steps": self._steps,
-            "batches": self._batches,
             "graded": self._graded,
         }
 
@@ -191,11 +191,11 @@ class TinkerRecipe:
         Raises:
             ValueError: the state of another recipe, or no state of one.
         """
-        missing = sorted({"recipe", "steps", "batches", "graded"} - set(state))
+        missing = sorted({"recipe", "steps", "graded"} - set(state))
         if missing:
             raise ValueError(f"TinkerRecipe.load_state_dict: there is no {missing[0]!r} in it; expected a state_dict()")
         self.recipe.load_state_dict(state["recipe"])
-        self._steps, self._batches, self._graded = state["steps"], state["batches"], state["graded"]
+        self._steps, self._graded = state["steps"], state["graded"]
         self._batch = None
 
     def _finish(self) -> None:

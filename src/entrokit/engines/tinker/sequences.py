@@ -1,8 +1,8 @@
 """One trajectory as the sequences that a Tinker server is sent, and as one row of `Rollouts`.
 
-Turns whose observation repeats everything before them share a sequence, as in the cookbook's `trajectory_to_data`; where
-an environment rewrites the history, a new sequence begins. However many there are, the trajectory is one row: what the
-policy chose is trained on, what the environment said between is there and is not.
+Turns whose observation repeats everything before them share a sequence, as in the cookbook's `trajectory_to_data`;
+where an environment rewrites the history, a new sequence begins. However many there are, the trajectory is one row:
+what the policy chose is trained on, what the environment said between is there and is not.
 """
 
 from __future__ import annotations

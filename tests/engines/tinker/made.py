@@ -31,8 +31,8 @@ class Trajectory:
 
 @dataclass
 class Group:
-    trajectories_G: list[Trajectory]
-    final_rewards_G: list[float]
+    trajectories_G: list[Trajectory]  # noqa: N815
+    final_rewards_G: list[float]  # noqa: N815
 
     def get_total_rewards(self):
         pairs = zip(self.trajectories_G, self.final_rewards_G, strict=True)

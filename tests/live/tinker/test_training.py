@@ -29,6 +29,8 @@ from .policy import Policy, adapter_of
 RANK, RATE, LENGTH, ATTEMPTS = 8, 3e-3, 6, 6
 PROMPTS = ["1+2=", "3+4=", "2+2="]
 BATCHES, UPDATES = 6, 2
+# Adam with an eps that small gradients are small against: without one it makes whole steps of their rounding.
+ADAM = {"beta1": 0.9, "beta2": 0.95, "eps": 1e-4}
 GOOD = set(encode("02468"))
 
 
@@ -119,14 +121,14 @@ def _saved(client, server, name):
     return adapter_of(next(server.folder.glob(f"checkpoints/{client.model_id}/sampler_weights/{name}.tar.gz")))
 
 
-@pytest.mark.parametrize(
-    "spec", ["grpo+kl-cov(ratio=0.2)", "dapo+token-group-average+clip-cov(ratio=0.1, low=0, high=9)"]
-)
+@pytest.mark.parametrize("spec", ["grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)", "dapo+token-group-average"])
 def test_losses_and_weights_are_the_recipes_by_hand(server, service, spec):
     client = service.create_lora_training_client(base_model=str(server.model), rank=RANK, seed=1)
     live, chosen = TinkerRecipe(spec, updates_per_batch=UPDATES, seed=3), recipe(spec)
     policy = Policy(server.model, _saved(client, server, "start"), RANK)
-    optimiser = torch.optim.Adam(policy.adapter.values(), lr=RATE, betas=(0.9, 0.95), eps=1e-12)
+    optimiser = torch.optim.Adam(
+        policy.adapter.values(), lr=RATE, betas=(ADAM["beta1"], ADAM["beta2"]), eps=ADAM["eps"]
+    )
     apart, moved, mismatch, step = [], [], [], 0
     before = {name: value.detach().clone() for name, value in policy.adapter.items()}
     for batch in range(BATCHES):
@@ -142,20 +144,21 @@ def test_losses_and_weights_are_the_recipes_by_hand(server, service, spec):
 
             def loss(d, logprobs, told=told):
                 value, metrics = live.loss(d, logprobs)
-                told["loss"] = float(value)
+                told["loss"] = float(value.detach())
                 return value, metrics
 
             metrics = client.forward_backward_custom(data, loss).result().metrics
-            client.optim_step(tinker.AdamParams(learning_rate=RATE, beta1=0.9, beta2=0.95, eps=1e-12)).result()
+            client.optim_step(tinker.AdamParams(learning_rate=RATE, **ADAM)).result()
             current = torch.zeros(rollouts.trained.shape, dtype=torch.double)
             logp = [policy.logp([*p, *c])[len(p) - 1 :].double() for p, c in sequences]
             current = current.index_put(rollouts.trained.nonzero(as_tuple=True), torch.cat(logp))
             hand = chosen.loss(PolicyStats(logp=current), rollouts, advantages, prepared)
             optimiser.zero_grad()
-            hand.loss.backward()
+            # SkyRL divides gradients by the number of data.
+            (hand.loss / len(data)).backward()
             optimiser.step()
             step += 1
-            apart.append(abs(told["loss"] - float(hand.loss)))
+            apart.append(abs(told["loss"] - float(hand.loss.detach())))
             if update == 0:
                 mismatch.append(metrics["sampling/sampling_logp_difference/max"])
     after = _saved(client, server, "end")

@@ -59,4 +59,5 @@ def refuse(chosen: Recipe, *, reference: bool, max_length: int | None) -> None:
 
 def _instead(intervention: Intervention) -> str:
     card = intervention.card
-    return "use it under TRL" if card is None else card.instead.get(ENGINE, "use it under TRL")
+    default = "use it under TRL or verl, whose engines have the whole distribution"
+    return default if card is None else card.instead.get(ENGINE, default)

@@ -11,6 +11,8 @@ from transformers import Qwen3ForCausalLM
 
 PREFIX, SUFFIX = "base_model.model.", ".weight"
 ALPHA = 32.0  # SkyRL's `api.py` sets it for every adapter
+# SkyRL trains one A for what it has fused into one layer, and saves it under each name.
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 def adapter_of(archive: Path) -> dict[str, torch.Tensor]:
@@ -25,7 +27,13 @@ class Policy:
         self.model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
         self.model.requires_grad_(False)
         self.rank = rank
-        self.adapter = {name: value.clone().requires_grad_() for name, value in adapter.items()}
+        leaves = {_first(name): value.clone().requires_grad_() for name, value in adapter.items()}
+        self.adapter = {name: leaves[_first(name)] for name in adapter}
+
+    @property
+    def leaves(self) -> list[torch.Tensor]:
+        """Each trained tensor once."""
+        return list({id(value): value for value in self.adapter.values()}.values())
 
     def logp(self, tokens: list[int]) -> torch.Tensor:
         """Of every token but the first, ``[N - 1]``."""
@@ -40,3 +48,12 @@ class Policy:
         ids = torch.tensor([tokens])
         logits = functional_call(self.model, weights, (ids,), {"use_cache": False}).logits
         return logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]
+
+
+def _first(name: str) -> str:
+    """The name under which a trained tensor is known, of those that it is saved under."""
+    for layers in FUSED:
+        for layer in layers[1:]:
+            if f".{layer}.lora_A" in name:
+                return name.replace(layer, layers[0])
+    return name

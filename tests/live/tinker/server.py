@@ -50,7 +50,7 @@ def api(model: str, folder: str, port: str) -> None:
     skyrls.app.state.engine_config = EngineConfig(
         base_model=model,
         backend="jax",
-        backend_config={"max_lora_adapters": 2, "max_lora_rank": 8},
+        backend_config={"max_lora_adapters": 8, "max_lora_rank": 8},
         checkpoints_base=Path(folder) / "checkpoints",
         database_url=f"sqlite:///{Path(folder) / 'tinker.db'}",
     )

@@ -155,7 +155,7 @@ def _expected(stats: PolicyStats) -> Tensor:
     return expected_discriminator(*(stats.require(name, "clip-v") for name in names))
 
 
-_UNDER_TINKER = "use clip-cov or kl-cov, which ask for log-probabilities alone, or this one under TRL or verl"
+_UNDER_TINKER = "use clip-cov or kl-cov, which ask for log-probabilities alone, or this one under TRL"
 
 
 class _Discriminating(ScopedIntervention):

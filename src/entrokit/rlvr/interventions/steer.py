@@ -151,7 +151,7 @@ class Steer(ScopedIntervention):
         benches=OnBenches(tuned="min_weight=0.1, iclip=False, scale_quantile=0.9"),
         instead={
             "verl": "use form='theorem' (its default) or form='released'",
-            "tinker": "use token-group-average or clip-cov, or steer under TRL or verl",
+            "tinker": "use token-group-average or clip-cov, or steer under TRL",
         },
     )
     min_weight: float = 0.7

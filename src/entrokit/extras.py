@@ -14,6 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
     "trl": ("torch", "trl", "transformers", "datasets", "safetensors", "tokenizers"),
     "verl": ("torch", "verl", "cachetools", "uvicorn", "fastapi"),
+    "tinker": ("torch", "tinker"),
     "tasks": ("torch", "reasoning-gym", "math-verify"),
     "information": ("scipy", "scikit-learn"),
     "tensorboard": ("tensorboard",),
@@ -32,6 +33,7 @@ _NEEDED_BY = {
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "engines.trl": "trl",
+    "engines.tinker": "tinker",
 }
 
 

@@ -54,6 +54,7 @@ class AdaptiveEntropy(Intervention):
         "2505.22312",
         examples=("dapo+adaptive-entropy(coef=0.05, target=2.0)",),
         benches=OnBenches(tuned="target=0.45, coef_delta=0.001"),
+        instead={"tinker": "use clip-cov or kl-cov, or this one under TRL or verl"},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     coef: float = 0.0

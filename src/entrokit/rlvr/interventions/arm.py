@@ -109,6 +109,7 @@ class ARM(Intervention):
         benches=OnBenches(
             tuned="alpha=1.0", impossible_on={"tabular": "there are no prompts whose log-probabilities it needs"}
         ),
+        instead={"tinker": "use perplexity-shaping, or this one under TRL or verl"},
     )
     replaces: ClassVar[str | None] = "advantage"
     needs_prompts: ClassVar[bool] = True

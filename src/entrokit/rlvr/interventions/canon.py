@@ -130,6 +130,7 @@ class Canon(Intervention):
         "2509.23962",
         examples=("dr_grpo+canon(mu=0.7)", "grpo+canon(alpha=0.9, schedule='cosine-inter-intra')"),
         benches=OnBenches(tuned="mu=0.5"),
+        instead={"tinker": "use metric='length', or this one under TRL or verl"},
     )
     replaces: ClassVar[str | None] = "advantage"
     metric: str | Metric = "entropy"

@@ -30,6 +30,7 @@ class EntropyBonus(Intervention):
         "1602.01783",
         examples=("grpo+entropy-bonus(coef=0.1)",),
         benches=OnBenches(tuned="coef=0.02"),
+        instead={"tinker": "use clip-cov or kl-cov, or this one under TRL or verl"},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     coef: float = 1e-3

@@ -155,6 +155,9 @@ def _expected(stats: PolicyStats) -> Tensor:
     return expected_discriminator(*(stats.require(name, "clip-v") for name in names))
 
 
+_UNDER_TINKER = "use clip-cov or kl-cov, which ask for log-probabilities alone, or this one under TRL"
+
+
 class _Discriminating(ScopedIntervention):
     """Keeps chosen by the behaviour policy once per scope, or by the current one in every micro-batch."""
 
@@ -182,6 +185,7 @@ class ClipB(_Discriminating):
         "2602.03392",
         examples=("grpo+clip-b(mu=0.2, side='both')", "dapo+clip-b(mu=0.2)"),
         benches=OnBenches(tuned="mu=0.5"),
+        instead={"tinker": _UNDER_TINKER},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     mu: float = 2.5
@@ -206,7 +210,7 @@ class ClipV(_Discriminating):
         "2602.03392",
         examples=("dapo+clip-v(mu=0.2, max_frac=0.2)", "dapo+clip-v(mu=0.1, max_frac=1.0, side='both', legacy=True)"),
         benches=OnBenches(tuned="mu=0.5, max_frac=1.0"),
-        instead={"verl": "use clip-b, its form for sampled tokens"},
+        instead={"verl": "use clip-b, its form for sampled tokens", "tinker": _UNDER_TINKER},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy", "collision", "weighted_surprise"})
     mu: float = 8.5

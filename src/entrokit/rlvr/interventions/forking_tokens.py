@@ -96,6 +96,7 @@ class ForkingTokens(ScopedIntervention):
             "dapo+forking-tokens(rho=0.5, scope='step')",
         ),
         benches=OnBenches(tuned="rho=0.5"),
+        instead={"tinker": "use clip-cov, or this one under TRL or verl: which tokens fork, a surprise does not say"},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     rho: float = 0.2

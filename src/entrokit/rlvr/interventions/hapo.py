@@ -140,6 +140,9 @@ class AdaptiveClip(_Heterogeneous):
         "2509.16591",
         examples=("grpo+adaptive-clip(pivot=0.5)", "dapo+adaptive-clip(pivot=0.5, legacy_sign=True)"),
         benches=OnBenches(tuned="alpha=2.0"),
+        instead={
+            "tinker": "use token-group-average, the part of hapo without entropies, or this one under TRL or verl"
+        },
     )
     alpha: float = 1.0
     pivot: float = 0.8
@@ -200,6 +203,9 @@ class RedistributeAdvantage(_Heterogeneous):
         "2509.16591",
         examples=("dapo+redistribute-advantage(pivot=0.5)",),
         benches=OnBenches(),
+        instead={
+            "tinker": "use token-group-average, the part of hapo without entropies, or this one under TRL or verl"
+        },
     )
     beta: float = 1.0
     pivot: float = 0.8
@@ -262,6 +268,7 @@ class AdaptiveTemperature(Intervention):
         "2509.16591",
         examples=("grpo+adaptive-temperature",),
         benches=OnBenches(tuned="tau=0.2", impossible_on={"tabular": "acts while a language model samples"}),
+        instead={"tinker": "drop it, or use it under TRL with transformers' own generate"},
     )
     needs: ClassVar[frozenset[str]] = frozenset({"entropy"})
     tau: float = 0.05

@@ -178,7 +178,10 @@ class Recap(Intervention):
         "2510.21978",
         examples=("grpo+recap(temperature=0.5)",),
         not_ranked="weighs several rewards against one another; the benches have one",
-        refused_by={"verl": "it weighs several rewards, and verl hands over one score a completion; use it under TRL"},
+        refused_by={
+            "verl": "it weighs several rewards, and verl hands over one score a completion; use it under TRL",
+            "tinker": "it weighs several rewards, and a trajectory group has one total a trajectory; use it under TRL",
+        },
     )
     replaces: ClassVar[str | None] = "reward"
     window: int = 10

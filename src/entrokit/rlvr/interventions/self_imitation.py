@@ -78,6 +78,7 @@ class SelfImitation(Intervention):
             tuned="size=128, warmup=20",
             impossible_on={"tabular": "there are no updates beside those on the samples"},
         ),
+        instead={"tinker": "use it under TRL"},
     )
     replays: ClassVar[bool] = True
     size: int = 2048

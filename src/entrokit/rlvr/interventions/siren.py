@@ -75,7 +75,10 @@ class Siren(ScopedIntervention):
             "grpo+siren(anchored=False, scope='step')",
         ),
         benches=OnBenches(tuned="coef=1.0"),
-        instead={"verl": "use entropy-bonus or tea, or siren under TRL"},
+        instead={
+            "verl": "use entropy-bonus or tea, or siren under TRL",
+            "tinker": "use clip-cov or kl-cov against a loss of entropy, or siren under TRL",
+        },
     )
     coef: float = 0.005
     top_p: float = 0.8

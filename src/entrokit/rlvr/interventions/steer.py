@@ -149,7 +149,10 @@ class Steer(ScopedIntervention):
             "dapo+steer(min_weight=0.3, form='released', mapping='linear', scale_quantile=0.9)",
         ),
         benches=OnBenches(tuned="min_weight=0.1, iclip=False, scale_quantile=0.9"),
-        instead={"verl": "use form='theorem' (its default) or form='released'"},
+        instead={
+            "verl": "use form='theorem' (its default) or form='released'",
+            "tinker": "use token-group-average or clip-cov, or steer under TRL",
+        },
     )
     min_weight: float = 0.7
     max_weight: float = 1.2

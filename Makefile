@@ -11,7 +11,7 @@ LIVE_REPORT ?= build/live
 
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-parity test-live test-live-quick live-trl live-verl lint docs format bench clean
+.PHONY: demo test test-parity test-live test-live-quick live-trl live-verl live-tinker lint docs format bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
@@ -26,15 +26,16 @@ test: $(VENV)/dev.stamp  ## the whole test suite
 test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
-test-live: live-trl live-verl  ## real engines on this CPU: TRL and verl with vLLM, under Ray
+test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and verl with vLLM, Ray, a server of the Tinker API
 	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/trl.jsonl $(LIVE)/trl/bin/python -m pytest tests/live
 	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/verl.jsonl $(LIVE)/verl/bin/python -m pytest tests/live
+	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/tinker.jsonl $(LIVE)/tinker/bin/python -m pytest tests/live/tinker
 
 test-live-quick: live-trl live-verl  ## one run of each
 	$(LIVE)/trl/bin/python -m pytest tests/live -m quick
 	$(LIVE)/verl/bin/python -m pytest tests/live -m quick
 
-live-trl live-verl: live-%:
+live-trl live-verl live-tinker: live-%:
 	$(PYTHON) scripts/live.py $* $(LIVE)/$*
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers

@@ -1,7 +1,7 @@
 """What docs/engines.md says of live engines, out of the reports of `make test-live`.
 
     make test-live
-    python experiments/live_results.py build/live/trl.jsonl build/live/verl.jsonl
+    python experiments/live_results.py build/live/*.jsonl
     python scripts/pages.py
 
 Writes results/tables/live.json: of every test function seconds and memory, and the largest deviation from the recipe by
@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 
 OUT = Path(__file__).parents[1] / "results" / "tables" / "live.json"
+
+# Of its environment. The SDK of the Tinker API is everywhere.
+SIGNS = {"tinker": "skyrl", "verl": "verl", "trl": "trl"}
 
 
 def read(file):
@@ -47,7 +50,7 @@ def main(files):
     measured = {}
     for file in files:
         versions, rows = read(file)
-        engine = next(name for name in ("verl", "trl") if name in versions)
+        engine = next(name for name, sign in SIGNS.items() if sign in versions)
         measured[engine] = {"versions": versions, "tests": by_function(rows)}
     OUT.write_text(json.dumps(measured, indent=2) + "\n")
     print(f"{OUT.name}: {sum(len(m['tests']) for m in measured.values())} rows")

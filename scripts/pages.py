@@ -174,8 +174,8 @@ def live_table() -> str:
         "| engine | what ran | runs | recipes | from the recipe by hand | seconds | memory (MB) |",
         "|---" * 7 + "|",
     ]
-    for engine in measured.values():
-        versions = ", ".join(f"{name} {version}" for name, version in engine["versions"].items() if name in _NAMED)
+    for name, engine in measured.items():
+        versions = ", ".join(f"{package} {engine['versions'][package]}" for package in _NAMED[name])
         for test in engine["tests"]:
             recipes = "<br>".join(f"`{spec}`" for spec in test["recipes"])
             apart = "" if test["apart"] is None else f"{test['apart']:.1e}"
@@ -216,7 +216,7 @@ def with_tables(text: str) -> str:
     return MARKED.sub(lambda m: f"<!-- table: {m[1]} -->\n{TABLES[m[1]]()}<!-- end -->", text)
 
 
-_NAMED = ("trl", "verl", "vllm", "ray")
+_NAMED = {"trl": ("trl", "vllm"), "verl": ("verl", "vllm", "ray"), "tinker": ("tinker", "skyrl")}
 MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,

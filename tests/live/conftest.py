@@ -14,15 +14,20 @@ os.environ |= {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
 }
-collect_ignore_glob = [] if find_spec("vllm") else ["*"]
-if find_spec("vllm"):
-    collect_ignore_glob += [f"test_{engine}*" for engine in ("trl", "verl") if not find_spec(engine)]
+# Each part runs where its engine is, with what samples for it.
+_NEEDS = {"trl": ("trl", "vllm"), "verl": ("verl", "vllm"), "tinker": ("tinker", "skyrl")}
+collect_ignore_glob = [
+    pattern
+    for engine, packages in _NEEDS.items()
+    if not all(map(find_spec, packages))
+    for pattern in (f"test_{engine}*", f"{engine}/*")
+]
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: a part of `make test-live-quick`, which CI runs")
     file = os.environ.get("ENTROKIT_LIVE_REPORT")
-    if file and find_spec("vllm"):
+    if file:
         from .measured import Measured
 
         config.pluginmanager.register(Measured(file))

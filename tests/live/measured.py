@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-PACKAGES = ("trl", "verl", "vllm", "ray", "transformers", "torch")
+PACKAGES = ("trl", "verl", "tinker", "skyrl", "vllm", "ray", "transformers", "torch")
 _EVERY = 0.5
 
 

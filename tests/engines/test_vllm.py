@@ -5,18 +5,21 @@ numerics do. What TRL makes of them, and what the recipe does with that, is real
 """
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoTokenizer
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import grpo_trainer
 
 from entrokit.engines.trl import EntropyGRPOTrainer, trl_recipe
+from entrokit.engines.trl.generating import generation_explained
 
 from .conftest import length_reward
 
 NOISE = 0.3
+CPU = {"use_cpu": True, "bf16": False}
 
 
 class StandIn:
@@ -124,3 +127,45 @@ def test_a_recipe_that_acts_while_sampling_is_refused(stand_in, checkpoint, conf
     args = config(use_vllm=True, vllm_mode="colocate")
     with pytest.raises(ValueError, match=r"use_vllm=True\) conflicts with recipe .* adaptive-temperature acts on the"):
         trained(EntropyGRPOTrainer, checkpoint, args, task, recipe="grpo+adaptive-temperature")
+
+
+class GoneError(OSError):
+    """As errors of `requests` are: an OSError that knows its request."""
+
+    def __init__(self, text="", url=None):
+        super().__init__(text)
+        self.request = None if url is None else SimpleNamespace(url=url)
+
+
+def test_a_server_that_is_gone_is_named_with_the_step_and_what_to_do():
+    args = GRPOConfig("x", use_vllm=True, vllm_mode="server", vllm_server_base_url="http://there:8000", **CPU)
+    with (
+        pytest.raises(ConnectionError, match=r"step 7: the vLLM server at http://there:8000 .*resume") as caught,
+        generation_explained(7, args),
+    ):
+        raise GoneError("no route", "http://there:8000/inference/v1/generate")
+    assert isinstance(caught.value.__cause__, GoneError)
+    by_port = GRPOConfig("x", use_vllm=True, vllm_mode="server", vllm_server_host="h", vllm_server_port=81, **CPU)
+    with pytest.raises(ConnectionError, match="http://h:81"), generation_explained(0, by_port):
+        raise GoneError
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"use_vllm": True, "vllm_mode": "server"}, OSError("a full disk, in a reward function")),
+        ({"use_vllm": True, "vllm_mode": "server"}, GoneError("a tool's own server", "http://tools:1/run")),
+        ({"use_vllm": True, "vllm_mode": "colocate"}, GoneError("a reward model's own server")),
+        ({}, GoneError("a tool's own server")),
+        ({}, RuntimeError("something else")),
+    ],
+)
+def test_errors_of_others_stay_as_they_are(options, error):
+    with pytest.raises(type(error)) as caught, generation_explained(3, GRPOConfig("x", **options, **CPU)):
+        raise error
+    assert caught.value is error
+
+
+def test_logits_that_are_not_finite_are_named():
+    with pytest.raises(ValueError, match="step 3: the policy's logits are NaN"), generation_explained(3, None):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")

@@ -28,7 +28,7 @@ def generation_explained(step: int, args: Any) -> Iterator[None]:
             "(lower learning_rate or max_grad_norm, or resume from an earlier checkpoint)"
         ) from error
     except OSError as error:  # which every error of `requests` is
-        if not (args.use_vllm and args.vllm_mode == "server" and hasattr(error, "request")):
+        if not (args.use_vllm and args.vllm_mode == "server" and _asked(error, _address(args))):
             raise
         raise ConnectionError(
             f"step {step}: the vLLM server at {_address(args)} does not answer ({type(error).__name__}); nothing of "
@@ -37,5 +37,17 @@ def generation_explained(step: int, args: Any) -> Iterator[None]:
         ) from error
 
 
+def _asked(error: OSError, address: str) -> bool:
+    """Whether an error is of a request to an address. Tools and rewards have servers of their own."""
+    if not hasattr(error, "request"):
+        return False
+    url = getattr(error.request, "url", None)
+    return url is None or str(url).startswith(address)
+
+
 def _address(args: Any) -> str:
-    return args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
+    return (
+        str(args.vllm_server_base_url).rstrip("/")
+        if args.vllm_server_base_url
+        else f"http://{args.vllm_server_host}:{args.vllm_server_port}"
+    )

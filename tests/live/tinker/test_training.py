@@ -1,6 +1,6 @@
 """Recipes train on a real server of the Tinker API, and what it ends at is the recipe by hand.
 
-In an environment with ``skyrl[tinker]==0.3.0 tinker==0.20.0 jax flax optax pytest`` and entrokit; see docs/tinker.md.
+In an environment of its own (``make test-live``); see docs/tinker.md.
 """
 
 import os
@@ -122,13 +122,12 @@ def _saved(client, server, name):
 
 
 @pytest.mark.parametrize("spec", ["grpo+clip-cov(ratio=0.2, low=0.0, high=9.0)", "dapo+token-group-average"])
-def test_losses_and_weights_are_the_recipes_by_hand(server, service, spec):
+def test_losses_and_weights_are_the_recipes_by_hand(server, service, spec, record_property):
+    """SkyRL's server, JAX, LoRA: losses and weights of twelve steps of Adam through `forward_backward_custom`"""
     client = service.create_lora_training_client(base_model=str(server.model), rank=RANK, seed=1)
     live, chosen = TinkerRecipe(spec, updates_per_batch=UPDATES, seed=3), recipe(spec)
     policy = Policy(server.model, _saved(client, server, "start"), RANK)
-    optimiser = torch.optim.Adam(
-        policy.adapter.values(), lr=RATE, betas=(ADAM["beta1"], ADAM["beta2"]), eps=ADAM["eps"]
-    )
+    optimiser = torch.optim.Adam(policy.leaves, lr=RATE, betas=(ADAM["beta1"], ADAM["beta2"]), eps=ADAM["eps"])
     apart, moved, mismatch, step = [], [], [], 0
     before = {name: value.detach().clone() for name, value in policy.adapter.items()}
     for batch in range(BATCHES):
@@ -162,13 +161,14 @@ def test_losses_and_weights_are_the_recipes_by_hand(server, service, spec):
             if update == 0:
                 mismatch.append(metrics["sampling/sampling_logp_difference/max"])
     after = _saved(client, server, "end")
-    weights = max(float((after[n] - v).abs().max()) for n, v in policy.adapter.items())
+    weights = max(float((after[n] - v.detach()).abs().max()) for n, v in policy.adapter.items())
     moved = max(float((after[n] - v).abs().max()) for n, v in before.items())
-    print(f"{spec}: {step} steps, losses {max(apart):.1e}, weights {weights:.1e} of {moved:.1e}, {max(mismatch):.1e}")
+    record_property("recipes", [spec])
+    record_property("apart", max(weights, *apart))
     assert step >= 10
     assert moved > RATE
     assert max(apart) < 1e-5
-    assert weights < 1e-2 * moved
+    assert weights < 1e-5
     assert max(mismatch) < 1e-4
 
 

@@ -1,6 +1,6 @@
 """Peak memory of one loss call and its backward pass, by the length of the completions.
 
-    python benchmarks/loss_memory.py [--quick]
+    python benchmarks/loss_memory.py [--quick | --long]
 
 Vocabulary 151 936 (Qwen2.5's), one recipe of every kind: a separable one, whose gradients are formed a chunk of logits
 at a time, and one that is not, for which logits are made twice. What is counted is what a call needs beyond hidden
@@ -23,8 +23,10 @@ import torch
 from entrokit.distributions import linear_token_loss, linear_token_statistics
 from entrokit.rlvr import PolicyStats, Rollouts, recipe
 
-VOCABULARY, WIDTH = 151_936, 256
+VOCABULARY, WIDTH = 151_936, 64 if "--long" in sys.argv else 256
 LENGTHS, PEER_LENGTHS = (1024, 4096, 16_384), (1024, 2048)
+# Of long completions; the peer at the longest that fits into a small machine.
+LONG, PEER_LONG = (8192, 16_384, 32_768, 65_536), (1024, 2048)
 SPECS = {"separable": "grpo+steer(min_weight=0.7)", "not separable": "gspo+forking-tokens(rho=0.2)"}
 
 
@@ -74,7 +76,10 @@ def call(kind: str, length: int) -> dict[str, float]:
 
 def measured(kind: str, length: int) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, __file__, "--call", kind, str(length)], capture_output=True, text=True, check=True
+        [sys.executable, __file__, "--call", kind, str(length), *(o for o in sys.argv if o == "--long")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     result: dict[str, float] = json.loads(done.stdout)
     return result
@@ -90,7 +95,8 @@ def main() -> None:
     )
     print(f"{'':16} {'tokens':>7} {'peak MB':>9} {'seconds':>8}")
     found: dict[str, dict[int, float]] = {}
-    for kind, lengths in {**dict.fromkeys(SPECS, LENGTHS), "whole logits": PEER_LENGTHS}.items():
+    own, peers = (LONG, PEER_LONG) if "--long" in sys.argv else (LENGTHS, PEER_LENGTHS)
+    for kind, lengths in {**dict.fromkeys(SPECS, own), "whole logits": peers}.items():
         for length in lengths[:1] if quick else lengths:
             result = measured(kind, length)
             found.setdefault(kind, {})[length] = result["megabytes"]

@@ -33,7 +33,7 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("verdicts", "scoreboard", "engines"))]
+WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("verdicts", "scoreboard", "engines", "scale"))]
 RESULTS = ROOT / "results"
 
 
@@ -184,6 +184,21 @@ def live_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def collectives_table() -> str:
+    """What recipes put on the wire beside TRL's own, as `experiments/collectives.py` counted it."""
+    measured = json.loads((RESULTS / "tables" / "collectives.json").read_text(encoding="utf-8"))
+    lines = [
+        "| recipe | calls a batch | bytes a batch | a completion | a token | calls a step | bytes a step |",
+        "|---" * 7 + "|",
+    ]
+    for recipe, own in measured.items():
+        exact = own["unexplained"] == 0.0
+        grown = [f"{own['bytes'][name]:.0f}" if exact else "*" for name in ("batch", "completion", "token")]
+        cells = [f"`{recipe}`", own["calls"], *grown, f"{own['step_calls']:+.0f}", f"{own['step_bytes']:+.0f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |".replace("-0 ", "0 "))
+    return "\n".join(lines) + "\n"
+
+
 def scoreboard_table(bench: str) -> str:
     """The scoreboard of one bench: what has been measured."""
     return markdown(load_scores(RESULTS / "scoreboard", bench))
@@ -226,6 +241,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "not-shown-pocket": lambda: not_shown_list("pocket"),
     "engines": engine_table,
     "live": live_table,
+    "collectives": collectives_table,
     "three-recipes": three_recipes,
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
     "scoreboard-pocket": lambda: scoreboard_table("pocket"),

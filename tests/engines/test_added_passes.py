@@ -1,0 +1,44 @@
+"""Where a recipe costs a forward more than TRL makes (docs/scale.md)."""
+
+import pytest
+import torch
+
+from .trainers import trainer
+
+
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [
+        ({}, 1),
+        ({"steps_per_generation": 2}, 0),
+        ({"num_iterations": 2}, 0),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 2}, 1),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 0),
+    ],
+)
+def test_one_forward_a_generation_batch_where_trl_makes_none(checkpoint, config, task, monkeypatch, options, added):
+    t = trainer(checkpoint, config, task, "grpo+steer(min_weight=0.3)", options={"max_steps": 4} | options)
+    asked, trls, batches = [], [], []
+    stats, own = type(t._forward).stats, type(t)._get_per_token_logps_and_entropies
+    generate = type(t)._generate_and_score_completions
+
+    def counted_stats(self, *args, **kwargs):
+        if not torch.is_grad_enabled():
+            asked.append(1)
+        return stats(self, *args, **kwargs)
+
+    def counted_own(self, *args, **kwargs):
+        trls.append(1)
+        return own(self, *args, **kwargs)
+
+    def counted_generate(self, inputs):
+        batches.append(1)
+        return generate(self, inputs)
+
+    monkeypatch.setattr(type(t._forward), "stats", counted_stats)
+    monkeypatch.setattr(type(t), "_get_per_token_logps_and_entropies", counted_own)
+    monkeypatch.setattr(type(t), "_generate_and_score_completions", counted_generate)
+    t.train()
+    assert batches
+    assert len(asked) - len(trls) == added * len(batches)
+    assert len(trls) == (1 - added) * len(batches)

@@ -42,3 +42,15 @@ def test_one_forward_a_generation_batch_where_trl_makes_none(checkpoint, config,
     assert batches
     assert len(asked) - len(trls) == added * len(batches)
     assert len(trls) == (1 - added) * len(batches)
+
+
+def test_prompts_log_probabilities_are_one_forward_more(checkpoint, config, task, monkeypatch):
+    t = trainer(checkpoint, config, task, "grpo+arm(low_frac=0.4)", options={"max_steps": 2})
+    asked, batches = [], []
+    prompts, generate = type(t)._prompt_logp, type(t)._generate_and_score_completions
+    monkeypatch.setattr(type(t), "_prompt_logp", lambda self, out: asked.append(1) or prompts(self, out))
+    monkeypatch.setattr(
+        type(t), "_generate_and_score_completions", lambda self, rows: batches.append(1) or generate(self, rows)
+    )
+    t.train()
+    assert len(asked) == len(batches) == 2

@@ -27,16 +27,16 @@ test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environm
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
 test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and verl with vLLM, Ray, a server of the Tinker API
-	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/trl.jsonl $(LIVE)/trl/bin/python -m pytest tests/live
-	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/verl.jsonl $(LIVE)/verl/bin/python -m pytest tests/live
-	ENTROKIT_LIVE_REPORT=$(LIVE_REPORT)/tinker.jsonl $(LIVE)/tinker/bin/python -m pytest tests/live/tinker
+	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/trl.jsonl" "$(LIVE)/trl/bin/python" -m pytest tests/live
+	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/verl.jsonl" "$(LIVE)/verl/bin/python" -m pytest tests/live
+	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/tinker.jsonl" "$(LIVE)/tinker/bin/python" -m pytest tests/live/tinker
 
 test-live-quick: live-trl live-verl  ## one run of each
-	$(LIVE)/trl/bin/python -m pytest tests/live -m quick
-	$(LIVE)/verl/bin/python -m pytest tests/live -m quick
+	"$(LIVE)/trl/bin/python" -m pytest tests/live -m quick
+	"$(LIVE)/verl/bin/python" -m pytest tests/live -m quick
 
 live-trl live-verl live-tinker: live-%:
-	$(PYTHON) scripts/live.py $* $(LIVE)/$*
+	$(PYTHON) scripts/live.py $* "$(LIVE)/$*"
 
 lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

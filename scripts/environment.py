@@ -28,7 +28,7 @@ def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
     where = Path(folder)
     pip = made(where)
     torch = pinned("torch", constraints)
-    if not installed(where):
+    if not installed(where, torch):
         print(f"installing {torch}", flush=True)
         run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
     print(f"installing entrokit[{extras}]", flush=True)
@@ -40,10 +40,19 @@ def made(where: Path) -> list[str]:
     """Makes an environment where there is none; returns the command of its pip."""
     if sys.version_info < (3, 11):
         sys.exit(f"entrokit needs Python 3.11 or newer, this is {sys.version.split()[0]}; try make PYTHON=python3.11")
-    if not (where / "bin" / "python").exists():
-        print(f"making {where}", flush=True)
-        venv.create(where, with_pip=True, clear=True)
-    return [str(where / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    python = where / "bin" / "python"
+    try:
+        if not python.exists():
+            print(f"making {where}", flush=True)
+            if where.is_dir() and any(where.iterdir()) and not (where / "pyvenv.cfg").exists():
+                sys.exit(f"{where} holds something that is no virtual environment; name another folder, or remove it")
+            venv.create(where, with_pip=True, clear=True)
+        elif subprocess.run([str(python), "-c", "import pip"], capture_output=True, check=False).returncode:
+            # Making it was stopped halfway.
+            run([str(python), "-m", "ensurepip", "--upgrade"])
+    except OSError as error:
+        sys.exit(f"cannot make an environment in {where} ({error}); name another folder: make VENV=..., or LIVE=...")
+    return [str(python), "-m", "pip", "--disable-pip-version-check"]
 
 
 def pinned(package: str, constraints: Path) -> str:
@@ -51,8 +60,13 @@ def pinned(package: str, constraints: Path) -> str:
     return next(line for line in constraints.read_text().splitlines() if line.startswith(f"{package}=="))
 
 
-def installed(where: Path) -> bool:
-    return any((where / "lib").glob("python*/site-packages/torch/__init__.py"))
+def installed(where: Path, torch: str) -> bool:
+    """Whether an environment has this very torch, as a whole: pip writes the record at the end."""
+    version = torch.partition("==")[2]
+    packages = "python*/site-packages"
+    return any(
+        any((where / "lib").glob(f"{packages}/torch-{build}.dist-info/RECORD")) for build in (version, f"{version}+*")
+    )
 
 
 def torch_source(pip: list[str], torch: str) -> list[str]:

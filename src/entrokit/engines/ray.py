@@ -25,9 +25,11 @@ class Node:
 def joined() -> str | None:
     """The address of the cluster that `ray.init` would join from here; None where it would start one of its own."""
     given = os.environ.get("RAY_ADDRESS", "").strip()
-    if given:
+    if given == "local":  # a cluster of its own, said aloud
+        return None
+    if given not in ("", "auto"):
         return given
-    folder = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray"
+    folder = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
     try:
         address = (folder / "ray_current_cluster").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -36,10 +38,10 @@ def joined() -> str | None:
 
 
 def answers(address: str, patience: float = 1.0) -> bool:
-    """Whether something listens at ``host:port``."""
-    host, _, port = address.rpartition(":")
+    """Whether something listens at ``host:port``, ``[IPv6]:port`` or ``ray://host:port``."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), patience):
+        with socket.create_connection((host.strip("[]"), int(port)), patience):
             return True
     except (OSError, ValueError, OverflowError):
         return False
@@ -49,12 +51,16 @@ def remarks() -> list[str]:
     """What to know of Ray here before verl is started."""
     cluster = joined()
     found = []
-    if cluster is not None:
+    if cluster is not None and not answers(cluster):
+        found.append(f"RAY_ADDRESS is {cluster}, where nothing answers: verl would fail there; correct it or unset it")
+    elif cluster is not None:
         found.append(
             f"a cluster is there at {cluster}, which verl would join: its workers have the environment of that `ray "
             f"start`, not yours; `entrokit doctor --ray {cluster}` asks each node for the plug-in"
         )
-    if answers(f"127.0.0.1:{PORT}") and not (cluster or "").endswith(f":{PORT}"):
+    # A client's address (ray://) does not say the port of its cluster.
+    own = cluster is not None and (cluster.endswith(f":{PORT}") or cluster.startswith("ray://"))
+    if answers(f"127.0.0.1:{PORT}") and not own:
         found.append(
             f"port {PORT} of this machine is taken by something that is not your cluster; `ray start --head` would "
             "fail there: give it --port, and verl +ray_kwargs.ray_init.address=127.0.0.1:<that port>"
@@ -70,7 +76,7 @@ def nodes(address: str) -> list[Node]:
         ConnectionError: no cluster answers at the address.
     """
     require("asking a Ray cluster", "verl")
-    if address != "auto" and not answers(address.removeprefix("ray://")):
+    if address != "auto" and not answers(address):
         raise ConnectionError(f"no Ray cluster answers at {address}; `ray status --address {address}` says more")
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -117,5 +123,6 @@ def _answer(ray: Any, reference: Any) -> str | None:
         answer: str | None = ray.get(reference, timeout=120)
     except Exception as error:
         # The worker could not even unpickle the question, or died of it.
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        said = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {said[-1]}" if said else type(error).__name__
     return answer

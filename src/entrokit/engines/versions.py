@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from packaging.requirements import Requirement
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from entrokit.extras import extra_of, pip_install
 
@@ -26,8 +26,9 @@ class Installed:
     @property
     def fits(self) -> bool:
         """Whether it is installed in a supported version."""
-        return self.version is not None and Requirement(f"{self.package}{self.supported}").specifier.contains(
-            Version(self.version), prereleases=True
+        number = parsed(self.version)
+        return number is not None and Requirement(f"{self.package}{self.supported}").specifier.contains(
+            number, prereleases=True
         )
 
 
@@ -75,9 +76,17 @@ def _extras() -> list[str]:
     return [e for e in known if e not in ("dev", "all")]
 
 
+def parsed(version: str | None) -> Version | None:
+    """A version as a number; None where it is none, such as ``dev`` of a build of one's own."""
+    try:
+        return Version(version or "")
+    except InvalidVersion:
+        return None
+
+
 def version_of(package: str) -> str | None:
     """The version of a package that is installed; None where it is not."""
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, KeyError):  # or its metadata, cut short, says none
         return None

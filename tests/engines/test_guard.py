@@ -41,6 +41,13 @@ def test_it_stops_a_collapse_and_leaves_a_checkpoint(tmp_path, caplog):
     assert "What to do:" in last.getMessage()
 
 
+@pytest.mark.parametrize(("own", "engine"), [({"sampled/entropy": 1.0}, "entrokit-trl"), ({}, None)])
+def test_a_run_of_our_trainer_is_told_its_options(tmp_path, own, engine):
+    guard = EntropyGuard(stop_on="collapse", every=1)
+    trainer(tmp_path, guard, lambda step: collapsing(step) | own, max_steps=2).train()
+    assert guard.guard.engine == engine
+
+
 @pytest.mark.parametrize("patience", [1, 4])
 def test_patience_is_looks_in_a_row(tmp_path, patience):
     guard = EntropyGuard(stop_on="collapse", patience=1, every=1)

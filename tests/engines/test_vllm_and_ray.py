@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from entrokit.cli import doctor
 from entrokit.cli.app import app
 from entrokit.engines import ray, vllm
 from entrokit.engines.versions import Installed
@@ -87,7 +89,8 @@ def test_a_cpu_build_by_another_name_is_told_what_to_do(install, named, said):
 
 
 @pytest.mark.parametrize(
-    ("version", "fits"), [("0.22.0", True), ("0.31.0+cpu", True), ("0.21.9", False), ("9.0", False)]
+    ("version", "fits"),
+    [("0.22.0", True), ("0.22.0rc1", True), ("0.31.0+cpu", True), ("0.21.9", False), ("9.0", False)],
 )
 def test_a_version_that_an_engine_does_not_name_is_a_remark_and_no_fault(install, version, fits):
     pytest.importorskip("trl")
@@ -98,13 +101,51 @@ def test_a_version_that_an_engine_does_not_name_is_a_remark_and_no_fault(install
     assert all("0.22.0" in text and "0.31.0" in text for text in said)
 
 
-def test_a_torchvision_of_another_torch_is_found_by_importing_it(install):
+@pytest.mark.parametrize("package", ["torchvision", "torchaudio"])
+@pytest.mark.parametrize("said", ["operator torchvision::nms does not exist", ""])
+def test_a_build_of_another_torch_is_found_by_importing_it(install, monkeypatch, package, said):
+    monkeypatch.delitem(sys.modules, package, raising=False)
     install("vllm", "0.30.0")
-    install("torchvision", "0.1", "raise RuntimeError('operator torchvision::nms does not exist')")
+    install(package, "0.1", f"raise RuntimeError('{said}')")
     (text,) = broken()
-    assert "torchvision 0.1 cannot be imported beside torch" in text
-    assert "operator torchvision::nms does not exist" in text
-    assert "pip uninstall torchvision" in text
+    assert f"{package} 0.1 cannot be imported beside torch" in text
+    assert f"({said or 'RuntimeError'})" in text
+    assert f"pip uninstall {package}" in text
+
+
+def test_what_verl_names_is_a_remark_and_doctor_goes_on(install, tmp_path):
+    install("vllm", "0.29.0")
+    install("verl", "0.9.1")
+    with (tmp_path / "verl-0.9.1.dist-info" / "METADATA").open("a") as out:
+        out.write('Requires-Dist: vllm==0.24.0; extra == "vllm"\n')
+    before = vllm.remarks()
+    assert [r.text for r in before if "verl 0.9.1 names (==0.24.0)" in r.text]
+    assert doctor._vllm() == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "said"), [("no entrokit", 1, "no entrokit"), (None, 0, "verl has the plug-in")]
+)
+def test_doctor_fails_where_a_node_would_train_without_entrokit(monkeypatch, problem, code, said):
+    monkeypatch.setattr(ray, "nodes", lambda address: [ray.Node("10.0.0.7", problem)])
+    shown = runner.invoke(app, ["doctor", "--ray", "auto"])
+    assert f"Ray node 10.0.0.7: {said}" in shown.stdout
+    assert shown.exit_code == code
+
+
+def test_doctor_names_a_cluster_that_is_not_there_as_its_option(monkeypatch, closed):
+    monkeypatch.setattr(ray, "require", lambda *_: None)
+    shown = runner.invoke(app, ["doctor", "--ray", f"127.0.0.1:{closed}"])
+    assert shown.exit_code == 2
+    assert "--ray" in shown.output
+    assert "no Ray cluster answers" in shown.output
+
+
+def test_doctor_says_what_ray_would_join(install, no_cluster, listening):
+    no_cluster.write_text(f"127.0.0.1:{listening}")
+    install("ray", "2.60.0")
+    shown = runner.invoke(app, ["doctor"]).stdout
+    assert f"Ray: a cluster is there at 127.0.0.1:{listening}" in shown
 
 
 def test_a_torchcodec_without_its_libraries_is_no_fault(install):
@@ -195,6 +236,8 @@ def test_words_of_ray_in_the_place_of_an_address(no_cluster, monkeypatch, listen
 
 def test_a_cluster_is_looked_for_in_the_folder_of_temporary_files(no_cluster, monkeypatch, listening):
     no_cluster.write_text(f"127.0.0.1:{listening}")
+    monkeypatch.setenv("TMPDIR", str(no_cluster))  # Ray's own variable comes first
+    assert ray.joined() == f"127.0.0.1:{listening}"
     monkeypatch.setenv("TMPDIR", os.environ["RAY_TMPDIR"])
     monkeypatch.delenv("RAY_TMPDIR")
     assert ray.joined() == f"127.0.0.1:{listening}"
@@ -227,7 +270,9 @@ def test_a_node_that_dies_without_a_word_is_named_by_its_error():
     assert ray._answer(Ray, ValueError("a\nlast\n")) == "ValueError: last"
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "", "127.0.0.1:99999999", "a b:1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.0.0.1:x", "", "127.0.0.1:99999999", f"127.0.0.1:{9**99}", "a b:1"]
+)
 def test_what_is_no_address_does_not_answer(address):
     assert not ray.answers(address)
 

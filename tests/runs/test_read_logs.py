@@ -141,19 +141,20 @@ def test_a_folder_of_rollouts_beside_the_log_is_the_same_run(tmp_path):
     assert log.notes.lines() == []
 
 
-def test_dumps_of_validation_are_no_run_and_none_of_what_was_trained_on(tmp_path):
+@pytest.mark.parametrize("name", ["validation", "val_data", "eval", "test-dumps"])
+def test_dumps_of_validation_are_no_run_and_none_of_what_was_trained_on(tmp_path, name):
     """verl's validation_data_dir, as main_ppo leaves it beside its log and its rollouts."""
     write(tmp_path / "train.log", console())
     rollouts(tmp_path / "rollouts")
     row = {"input": "2+2=", "output": "5", "gts": "4", "score": 0.0, "step": 0, "reward": 0.0, "acc": 0.0}
-    (tmp_path / "validation").mkdir()
+    (tmp_path / name).mkdir()
     for step in (0, 10):
-        jsonl(tmp_path / "validation" / f"{step}.jsonl", [row])
+        jsonl(tmp_path / name / f"{step}.jsonl", [row])
     (log,) = read_logs(tmp_path)
     assert {c.text for c in log.completions()} == {"2"}
-    (alone,) = read_logs(tmp_path / "validation")
+    (alone,) = read_logs(tmp_path / name)
     assert [c.text for c in alone.completions()] == ["5", "5"]
-    write(tmp_path / "validation" / "other.log", console(0.5))
+    write(tmp_path / name / "other.log", console(0.5))
     assert len(read_logs(tmp_path)) == 2
 
 

@@ -195,6 +195,7 @@ def test_what_is_no_number_above_0_is_none(bad):
     ("own", "engine", "option"),
     [
         ({"sampled/surprise": 1.0, "sampled/entropy": 1.0}, "entrokit-trl", "max_completion_length"),
+        ({"sampled/entropy": 1.0}, "entrokit-trl", "max_completion_length"),
         ({"rewards/length/std": 0.5, "sampling/importance_sampling_ratio/min": 1.0}, "trl", "max_completion_length"),
     ],
 )

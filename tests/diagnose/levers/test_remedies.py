@@ -91,6 +91,13 @@ def test_the_run_s_numbers_are_used():
     assert longer.write == "--rollout-max-response-len 2048"
 
 
+@pytest.mark.parametrize("engine", ["trl", "entrokit-trl", "unsloth"])
+def test_trl_takes_a_weight_a_reward_function(engine):
+    found = remedies.against_reward_hacking(RunWords(engine), "'right'", ["format", "right"])
+    assert "reward_weights=[0.5, 1.0]" in [remedy.write for remedy in found]
+    assert all("reward_weights" not in str(r.write) for r in remedies.against_reward_hacking(RunWords(engine)))
+
+
 def test_a_bonus_for_entropy_is_taken_out_where_there_is_one():
     for config in (
         {"recipe": "grpo+entropy-bonus(coef=0.3)"},

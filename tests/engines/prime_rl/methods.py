@@ -116,3 +116,13 @@ class Broken(Intervention):
 
     def penalty(self, update, prepared):
         return update.current.logp * float("inf")
+
+
+@dataclass
+class BrokenBelow(Intervention):
+    """Of sequences with a negative advantage alone."""
+
+    name: ClassVar[str] = "broken-below"
+
+    def penalty(self, update, prepared):
+        return torch.where(update.advantages < 0, float("inf"), 0.0) + update.current.logp

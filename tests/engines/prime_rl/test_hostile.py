@@ -160,6 +160,24 @@ def test_half_precision_is_computed_in_float32():
     assert torch.autograd.grad(loss(half).loss, [half.trainer_logprobs])[0].dtype == torch.bfloat16
 
 
+def test_weights_in_half_precision_are_those_numbers():
+    loss = loss_of("dr_grpo", aggregation="token-mean")
+    half, wide = (batch(dtype=torch.float32)[0] for _ in range(2))
+    half.loss_weights = torch.full((10,), 0.3, dtype=torch.float16)
+    wide.loss_weights = half.loss_weights.float()
+    assert torch.equal(loss(half).loss, loss(wide).loss)
+
+
+def test_the_policy_alone_gets_a_gradient(loss):
+    own = batch()[0]
+    own.loss_weights = torch.full((10,), 0.5, dtype=torch.float64)
+    for name in ("inference_logprobs", "advantages", "loss_weights"):
+        setattr(own, name, getattr(own, name).clone().requires_grad_())
+    loss(own).loss.backward()
+    assert own.trainer_logprobs.grad is not None
+    assert own.inference_logprobs.grad is own.advantages.grad is own.loss_weights.grad is None
+
+
 def test_inputs_are_left_as_they_were(loss):
     own, before = batch()[1], batch()[1]
     loss(own)

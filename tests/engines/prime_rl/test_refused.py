@@ -8,7 +8,19 @@ from entrokit.rlvr import BASES, recipe
 from entrokit.rlvr.aggregation import AGGREGATIONS
 from entrokit.rlvr.cards import methods
 
-from .methods import Broken, Forgetful, Keeper, OwnAdvice, OwnCard, PrimeDefault, Reader, Sampler, Unlikely, Watcher
+from .methods import (
+    Broken,
+    BrokenBelow,
+    Forgetful,
+    Keeper,
+    OwnAdvice,
+    OwnCard,
+    PrimeDefault,
+    Reader,
+    Sampler,
+    Unlikely,
+    Watcher,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:recipe .*advantages are those of prime-rl")
 
@@ -79,6 +91,7 @@ def test_what_can_stay_stays_in_what_to_write_instead():
         (Sampler(), "logits while sampling"),
         (Unlikely(), "keeps only some tokens.* weight of 0"),
         (Broken(), "its loss of a made-up sequence is"),
+        (BrokenBelow(), "its loss of a made-up sequence is"),
     ],
     ids=lambda x: getattr(x, "name", ""),
 )

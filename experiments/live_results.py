@@ -5,7 +5,7 @@
     python scripts/pages.py
 
 Writes results/tables/live.json: of every test function seconds and memory, and the largest deviation from the recipe by
-hand where it measures one. A report in which something failed is refused.
+hand where it measures one. A report in which something failed, or that ended before its tests did, is refused.
 """
 
 import json
@@ -21,9 +21,12 @@ SIGNS = {"tinker": "skyrl", "verl": "verl", "trl": "trl"}
 def read(file):
     """Versions, and the rows of a report, of one engine."""
     head, *rows = (json.loads(line) for line in Path(file).read_text().splitlines())
+    exit_code = rows.pop()["exit"] if rows and "exit" in rows[-1] else None
     failed = [row["test"] for row in rows if row["outcome"] == "failed"]
     if failed or not rows:
         sys.exit(f"{file}: {', '.join(failed) or 'no test'} failed; what is written down is what passed")
+    if exit_code != 0:
+        sys.exit(f"{file}: pytest ended before its tests did (exit code {exit_code}): some are missing; run it again")
     return head["versions"], [row for row in rows if row["outcome"] == "passed"]
 
 

@@ -245,8 +245,9 @@ def test_a_cluster_is_looked_for_in_the_folder_of_temporary_files(no_cluster, mo
 
 def test_the_port_of_a_cluster_behind_a_client_s_address_is_not_called_anothers(no_cluster, monkeypatch, listening):
     monkeypatch.setattr(ray, "PORT", listening)
-    monkeypatch.setenv("RAY_ADDRESS", f"ray://localhost:{listening}")
-    (said,) = ray.remarks()
+    with socket.create_server(("127.0.0.1", 0)) as client:
+        monkeypatch.setenv("RAY_ADDRESS", f"ray://localhost:{client.getsockname()[1]}")
+        (said,) = ray.remarks()
     assert "a cluster is there at ray://localhost" in said
 
 

@@ -29,8 +29,10 @@ class Measured:
     def pytest_sessionstart(self):
         threading.Thread(target=self._look, daemon=True).start()
 
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self, exitstatus):
         self.done = True
+        with self.file.open("a") as out:
+            out.write(json.dumps({"exit": int(exitstatus)}) + "\n")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):

@@ -90,6 +90,7 @@ def completion(step, row, length, eos):
 def train(checkpoint, folder, spec, rows, length, wire):
     """Per generation batch: calls, bytes, tokens and longest completion of this process; and per optimiser step."""
     import torch
+    from tests.engines.options import PLAIN
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer
 
@@ -133,17 +134,8 @@ def train(checkpoint, folder, spec, rows, length, wire):
         steps_per_generation=2,
         num_generations=4,
         max_completion_length=length,
-        learning_rate=0.01,
-        optim="sgd",
         max_steps=STEPS,
-        logging_steps=1,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        seed=3,
+        **PLAIN,
     )
     t = Trainer(
         AutoModelForCausalLM.from_pretrained(checkpoint),

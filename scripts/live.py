@@ -81,12 +81,13 @@ def alone(where: Path) -> Iterator[None]:
     """Checkouts share an environment: the second waits until the first has made it."""
     import fcntl  # of POSIX alone; elsewhere there is no such environment
 
+    file = where.parent / f"{where.name}.lock"
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(where.parent / f"{where.name}.lock", "w")  # noqa: SIM115
+        file.touch()
     except OSError as error:
         sys.exit(f"cannot make an environment in {where} ({error}); name another folder: make LIVE=...")
-    with lock:
+    with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,6 +8,8 @@ from trl import GRPOConfig
 from entrokit.rlvr.tasks.countdown import countdown
 from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
+from .options import QUIET
+
 TINY = PocketConfig(width=32, layers=1, heads=2)
 
 
@@ -45,16 +47,8 @@ def config(tmp_path):
             "max_completion_length": 8,
             "learning_rate": 1e-3,
             "max_steps": 4,
-            "logging_steps": 1,
-            "report_to": [],
-            "save_strategy": "no",
-            "use_cpu": True,
-            "bf16": False,
-            "gradient_checkpointing": False,
-            "disable_tqdm": True,
-            "seed": 3,
         }
-        return GRPOConfig(**(defaults | options))
+        return GRPOConfig(**(QUIET | defaults | options))
 
     return make
 

@@ -19,9 +19,10 @@ from trl.trainer import grpo_trainer
 
 from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
+from tests.engines.options import PLAIN
 
 ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 10, 8, 2
-LENGTH, SEED, LEARNING_RATE = 9, 3, 0.05
+LENGTH, SEED, LEARNING_RATE = 9, PLAIN["seed"], PLAIN["learning_rate"]
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -58,18 +59,8 @@ def train(checkpoint, spec, folder):
         steps_per_generation=STEPS_PER_GENERATION,
         num_generations=GROUP,
         max_completion_length=LENGTH,
-        learning_rate=LEARNING_RATE,
-        optim="sgd",
-        lr_scheduler_type="constant",
         max_steps=STEPS,
-        logging_steps=1,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        seed=SEED,
+        **PLAIN,
     )
     if os.environ.get("ACCELERATE_USE_FSDP"):
         let_accelerate_shard()

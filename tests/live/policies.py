@@ -4,25 +4,11 @@ import torch
 
 from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
+from ..engines.options import PLAIN
+
 # vLLM's attention on a CPU wants heads of 32 at the least.
 SMALL = PocketConfig(width=64, layers=2, heads=2)
-# Of `GRPOConfig`: plain gradient descent on a CPU, every step logged.
-PLAIN = {
-    "num_generations": 4,
-    "max_completion_length": 8,
-    "learning_rate": 0.05,
-    "lr_scheduler_type": "constant",
-    "optim": "sgd",
-    "logging_steps": 1,
-    "report_to": [],
-    "save_strategy": "no",
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "disable_tqdm": True,
-    "seed": 3,
-    "use_vllm": True,
-}
+WITH_VLLM = PLAIN | {"num_generations": 4, "max_completion_length": 8, "use_vllm": True}
 
 
 def policy(folder, *, tied):

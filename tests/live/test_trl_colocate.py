@@ -24,7 +24,7 @@ from entrokit.runs.layout import ACCOUNT
 
 from ..engines.conftest import length_reward
 from . import by_hand
-from .policies import PLAIN, policy
+from .policies import WITH_VLLM, policy
 
 STEPS = 4
 # What docs/engines.md allows between an engine and the recipe by hand: float32 in another order of sums.
@@ -63,7 +63,7 @@ def make(tmp_path, task):
     """An `EntropyGRPOTrainer` on a policy; options of `GRPOConfig` by keyword."""
 
     def made(checkpoint, spec, model=None, extra=None, **options):
-        defaults = PLAIN | {
+        defaults = WITH_VLLM | {
             "output_dir": str(tmp_path / "out"),
             "per_device_train_batch_size": 8,
             "per_device_eval_batch_size": 8,

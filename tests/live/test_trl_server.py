@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from ..processes import PATIENCE, TORCHRUN
 from . import by_hand
-from .policies import PLAIN
+from .policies import WITH_VLLM
 from .servers import free_port, kill, surroundings, vllm_server
 
 SPEC = "grpo+steer(min_weight=0.3, scope='generation')+epo(coef=0.1, alpha=5.0, kappa_low=0.99, kappa_high=1.01)"
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 def settings(folder, name, checkpoint, url, *, resume=None, **options):
     """The file of a run's settings."""
-    config = PLAIN | {"output_dir": str(folder / name), "vllm_mode": "server", "vllm_server_base_url": url}
+    config = WITH_VLLM | {"output_dir": str(folder / name), "vllm_mode": "server", "vllm_server_base_url": url}
     (folder / name).mkdir(exist_ok=True)
     file = folder / f"{name}.json"
     what = {"policy": checkpoint, "recipe": SPEC, "transfer": str(folder / name), "resume": resume}

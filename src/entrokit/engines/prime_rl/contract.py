@@ -51,12 +51,13 @@ class Sequence:
 def outputs_class() -> type[Any]:
     """prime-rl's own `LossOutputs` where it is installed, and ours where it is not."""
     try:
-        return import_module("prime_rl.trainer.rl.loss").LossOutputs  # type: ignore[no-any-return]
+        theirs: type[Any] = import_module("prime_rl.trainer.rl.loss").LossOutputs
     except ModuleNotFoundError as error:
         # `prime_rl` is a namespace that prime-rl-configs shares: the trainer may be missing alone.
         if (error.name or "").partition(".")[0] != "prime_rl":
             raise
         return LossOutputs
+    return theirs
 
 
 def sequence_of(inputs: Any) -> Sequence | None:

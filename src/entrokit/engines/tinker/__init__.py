@@ -11,6 +11,6 @@ from ..versions import require
 
 require("tinker")
 
-from .recipe import TinkerRecipe  # noqa: E402
+from .recipe import TinkerRecipe
 
 __all__ = ["TinkerRecipe"]

@@ -170,32 +170,26 @@ def engine_table() -> str:
 def live_table() -> str:
     """What ran on live engines, as `make test-live` measured it (`experiments/live_results.py`)."""
     measured = json.loads((RESULTS / "tables" / "live.json").read_text(encoding="utf-8"))
-    lines = [
-        "| engine | what ran | runs | recipes | from the recipe by hand | seconds | memory (MB) |",
-        "|---" * 7 + "|",
-    ]
+    lines = ["| what ran | runs | from the recipe by hand | seconds | memory (MB) |", "|---" * 5 + "|"]
     for name, engine in measured.items():
         versions = ", ".join(f"{package} {engine['versions'][package]}" for package in _NAMED[name])
+        lines.append(f"| **{versions}** | | | | |")
         for test in engine["tests"]:
-            recipes = "<br>".join(f"`{spec}`" for spec in test["recipes"])
+            what = "<br>".join([test["what"], *(f"`{spec}`" for spec in test["recipes"])])
             apart = "" if test["apart"] is None else f"{test['apart']:.1e}"
-            cells = (versions, test["what"], test["runs"], recipes, apart, f"{test['seconds']:.0f}", test["peak_mb"])
-            lines.append(f"| {' | '.join(map(str, cells))} |")
+            lines.append(f"| {what} | {test['runs']} | {apart} | {test['seconds']:.0f} | {test['peak_mb']} |")
     return "\n".join(lines) + "\n"
 
 
 def collectives_table() -> str:
     """What recipes put on the wire beside TRL's own, as `experiments/collectives.py` counted it."""
     measured = json.loads((RESULTS / "tables" / "collectives.json").read_text(encoding="utf-8"))
-    lines = [
-        "| recipe | calls a batch | bytes a batch | a completion | a token | calls a step | bytes a step |",
-        "|---" * 7 + "|",
-    ]
+    lines = ["| recipe | calls a batch | bytes a batch | calls, bytes a step |", "|---" * 4 + "|"]
     for recipe, own in measured.items():
-        exact = own["unexplained"] == 0.0
-        grown = [f"{own['bytes'][name]:.0f}" if exact else "*" for name in ("batch", "completion", "token")]
-        cells = [f"`{recipe}`", own["calls"], *grown, f"{own['step_calls']:+.0f}", f"{own['step_bytes']:+.0f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} |".replace("-0 ", "0 "))
+        batch, completion, token = (f"{own['bytes'][name]:.0f}" for name in ("batch", "completion", "token"))
+        grown = f"{batch} + {completion} a completion" + (f" + {token} a token" if token not in ("0", "-0") else "")
+        grown = grown if own["unexplained"] == 0.0 else "*"
+        lines.append(f"| `{recipe}` | {own['calls']} | {grown} | {own['step_calls']:.0f}, {own['step_bytes']:.0f} |")
     return "\n".join(lines) + "\n"
 
 

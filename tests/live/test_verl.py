@@ -64,7 +64,6 @@ def test_verls_own_loss_is_left_alone(plain, verl_made, verl_runs, record_proper
     assert len(batches) == 3
     assert all(batch[0]["state"] is None for batch in batches)
     hands = by_hand.applied(batches, lambda batch: by_hand.upon_verls("grpo", batch), verl_made, 3 * UPDATES)
-    record_property("recipes", ["verl's own loss"])
     record_property("apart", by_hand.agree(plain.steps(), 1, batches, hands))
     saved = plain.folder / "checkpoints" / "global_step_3" / "actor"
     assert (saved / "model_world_size_1_rank_0.pt").exists()

@@ -4,11 +4,13 @@ pytest.importorskip("trl", reason="the TRL engine needs the extra 'trl'")
 
 import torch
 from trl import GRPOConfig
+from trl.trainer import grpo_trainer
 
 from entrokit.rlvr.tasks.countdown import countdown
 from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
 
 from .options import QUIET
+from .vllm_standin import StandIn
 
 TINY = PocketConfig(width=32, layers=1, heads=2)
 
@@ -51,6 +53,13 @@ def config(tmp_path):
         return GRPOConfig(**(QUIET | defaults | options))
 
     return make
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """`GRPOConfig(use_vllm=True, vllm_mode="colocate")` samples from a stand-in for vLLM."""
+    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
+    monkeypatch.setattr(grpo_trainer, "is_vllm_available", lambda: True, raising=False)
 
 
 def length_reward(completions, **kwargs):

@@ -5,6 +5,8 @@ import torch
 
 from .trainers import trainer
 
+VLLM = {"use_vllm": True, "vllm_mode": "colocate"}
+
 
 @pytest.mark.parametrize(
     ("options", "added"),
@@ -14,8 +16,14 @@ from .trainers import trainer
         ({"num_iterations": 2}, 0),
         ({"gradient_accumulation_steps": 2, "steps_per_generation": 2}, 1),
         ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 0),
+        # TRL corrects by the trainer's own log-probabilities, whatever the steps are.
+        (VLLM, 0),
+        (VLLM | {"gradient_accumulation_steps": 2, "steps_per_generation": 2}, 0),
+        (VLLM | {"vllm_importance_sampling_correction": False}, 1),
+        (VLLM | {"vllm_importance_sampling_correction": False, "steps_per_generation": 2}, 0),
     ],
 )
+@pytest.mark.usefixtures("stand_in")
 def test_one_forward_a_generation_batch_where_trl_makes_none(checkpoint, config, task, monkeypatch, options, added):
     t = trainer(checkpoint, config, task, "grpo+steer(min_weight=0.3)", options={"max_steps": 4} | options)
     asked, trls, batches = [], [], []

@@ -1,10 +1,8 @@
 """Generation by vLLM, through TRL: everything but vLLM itself, which a stand-in replaces (tests/live has it).
 
-The stand-in samples from the policy that it was last given, and reports log-probabilities a little off, as vLLM's
-numerics do. What TRL makes of them, and what the recipe does with that, is real, and equals `GRPOTrainer`.
+What TRL makes of the stand-in's samples, and what the recipe does with that, is real, and equals `GRPOTrainer`.
 """
 
-import copy
 from types import SimpleNamespace
 
 import pytest
@@ -12,54 +10,14 @@ import requests
 import torch
 from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer import grpo_trainer
 
 from entrokit.engines.trl import EntropyGRPOTrainer, trl_recipe
 from entrokit.engines.trl.generating import generation_explained
 
 from .conftest import length_reward
+from .vllm_standin import NOISE
 
-NOISE = 0.3
 CPU = {"use_cpu": True, "bf16": False}
-
-
-class StandIn:
-    """What TRL asks of `trl.generation.vllm_generation.VLLMGeneration`."""
-
-    def __init__(self, model, processing_class=None, max_completion_length=8, temperature=1.0, **options):
-        self.policy, self.tokenizer = model, processing_class
-        self.length, self.temperature, self.options = max_completion_length, temperature, options
-        self.served, self.syncs, self.calls = None, 0, 0
-
-    def sync_weights(self):
-        self.served = copy.deepcopy(self.policy).eval()
-        self.syncs += 1
-
-    @torch.no_grad()
-    def generate(self, prompts, images, num_generations, profiler=None):
-        assert self.served is not None, "weights are synchronised before the first generation"
-        self.calls += 1
-        g = torch.Generator().manual_seed(self.calls)
-        found, logps = [], []
-        for prompt in prompts:
-            ids = list(prompt)
-            own = []
-            while len(own) < self.length:
-                logits = self.served(torch.tensor([ids])).logits[0, -1] / self.temperature
-                token = int(torch.multinomial(logits.softmax(-1), 1, generator=g))
-                own.append([float(logits.log_softmax(-1)[token]) + NOISE * float(torch.randn(1, generator=g))])
-                ids.append(token)
-                if token == self.tokenizer.eos_token_id:
-                    break
-            found.append(ids[len(prompt) :])
-            logps.append(own)
-        return prompts, found, logps, None
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
-    monkeypatch.setattr(grpo_trainer, "is_vllm_available", lambda: True, raising=False)
 
 
 def trained(kind, checkpoint, args, task, **extra):

@@ -368,6 +368,11 @@ def test_the_estimator_says_what_it_cannot_do():
             "assert w.actor_worker_cls is e.RecipeWorker",
             {},
         ),
+        (
+            "from entrokit.engines.verl import RecipeWorker; from verl.workers.engine_workers import"
+            " ActorRolloutRefWorker as w; assert w.actor_worker_cls is RecipeWorker",
+            {},
+        ),
         ("import sys, verl; assert 'verl.trainer.ppo.core_algos' not in sys.modules", {}),
         (
             "from verl.workers.engine_workers import ActorRolloutRefWorker as w;"
@@ -380,7 +385,15 @@ def test_the_estimator_says_what_it_cannot_do():
             {"VERL_USE_EXTERNAL_PLUGINS": "none"},
         ),
     ],
-    ids=["losses", "estimator", "worker", "nothing imported early", "switched off", "registered by hand"],
+    ids=[
+        "losses",
+        "estimator",
+        "worker",
+        "the worker first",
+        "nothing imported early",
+        "switched off",
+        "registered by hand",
+    ],
 )
 def test_verl_loads_the_plug_in_by_itself(code, environment):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=os.environ | environment, check=False)

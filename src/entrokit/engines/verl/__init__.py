@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ..versions import require
+from .names import WORKERS
 from .plugin import register
 
 require("verl")
@@ -30,4 +31,7 @@ __all__ = list(_WHERE)
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "RecipeWorker":
+        # It derives from a class there, at whose import it is registered: the other way round would be a circle.
+        import_module(WORKERS)
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

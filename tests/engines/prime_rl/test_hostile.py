@@ -124,9 +124,40 @@ def test_what_is_no_tensor_is_named(loss, value):
         loss(with_field("advantages", value))
 
 
-def test_probabilities_in_the_place_of_log_probabilities_are_named(loss):
-    with pytest.raises(ValueError, match=r"natural log-probabilities"):
-        loss(with_field("inference_logprobs", torch.rand(10, dtype=torch.float64) + 0.1))
+@pytest.mark.parametrize("name", ["trainer_logprobs", "inference_logprobs"])
+def test_probabilities_in_the_place_of_log_probabilities_are_named(loss, name):
+    with pytest.raises(
+        ValueError, match=rf"LossInputs\.{name}: is above 0, .* natural log-probabilities.* position 3 of"
+    ):
+        loss(with_field(name, torch.rand(10, dtype=torch.float64) + 0.1))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "rounding"),
+    [
+        ("trainer_logprobs", torch.float32, 1e-4),
+        ("trainer_logprobs", torch.bfloat16, 0.0625),
+        ("inference_logprobs", torch.float32, 1e-4),
+    ],
+)
+def test_a_log_probability_that_rounding_lifts_above_0_is_taken(loss, name, dtype, rounding):
+    """bfloat16 has steps of 1/16 from 8 to 16 on: a logit less a sum of exponentials of that size is off by one."""
+    own = batch(dtype=torch.float32)[0]
+    lifted = getattr(own, name).detach().clone().to(dtype)
+    lifted[4] = rounding
+    setattr(own, name, lifted)
+    assert torch.isfinite(loss(own).loss)
+    lifted[4] = 0.2
+    with pytest.raises(ValueError, match=r"is above 0.* position 4 of"):
+        loss(own)
+
+
+def test_what_is_above_0_outside_the_mask_is_not_read(loss):
+    own = batch()[0]
+    spoilt = own.trainer_logprobs.detach().clone()
+    spoilt[0] = 3.0
+    own.trainer_logprobs = spoilt.requires_grad_()
+    assert torch.equal(loss(own).loss, loss(batch()[0]).loss)
 
 
 def test_weights_below_0_are_named(loss):

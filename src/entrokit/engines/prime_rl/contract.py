@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 _READ = "prime-rl 0.7.0 to 0.8.0"
+# Nats above 0 that rounding can make of a log-probability: sums of kernels in float32, and a trainer's half precision.
+_ROUNDING, _HALF_ROUNDING = 1e-3, 0.1
 _PER_TOKEN = ("trainer_logprobs", "inference_logprobs", "advantages", "loss_mask")
 
 
@@ -64,7 +66,8 @@ def sequence_of(inputs: Any) -> Sequence | None:
     """What prime-rl handed over, checked; None where no token of the sequence trains.
 
     Raises:
-        ValueError: a field that is missing, of another shape or dtype, or not finite at a token that trains.
+        ValueError: a field that is missing, of another shape or dtype, or not finite at a token that trains, or a
+            log-probability above 0 there.
     """
     fields = {name: _field(inputs, name) for name in _PER_TOKEN}
     logp, mask = fields["trainer_logprobs"], fields["loss_mask"]
@@ -120,6 +123,12 @@ def _field(inputs: Any, name: str) -> Tensor:
 
 def _refuse_numbers(fields: Mapping[str, Tensor], mask: Tensor) -> None:
     bad = {(name, "is NaN or infinite"): ~torch.isfinite(value) & mask for name, value in fields.items()}
+    half = fields["trainer_logprobs"].dtype not in (torch.float32, torch.float64)
+    for name, allowed in (
+        ("trainer_logprobs", _HALF_ROUNDING if half else _ROUNDING),
+        ("inference_logprobs", _ROUNDING),
+    ):
+        bad[name, "is above 0, and these are natural log-probabilities, log π,"] = (fields[name] > allowed) & mask
     if "loss_weights" in fields:
         bad["loss_weights", "is below 0"] = (fields["loss_weights"] < 0) & mask
     # One answer from the device for all of them, which waits for it.

@@ -1,12 +1,16 @@
-"""What a recipe puts on the wire: collectives of two training processes, counted, beside GRPOTrainer's own.
+"""What a recipe puts on the wire: collectives of two training processes, counted.
 
-    python experiments/collectives.py        # writes results/tables/collectives.json; then python scripts/pages.py
+    python experiments/collectives.py trl    # in an environment with entrokit[trl,dev]
+    python experiments/collectives.py verl   # in one with entrokit[verl,dev]; then python scripts/pages.py
 
-Two gloo processes train a tiny policy on injected completions of two lengths, once with `GRPOTrainer` and once with
-`EntropyGRPOTrainer` under each recipe. Every call of torch.distributed from Python is counted, with the bytes that this
-rank puts into it: in generation batches (advantages, prepared numbers) and in optimiser steps apart. What is written is
-the excess over `GRPOTrainer`, and how the bytes of a generation batch grow with a rank's completions and tokens: whole
-numbers of bytes for each, but for draws among candidates. DDP's own sums of gradients are made in C++ and not counted.
+Each writes its part of results/tables/collectives.json. Two gloo processes train a tiny policy on made-up completions
+of several lengths; calls are counted with the bytes that this rank puts into them, in generation batches (advantages,
+prepared numbers) and in optimiser steps apart. How the bytes of a generation batch grow with a rank's completions and
+tokens are whole numbers of bytes for each, but for draws among candidates.
+
+Under TRL every call of torch.distributed from Python is counted, and what is written is the excess of
+`EntropyGRPOTrainer` over `GRPOTrainer`; DDP's own sums of gradients are made in C++ and not counted. Under verl the
+calls of entrokit's own worker are counted, all of which come on top of verl's.
 """
 
 import json
@@ -19,7 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "results" / "tables" / "collectives.json"
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
-os.environ["ACCELERATE_USE_CPU"] = "true"
 
 SPECS = (
     "grpo",
@@ -41,23 +44,26 @@ SPECS = (
 )
 # Rows of a process's generation batch, and the longest completions.
 SHAPES, STEPS = ((4, 9), (8, 9), (8, 30)), 4
+# Under verl also how many optimiser steps it makes of them.
+VERL_SHAPES = ((6, 7, 2), (12, 7, 4), (12, 20, 4))
 CALLS = ("all_reduce", "all_gather", "all_gather_into_tensor", "broadcast", "reduce_scatter_tensor", "gather")
 OBJECTS = ("all_gather_object", "broadcast_object_list", "gather_object")
 
 
 class Wire:
-    """Counts calls by phase; ``bytes`` are those that this process puts in."""
+    """Counts calls by phase; ``bytes`` are those of tensors that this process puts in."""
 
     def __init__(self):
         self.phase, self.calls, self.bytes, self.objects = "step", Counter(), Counter(), Counter()
 
-    def listen(self):
-        import torch
+    def listen(self, module, names=(*CALLS, *OBJECTS)):
+        """To a module's functions, where others look them up by name."""
+        for name in names:
+            call = getattr(module, name)
+            setattr(module, name, self._object(call) if name in OBJECTS else self._counted(call, name))
 
-        for name in CALLS:
-            setattr(torch.distributed, name, self._counted(getattr(torch.distributed, name), name))
-        for name in OBJECTS:
-            setattr(torch.distributed, name, self._object(getattr(torch.distributed, name)))
+    def seen(self, phase):
+        return {"calls": self.calls[phase], "bytes": self.bytes[phase], "objects": self.objects[phase]}
 
     def _counted(self, call, name):
         # Of what is gathered the second argument is one's own.
@@ -115,18 +121,12 @@ def train(checkpoint, folder, spec, rows, length, wire):
             return own, None
 
         def _generate_and_score_completions(self, inputs):
-            before = wire.calls.copy(), wire.bytes.copy()
-            wire.phase = "generation"
+            before, wire.phase = wire.seen("generation"), "generation"
             try:
                 return super()._generate_and_score_completions(inputs)
             finally:
                 wire.phase = "step"
-                batches.append(
-                    (
-                        wire.calls["generation"] - before[0]["generation"],
-                        wire.bytes["generation"] - before[1]["generation"],
-                    )
-                )
+                batches.append(less(wire.seen("generation"), before))
 
     args = GRPOConfig(
         folder,
@@ -146,69 +146,152 @@ def train(checkpoint, folder, spec, rows, length, wire):
         **({} if spec is None else {"recipe": spec}),
     )
     torch.manual_seed(0)
-    before = wire.calls["step"], wire.bytes["step"]
+    before = wire.seen("step")
     t.train()
+    sizes = [{"rows": rows, "tokens": tokens} for rows, tokens in seen]
     return {
-        "batches": [
-            {"calls": c, "bytes": b, "rows": r, "tokens": n} for (c, b), (r, n) in zip(batches, seen, strict=True)
-        ],
-        "step_calls": (wire.calls["step"] - before[0]) / STEPS,
-        "step_bytes": (wire.bytes["step"] - before[1]) / STEPS,
+        "batches": [batch | size for batch, size in zip(batches, sizes, strict=True)],
+        "step": per_step(less(wire.seen("step"), before), STEPS),
     }
 
 
-def worker(checkpoint, folder, out):
+def trl_worker(checkpoint, folder):
     import torch
 
-    torch.set_num_threads(1)
     wire = Wire()
-    wire.listen()
-    found = {str(spec): [train(checkpoint, folder, spec, *shape, wire) for shape in SHAPES] for spec in (None, *SPECS)}
-    if int(os.environ["RANK"]) == 0:
-        Path(out).write_text(json.dumps(found))
+    wire.listen(torch.distributed)
+    return {str(spec): [train(checkpoint, folder, spec, *shape, wire) for shape in SHAPES] for spec in (None, *SPECS)}
 
 
-def fitted(own, trls):
-    """Calls and bytes beyond TRL's: of a batch, bytes as a + b · completions + c · tokens; of a step.
+def update(v, worker, wire, seed, rows, length, steps):
+    """Of one generation batch under verl; ``v``: the module of the tests that makes workers and batches."""
+    import torch
+
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    columns = v.completions(seed, world * rows, length)
+    own = torch.arange(rank, world * rows, world)
+    most = max(int(columns["response_mask"][r::world].sum()) for r in range(world))
+    mine = v.rows_of(columns, own) | {"uid": [columns["uid"][i] for i in own]}
+    # Where all are alike no token covaries with its advantage, and a draw has no candidates.
+    old = (-0.1 - torch.rand(world * rows, length, generator=torch.Generator().manual_seed(seed)))[own]
+    old = old * mine["response_mask"]
+    before = wire.seen("generation"), wire.seen("step")
+    mini_batch = world * rows // steps
+    worker.update_actor(v.update_batch(mine, torch.zeros(rows, length), old, mini_batch=mini_batch))
+    batch, step = (less(wire.seen(name), b) for name, b in zip(("generation", "step"), before, strict=True))
+    return batch | {"rows": rows, "tokens": most}, per_step(step, steps)
+
+
+def verl_worker(checkpoint, folder):
+    """The recipes that verl carries, as its own worker of an actor trains them."""
+    import torch
+    from tests.parity import verl_actor as v
+    from tests.parity.specs import carried
+
+    from entrokit.engines.verl import RecipeWorker, collectives
+
+    torch.distributed.init_process_group("gloo")
+    wire, train_batch = Wire(), RecipeWorker.train_batch
+    wire.phase = "generation"
+    wire.listen(collectives, ("all_reduce", "all_gather"))
+
+    def one_step(self, data):
+        wire.phase = "step"
+        try:
+            return train_batch(self, data)
+        finally:
+            wire.phase = "generation"
+
+    RecipeWorker.train_batch = one_step
+    found = {}
+    for spec in filter(carried, SPECS):
+        worker = v.actor(checkpoint, *v.of_recipe(spec), "actor_rollout_ref.actor.optim.total_training_steps=9")
+        runs = [[update(v, worker, wire, seed, *shape) for seed in range(4)] for shape in VERL_SHAPES]
+        found[spec] = [{"batches": [batch for batch, _ in run], "step": run[-1][1]} for run in runs]
+    return found
+
+
+WORKERS = {"trl": trl_worker, "verl": verl_worker}
+
+
+def less(a, b):
+    return {name: a[name] - b[name] for name in a}
+
+
+def per_step(counts, steps):
+    return {name: count / steps for name, count in counts.items()}
+
+
+def fitted(own, others=None):
+    """Calls and bytes beyond those of others: of a batch, bytes as a + b · completions + c · tokens; of a step.
 
     ``tokens`` are those of the rank that has most of them: shorter ones are padded before they are gathered.
     """
     import numpy as np
 
-    points = [
-        (o, t)
-        for mine, theirs in zip(own, trls, strict=True)
-        for o, t in zip(mine["batches"], theirs["batches"], strict=True)
+    nothing = dict.fromkeys(("calls", "bytes", "objects"), 0)
+    others = others or [{"batches": [nothing] * len(run["batches"]), "step": nothing} for run in own]
+    pairs = list(zip(own, others, strict=True))
+    sizes = [(batch["rows"], batch["tokens"]) for run in own for batch in run["batches"]]
+    extra = [
+        less({name: a[name] for name in nothing}, b)
+        for mine, theirs in pairs
+        for a, b in zip(mine["batches"], theirs["batches"], strict=True)
     ]
-    inputs = np.array([[1, o["rows"], o["tokens"]] for o, _ in points], float)
-    extra = np.array([o["bytes"] - t["bytes"] for o, t in points], float)
-    solved, *_ = np.linalg.lstsq(inputs, extra, rcond=None)
-    apart = float(np.abs(inputs @ solved - extra).max())
+    inputs = np.array([[1, *size] for size in sizes], float)
+    wanted = np.array([e["bytes"] for e in extra], float)
+    solved, *_ = np.linalg.lstsq(inputs, wanted, rcond=None)
+    # No -0.0 among them.
+    named = zip(("batch", "completion", "token"), (solved.round(2) + 0.0).tolist(), strict=True)
+    steps = [less(mine["step"], theirs["step"]) for mine, theirs in pairs]
     return {
-        "calls": max(o["calls"] - t["calls"] for o, t in points),
-        "bytes": {name: round(float(x), 2) for name, x in zip(("batch", "completion", "token"), solved, strict=True)},
-        "unexplained": round(apart, 2),
-        "step_calls": max(m["step_calls"] - t["step_calls"] for m, t in zip(own, trls, strict=True)),
-        "step_bytes": max(m["step_bytes"] - t["step_bytes"] for m, t in zip(own, trls, strict=True)),
+        "calls": max(e["calls"] for e in extra),
+        "objects": max(e["objects"] for e in extra),
+        "bytes": dict(named),
+        "unexplained": round(float(np.abs(inputs @ solved - wanted).max()), 2),
+        **{f"step_{name}": max(step[name] for step in steps) for name in nothing},
     }
 
 
-def main():
-    from tests.engines.conftest import tiny_policy
+def policy(engine, folder):
+    if engine == "trl":
+        from tests.engines.conftest import tiny_policy
+
+        return tiny_policy(folder)
+    from tests.parity.verl_actor import tiny_model
+
+    tiny_model(folder)
+    return str(folder)
+
+
+def main(engine):
     from tests.processes import TORCHRUN, run
 
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name), Path(name) / "out.json"
-        checkpoint = tiny_policy(folder / "policy")
-        found = run([*TORCHRUN, __file__, "--worker", checkpoint, str(folder / "run"), str(out)], out)
-    trls = found.pop("None")
-    table = {spec: fitted(own, trls) for spec, own in found.items()}
-    OUT.write_text(json.dumps(table, indent=1) + "\n")
-    print(f"{OUT.name}: {len(table)} recipes")
+        checkpoint = policy(engine, folder / "policy")
+        found = run([*TORCHRUN, __file__, "--worker", engine, checkpoint, str(folder / "run"), str(out)], out)
+    others = found.pop("None", None)
+    table = json.loads(OUT.read_text()) if OUT.exists() else {}
+    table[engine] = {spec: fitted(own, others) for spec, own in found.items()}
+    OUT.write_text(json.dumps({name: table[name] for name in WORKERS if name in table}, indent=1) + "\n")
+    print(f"{OUT.name}: {len(found)} recipes under {engine}")
+
+
+def worker(engine, checkpoint, folder, out):
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    found = WORKERS[engine](checkpoint, folder)
+    if int(os.environ["RANK"]) == 0:
+        Path(out).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         worker(*sys.argv[2:])
+    elif sys.argv[1:] in ([name] for name in WORKERS):
+        main(sys.argv[1])
     else:
-        main()
+        sys.exit(__doc__)

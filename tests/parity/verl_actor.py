@@ -124,19 +124,19 @@ def parameters(worker):
     }
 
 
-def completions(seed=0):
+def completions(seed=0, rows=ROWS, length=LENGTH):
     """Left-padded prompts and right-padded completions as verl's old trainer holds them, with rewards and uids."""
     g = torch.Generator().manual_seed(seed)
-    prompt_lengths = torch.randint(2, PROMPT + 1, (ROWS // GROUP,), generator=g).repeat_interleave(GROUP)
-    lengths = torch.randint(1, LENGTH + 1, (ROWS,), generator=g)
-    prompts = torch.randint(2, VOCABULARY, (ROWS // GROUP, PROMPT), generator=g).repeat_interleave(GROUP, 0)
+    prompt_lengths = torch.randint(2, PROMPT + 1, (rows // GROUP,), generator=g).repeat_interleave(GROUP)
+    lengths = torch.randint(1, length + 1, (rows,), generator=g)
+    prompts = torch.randint(2, VOCABULARY, (rows // GROUP, PROMPT), generator=g).repeat_interleave(GROUP, 0)
     prompt_mask = torch.arange(PROMPT - 1, -1, -1) < prompt_lengths[:, None]
-    mask = torch.arange(LENGTH) < lengths[:, None]
-    responses = torch.randint(2, VOCABULARY, (ROWS, LENGTH), generator=g) * mask
-    responses[torch.arange(ROWS), lengths - 1] = torch.where(torch.arange(ROWS) % 4 > 0, EOS, 5)
+    mask = torch.arange(length) < lengths[:, None]
+    responses = torch.randint(2, VOCABULARY, (rows, length), generator=g) * mask
+    responses[torch.arange(rows), lengths - 1] = torch.where(torch.arange(rows) % 4 > 0, EOS, 5)
     attention = torch.cat([prompt_mask, mask], 1).long()
-    scores = torch.zeros(ROWS, LENGTH)
-    scores[torch.arange(ROWS), lengths - 1] = torch.randint(0, 2, (ROWS,), generator=g).float()
+    scores = torch.zeros(rows, length)
+    scores[torch.arange(rows), lengths - 1] = torch.randint(0, 2, (rows,), generator=g).float()
     return {
         "prompts": prompts * prompt_mask,
         "responses": responses,
@@ -146,7 +146,7 @@ def completions(seed=0):
         "response_mask": mask.long(),
         "token_level_scores": scores,
         "token_level_rewards": scores,
-        "uid": [f"prompt-{i // GROUP}" for i in range(ROWS)],
+        "uid": [f"prompt-{i // GROUP}" for i in range(rows)],
     }
 
 

@@ -237,6 +237,7 @@ def test_what_cannot_act_is_said_at_the_start(checkpoint, config, task, monkeypa
     trainer(checkpoint, config, task, "grpo+kl-cov")
     assert len(said) == 1
     assert "kl-cov cannot act with one update per rollout" in said[0]
+    assert said[0].endswith("num_iterations / gradient_accumulation_steps updates a rollout)")
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,19 @@ def test_a_score_that_was_graded_once_stays_graded():
     assert torch.equal(RecipeWorker._right(fresh, penalised, Context()), right)
 
 
+@pytest.mark.parametrize(("updates", "rank", "said"), [(1, 0, 1), (1, 1, 0), (2, 0, 0)])
+def test_what_cannot_act_is_said_in_verls_words(caplog, updates, rank, said):
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+
+    worker = SimpleNamespace(rank=rank, _updates=updates)
+    ActorRolloutRefWorker.actor_worker_cls._warn(worker, recipe("grpo+kl-cov"))
+    assert len(caplog.messages) == said
+    for message in caplog.messages:
+        assert "kl-cov cannot act with one update per rollout" in message
+        assert "ppo_epochs" in message
+        assert "TRL" not in message
+
+
 def test_a_named_column_is_what_is_right(folder, model):
     columns = v.completions()
     old = old_log_probs(model, columns)

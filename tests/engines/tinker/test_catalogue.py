@@ -36,8 +36,10 @@ def test_carried_or_refused(spec):
         return
     live = TinkerRecipe(spec, **options)
     groups = two_groups()
-    for step in range(2):
-        data = live.data(groups)
+    data = []
+    for step in range(4):
+        if step % 2 == 0:
+            data = live.data(groups)
         leaves = moved(groups, data, by=0.2 + 0.1 * step)
         loss, metrics = live.loss(data, leaves)
         loss.backward()

@@ -83,6 +83,40 @@ def test_every_step_is_observed_and_every_batch_remembered_once():
     assert watches.seen == ["observe", "observe", "remember"]
 
 
+def test_a_state_in_the_middle_of_a_batch_is_refused_unless_it_is_said_to_be_done():
+    watches = Watches()
+    live, groups = TinkerRecipe("grpo", watches, updates_per_batch=3), two_groups()
+    live.state_dict()
+    data = live.data(groups)
+    # A batch of which nothing was trained on is sampled anew, and nothing is lost.
+    live.state_dict()
+    for taken in (1, 2):
+        live.loss(data, moved(groups, data))
+        with pytest.raises(ValueError, match=rf"state_dict: {taken} of this batch's 3 updates .*finished=True"):
+            live.state_dict()
+    assert "remember" not in watches.seen
+    assert live.state_dict(finished=True)["steps"] == 2
+    assert watches.seen == ["observe", "observe", "remember"]
+    live.loss(data, moved(groups, data))
+    assert live.state_dict()["steps"] == 3
+    # The next batch is counted by itself.
+    data = live.data(groups)
+    live.loss(data, moved(groups, data))
+    with pytest.raises(ValueError, match="1 of this batch's 3"):
+        live.state_dict()
+
+
+@pytest.mark.parametrize(("updates", "said"), [(1, 1), (2, 0)])
+def test_what_cannot_act_is_said_in_words_of_the_cookbook(caplog, updates, said):
+    TinkerRecipe("grpo+kl-cov", updates_per_batch=updates)
+    assert len(caplog.messages) == said
+    for message in caplog.messages:
+        assert "kl-cov cannot act with one update per rollout" in message
+        assert "updates_per_batch" in message
+        assert "num_substeps" in message
+        assert not any(word in message for word in ("TRL", "steps_per_generation", "verl"))
+
+
 def test_graded_once_is_graded_for_good():
     live = TinkerRecipe("grpo+weighted-grpo")
     half = two_groups()

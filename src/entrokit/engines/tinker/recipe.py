@@ -19,6 +19,10 @@ from .carried import refuse
 
 logger = logging.getLogger(__name__)
 
+_UPDATES = (
+    "TinkerRecipe(updates_per_batch=...) says how many optimiser steps your loop takes on a batch; the cookbook's "
+    "num_substeps"
+)
 _APART = "sampling/sampling_logp_difference"
 
 
@@ -32,7 +36,7 @@ class _Batch:
     rewarded: Rollouts
     advantages: Tensor
     prepared: dict[str, Tensor]
-    trained: bool = False
+    updates: int = 0
     remembered: bool = False
 
 
@@ -87,10 +91,11 @@ class TinkerRecipe:
         if encode is not None:
             self.recipe.bind(encode)
         for reason in self.recipe.cannot_act(updates_per_batch):
-            logger.warning(reason)
+            logger.warning("%s (%s)", reason, _UPDATES)
         self._reference = reference if any(i.needs_reference for i in self.recipe.interventions) else None
         self._correct = correct
         self._max_length = max_length
+        self._updates_per_batch = updates_per_batch
         self._total_steps = total_steps
         self._seed = seed
         self._steps = 0
@@ -166,18 +171,32 @@ class TinkerRecipe:
         means.add(result, current, rollouts)
         metrics = means.take()
         apart = (current.logp.detach() - rollouts.behaviour.logp)[rollouts.trained].abs()
-        mismatch = {} if batch.trained else {f"{_APART}/mean": float(apart.mean()), f"{_APART}/max": float(apart.max())}
+        mismatch = {} if batch.updates else {f"{_APART}/mean": float(apart.mean()), f"{_APART}/max": float(apart.max())}
         surprise = -rollouts.behaviour.logp[rollouts.trained].mean()
-        batch.trained = True
+        batch.updates += 1
         self._steps += 1
         self.recipe.observe(metrics, self._context())
         return result.loss, metrics | {"sampled/surprise": float(surprise)} | mismatch
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, finished: bool = False) -> dict[str, Any]:
         """What a resumed run needs beside Tinker's own state, for `torch.save`.
 
         Take it when the last update of a batch is done: that batch counts as finished.
+
+        Args:
+            finished: that the loop takes no more updates on this batch, though there were fewer than
+                ``updates_per_batch`` (its last part was empty, say).
+
+        Raises:
+            ValueError: in the middle of a batch: a resumed run samples anew, and its other updates would be lost.
         """
+        batch = self._batch
+        if batch is not None and 0 < batch.updates < self._updates_per_batch and not finished:
+            raise ValueError(
+                f"TinkerRecipe.state_dict: {batch.updates} of this batch's {self._updates_per_batch} updates "
+                "(updates_per_batch) were taken, and a resumed run samples a new batch; save after the last one, or "
+                "write state_dict(finished=True) if there are no more"
+            )
         self._finish()
         return {
             "recipe": self.recipe.state_dict(),
@@ -200,7 +219,7 @@ class TinkerRecipe:
 
     def _finish(self) -> None:
         batch = self._batch
-        if batch is not None and batch.trained and not batch.remembered:
+        if batch is not None and batch.updates and not batch.remembered:
             self.recipe.remember(batch.rewarded, batch.advantages, self._context())
             batch.remembered = True
 

@@ -43,6 +43,8 @@ from .resume import ResumableGRPOTrainer
 from .rewards import explained
 from .sampling import sampling_with
 
+_UPDATES = "TRL takes steps_per_generation × num_iterations / gradient_accumulation_steps updates a rollout"
+
 
 class EntropyGRPOTrainer(ResumableGRPOTrainer):
     """`GRPOTrainer` whose advantages and loss come from a recipe.
@@ -104,7 +106,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             self.beta = self.args.beta = beta
         updates = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
         for reason in self.recipe.cannot_act(max(1, int(updates))):
-            self._say(reason)
+            self._say(f"{reason} ({_UPDATES})")
         if self.ref_model is not None:
             attach_head(self.ref_model)
         self._forward = policy_forward(self.model, temperature=self.temperature, autocast=self.accelerator.autocast)

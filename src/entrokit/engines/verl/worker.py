@@ -32,6 +32,8 @@ from .losses import MicroBatch, micro_batch_in_force
 
 logger = logging.getLogger(__name__)
 
+_UPDATES = "verl takes train_batch_size / ppo_mini_batch_size × ppo_epochs updates a rollout"
+
 
 class RecipeWorker(TrainingWorker):  # type: ignore[misc]
     """verl's `TrainingWorker`, in whose place the plug-in puts it."""
@@ -179,7 +181,7 @@ class RecipeWorker(TrainingWorker):  # type: ignore[misc]
 
     def _warn(self, chosen: Recipe) -> None:
         for reason in chosen.cannot_act(self._updates) if self.rank == 0 else ():
-            logger.warning(reason)
+            logger.warning("%s (%s)", reason, _UPDATES)
 
     def _eos_token_ids(self) -> list[int]:
         found = getattr(self.model_config.generation_config, "eos_token_id", None)

@@ -199,6 +199,5 @@ class KLCov(ScopedIntervention):
             return None
         return (
             "kl-cov cannot act with one update per rollout: |log π - log π_old| is 0 there, and so is its subgradient; "
-            "take several updates per rollout (TRL: steps_per_generation or num_iterations above "
-            "gradient_accumulation_steps), or use clip-cov"
+            "take several updates per rollout, or use clip-cov"
         )

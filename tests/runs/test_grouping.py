@@ -41,6 +41,48 @@ def test_fewer_than_three_common_steps_say_nothing(common, runs):
     assert sizes(course(), course("b.jsonl", steps=later, values=1.0 - later / 40)) == runs
 
 
+MEASURED = {"entropy": FALLING / 3, "reward": STEPS / 97, "loss": np.sin(1 + STEPS), "kl": np.exp(-STEPS)}
+
+
+def written(where, source, steps, values):
+    """A recording of several quantities at some of the steps."""
+    at = np.asarray(steps, int)
+    series = {key: Series.of_arrays(STEPS[at], np.asarray(own, float)[at]) for key, own in values.items()}
+    return Course(series, (), None, Path(where), source)
+
+
+@pytest.mark.parametrize(
+    ("steps", "own", "source", "runs"),
+    [
+        ([18, 19], MEASURED, "JSON lines", [2]),
+        ([19], MEASURED, "JSON lines", [2]),
+        # Two runs of one seed: alike at the start, and after it only where nothing was measured.
+        ([0], MEASURED, "JSON lines", [1, 1]),
+        ([0, 1], MEASURED, "JSON lines", [1, 1]),
+        ([1], MEASURED, "JSON lines", [1, 1]),
+        ([18, 19], MEASURED, "console log", [1, 1]),
+        ([18, 19], MEASURED | {"loss": MEASURED["loss"] * (1 + 1e-9)}, "JSON lines", [1, 1]),
+        ([18, 19], MEASURED | {"kl": MEASURED["kl"] * np.where(STEPS == 19, 1.001, 1.0)}, "JSON lines", [1, 1]),
+        ([18, 19], {key: MEASURED[key] for key in ("entropy", "reward")}, "JSON lines", [1, 1]),
+    ],
+)
+def test_one_or_two_common_steps_of_a_resumed_run_must_agree_to_the_last_digit(steps, own, source, runs):
+    assert sizes(written("a.log", "console log", range(20), MEASURED), written("b.jsonl", source, steps, own)) == runs
+
+
+def test_settings_that_agree_say_nothing():
+    settings = {"entropy": MEASURED["entropy"], "reward": STEPS / 16, "loss": 0.0 * STEPS, "lr": 1e-6 + 0.0 * STEPS}
+    both = [written(f"{source}.txt", source, range(18, 20), settings) for source in ("console log", "JSON lines")]
+    assert sizes(*both) == [1, 1]
+
+
+def test_a_run_that_broke_in_one_alone_was_not_written_twice():
+    console, file = (written(f"{s}.txt", s, range(18, 20), MEASURED) for s in ("console log", "JSON lines"))
+    assert sizes(console, file) == [2]
+    broken = {"kl": replace(file.series["kl"], broken=Broken(19.0, 1, "nan"))}
+    assert sizes(console, replace(file, series={**file.series, **broken})) == [1, 1]
+
+
 @pytest.mark.parametrize(("gap", "runs"), [(1, [2]), (5, [2]), (6, [1, 1])])
 def test_a_log_that_goes_on_where_another_ended_is_the_same_run(gap, runs):
     groups = runs_of([course(steps=STEPS + 19 + gap, values=FALLING / 2), course("b.log")])

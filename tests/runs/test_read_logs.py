@@ -50,6 +50,23 @@ def test_a_console_log_and_the_file_log_beside_it_are_one_run(tmp_path):
     assert sizes([log]) == [30]
 
 
+@pytest.mark.parametrize(("scale", "sizes_then"), [(1.0, [32]), (1.0 + 1e-9, [32, 2])])
+def test_a_run_that_was_resumed_for_two_steps_is_one_with_its_file_log(tmp_path, scale, sizes_then):
+    """verl's console and file log print every digit; the file log of the first start was written over."""
+
+    def line(s, of=1.0):
+        return {"actor/entropy": of * (1.5 - s / 61), "critic/score/mean": s / 97, "actor/pg_loss": s / 71}
+
+    def said(steps):
+        rows = (" - ".join([f"step:{s}", *(f"{k}:{v!r}" for k, v in line(s).items())]) for s in steps)
+        return "".join(f"(TaskRunner pid=7) {row}\n" for row in rows)
+
+    write(tmp_path / "killed.log", said(range(1, 31)))
+    write(tmp_path / "resumed.log", said([31, 32]))
+    jsonl(tmp_path / "exp.jsonl", [{"step": s, "data": line(s, scale)} for s in (31, 32)])
+    assert sizes(read_logs(tmp_path)) == sizes_then
+
+
 def test_the_source_names_the_engine_where_it_is_known(tmp_path):
     assert read_log(write(tmp_path / "t.log", console())).source == "verl, console log"
     assert read_log(write(tmp_path / "t.csv", csv())).source == "table"

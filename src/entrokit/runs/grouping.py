@@ -14,6 +14,10 @@ from .series import Floats, Series
 
 # A console rounds what a file keeps whole: to three digits at the least.
 _ROUNDING, _NEXT_TO_NOTHING, _AGREE, _COMMON = 2e-3, 1e-3, 0.9, 3
+# Of fewer common steps: quantities with more digits than a setting has, equal to the last one but how it was printed.
+_MEASURED, _DIGITS_OF_A_SETTING, _LAST_DIGIT = 3, 6, 1e-12
+# Where all runs of one seed are still alike.
+_FIRST_STEP = 1.0
 # Steps, in those between two points, that may lie between a log's end and that of the run that went on from it.
 _GAP = 5
 # Points of entropy or reward that a run must have to be the one that is judged.
@@ -78,7 +82,7 @@ def _one_run(a: Course, b: Course) -> bool:
     if not shared:
         return _belong_together(a, b)
     if any(len(steps) for _, steps in shared):
-        return _same(a, b)
+        return _same(a, b) or _written_twice(a, b)
     return _one_after_the_other(a, b)
 
 
@@ -99,6 +103,20 @@ def _same(a: Course, b: Course) -> bool:
     return bool(shared) and all(_agree(a.series[key], b.series[key]) for key, _ in shared)
 
 
+def _written_twice(a: Course, b: Course) -> bool:
+    """Whether the few steps that two recordings of different kinds share are the same numbers, as of a run that was
+    resumed for one or two steps: its console and its file log."""
+    shared = [(key, steps) for key, steps in _shared(a, b) if len(steps)]
+    if a.source == b.source or any(float(steps[0]) <= _FIRST_STEP for _, steps in shared):
+        return False
+    pairs = [_common(a.series[key], b.series[key]) for key, _ in shared]
+    if any(_denied(a.series[key], b.series[key]) or _denied(b.series[key], a.series[key]) for key, _ in shared):
+        return False
+    if not all(np.allclose(x, y, rtol=_LAST_DIGIT, atol=0.0) for x, y in pairs):
+        return False
+    return sum(any(float(f"{v:.{_DIGITS_OF_A_SETTING}g}") != v for v in x.tolist()) for x, _ in pairs) >= _MEASURED
+
+
 def _shared(a: Course, b: Course) -> list[tuple[str, Floats]]:
     return [(key, np.intersect1d(a.series[key].steps, b.series[key].steps)) for key in a.series if key in b.series]
 
@@ -106,11 +124,15 @@ def _shared(a: Course, b: Course) -> list[tuple[str, Floats]]:
 def _agree(a: Series, b: Series) -> bool:
     if any(_denied(one, other) for one, other in ((a, b), (b, a))):
         return False
-    _, own, other = np.intersect1d(a.steps, b.steps, return_indices=True)
-    x, y = a.values[own], b.values[other]
+    x, y = _common(a, b)
     scale = max(float(np.abs(x).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))
     near = np.abs(x - y) <= _ROUNDING * np.maximum(np.abs(x), np.abs(y)) + _NEXT_TO_NOTHING * scale
     return float(near.mean()) >= _AGREE
+
+
+def _common(a: Series, b: Series) -> tuple[Floats, Floats]:
+    _, own, other = np.intersect1d(a.steps, b.steps, return_indices=True)
+    return a.values[own], b.values[other]
 
 
 def _denied(a: Series, b: Series) -> bool:

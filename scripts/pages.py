@@ -20,7 +20,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+
+from scale_tables import collectives_table, loss_memory_table
 
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
@@ -182,29 +183,6 @@ def live_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def collectives_table() -> str:
-    """What recipes put on the wire, as `experiments/collectives.py` counted it under either engine."""
-    measured = json.loads((RESULTS / "tables" / "collectives.json").read_text(encoding="utf-8"))
-    head = ["recipe"]
-    for engine in ("TRL", "verl"):
-        head += [f"{engine}: calls a batch", "bytes a batch", "calls, bytes a step"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for recipe in measured["trl"]:
-        cells = [cell for engine in ("trl", "verl") for cell in _on_the_wire(measured[engine].get(recipe))]
-        lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _on_the_wire(own: dict[str, Any] | None) -> tuple[str, str, str]:
-    if own is None:
-        return "refused", "", ""
-    batch, completion, token = (f"{own['bytes'][name]:.0f}" for name in ("batch", "completion", "token"))
-    named = {"": batch, " a completion": completion, " a token": token}
-    grown = " + ".join(value + name for name, value in named.items() if value != "0")
-    calls = f"{own['calls']}" + (f" + {own['objects']} of objects" if own["objects"] else "")
-    return calls, grown if own["unexplained"] == 0.0 else "*", f"{own['step_calls']:.0f}, {own['step_bytes']:.0f}"
-
-
 def scoreboard_table(bench: str) -> str:
     """The scoreboard of one bench: what has been measured."""
     return markdown(load_scores(RESULTS / "scoreboard", bench))
@@ -248,6 +226,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "engines": engine_table,
     "live": live_table,
     "collectives": collectives_table,
+    "loss-memory": loss_memory_table,
     "three-recipes": three_recipes,
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
     "scoreboard-pocket": lambda: scoreboard_table("pocket"),

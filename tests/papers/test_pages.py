@@ -18,7 +18,9 @@ def pages():
         pytest.skip("the repository's scripts are not here")
     spec = importlib.util.spec_from_file_location("pages_of_papers", file)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(file.parent))
+        spec.loader.exec_module(module)
     return module
 
 

@@ -185,3 +185,21 @@ def test_another_number_of_processes_is_another_run(checkpoint, config, small, t
     again = trainer(checkpoint, config, small, options=settings(out, max_steps=4))
     with pytest.raises(ValueError, match=r"was saved by 2 processes, and this run has 1.*start a new run"):
         again.train(resume_from_checkpoint=True)
+
+
+def test_machines_with_folders_of_their_own_are_told_so(checkpoint, config, small, tmp_path, monkeypatch, caplog):
+    """At the first checkpoint, and at a resume, where a process without its state would let the others wait."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as elsewhere, caplog.at_level(logging.WARNING):
+        elsewhere.setattr("entrokit.engines.trl.resume.saved_ranks", lambda folder: set())
+        trainer(checkpoint, config, small, options=settings(out, max_steps=1)).train()
+    assert "checkpoint-1 lacks the state of processes [0]" in caplog.text
+    caplog.clear()
+    trainer(checkpoint, config, small, options=settings(out, max_steps=2)).train()
+    assert "lacks the state" not in caplog.text
+    folder = out / "checkpoint-2"
+    (folder / "entrokit_rank0.pt").rename(folder / "entrokit_rank1.pt")
+    write_manifest(folder)
+    again = trainer(checkpoint, config, small, options=settings(out, max_steps=4))
+    with pytest.raises(ValueError, match=r"checkpoint-2 lacks the state of process 0: .*output_dir must be one folder"):
+        again.train(resume_from_checkpoint=True)

@@ -20,6 +20,7 @@ _PARTS = {
     "torch": "methods and their statistics",
     "trl": "training with TRL",
     "verl": "training with verl",
+    "tinker": "training on Tinker",
     "report": "pages and pictures",
     "tensorboard": "reading TensorBoard files",
     "wandb": "reading W&B's local files",

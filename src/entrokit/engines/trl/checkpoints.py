@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "entrokit_manifest.json"
 UNFINISHED = "it was not finished"
+_RANK = "entrokit_rank"
 # Files above this are held to their length alone: reading them again would take as long as writing them.
 _CHECKED_BYTES = 1 << 28
 
@@ -59,6 +60,11 @@ def load_rank(folder: str | Path, rank: int) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(file, weights_only=True)
     return state
+
+
+def saved_ranks(folder: str | Path) -> set[int]:
+    """The ranks whose state lies in a checkpoint."""
+    return {int(f.stem.removeprefix(_RANK)) for f in Path(folder).glob(f"{_RANK}*.pt")}
 
 
 def open_again(folder: str | Path) -> None:
@@ -120,7 +126,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def _of_rank(folder: str | Path, rank: int) -> Path:
-    return Path(folder) / f"entrokit_rank{rank}.pt"
+    return Path(folder) / f"{_RANK}{rank}.pt"
 
 
 def _fingerprint(file: Path) -> list[int]:

@@ -20,11 +20,14 @@ from .checkpoints import (
     newest_whole,
     open_again,
     save_rank,
+    saved_ranks,
     to_device,
     to_plain_values,
     what_is_damaged,
     write_manifest,
 )
+
+_ONE_FOLDER = "on several machines output_dir must be one folder that all of them see"
 
 
 class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -47,9 +50,10 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if resume_from_checkpoint is True:
             found = newest_whole(self.args.output_dir)
             if found is None:
+                several = f"; {_ONE_FOLDER}" if self.accelerator.num_processes > 1 else ""
                 raise ValueError(
                     f"{self.args.output_dir} holds no checkpoint that is known to be whole; to go on from one of "
-                    "another trainer, name its folder"
+                    f"another trainer, name its folder{several}"
                 )
             resume_from_checkpoint = str(found)
         elif isinstance(resume_from_checkpoint, str):
@@ -81,15 +85,22 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         save_rank(folder, self.accelerator.process_index, to_plain_values(self._resumable()))
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            absent = set(range(self.accelerator.num_processes)) - saved_ranks(folder)
+            if absent:
+                logging.get_logger(__name__).warning(
+                    f"{folder} lacks the state of processes {sorted(absent)}, and cannot be resumed from: {_ONE_FOLDER}"
+                )
             # Only now is it worth more than the ones before it, which may go.
             write_manifest(folder)
             rotate_checkpoints(run, save_total_limit=limit, best_model_checkpoint=self.state.best_model_checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        state = None if checkpoint is None else load_rank(checkpoint, self.accelerator.process_index)
-        if state is None:
+        saved = set() if checkpoint is None else saved_ranks(checkpoint)
+        if checkpoint is None or not saved:
             return
+        own = self.accelerator.process_index
+        state = load_rank(checkpoint, own if own in saved else min(saved)) or {}
         # Checkpoints of before this was kept do not say.
         if state.get("processes", self.accelerator.num_processes) != self.accelerator.num_processes:
             raise ValueError(
@@ -97,6 +108,9 @@ class ResumableGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 f"{self.accelerator.num_processes}: it cannot go on as the same run. Resume with as many, or start a "
                 "new run from its weights (model=<the checkpoint's folder>)"
             )
+        if own not in saved:
+            # Without it this process would begin a generation batch that the others are in: all would wait for ever.
+            raise ValueError(f"{checkpoint} lacks the state of process {own}: {_ONE_FOLDER}")
         self._restore(state)
 
     def _resumable(self) -> dict[str, Any]:

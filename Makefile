@@ -32,8 +32,8 @@ test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and 
 	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/tinker.jsonl" "$(LIVE)/tinker/bin/python" -m pytest tests/live/tinker
 
 test-live-quick: live-trl live-verl  ## one run of each
-	"$(LIVE)/trl/bin/python" -m pytest tests/live -m quick
-	"$(LIVE)/verl/bin/python" -m pytest tests/live -m quick
+	"$(LIVE)/trl/bin/python" -m pytest -v tests/live -m quick
+	"$(LIVE)/verl/bin/python" -m pytest -v tests/live -m quick
 
 live-trl live-verl live-tinker: live-%:
 	$(PYTHON) scripts/live.py $* "$(LIVE)/$*"

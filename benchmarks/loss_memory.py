@@ -95,7 +95,7 @@ def main() -> None:
     quick, long = "--quick" in sys.argv, "--long" in sys.argv
     own, peers = (LONG, PEER_LONG) if long else (LENGTHS, PEER_LENGTHS)
     whole = 16_384 * VOCABULARY * 4 / 1e6
-    print(f"V = {VOCABULARY}, d = {WIDTH}; whole logits of 16 384 tokens in float32: {whole:.0f} MB")
+    print(f"V = {VOCABULARY}, d = {WIDTH}; one copy of the logits of 16 384 tokens in float32: {whole:.0f} MB")
     print(f"{'':9} {'':16} {'tokens':>7} {'peak MB':>9} {'seconds':>8}")
     found: dict[str, dict[str, dict[int, float]]] = {}
     for dtype in DTYPES if long else ["float32"]:
@@ -118,4 +118,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(__doc__)
     main()

@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from entrokit.cli.app import app
+from entrokit.engines.versions import Installed
 from entrokit.papers.registry import CATALOGUE
 from entrokit.rlvr import INTERVENTIONS, PRESETS
 
@@ -40,3 +41,18 @@ def test_each_is_a_line_once_and_the_exit_code_says_so():
 
 def test_without_any_there_is_no_word_of_them():
     assert "plug-in " not in CliRunner().invoke(app, ["doctor"]).stdout
+
+
+@pytest.mark.parametrize(("trl", "code"), [(None, 0), ("1.16.0", 1)])
+def test_a_package_of_another_version_matters_where_what_needs_it_is_there(monkeypatch, trl, code):
+    """Tinker's environment brings an older transformers and no TRL: nothing of entrokit's is amiss there."""
+    packages = [
+        Installed("trl", trl, ">=1.16,<2", "trl"),
+        Installed("transformers", "5.8.0", ">=5.10", "trl"),
+    ]
+    monkeypatch.setattr("entrokit.engines.versions.installed", lambda: packages)
+    monkeypatch.setattr("entrokit.cli.doctor._vllm", lambda: [])
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == code
+    lacking = next(line for line in shown.stdout.splitlines() if line.startswith("training with TRL: "))
+    assert "transformers 5.8.0 (needs >=5.10)" in lacking

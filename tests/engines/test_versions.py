@@ -68,7 +68,7 @@ def test_the_doctor_shows_versions_and_what_works(monkeypatch):
     other_version(monkeypatch, "trl", "0.9")
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1
-    assert "training with TRL: lacks trl: pip install 'entrokit[trl]'" in shown.stdout
+    assert "training with TRL: lacks trl 0.9 (needs <2,>=1.16): pip install 'entrokit[trl]'" in shown.stdout
 
 
 def fake_plug_in(monkeypatch, tmp_path, code):

@@ -39,7 +39,7 @@ def doctor(
     from entrokit.engines.versions import installed
 
     packages = installed()
-    unfit = [p for p in packages if p.version is not None and not p.fits]
+    unfit = [p for p in packages if p.version is not None and not p.fits and _used(p, packages)]
     _print_versions(packages)
     _print_parts(packages)
     broken = _plug_ins_of_verl(packages) + _vllm() + _ray(ray)
@@ -48,6 +48,18 @@ def doctor(
         broken += _broken_plug_ins()
     if unfit or broken:
         raise typer.Exit(1)
+
+
+def _used(package: Installed, packages: list[Installed]) -> bool:
+    """Whether what entrokit wants a package for is there: transformers without TRL is somebody else's."""
+    first = next((p for p in EXTRAS.get(package.extra, ()) if p != "torch"), package.package)
+    return any(p.package == first and p.version is not None for p in packages)
+
+
+def _said(package: Installed) -> str:
+    if package.version is None:
+        return package.package
+    return f"{package.package} {package.version} (needs {package.supported})"
 
 
 def _print_versions(packages: list[Installed]) -> None:
@@ -63,12 +75,12 @@ def _print_versions(packages: list[Installed]) -> None:
 
 def _print_parts(packages: list[Installed]) -> None:
     """What works, and where it does not: what is lacking, or of another version, and the command that brings it."""
-    unfit = [p.package for p in packages if not p.fits]
-    own = [p.package for p in packages if not p.extra and not p.fits]
+    unfit = {p.package: _said(p) for p in packages if not p.fits}
+    own = [_said(p) for p in packages if not p.extra and not p.fits]
     console.print(Text(f"entrokit itself: {'lacks ' + ', '.join(own) if own else 'works'}"))
     for extra, what in _PARTS.items():
         absent = lacking(extra)
-        lacks = [p for p in EXTRAS[extra] if p in absent or p in unfit]
+        lacks = [unfit.get(p, p) for p in EXTRAS[extra] if p in absent or p in unfit]
         said = f"lacks {', '.join(lacks)}: {pip_install(extra)}" if lacks else "works"
         console.print(Text(f"{what}: {said}"), soft_wrap=True)
 

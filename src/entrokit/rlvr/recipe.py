@@ -24,9 +24,10 @@ from .aggregation import Totals, aggregate
 from .base import Base
 from .conflicts import conflict
 from .context import Context
-from .grammar import Part, build_base, build_intervention, parse
+from .grammar import build_base, build_intervention, parse
 from .intervention import Intervention, LogitsProcessor, Penalty, Replay, implements
 from .kept import kept_shares, kept_totals
+from .parts import Part
 from .rollouts import Rollouts
 from .stats import PolicyStats
 from .surrogates import Clip, Surrogate

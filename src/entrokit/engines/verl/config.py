@@ -11,8 +11,9 @@ from verl.workers.config import PolicyLossConfig
 from entrokit.rlvr import BASES, Base, Recipe, recipe
 from entrokit.rlvr.advantages import GivenAdvantages
 from entrokit.rlvr.aggregation import AGGREGATIONS
-from entrokit.rlvr.grammar import Part, build_intervention
+from entrokit.rlvr.grammar import build_intervention
 from entrokit.rlvr.intervention import Intervention, implements
+from entrokit.rlvr.parts import Part
 from entrokit.rlvr.surrogates import PPOClip
 
 from .names import PREFIX

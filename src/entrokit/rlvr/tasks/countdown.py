@@ -10,12 +10,12 @@ import ast
 import operator
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..knobs import check_range
-from .task import Task, completion_text
+from .task import Task, completion_text, tagged_answer
 
 ALPHABET = "0123456789+-*() =:"
 
@@ -122,8 +122,20 @@ class CountdownDemonstrations:
 
 
 def reward(completions: list[Any], numbers: list[list[int]], target: list[int], **kwargs: Any) -> list[float]:
-    """TRL reward function: 1.0 for a right answer, 0.0 otherwise."""
-    return [float(verify(completion_text(c), n, t)) for c, n, t in zip(completions, numbers, target, strict=True)]
+    """TRL reward function: 1.0 for a right answer, 0.0 otherwise; ``<answer>…</answer>`` may stand around it."""
+    return [
+        float(verify(tagged_answer(completion_text(c)), n, t))
+        for c, n, t in zip(completions, numbers, target, strict=True)
+    ]
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """A puzzle as one would put it to somebody."""
+    *others, last = row["numbers"]
+    return (
+        f"Use each of the numbers {', '.join(map(str, others))} and {last} exactly once, with +, -, * and brackets, to "
+        f"make {row['target']}. Answer with the expression alone."
+    )
 
 
 def _family(target: int) -> str:
@@ -141,9 +153,20 @@ def countdown(
     """Countdown as TRL expects a task: datasets with ``prompt``, ``numbers``, ``target``, ``family``; a reward.
 
     Every puzzle is solvable and none stands twice, so a training prompt is always new to the policy within an epoch.
+
+    Raises:
+        ValueError: a knob out of range (``count`` from 1 to 8, beyond which few random targets are small), or fewer
+            distinct puzzles than asked for.
     """
     from datasets import Dataset
 
+    for name, value, low, high in (
+        ("count", count, 1, 8),
+        ("largest", largest, 1, 99),
+        ("max_target", max_target, 1, 9999),
+    ):
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"countdown: {name} must be a whole number from {low} to {high}, got {value!r}")
     wanted = train_size + eval_size
     rng = random.Random(seed)
     puzzles: dict[Puzzle, None] = {}
@@ -168,4 +191,6 @@ def countdown(
         reward=reward,
         max_completion_length=4 * count + 4,
         demonstrations=CountdownDemonstrations(count, largest, max_target),
+        in_words=in_words,
+        answers=("tags",),
     )

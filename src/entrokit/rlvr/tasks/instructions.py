@@ -48,6 +48,16 @@ class Instruction:
         return "".join(text)
 
 
+def in_words(row: Mapping[str, Any]) -> str:
+    """An instruction as one would put it to somebody."""
+    wanted, banned, length = row["constraints"]
+    times = "once" if wanted["at_least"] == 1 else f"{wanted['at_least']} times"
+    return (
+        f"Write exactly {length['at_least']} letters and nothing else. The letter {wanted['keyword']} must occur "
+        f"exactly {times}, and the letter {banned['letter']} must not occur."
+    )
+
+
 def random_instruction(rng: random.Random) -> Instruction:
     wanted, banned = rng.sample(LETTERS, 2)
     return Instruction(wanted, rng.randint(1, 3), banned, rng.randint(*_LENGTHS))
@@ -107,6 +117,7 @@ def instructions(train_size: int = 4096, eval_size: int = 256, seed: int = 0, de
         reward=reward if dense else all_or_nothing,
         max_completion_length=_LENGTHS[1] + 2,
         demonstrations=InstructionDemonstrations(),
+        in_words=in_words,
         correct=reward.__name__ if dense else None,
     )
 

@@ -66,4 +66,5 @@ def math_task(file: str | Path, eval_share: float = 0.1, max_completion_length: 
         evaluation=data.select(range(len(data) - held_out, len(data))),
         reward=reward,
         max_completion_length=max_completion_length,
+        answers=("boxed",),
     )

@@ -33,7 +33,7 @@ def reasoning_gym_task(name: str, train_size: int = 2048, eval_size: int = 128, 
 
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ValueError(f"reasoning-gym has no task {name!r}{hint} It has {len(DATASETS)} tasks")
     parts = {
         "train": create_dataset(name, size=train_size, seed=seed, **config),
@@ -52,6 +52,7 @@ def reasoning_gym_task(name: str, train_size: int = 2048, eval_size: int = 128, 
         reward=_reward(name, parts),
         max_completion_length=256,
         correct=name,
+        answers=("tags",),
     )
 
 

@@ -8,6 +8,7 @@ marker is judged, so thinking may be as short as the policy dares.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,6 +72,12 @@ class SumsDemonstrations:
         return prompt_of(a, b), worked(a, b, rng, self.idle, self.slip)
 
 
+def in_words(row: Mapping[str, Any]) -> str:
+    """A sum as one would put it to somebody."""
+    a, b = row["prompt"].rstrip("=").split("+")
+    return f"What is {a} plus {b}? Work it out, then write {MARKER}, right after it the number, and stop."
+
+
 def pair(rng: random.Random, fewest: int, most: int) -> tuple[int, int]:
     """Two random numbers of the same number of digits, none with a leading zero."""
     digits = rng.randint(fewest, most)
@@ -109,4 +116,5 @@ def sums(train_size: int = 4096, eval_size: int = 256, seed: int = 0, digits: tu
         reward=reward,
         max_completion_length=12 * digits[1] + 2 + digits[1],
         demonstrations=demonstrations,
+        in_words=in_words,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -39,6 +39,10 @@ class Task:
         demonstrations: what a pocket policy is warmed up on; None for a task that it cannot play.
         environment: what answers the policy turn by turn; None where a completion is one turn. The reward function
             then receives ``solved`` (what each episode came to) as a column.
+        in_words: a row's prompt for a model that reads language; None where ``prompt`` is that already, or where there
+            is none.
+        answers: forms in which the reward function finds an answer inside of more text: ``tags`` for
+            ``<answer>…</answer>``, ``boxed`` for ``\\boxed{…}``.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Task:
     demonstrations: Demonstrations | None = None
     environment: Environment | None = None
     correct: str | None = None
+    in_words: Callable[[Mapping[str, Any]], str] | None = None
+    answers: tuple[str, ...] = ()
 
 
 def completion_text(completion: Any) -> str:
@@ -61,3 +67,18 @@ def completion_text(completion: Any) -> str:
         f"completion: expected text or a list of chat messages, got {type(completion).__name__}; "
         "a reward function receives completions as TRL passes them"
     )
+
+
+_OPEN, _CLOSE = "<answer>", "</answer>"
+
+
+def tagged_answer(text: str) -> str:
+    """What stands between the last ``</answer>`` and the ``<answer>`` before it; the whole text without such a pair.
+
+    In time linear in the text, whatever tags it opens and does not close.
+    """
+    for closed in reversed(text.split(_CLOSE)[:-1]):
+        _, opening, answer = closed.rpartition(_OPEN)
+        if opening:
+            return answer.strip()
+    return text

@@ -4,10 +4,8 @@ The policy is an OPT: it has padding rows by default and normalises in its own p
 but rounding is left between the two sides.
 """
 
-import json
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,16 +13,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import MixtralConfig, MixtralForCausalLM, OPTConfig, OPTForCausalLM
 from trl import GRPOTrainer
 
-from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer
+from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.engines.trl.directional import token_derivatives
 from entrokit.engines.trl.forward import policy_forward
-from entrokit.runs import StepAccount
-from entrokit.runs.layout import ACCOUNT
 from entrokit.training.pocket import character_tokenizer
 
-from .conftest import length_reward
+from .accounted import PAD, RATE, trained
 
-PAD, EPS = 0, torch.finfo(torch.float64).eps
+EPS = torch.finfo(torch.float64).eps
 
 
 def tiny_opt(tied=True):
@@ -176,39 +172,6 @@ def test_experts_in_a_grouped_product_have_the_derivatives_of_experts_one_by_one
     assert torch.equal(found["grouped_mm"]["logp"], found["eager"]["logp"])
 
 
-class Summed(EntropyAccountCallback):
-    """Keeps the sum of the shares' sizes, by which the rounding of their sum is measured."""
-
-    sizes: list[float]
-
-    def _shares(self, direction, chosen):
-        shares = super()._shares(direction, chosen)
-        self.sizes.append(sum(abs(s.share) for s in shares))
-        return shares
-
-
-def trained(kind, model, config, task, **options):
-    """The accounts of four steps, with the sizes of their shares; every prompt holds the padding token."""
-    tokenizer = character_tokenizer()
-    data = task.train.map(lambda row: {"prompt": f"{row['prompt'][:3]}<pad>{row['prompt'][3:]}"})
-    assert all(ids.count(PAD) == 1 for ids in tokenizer(data["prompt"][:])["input_ids"])
-    trainer = kind(
-        model,
-        reward_funcs=length_reward,
-        args=config(**({"learning_rate": RATE, "steps_per_generation": 2, "max_grad_norm": 0.0} | options)),
-        train_dataset=data,
-        processing_class=tokenizer,
-    )
-    callback = Summed(trainer, every=1, rows=None)
-    callback.sizes = []
-    trainer.add_callback(callback)
-    trainer.train()
-    lines = Path(trainer.args.output_dir, ACCOUNT).read_text(encoding="utf-8").splitlines()
-    return list(zip([StepAccount.from_dict(json.loads(line)) for line in lines], callback.sizes, strict=True))
-
-
-# So small that the second order of a step, which falls with the square of the rate, is under a thousandth of its first.
-RATE = 1e-6
 RUNS = {
     "tied": (tiny_opt, {}),
     "untied": (lambda: tiny_opt(tied=False), {}),

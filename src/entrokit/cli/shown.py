@@ -137,6 +137,8 @@ def _finding(finding: Finding) -> list[Text | Padding]:
 
 
 def _waterfall(w: Waterfall) -> list[Text | Padding]:
+    from entrokit.diagnose import clipping_said
+
     lines: list[Text | Padding] = [
         Text(
             f"entropy {w.start:.3f} at the start, {w.end:.3f} at the end ({w.accounts} steps looked at):", style="bold"
@@ -147,4 +149,6 @@ def _waterfall(w: Waterfall) -> list[Text | Padding]:
         length = round(abs(bar.change) / largest * _BAR)
         style = "red" if bar.change < 0 else "green"
         lines.append(Text.assemble(f"  {bar.name:<38}{bar.change:+7.3f} ± {bar.error:.3f} ", ("█" * length, style)))
+    if w.kept < 1.0:
+        lines.append(Text(f"  {clipping_said(w)}", style="dim"))
     return lines

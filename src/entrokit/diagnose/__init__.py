@@ -29,7 +29,7 @@ from .thresholds import Thresholds
 from .two_runs.beside import beside
 from .two_runs.comparison import Apart, Comparison, OneBroken
 from .verdicts import RULES
-from .waterfall import Bar, Waterfall, waterfall_of
+from .waterfall import Bar, Waterfall, clipping_said, waterfall_of
 
 _BEFORE = {
     "entrokit.runs": "QUADRANTS Part StepAccount correlation",
@@ -69,6 +69,7 @@ __all__ = [
     "beside",
     "beta_for_target",
     "boundary_of",
+    "clipping_said",
     "detection_threshold",
     "diagnose",
     "empirical_support",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from entrokit.runs.step_account import QUADRANTS, StepAccount, correlation
 
 from .trend import Trend
 
-MEMORY, DECAY, CLIPPING = "momentum", "weight decay", "gradient clipping"
+MEMORY, DECAY = "momentum", "weight decay"
 OTHER_TERMS = "beyond the first order"
 STATES = "other states, and what was not sampled"
 
@@ -35,7 +36,10 @@ class Waterfall:
             because the policy comes to visit other states, and steps in between were not looked at.
         predicted, measured: sums over the accounted steps. correlation, slope: of measured against predicted.
         free_correlation: of measured against the free-logit law, which needs no directional derivative.
-        splits: sums of the token shares over the accounted steps, by every question of the account.
+        splits: sums of the token shares over the accounted steps, by every question of the account, as the optimiser
+            got them: after the gradient's norm was clipped.
+        kept: median over the accounted steps of what clipping left of the gradient. unclipped: the quadrants' bars as
+            they would have been without it.
     """
 
     start: float
@@ -49,15 +53,21 @@ class Waterfall:
     slope: float
     free_correlation: float
     splits: dict[str, dict[str, float]]
+    kept: float
+    unclipped: dict[str, float]
 
 
 def waterfall_of(accounts: Sequence[StepAccount], entropy: Trend | None) -> Waterfall | None:
-    """Puts accounts together; None without any, or without a course of entropy."""
+    """Puts accounts together; None without any, or without a course of entropy.
+
+    An account with a number that is not finite is of a step that broke the run, which facts tell: it is left out here.
+    """
+    accounts = [a for a in accounts if math.isfinite(a.predicted + a.measured + a.gradient + a.clipping)]
     if not accounts or entropy is None or not len(entropy):
         return None
-    columns = {q: [_share(a, q) for a in accounts] for q in QUADRANTS}
+    quadrants = {q: [_share(a, q) for a in accounts] for q in QUADRANTS}
+    columns = {q: [a.kept * s for a, s in zip(accounts, shares, strict=True)] for q, shares in quadrants.items()}
     columns |= {
-        CLIPPING: [a.clipping for a in accounts],
         MEMORY: [a.memory for a in accounts],
         DECAY: [a.decay for a in accounts],
         OTHER_TERMS: [a.measured - a.predicted for a in accounts],
@@ -79,7 +89,15 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Trend | None) -> Wate
         float("nan") if flat else float(np.polyfit(predicted, measured, 1)[0]),
         correlation([a.free for a in accounts], measured),
         _splits(accounts),
+        float(np.median([a.kept for a in accounts])),
+        {q: _scaled(shares, accounts)[0] for q, shares in quadrants.items() if any(shares)},
     )
+
+
+def clipping_said(w: Waterfall) -> str:
+    """What the clipping of the gradient's norm did to the bars, in words."""
+    without = ", ".join(f"{name} {change:+.3f}" for name, change in w.unclipped.items())
+    return f"Clipping left {w.kept:.0%} of the gradient in the median step. Without it these bars would be: {without}."
 
 
 def _share(account: StepAccount, name: str) -> float:
@@ -99,5 +117,5 @@ def _splits(accounts: Sequence[StepAccount]) -> dict[str, dict[str, float]]:
         for by, parts in account.splits.items():
             own = sums.setdefault(by, {})
             for key, part in parts.items():
-                own[key] = own.get(key, 0.0) + part.share
+                own[key] = own.get(key, 0.0) + account.kept * part.share
     return {by: dict(sorted(own.items(), key=lambda item: -abs(item[1]))) for by, own in sums.items()}

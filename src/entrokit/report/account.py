@@ -53,7 +53,8 @@ def over_time(accounts: Sequence[StepAccount]) -> go.Figure:
 
     drawn, steps = go.Figure(), [a.step for a in accounts]
     lines = {
-        q: [p.share if (p := a.splits.get("quadrant", {}).get(q)) else 0.0 for a in accounts] for q in QUADRANTS[:4]
+        q: [a.kept * p.share if (p := a.splits.get("quadrant", {}).get(q)) else 0.0 for a in accounts]
+        for q in QUADRANTS[:4]
     }
     lines |= {"momentum": [a.memory for a in accounts], "measured, in all": [a.measured for a in accounts]}
     for i, (name, values) in enumerate(lines.items()):

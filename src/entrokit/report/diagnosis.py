@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from entrokit.diagnose import Boundary, Diagnosis, Finding, Remedy
+from entrokit.diagnose import Boundary, Diagnosis, Finding, Remedy, clipping_said
 from entrokit.diagnose.trend import Trend
 from entrokit.extras import require
 from entrokit.runs import Series, TrainingLog
@@ -154,7 +154,7 @@ def _account(d: Diagnosis) -> str:
 gradient from it did to the entropy of the sampled states, through the shared parameters; momentum carries what earlier
 steps' tokens began. The last bar is the remainder: the policy comes to visit other states, and only samples were looked
 at. Measured against predicted over the steps: r = {w.correlation:.3f}, slope {w.slope:.2f}; the free-logit law, which
-treats every state on its own, r = {w.free_correlation:.2f}.</p>
+treats every state on its own, r = {w.free_correlation:.2f}. {escape(clipping_said(w)) if w.kept < 1.0 else ""}</p>
 <div class="charts">{drawn}</div>
 </section>"""
 

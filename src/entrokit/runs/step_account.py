@@ -35,8 +35,9 @@ class StepAccount:
         entropy: mean over all trained tokens, before.
         predicted: ``⟨∇H, Δθ⟩`` on the sampled states. measured: what the step did to the entropy of the same states,
             also through what the model computes under ``torch.no_grad()``, where ∇H does not reach.
-        gradient: the part of this step's gradient, as if it had not been clipped. clipping: what clipping its norm took
-            away. memory: momentum's part. decay: weight decay's. These four add up to ``predicted``.
+        gradient: the part of this step's gradient, as if its norm had not been clipped. clipping: what clipping took
+            away, so that `kept` times a share is what the optimiser got of it. memory: momentum's part. decay: weight
+            decay's. These four add up to ``predicted``.
         tokens: sum of the sampled tokens' shares, scaled up to the step; an unbiased estimate of ``gradient``, and
             equal to it where every row was sampled, the loss has no other terms, and training drops nothing out.
         free: the same sum of the free-logit law, per unit of step size: only its sign and its course mean something.
@@ -60,6 +61,11 @@ class StepAccount:
     free: float
     free_correlation: float
     splits: Mapping[str, Mapping[str, Part]] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> float:
+        """What clipping of the norm left of the gradient, in (0, 1]; 1 where it had nothing to clip."""
+        return 1.0 + self.clipping / self.gradient if self.gradient else 1.0
 
     def to_json(self) -> str:
         """One line; NaN becomes null."""

@@ -52,7 +52,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
     Once the law of entropy and reward can be trusted, the ceiling that it predicts is logged too, as ``law/…``.
     Every account is a line of ``entropy_account.jsonl`` in the trainer's output folder, which `entrokit diagnose`
-    reads, and its main numbers go to the trainer's log as ``account/…``.
+    reads, and its main numbers go to the trainer's log as ``account/…``: shares of quadrants there are what the
+    optimiser got of them, after the gradient's norm was clipped.
 
     Args:
         trainer: the trainer that is listened to.
@@ -130,7 +131,7 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
         for name in ("predicted", "measured", "memory", "decay", "clipping", "tokens"):
             self._trainer._metrics["train"][f"account/{name}"].append(getattr(account, name))
         for key, part in account.splits["quadrant"].items():
-            self._trainer._metrics["train"][f"account/{key}"].append(part.share)
+            self._trainer._metrics["train"][f"account/{key}"].append(account.kept * part.share)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **kwargs: Any) -> None:
         """Fits the law of entropy and reward to the run so far; its ceiling goes to the next log."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from entrokit.bench import PocketBench, folder_name
+from entrokit.bench import PocketBench, compare, folder_name
 from entrokit.training.settings import TrainSettings
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
@@ -38,3 +38,22 @@ def test_runs_are_trained_once_and_read_again(character_checkpoint, tmp_path):
     (tmp_path / "grpo-seed3" / "metrics.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(ValueError, match="unfinished run; remove that folder"):
         bench.courses("grpo")
+
+
+def test_a_run_without_evaluations_is_finished_at_its_last_step(character_checkpoint, tmp_path):
+    small = {"steps": 5, "updates": 2, "prompts": 4, "completions": 4, "max_completion_length": 4}
+    settings = TrainSettings("grpo", str(tmp_path), model=character_checkpoint, evaluation_prompts=0, **small)
+    bench = PocketBench((3,), settings, jobs=1)
+    bench.courses("grpo")
+    bench.courses("grpo")
+    metrics = tmp_path / "grpo-seed3" / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="unfinished run; remove that folder"):
+        bench.courses("grpo")
+
+
+def test_a_comparison_does_not_go_into_a_runs_folder(tmp_path):
+    """As a run's own config asks for, where it is the comparison's."""
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        compare(["grpo"], 1, TrainSettings("grpo", str(tmp_path)))

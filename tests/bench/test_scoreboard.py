@@ -18,7 +18,7 @@ from entrokit.report.scoreboard import markdown, not_shown, picture, standings, 
 from entrokit.rlvr import INTERVENTIONS, PRESETS, recipe
 from entrokit.rlvr.tasks.instructions import InstructionDemonstrations
 from entrokit.testing.intervention_trial import expect_finite
-from entrokit.training import session
+from entrokit.training import models, session
 from entrokit.training.pocket import PocketConfig
 from entrokit.training.settings import TrainSettings
 
@@ -111,8 +111,7 @@ def small_pocket(monkeypatch, tmp_path):
     sure = InstructionDemonstrations(right=1.0)
     tiny, trained = PocketConfig(width=32, layers=1, heads=2, demonstrations=sure, steps=400), []
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "pocket_config", lambda task: tiny)
-    monkeypatch.setattr(session, "_EVALUATION_PROMPTS", 8)
+    monkeypatch.setattr(models, "pocket_config", lambda task: tiny)
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
 
     def listed(settings):
@@ -126,7 +125,7 @@ def small_pocket(monkeypatch, tmp_path):
 def test_pocket_runs_are_kept_and_a_run_that_was_cut_off_is_trained_anew(
     few, small_pocket, tmp_path, monkeypatch, caplog
 ):
-    settings = TrainSettings("grpo", "", task="instructions", steps=4, prompts=4, completions=16)
+    settings = TrainSettings("grpo", "", task="instructions", steps=4, prompts=4, completions=16, evaluation_prompts=8)
     monkeypatch.setattr(scoreboard, "LEVELS", {"pocket": 0.0})
     board = pocket_scoreboard([0], tmp_path, lambda: False, settings, jobs=1)
     assert board.complete

@@ -98,11 +98,11 @@ def test_the_probe_counts_what_the_reward_says(checkpoint, task):
 
 
 def test_a_session_trains_on_one_pair(tmp_path, monkeypatch):
-    from entrokit.training import pocket, session
+    from entrokit.training import models, pocket, session
 
     small = pocket.PocketConfig(width=32, layers=1, heads=2, steps=30, batch=16)
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "pocket_config", lambda task: small)
+    monkeypatch.setattr(models, "pocket_config", lambda task: small)
     seen = []
     monkeypatch.setattr(session, "rare_pair", lambda counts, G: seen.append((len(counts), G)) or rare_pair([1, 3], 4))
     train(

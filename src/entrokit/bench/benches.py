@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from entrokit.diagnose import Course, training_course
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
-from entrokit.runs.layout import CONFIG
+from entrokit.runs.layout import CHECKPOINT, CONFIG
 from entrokit.training.settings import TrainSettings
 
 from .compare import Progress, folder_name, train_all
@@ -93,7 +93,9 @@ def planned_run(shared: TrainSettings, spec: str, seed: int) -> TrainSettings:
 
 
 def finished(settings: TrainSettings) -> bool:
-    """Whether the run that is there got to its last evaluation; a folder without a config never began.
+    """Whether the run that is there got to its last evaluation, or its last step where it has none.
+
+    A folder without a config never began.
 
     Raises:
         ValueError: it was made with other settings.
@@ -102,11 +104,16 @@ def finished(settings: TrainSettings) -> bool:
         return False
     run = Run.load(settings.out)
     listening = ("out", "rollouts_every", "account_every", "save_every")  # none of them changes what is trained
-    wanted = {name: value for name, value in asdict(settings).items() if name not in listening}
+    wanted = {name: value for name, value in asdict(settings.resolved()).items() if name not in listening}
     # A run from before a setting existed was made with its default.
     known = asdict(TrainSettings("grpo", "")) | run.config
     other = [f"{n}={known[n]!r} instead of {v!r}" for n, v in wanted.items() if known[n] != v]
     if other:
         raise ValueError(f"{settings.out} holds a run with {', '.join(other)}; choose another folder")
-    evaluated = run.series("eval_entropy")[0]
-    return bool(evaluated) and evaluated[-1] >= settings.steps
+    if settings.evaluation_prompts:
+        evaluated = run.series("eval_entropy")[0]
+        return bool(evaluated) and evaluated[-1] >= settings.steps
+    # A step is written with the last of a generation batch's updates, the model after all of them.
+    trained = run.series("entropy")[0]
+    whole = settings.steps - settings.steps % settings.updates
+    return (run.folder / CHECKPOINT).exists() and (trained[-1] if trained else 0) >= whole

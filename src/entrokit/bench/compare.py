@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entrokit.rlvr import recipe
-from entrokit.runs import Run, RunReadError
+from entrokit.runs import Run, RunReadError, RunWriter
 from entrokit.training.session import Outcome, train
 from entrokit.training.settings import TrainSettings
 
@@ -58,6 +58,7 @@ def compare(
         for i in range(seeds)
         for name in names
     }
+    RunWriter.refuse_taken(settings.out)  # whose report the comparison's would overwrite
     taken = [s.out for s in planned.values() if Path(s.out).exists()]
     if taken:
         raise FileExistsError(f"{taken[0]} already exists; choose another folder for this comparison")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -46,8 +46,8 @@ class WarmUpProgress:
 def warm_pocket(console: Console, task: str = "countdown") -> None:
     """Makes the pocket policy of a task before anything waits for it."""
     from entrokit.rlvr.tasks import load_task
+    from entrokit.training.models import pocket_config
     from entrokit.training.pocket import pocket_policy
-    from entrokit.training.session import pocket_config
 
     config = pocket_config(load_task(task, train_size=1))
     with WarmUpProgress(console) as progress:
@@ -56,6 +56,7 @@ def warm_pocket(console: Console, task: str = "countdown") -> None:
 
 def _bars(console: Console) -> Progress:
     return Progress(
+        SpinnerColumn("line"),
         TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True, max_width=24)),
         BarColumn(bar_width=8),
         TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True, min_width=44)),
@@ -77,6 +78,7 @@ class TrainProgress:
     def __init__(self, console: Console, name: str, steps: int) -> None:
         self._console, self._progress = console, _bars(console)
         self._task = self._progress.add_task(name, total=steps, numbers="")
+        self._evaluation: TaskID | None = None
         self._last: tuple[float, float] | None = None
         self._rate: float | None = None
 
@@ -86,6 +88,15 @@ class TrainProgress:
 
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
+
+    def evaluated(self, done: int, total: int) -> None:
+        """Held-out completions so far: a bar of their own, which goes when all are there."""
+        if self._evaluation is None:
+            self._evaluation = self._progress.add_task("held-out", total=total, numbers="")
+        self._progress.update(self._evaluation, completed=done, numbers=f"{done:,} of {total:,} completions")
+        if done >= total:
+            self._progress.remove_task(self._evaluation)
+            self._evaluation = None
 
     def update(self, step: int, row: Mapping[str, float]) -> None:
         if "entropy" not in row:

@@ -45,14 +45,17 @@ class RunWriter:
 
     def __init__(self, folder: str | Path, config: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        if (self.folder / CONFIG).exists():
-            raise FileExistsError(
-                f"{self.folder} already holds a run, which is never overwritten; choose another folder"
-            )
+        self.refuse_taken(self.folder)
         self._start = time.monotonic()
         self._guarded(self.folder, self._make_folders)
         text = yaml.safe_dump(dict(config), sort_keys=False)
         self._replace(self.folder / CONFIG, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    @staticmethod
+    def refuse_taken(folder: str | Path) -> None:
+        """Raises FileExistsError where a folder already holds a run."""
+        if (Path(folder) / CONFIG).exists():
+            raise FileExistsError(f"{folder} already holds a run, which is never overwritten; choose another folder")
 
     @classmethod
     def reopen(cls, folder: str | Path, step: int) -> RunWriter:

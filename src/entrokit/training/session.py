@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,14 +18,23 @@ from entrokit.rlvr.selection import FixedPrompts, highest_variance, rare_pair
 from entrokit.rlvr.tasks import Task, load_task
 from entrokit.runs import Run, RunWriter
 
-from .pocket import PocketConfig, pocket_policy
+from .models import explained, load
+from .prompts import datasets_for
 from .recorder import Recorder
-from .settings import POCKET, TrainSettings
+from .settings import FACTS, POCKET, TrainSettings
 
-_EVALUATION_PROMPTS = 128
+if TYPE_CHECKING:
+    from entrokit.engines.trl import GenerationBatch
+
 _MOST_TRAINING_PROMPTS = 8192
-# What a run's config holds beside the settings.
-_FACTS = {"base", "decodes", "versions"}
+# Prompts that a task holds out, of which a run asks the first ones.
+_HELD_OUT = 256
+# Held-out completions that are sampled at a time: a bar moves after each.
+_EVALUATION_ROWS = 256
+
+OnMetrics = Callable[[int, Mapping[str, float]], None]
+# Called with how many held-out completions there are so far, and in all.
+OnEvaluation = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -38,29 +48,38 @@ class Outcome:
 
 def train(
     settings: TrainSettings,
-    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_metrics: OnMetrics | None = None,
     task: Task | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Outcome:
     """Trains, writing as it goes; held-out prompts are evaluated at the start and at the end.
 
     Args:
         task: instead of the one that the settings name.
         on_metrics: called with the step and the metrics after each generation batch.
+        on_evaluation: called with the held-out completions so far and in all, from the first moment on.
 
-    A KeyboardInterrupt ends the run early and leaves it readable, with the checkpoint of the last finished step.
+    A KeyboardInterrupt ends the run early and leaves it readable, with the checkpoint of the last finished step. What
+    is refused before training begins leaves no folder behind.
 
     Raises:
         FileExistsError: the folder already holds a run.
+        ModelError: see `models.load` and `prompts.datasets_for`.
         ValueError, RewardError, RunWriteError: see `EntropyGRPOTrainer` and `RunWriter`.
     """
-    writer = RunWriter(settings.out, asdict(settings) | _facts(settings))
-    return _train(settings, writer, None, on_metrics, task)
+    RunWriter.refuse_taken(settings.out)
+    with _nothing_left_behind(Path(settings.out)):
+        # Settings that no recipe fits are found now; the folder is made when everything stands.
+        config = asdict(settings.resolved()) | _facts(settings)
+        run = _Training(settings, task, on_metrics, on_evaluation)
+    return run.carried_out(RunWriter(settings.out, config), None)
 
 
 def resume(
     folder: str | Path,
-    on_metrics: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_metrics: OnMetrics | None = None,
     *,
+    on_evaluation: OnEvaluation | None = None,
     trust_remote_code: bool = False,
 ) -> Outcome:
     """Goes on with a run that was stopped, from its newest checkpoint that is whole; it stays the same run.
@@ -77,7 +96,7 @@ def resume(
 
     config = Run.load(folder).config
     known = {f.name for f in fields(TrainSettings)}
-    unknown = sorted(set(config) - known - _FACTS)
+    unknown = sorted(set(config) - known - FACTS)
     if unknown:
         raise ValueError(f"{folder}: its config holds {unknown[0]!r}, which this version of entrokit does not know")
     given = {k: v for k, v in config.items() if k in known}
@@ -85,60 +104,121 @@ def resume(
     checkpoint = newest_whole(folder)
     if checkpoint is None:
         raise ValueError(f"{folder} holds no whole checkpoint to go on from; runs keep them with save_every")
-    writer = RunWriter.reopen(folder, int(checkpoint.name.rpartition("-")[2]))
-    return _train(settings, writer, str(checkpoint), on_metrics, None)
+    run = _Training(settings, None, on_metrics, on_evaluation)
+    return run.carried_out(RunWriter.reopen(folder, int(checkpoint.name.rpartition("-")[2])), str(checkpoint))
 
 
-def _train(
-    settings: TrainSettings,
-    writer: RunWriter,
-    checkpoint: str | None,
-    on_metrics: Callable[[int, Mapping[str, float]], None] | None,
-    task: Task | None,
-) -> Outcome:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # It warns that `rollout_func` is experimental; which TRL this runs on is checked elsewhere.
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    from transformers import PrinterCallback, ProgressCallback
+class _Training:
+    """A trainer that stands, and what listens to it once there is a run to write to."""
 
-    from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer, EpisodeRollout
+    def __init__(
+        self,
+        settings: TrainSettings,
+        task: Task | None,
+        on_metrics: OnMetrics | None,
+        on_evaluation: OnEvaluation | None,
+    ) -> None:
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        # It warns that `rollout_func` is experimental; which TRL this runs on is checked elsewhere.
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        from transformers import PrinterCallback, ProgressCallback
 
-    task = task or load_task(settings.task, train_size=training_prompts(settings), seed=settings.seed)
-    with _own_code_refused(settings):
-        model, tokenizer = _model(settings, task)
-    datasets = _chat_prompts(task, tokenizer) if tokenizer.chat_template else (task.train, task.evaluation)
-    held_out = datasets[1].select(range(min(_EVALUATION_PROMPTS, len(datasets[1]))))
-    recorder = Recorder(writer, tokenizer, every=settings.updates * settings.rollouts_every, on_metrics=on_metrics)
-    with _own_code_refused(settings):
-        trainer = EntropyGRPOTrainer(
-            model,
-            reward_funcs=task.reward,
-            args=_config(settings, task),
-            train_dataset=datasets[0],
-            eval_dataset=held_out,
-            processing_class=tokenizer,
-            callbacks=[recorder.callback()],
-            recipe=settings.recipe,
-            correct=task.correct,
-            prompts=_selector(settings, task, model, tokenizer),
-            on_generation=recorder.on_generation,
-            rollout_func=None if task.environment is None else EpisodeRollout(task.environment),
+        from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer, EpisodeRollout
+
+        task = task or load_task(
+            settings.task,
+            train_size=training_prompts(settings),
+            eval_size=max(_HELD_OUT, settings.evaluation_prompts),
+            seed=settings.seed,
         )
-    for printer in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(printer)
-    if settings.account_every:
-        trainer.add_callback(EntropyAccountCallback(trainer, every=settings.account_every))
-    interrupted = False
+        self._settings, self._on_metrics, self._on_evaluation = settings, on_metrics, on_evaluation
+        with explained(settings):
+            model, tokenizer = load(settings, task)
+            train_dataset, held_out = datasets_for(settings, task, model, tokenizer)
+            self.trainer = EntropyGRPOTrainer(
+                model,
+                reward_funcs=task.reward,
+                args=_config(settings, task),
+                train_dataset=train_dataset,
+                eval_dataset=held_out if len(held_out) else None,
+                processing_class=tokenizer,
+                recipe=settings.recipe,
+                correct=task.correct,
+                prompts=_selector(settings, task, model, tokenizer),
+                on_generation=self._on_generation,
+                peft_config=_adapters(settings),
+                rollout_func=None if task.environment is None else EpisodeRollout(task.environment),
+            )
+        self._held_out, self._answered = len(held_out) * settings.completions, 0
+        for printer in (PrinterCallback, ProgressCallback):
+            self.trainer.remove_callback(printer)
+        if settings.account_every:
+            self.trainer.add_callback(EntropyAccountCallback(self.trainer, every=settings.account_every))
+        self._recorder: Recorder | None = None
+
+    def carried_out(self, writer: RunWriter, checkpoint: str | None) -> Outcome:
+        """Trains from the start, or from a checkpoint on."""
+        settings, trainer = self._settings, self.trainer
+        every = settings.updates * settings.rollouts_every
+        self._recorder = Recorder(writer, trainer.processing_class, every, self._on_metrics)
+        trainer.add_callback(self._recorder.callback())
+        interrupted = False
+        try:
+            if checkpoint is None:
+                self._evaluate()
+            trainer.train(resume_from_checkpoint=checkpoint)
+        except KeyboardInterrupt:
+            interrupted = True
+        writer.checkpoint(lambda folder: _save(trainer, folder))
+        if not interrupted:
+            try:
+                self._evaluate()
+            except KeyboardInterrupt:
+                interrupted = True
+        return Outcome(writer.folder, trainer.state.global_step, interrupted)
+
+    def _evaluate(self) -> None:
+        """On a random state of its own: how often a run is evaluated does not change what it samples in training."""
+        if not self._held_out:
+            return
+        self._answered = 0
+        self._tell()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.trainer.args.seed)
+            self.trainer.evaluate()
+
+    def _on_generation(self, batch: GenerationBatch) -> None:
+        if self._recorder is not None:
+            self._recorder.on_generation(batch)
+        if batch.evaluation:
+            self._answered += len(batch.rollouts)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._on_evaluation is not None:
+            self._on_evaluation(min(self._answered, self._held_out), self._held_out)
+
+
+@contextmanager
+def _nothing_left_behind(folder: Path) -> Iterator[None]:
+    """A trainer makes its folder when it is built: taken back where that fails, unless it was there."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        if checkpoint is None:
-            _evaluate(trainer)
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        interrupted = True
-    writer.checkpoint(lambda folder: _save(trainer, folder))
-    if not interrupted:
-        _evaluate(trainer)
-    return Outcome(writer.folder, trainer.state.global_step, interrupted)
+        yield
+    except BaseException:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        raise
+
+
+def _adapters(settings: TrainSettings) -> Any:
+    if not settings.lora:
+        return None
+    from peft import LoraConfig
+
+    # Twice the rank is the usual scale: a rank changes what can be learned and not how far a step goes.
+    return LoraConfig(r=settings.lora, lora_alpha=2 * settings.lora, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def _selector(settings: TrainSettings, task: Task, model: Any, tokenizer: Any) -> FixedPrompts | None:
@@ -161,13 +241,6 @@ def _selector(settings: TrainSettings, task: Task, model: Any, tokenizer: Any) -
     return (rare_pair if settings.select == "rare-pair" else highest_variance)(counts, settings.completions)
 
 
-def _evaluate(trainer: Any) -> None:
-    """On a random state of its own: how often a run is evaluated does not change what it samples in training."""
-    with torch.random.fork_rng():
-        torch.manual_seed(trainer.args.seed)
-        trainer.evaluate()
-
-
 def _save(trainer: Any, folder: Path) -> None:
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
     trainer.processing_class.save_pretrained(folder)
@@ -176,20 +249,27 @@ def _save(trainer: Any, folder: Path) -> None:
 def _config(settings: TrainSettings, task: Task) -> Any:
     from trl import GRPOConfig
 
+    if settings.vllm and importlib.util.find_spec("vllm") is None:
+        raise ValueError("vllm: vLLM is not installed here; `entrokit doctor` says which versions go with this TRL")
     rows = settings.prompts * settings.completions
+    recomputed = settings.gradient_checkpointing
+    loading = {} if settings.model == POCKET else {"dtype": settings.dtype}
     return GRPOConfig(
         output_dir=settings.out,
         per_device_train_batch_size=rows // settings.updates,
-        per_device_eval_batch_size=settings.completions * 16,
+        per_device_eval_batch_size=settings.completions * max(1, _EVALUATION_ROWS // settings.completions),
         steps_per_generation=settings.updates,
         num_generations=settings.completions,
         max_completion_length=settings.max_completion_length or task.max_completion_length,
         temperature=settings.temperature,
         top_p=settings.top_p,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.rate,
         lr_scheduler_type="constant",
         max_steps=settings.steps,
         trust_remote_code=settings.trust_remote_code,
+        model_init_kwargs=loading or None,
+        use_vllm=settings.vllm,
+        vllm_mode="colocate",
         logging_steps=settings.updates,
         logging_first_step=False,
         save_strategy="steps" if settings.save_every else "no",
@@ -199,46 +279,9 @@ def _config(settings: TrainSettings, task: Task) -> Any:
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=torch.cuda.is_available(),
-        gradient_checkpointing=torch.cuda.is_available(),
+        gradient_checkpointing=torch.cuda.is_available() if recomputed is None else recomputed,
         disable_tqdm=True,
     )
-
-
-def _model(settings: TrainSettings, task: Task) -> tuple[Any, Any]:
-    if settings.model == POCKET:
-        return pocket_policy(pocket_config(task))
-    from transformers import AutoTokenizer
-
-    options = {"padding_side": "left", "trust_remote_code": settings.trust_remote_code}
-    return settings.model, AutoTokenizer.from_pretrained(settings.model, **options)
-
-
-@contextmanager
-def _own_code_refused(settings: TrainSettings) -> Iterator[None]:
-    """Says in entrokit's words what `transformers` says of a model with code of its own."""
-    try:
-        yield
-    except ValueError as error:
-        if settings.trust_remote_code or "trust_remote_code" not in str(error):
-            raise
-        raise ValueError(
-            f"{settings.model} brings Python code of its own, which was not run: read it, and if you trust it, say "
-            "--trust-remote-code (trust_remote_code=True)"
-        ) from error
-
-
-def pocket_config(task: Task) -> PocketConfig:
-    """The pocket policy that plays a task.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if task.demonstrations is None:
-        raise ValueError(
-            f"the pocket policy cannot play {task.name}: it knows countdown, sums, instructions and mazes; give "
-            "--model a local path or a hub id"
-        )
-    return PocketConfig(demonstrations=task.demonstrations)
 
 
 def training_prompts(settings: TrainSettings) -> int:
@@ -246,22 +289,6 @@ def training_prompts(settings: TrainSettings) -> int:
     batches = -(-settings.steps // settings.updates)
     probed = 0 if settings.select == "all" else settings.pool
     return min(max(batches * settings.prompts, probed), _MOST_TRAINING_PROMPTS)
-
-
-def _chat_prompts(task: Task, tokenizer: Any) -> tuple[Any, Any]:
-    """A tokenizer with a chat template gets text prompts as a user's message."""
-
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(row["prompt"], str):
-            return row
-        return row | {"prompt": [{"role": "user", "content": row["prompt"]}]}
-
-    def converted(data: Any) -> Any:
-        from datasets import Dataset
-
-        return Dataset.from_list([convert(row) for row in data])
-
-    return converted(task.train), converted(task.evaluation)
 
 
 def _facts(settings: TrainSettings) -> dict[str, Any]:

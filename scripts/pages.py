@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, stdev
 
+from real_model_tables import account_table, cost_table, padding_table
 from scale_tables import collectives_table, loss_memory_table
 
 from entrokit.bench.contestants import contestants
@@ -35,7 +36,8 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("verdicts", "scoreboard", "engines", "scale"))]
+_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models")
+WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in _TABLED)]
 RESULTS = ROOT / "results"
 
 
@@ -218,6 +220,9 @@ def with_tables(text: str) -> str:
 _NAMED = {"trl": ("trl", "vllm"), "verl": ("verl", "vllm", "ray"), "tinker": ("tinker", "skyrl")}
 MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
+    "real-model-account": account_table,
+    "real-model-cost": cost_table,
+    "real-model-padding": padding_table,
     "verdicts": verdicts,
     "methods": method_table,
     "not-measured": waiting,

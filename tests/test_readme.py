@@ -18,9 +18,13 @@ def commands():
     return [shlex.split(line, comments=True) for line in shell.splitlines() if line.startswith("entrokit ")]
 
 
-def test_every_command_is_one_that_the_command_line_knows():
+def test_every_command_is_one_that_the_command_line_knows(tmp_path, monkeypatch):
     typer = pytest.importorskip("typer")
     from entrokit.cli.app import app
+
+    (settings,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "real-models.md").read_text(), flags=re.S)
+    (tmp_path / "run.yaml").write_text(settings)
+    monkeypatch.chdir(tmp_path)
 
     known = typer.main.get_command(app).commands
     assert len(commands()) >= 4

@@ -1,0 +1,105 @@
+"""The tables of docs/real-models.md, from what `experiments/real_model.py` measured; for `scripts/pages.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+MEASURED = Path(__file__).parents[1] / "results" / "real_model"
+_ACCOUNT = re.compile(r"account-lora(\d+)-lr(.+)-seed(\d+)")
+
+
+def account_table() -> str:
+    """Predicted against measured change of entropy by way to move: median over seeds, lowest and highest.
+
+    The first step is left out of all but one column: Adam's first moves every parameter by the rate.
+    """
+    moves: dict[tuple[int, float], list[list[dict[str, float]]]] = {}
+    for rank, rate, result in _results():
+        moves.setdefault((rank, rate), []).append(result["steps"])
+    head = [
+        "trained",
+        "rate",
+        "seeds × steps",
+        "r",
+        "slope",
+        "signs",
+        "r with the first step",
+        "free logits, r",
+        "change",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (rank, rate), seeds in sorted(moves.items()):
+        later = [_columns(steps[1:]) for steps in seeds]
+        signs = [int((np.sign(c["predicted"]) == np.sign(c["measured"])).sum()) for c in later]
+        cells = (
+            f"adapters, rank {rank}" if rank else "all",
+            f"{rate:g}",
+            f"{len(seeds)} × {len(seeds[0])}",
+            _over([_r(c["predicted"], c["measured"]) for c in later], 3),
+            _over([_slope(c["predicted"], c["measured"]) for c in later], 2),
+            f"{sum(signs)} of {sum(len(c['measured']) for c in later)}",
+            _over([_r(c["predicted"], c["measured"]) for c in map(_columns, seeds)], 3),
+            _over([_r(c["free"], c["measured"]) for c in later], 2),
+            f"{mean(float(np.abs(c['measured']).mean()) for c in later):.4f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cost_table() -> str:
+    """CPU seconds of a step of four rows, and of an account that looks at all of them."""
+    lines = ["| trained | a step | an account | of a step | one in ten |", "|---" * 5 + "|"]
+    for rank in (0, 8):
+        measured = _result(f"cost-lora{rank}")
+        step, account = measured["without"], measured["with"] - measured["without"]
+        name = f"adapters, rank {rank}" if rank else "all"
+        lines.append(f"| {name} | {step:.1f} s | {account:.1f} s | {account / step:.2f} | {account / step / 10:.0%} |")
+    return "\n".join(lines) + "\n"
+
+
+def padding_table() -> str:
+    """Sum of shares beside the gradient's part of steps, with the rule for padding rows and without."""
+    lines = ["| | steps | largest gap, nats | largest gap, relative |", "|---" * 4 + "|"]
+    for name, said in (("without", "as forward mode goes by itself"), ("with", "as entrokit does it")):
+        steps = [step for step in _result("padding")[name] if step["gradient"]]
+        gaps = [abs(step["tokens"] - step["gradient"]) for step in steps]
+        relative = [gap / abs(step["gradient"]) for gap, step in zip(gaps, steps, strict=True)]
+        lines.append(f"| {said} | {len(steps)} | {max(gaps):.1e} | {max(relative):.1e} |")
+    return "\n".join(lines) + "\n"
+
+
+def _result(name: str) -> Any:
+    return json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))["result"]
+
+
+def _results() -> Iterator[tuple[int, float, Any]]:
+    for file in sorted(MEASURED.glob("account-*.json")):
+        found = _ACCOUNT.fullmatch(file.stem)
+        if found is None:
+            raise SystemExit(f"{file}: no result of the account by its name")
+        yield int(found[1]), float(found[2]), json.loads(file.read_text(encoding="utf-8"))["result"]
+
+
+def _columns(steps: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
+    return {name: np.array([step[name] for step in steps]) for name in ("predicted", "measured", "free")}
+
+
+def _r(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _slope(a: np.ndarray, b: np.ndarray) -> float:
+    """Least squares through 0."""
+    return float(a @ b / (a @ a))
+
+
+def _over(values: Sequence[float], digits: int) -> str:
+    low, middle, high = (f"{x:.{digits}f}" for x in (min(values), median(values), max(values)))
+    return f"{middle} ({low} to {high})"

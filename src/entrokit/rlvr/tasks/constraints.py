@@ -248,6 +248,11 @@ def cosine_length_reward(length: int, max_length: int, score: float) -> float:
     return 2.0 * score * f if score >= 0.2 else -f
 
 
+def cell_of(rules: Sequence[Constraint]) -> list[dict[str, Any]]:
+    """Constraints as a data set's cell holds them; `constraints_of` reads it."""
+    return [{"kind": rule.kind, **vars(rule)} for rule in rules]
+
+
 def constraints_of(row: Sequence[Mapping[str, Any]]) -> list[Constraint]:
     """A data set's cell, a list of ``{"kind": ..., argument: ...}``, as constraints."""
     return [constraint(**dict(entry)) for entry in row]

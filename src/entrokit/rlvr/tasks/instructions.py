@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..knobs import check_range
-from .constraints import CharacterCount, Constraint, KeywordCount, LetterCount, constraints_of, dense_reward
+from .constraints import CharacterCount, Constraint, KeywordCount, LetterCount, cell_of, constraints_of, dense_reward
 from .task import Task, completion_text
 
 LETTERS = "abcd"
@@ -109,7 +109,7 @@ def instructions(train_size: int = 4096, eval_size: int = 256, seed: int = 0, de
     rows = []
     for _ in range(train_size + eval_size):
         asked = random_instruction(rng)
-        rows.append({"prompt": asked.prompt, "constraints": [_entry(c) for c in asked.constraints]})
+        rows.append({"prompt": asked.prompt, "constraints": cell_of(asked.constraints)})
     return Task(
         name="instructions" if dense else "instructions:sparse",
         train=Dataset.from_list(rows[:train_size]),
@@ -120,7 +120,3 @@ def instructions(train_size: int = 4096, eval_size: int = 256, seed: int = 0, de
         in_words=in_words,
         correct=reward.__name__ if dense else None,
     )
-
-
-def _entry(constraint: Constraint) -> dict[str, Any]:
-    return {"kind": constraint.kind, **vars(constraint)}

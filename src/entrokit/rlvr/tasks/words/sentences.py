@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
-from ..constraints import Constraint, EndsWith, KeywordCount, LetterCount, SentenceCount, StartsWith, WordCount
+from ..constraints import Constraint, EndsWith, KeywordCount, LetterCount, SentenceCount, StartsWith, WordCount, cell_of
 from ..instructions import all_or_nothing
 from ..task import Task
 
@@ -128,7 +126,7 @@ def _task(name: str, draw: _Draw, train_size: int, eval_size: int, seed: int) ->
     rng, rows = random.Random(seed), []
     for _ in range(train_size + eval_size):
         prompt, rules, family = draw(rng)
-        rows.append({"prompt": prompt, "constraints": [_entry(rule) for rule in rules], "family": family})
+        rows.append({"prompt": prompt, "constraints": cell_of(rules), "family": family})
     return Task(
         name=f"words:{name}",
         train=Dataset.from_list(rows[:train_size]),
@@ -136,7 +134,3 @@ def _task(name: str, draw: _Draw, train_size: int, eval_size: int, seed: int) ->
         reward=all_or_nothing,
         max_completion_length=48,
     )
-
-
-def _entry(rule: Constraint) -> dict[str, Any]:
-    return {"kind": rule.kind, **asdict(rule)}  # type: ignore[call-overload]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -150,14 +149,11 @@ def _check_type(name: str, declared: str, value: Any) -> None:
         raise ValueError(f"{name}: expected {words}, got {value!r}")
 
 
-def settings_in(file: str | Path, besides: Sequence[str] = ()) -> dict[str, Any]:
+def settings_in(file: str | Path) -> dict[str, Any]:
     """The settings that a YAML file holds, by name: ``TrainSettings(**settings_in("run.yaml"))``.
 
     A run's own ``config.yaml`` is one; what it holds beside settings is left out, and so is ``trust_remote_code``:
     a file from elsewhere must not give itself leave.
-
-    Args:
-        besides: further names that may stand there.
 
     Raises:
         ValueError: no such file, no mapping of names to values, or a name that is no setting.
@@ -171,7 +167,7 @@ def settings_in(file: str | Path, besides: Sequence[str] = ()) -> dict[str, Any]
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected lines of 'setting: value', got {type(content).__name__}")
     declared = {f.name: str(f.type) for f in fields(TrainSettings)}
-    known = [*declared, *besides]
+    known = list(declared)
     found: dict[str, Any] = {}
     for written, value in content.items():
         name = str(written).replace("-", "_")

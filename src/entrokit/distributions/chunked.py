@@ -13,12 +13,12 @@ from torch import Tensor
 from .moments import Coefficients, Moments
 
 ACCUMULATOR = torch.float64
-SCRATCH = 2
-# Elements of a chunk: with its two scratch buffers it stays in a CPU's caches.
+SCRATCH = 3
+# Elements of a chunk: with its scratch buffers it stays in a CPU's caches.
 CHUNK_ELEMENTS = 1 << 19
 CUDA_CHUNK_ELEMENTS = 1 << 26
 # A tile of the linear form: wide enough for matrix products near their peak, small enough for the last cache.
-TILE_ROWS, TILE_COLUMNS = 1024, 512
+TILE_ROWS, TILE_COLUMNS = 512, 1024
 
 # exp of anything below is 0 in float32 and float64 alike; -inf itself would give 0 * inf.
 _NEVER = -1e4
@@ -59,9 +59,9 @@ def gradient_rows(
 
 
 def add_tile(moments: Moments, z: Tensor, scratch: Tensor, tokens: Tensor, rows: slice, offset: int) -> None:
-    """Adds logits ``z [n, v]`` of ``rows`` for the vocabulary from ``offset``. Overwrites ``z`` and ``scratch``.
+    """Adds logits ``z [n, v]`` of ``rows`` for the vocabulary from ``offset``, which stay as they are.
 
-    ``scratch`` is ``[2, n, v]``; ``tokens [n]`` are the tokens taken, wherever in the vocabulary they lie.
+    Overwrites ``scratch [3, n, v]``; ``tokens [n]`` are the tokens taken, wherever in the vocabulary they lie.
     """
     local = tokens - offset
     inside = (local >= 0) & (local < z.shape[1])
@@ -69,18 +69,20 @@ def add_tile(moments: Moments, z: Tensor, scratch: Tensor, tokens: Tensor, rows:
     moments.taken[rows] = torch.where(inside, picked, moments.taken[rows])
     maximum = _raise_maximum(moments, z, rows, offset)
     # A row of which nothing but -inf was seen yet has no maximum to subtract.
-    x = z.sub_(maximum.masked_fill(maximum == -torch.inf, 0.0).to(z.dtype)[:, None]).clamp_(min=_NEVER)
-    e = torch.exp(x, out=scratch[0])
+    subtracted = maximum.masked_fill(maximum == -torch.inf, 0.0).to(z.dtype)[:, None]
+    x = torch.sub(z, subtracted, out=scratch[0]).clamp_(min=_NEVER)
+    e = torch.exp(x, out=scratch[1])
     moments.s0[rows] += e.sum(1)
     if moments.wants_squares:
-        moments.q0[rows] += torch.linalg.vecdot(e, e)
+        moments.q0[rows] += torch.linalg.vector_norm(e, dim=1).square_()
     if moments.wants_first or moments.wants_weighted:
-        y = torch.mul(x, e, out=scratch[1])
+        y = torch.mul(x, e, out=scratch[2])
         moments.s1[rows] += y.sum(1)
+        # Products go where a factor lay that is not needed any more: a new tile each time costs page faults.
         if moments.wants_second:
-            moments.s2[rows] += torch.linalg.vecdot(x, y)
+            moments.s2[rows] += x.mul_(y).sum(1)
         if moments.wants_weighted:
-            moments.q1[rows] += torch.linalg.vecdot(e, y)
+            moments.q1[rows] += e.mul_(y).sum(1)
 
 
 def gradient_tile(
@@ -92,19 +94,19 @@ def gradient_tile(
     offset: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Gradient in the logits ``z [n, v]`` of a tile. Overwrites ``z`` and ``scratch [2, n, v]``, where it may lie."""
+    """Gradient in the logits ``z [n, v]`` of a tile. Overwrites ``z`` and ``scratch [3, n, v]``, where it may lie."""
     c = coefficients
     columns = (None if k is None else k[:, None] for k in (c.alpha, c.beta, c.gamma, c.delta, c.epsilon))
     alpha, beta, gamma, delta, epsilon = columns
     assert alpha is not None
     s = z.sub_(log_norm[:, None]).clamp_(min=_NEVER)
     p, f = torch.exp(s, out=scratch[0]), scratch[1]
+    # One factor a row at a time: torch vectorises that, and not addcmul of two columns.
     if gamma is not None:
         assert beta is not None
-        torch.addcmul(beta, s, gamma, out=f)
-        f.mul_(s).add_(alpha)
+        torch.mul(s, gamma, out=f).add_(beta).mul_(s).add_(alpha)
     elif beta is not None:
-        torch.addcmul(alpha, s, beta, out=f)
+        torch.mul(s, beta, out=f).add_(alpha)
     else:
         f.copy_(alpha.expand_as(f))
     if delta is not None:
@@ -121,12 +123,11 @@ def gradient_tile(
 def _raise_maximum(moments: Moments, z: Tensor, rows: slice, offset: int) -> Tensor:
     m = moments
     old = m.maximum[rows]
+    here = z.amax(1).to(ACCUMULATOR)
     if m.wants_top:
-        value, position = z.max(1)
-        here = value.to(ACCUMULATOR)
-        m.top[rows] = torch.where(here > old, position + offset, m.top[rows])
-    else:
-        here = z.amax(1).to(ACCUMULATOR)
+        # Positions cost ten times what a maximum does, and the maximum of few rows rises at a later tile.
+        raised = (here > old).nonzero().squeeze(1)
+        m.top[rows.start + raised] = z[raised].argmax(1) + offset
     new = torch.maximum(old, here)
     delta = torch.where(old == -torch.inf, 0.0, old - new)
     scale = delta.exp()
@@ -149,13 +150,13 @@ def chunks(
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Chunks of rows (those in ``index``, where given) in the working dtype, divided by the temperature.
 
-    Each is a slice of what is computed, ``[n, V]`` logits and scratch ``[2, n, V]``; the next overwrites both.
+    Each is a slice of what is computed, ``[n, V]`` logits and scratch ``[3, n, V]``; the next overwrites both.
     """
     vocabulary = rows.shape[1]
     count = len(rows) if index is None else len(index)
     elements = CUDA_CHUNK_ELEMENTS if rows.is_cuda else CHUNK_ELEMENTS
     size = min(max(1, elements // max(1, vocabulary)), max(1, count))
-    buffer = torch.empty(3, size, vocabulary, dtype=dtype, device=rows.device)
+    buffer = torch.empty(1 + SCRATCH, size, vocabulary, dtype=dtype, device=rows.device)
     for start in range(0, count, size):
         part = slice(start, min(start + size, count))
         n = part.stop - part.start

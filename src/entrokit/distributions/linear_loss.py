@@ -100,9 +100,9 @@ class _SeparableLoss(torch.autograd.Function):
             chunk = slice(start, min(start + size, tiles.count))
             moments = Moments.empty(chunk.stop - start, code.ACCUMULATOR, hidden.device, closure(wanted))
             for columns, _ in tiles.columns():
-                for rows, z, scratch in tiles.logits(columns, chunk):
+                for rows, _, scratch in tiles.buffers(columns, chunk):
                     local = slice(rows.start - start, rows.stop - start)
-                    _tile(kept, chunk, local, columns).copy_(z)
+                    z = tiles.fill(rows, _tile(kept, chunk, local, columns))
                     code.add_tile(moments, z, scratch, tiles.tokens[rows], local, columns.start)
             part = torch.arange(start, chunk.stop, device=tokens.device) if index is None else index[chunk]
             log_norm = moments.log_norm
@@ -167,13 +167,15 @@ class _Gradients:
     """Sums of the gradients in hidden states, head and bias, in the working dtype."""
 
     def __init__(self, tiles: Tiles, weight: Tensor, bias: Tensor | None, wanted: tuple[bool, ...]) -> None:
-        def zeros(like: Tensor) -> Tensor:
-            return torch.zeros(like.shape, dtype=tiles.dtype, device=like.device)
+        def made(fill: Callable[..., Tensor], like: Tensor) -> Tensor:
+            return fill(like.shape, dtype=tiles.dtype, device=like.device)
 
         self._tiles = tiles
-        self.hidden = zeros(tiles.hidden) if wanted[0] else None
-        self.weight = zeros(weight) if wanted[1] else None
-        self.bias = zeros(bias) if wanted[2] and bias is not None else None
+        self.hidden = made(torch.zeros, tiles.hidden) if wanted[0] else None
+        self.weight = made(torch.empty, weight) if wanted[1] else None
+        self.bias = made(torch.zeros, bias) if wanted[2] and bias is not None else None
+        # The head's is large: zeros in it would be one more walk through memory.
+        self._weight_is_empty = True
 
     def add(self, found: Coefficients, kept: Tensor, log_norm: Tensor, chunk: slice, code: Engine) -> None:
         """Adds the part of a chunk of rows whose logits are ``kept``."""
@@ -185,15 +187,20 @@ class _Gradients:
                 tiles.remember_slope(z)
                 taken, made = tiles.tokens[rows], tiles.gradient_dtype
                 g = code.gradient_tile(found.rows(local), z, log_norm[local], scratch, taken, columns.start, made)
-                tiles.add_gradient(
-                    g, rows, part, self.hidden, _columns(self.weight, columns), _columns(self.bias, columns)
-                )
+                sums = self.hidden, _columns(self.weight, columns), _columns(self.bias, columns)
+                tiles.add_gradient(g, rows, part, *sums, first=self._weight_is_empty and local.start == 0)
+        self._weight_is_empty = False
 
     def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients in the shapes and dtypes of what they belong to."""
         scale = self._tiles.inner_scale
-        d_weight = None if self.weight is None else self.weight.mul_(scale).to(weight.dtype)
-        d_bias = None if self.bias is None or bias is None else self.bias.mul_(scale).to(bias.dtype)
+        if self.weight is not None and self._weight_is_empty:
+            self.weight.zero_()
+        for sums in (self.weight, self.bias):
+            if sums is not None and scale != 1.0:
+                sums.mul_(scale)
+        d_weight = None if self.weight is None else self.weight.to(weight.dtype)
+        d_bias = None if self.bias is None or bias is None else self.bias.to(bias.dtype)
         return self._tiles.hidden_gradient(self.hidden, hidden), d_weight, d_bias
 
 

@@ -66,13 +66,17 @@ class Tiles:
 
         ``within``: some of the rows, by default all.
         """
+        for rows, z, scratch in self.buffers(columns, within):
+            yield rows, self.fill(rows, z), scratch
+
+    def fill(self, rows: slice, z: Tensor) -> Tensor:
+        """The logits of rows in the slice handed out last, made in ``z [n, v]``."""
         assert self._part is not None
         weight, bias = self._part
-        for rows, z, scratch in self.buffers(columns, within):
-            _product(self.hidden[rows], weight.T, bias, self.inner_scale, z)
-            if self._outer_scale is not None:
-                z.tanh_().mul_(self._outer_scale)
-            yield rows, z, scratch
+        _product(self.hidden[rows], weight.T, bias, self.inner_scale, z)
+        if self._outer_scale is not None:
+            z.tanh_().mul_(self._outer_scale)
+        return z
 
     def buffers(self, columns: slice, within: slice | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """The tiles of `logits`, not filled."""

@@ -49,7 +49,7 @@ def gradient_rows(
 
 
 def add_tile(moments: Moments, z: Tensor, scratch: Tensor, tokens: Tensor, rows: slice, offset: int) -> None:
-    """As `chunked.add_tile`; the tile is left as it was."""
+    """As `chunked.add_tile`."""
     _launch_reduce(moments, z, tokens, None, rows, offset, 1.0)
 
 

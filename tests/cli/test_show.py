@@ -48,3 +48,14 @@ def test_without_brackets_there_is_no_word_of_them():
     assert "in brackets" not in shown(summary("grpo", 0.3, 0.3, matched=spread(0.4)))
     one = summary("grpo", 0.3, matched=spread(0.4))
     assert "Δ" not in shown(one, summary("grpo+steer", 0.3, matched=spread(0.4)))
+
+
+def test_a_run_without_held_out_prompts_says_so():
+    empty, once = Spread({}), spread(0.3)
+    alone = Summary("grpo", 1, 4, *[empty] * 6, (Matched(0.2, empty),))
+    text = shown(alone)
+    assert "not measured not measured not measured" in text
+    assert "at 0.20: not reached" in text
+    assert "nan" not in text
+    stopped = Summary("grpo", 1, 4, once, empty, once, empty, once, empty, ())
+    assert "0.30 → none 0.30 → none" in shown(stopped)

@@ -87,7 +87,7 @@ def test_two_runs_of_one_seed_are_two_pairs(tmp_path):
 def test_spread():
     assert f"{Spread({(0, 0): 1.0, (1, 0): 2.0})}" == "1.50 ± 0.71"
     assert f"{Spread({(0, 0): 1.0}):.1f}" == "1.0"
-    assert f"{Spread({})}" == "not reached"
+    assert f"{Spread({})}" == "none"
     assert math.isnan(Spread({}).mean)
 
 

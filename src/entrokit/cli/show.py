@@ -148,12 +148,7 @@ def summary_table(summaries: Sequence[Summary]) -> Group:
         Text("  " + "".join(f"{h:<26}" for h in heads), style="dim"),
     ]
     for s in summaries:
-        cells = (
-            f"{s.entropy_start.mean:.2f} → {s.entropy_end:.2f}",
-            f"{s.accuracy_start.mean:.2f} → {s.accuracy_end:.2f}",
-            f"{s.pass_start.mean:.2f} → {s.pass_end:.2f}",
-        )
-        lines += [Text(s.recipe, style="bold"), Text("  " + "".join(f"{c:<26}" for c in cells))]
+        lines += [Text(s.recipe, style="bold"), Text("  " + "".join(f"{c:<26}" for c in s.courses).rstrip())]
         if several and s is not first:
             ends = (s.entropy_end, s.accuracy_end, s.pass_end), (first.entropy_end, first.accuracy_end, first.pass_end)
             gaps = [_difference(own, base) for own, base in zip(*ends, strict=True)]
@@ -164,7 +159,7 @@ def summary_table(summaries: Sequence[Summary]) -> Group:
         for own, base in zip(s.matched, first.matched, strict=True):
             reached = f"   {len(own.entropy.by_seed)} of {s.seeds} seeds reach it" if several else ""
             gap = f"   {_difference(own.entropy, base.entropy)}" if several and s is not first else ""
-            lines.append(Text(f"  at {own.accuracy:.2f}: {own.entropy:.2f}{gap}{reached}"))
+            lines.append(Text(f"  at {own.accuracy:.2f}: {own}{gap}{reached}"))
     if several and len(summaries) > 1:
         brackets = in_brackets(summaries)
         what = f"; in brackets its {brackets}" if brackets else ""

@@ -125,12 +125,7 @@ def _table(runs: Sequence[Run], matched_accuracy: Sequence[float]) -> str:
 
 
 def _row(s: Summary, first: Summary, labels: Sequence[str]) -> str:
-    cells = [
-        f"{s.entropy_start:.2f} → {s.entropy_end:.2f}",
-        f"{s.accuracy_start:.2f} → {s.accuracy_end:.2f}",
-        f"{s.pass_start:.2f} → {s.pass_end:.2f}",
-        *(f"{m.entropy:.2f}" for m in s.matched),
-    ]
+    cells = [*s.courses, *map(str, s.matched)]
     numbers = "".join(
         f'<td data-label="{escape(label)}"><div>{cell}{_difference(own, base) if s is not first else ""}</div></td>'
         for label, cell, own, base in zip(labels, cells, s.compared, first.compared, strict=True)

@@ -42,7 +42,7 @@ class Spread:
 
     def __format__(self, spec: str) -> str:
         if not self.by_seed:
-            return "not reached"
+            return "none"
         spec = spec or ".2f"
         return f"{self.mean:{spec}}" + (f" ± {self.std:{spec}}" if len(self.by_seed) > 1 else "")
 
@@ -53,6 +53,9 @@ class Matched:
 
     accuracy: float
     entropy: Spread
+
+    def __str__(self) -> str:
+        return f"{self.entropy:.2f}" if self.entropy.by_seed else "not reached"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,19 @@ class Summary:
     pass_start: Spread
     pass_end: Spread
     matched: tuple[Matched, ...]
+
+    @property
+    def courses(self) -> tuple[str, str, str]:
+        """Entropy, accuracy and pass@k on held-out prompts, from start to end, in words where none were answered."""
+        ends = (
+            (self.entropy_start, self.entropy_end),
+            (self.accuracy_start, self.accuracy_end),
+            (self.pass_start, self.pass_end),
+        )
+        entropy, accuracy, passed = (
+            f"{start:.2f} → {end:.2f}" if start.by_seed or end.by_seed else "not measured" for start, end in ends
+        )
+        return entropy, accuracy, passed
 
     @property
     def compared(self) -> tuple[Spread, ...]:

@@ -83,6 +83,22 @@ def test_held_out_prompts_have_to_fit_too(model):
         datasets_for(TrainSettings("grpo", "x"), replace(task, evaluation=long), model, character_tokenizer())
 
 
+@pytest.mark.parametrize("length", [4086, 4087])
+def test_prompt_and_completion_may_fill_the_context_to_the_last_token(length, model):
+    task = load_task("countdown", train_size=2, eval_size=2)
+    rows = Dataset.from_list([task.train[0], task.train[1] | {"prompt": "1" * length}])
+    settings = TrainSettings("grpo", "x", model="m", max_completion_length=10)
+
+    def put():
+        return datasets_for(settings, replace(task, train=rows), model, character_tokenizer())
+
+    if length + 10 <= 4096:
+        assert len(put()[0]) == 2
+    else:
+        with pytest.raises(ModelError, match=f"training prompt 1 has {length} tokens; .* than the 4096 of m's context"):
+            put()
+
+
 def test_no_held_out_prompts(model, chat):
     assert len(put(model, chat, evaluation_prompts=0)[2]) == 0
 

@@ -21,6 +21,7 @@ def test_every_setting_is_an_option_with_the_same_default():
     [
         ({}, 1e-4),
         ({"model": "some/model"}, 1e-5),
+        ({"model": "some/model", "lora": 1}, 1e-4),
         ({"model": "some/model", "lora": 8}, 1e-4),
         ({"model": "some/model", "learning_rate": 3e-6}, 3e-6),
     ],
@@ -37,6 +38,9 @@ def test_the_rate_fits_what_is_trained(options, rate):
         ({"dtype": "float8"}, r"dtype: must be one of \['float32', 'bfloat16', 'float16', 'auto'\], got 'float8'"),
         ({"answer": "json"}, "answer: must be one of"),
         ({"lora": -1}, "lora: must be at least 0, got -1"),
+        ({"account_rows": -1}, "account_rows: must be at least 0"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"seed": 2**32}, "seed: must be at most 4294967295, got 4294967296"),
         ({"evaluation_prompts": -1}, "evaluation_prompts: must be at least 0"),
         ({"max_completion_length": 0}, "max_completion_length: must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate: must be above 0 and finite, got 0.0"),
@@ -69,9 +73,11 @@ def test_a_file_of_settings(tmp_path):
     assert TrainSettings(**settings_in(file)) == TrainSettings("dapo", "x", learning_rate=1e-5, lora=4)
 
 
-def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
+def test_numbers_are_written_as_everybody_writes_them(tmp_path):
     """YAML 1.1 takes ``1e-5`` for text, since it has no dot."""
-    assert settings_in(written(tmp_path, "learning_rate: 1e-5\n")) == {"learning_rate": 1e-5}
+    content = "learning_rate: 1e-5\nseed: 0\nsteps: +60\ntop_p: 0.5\ntemperature: 1\n"
+    found = settings_in(written(tmp_path, content))
+    assert found == {"learning_rate": 1e-5, "seed": 0, "steps": 60, "top_p": 0.5, "temperature": 1}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,10 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
         ("", "expected lines of 'setting: value', got NoneType"),
         ("a: [", "cannot be read as YAML"),
         ("steps: 5\nsteps: 6\n", "cannot be read as YAML: .*'steps' stands twice"),
+        ("steps: 010\n", "steps: expected a whole number, got '010'"),
+        ("steps: 1:30\n", "steps: expected a whole number, got '1:30'"),
+        ("steps: !!int ''\n", "cannot be read as YAML"),
+        ("steps: !!int many\n", "cannot be read as YAML: invalid literal"),
         ("learning-rate: 1\nlearning_rate: 2\n", "'learning_rate' stands twice"),
         ("? [a, b]\n: 3\n", "cannot be read as YAML: .*unhashable key"),
     ],
@@ -154,3 +164,18 @@ def test_a_runs_own_config_is_such_a_file(asked, tmp_path):
     file = written(tmp_path, asdict(settings) | {"base": "dapo", "decodes": [], "versions": {"trl": "1"}})
     CliRunner().invoke(app, ["train", "--config", str(file)])
     assert asked == [settings]
+
+
+def test_what_a_command_does_not_take_is_said(monkeypatch, tmp_path):
+    """A comparison names its recipes itself and keeps no checkpoints."""
+
+    def compare(recipes, seeds, shared, *args):
+        assert (recipes, shared.steps) == (["grpo", "dapo"], 8)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("entrokit.cli.show.warm_pocket", lambda console, task: None)
+    monkeypatch.setattr("entrokit.bench.compare", compare)
+    file = written(tmp_path, {"recipe": "rloo", "steps": 8, "save_every": 4})
+    result = CliRunner().invoke(app, ["compare", "grpo", "dapo", "--config", str(file)])
+    assert str(result.exception) == "seen"
+    assert result.stderr == f"{file}: `compare` takes no recipe and no save_every; left out\n"

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from entrokit.runs import Run
+from entrokit.diagnose import accounts_of
+from entrokit.runs import Notes, Run
+from entrokit.runs.layout import ACCOUNT
 from entrokit.training import session
 from entrokit.training.session import resume, train
 from entrokit.training.settings import TrainSettings
@@ -49,6 +51,15 @@ def test_adapters_alone_are_trained_and_written(character_checkpoint, tmp_path, 
     config = Run.load(tmp_path / "run").config
     assert (config["lora"], config["learning_rate"]) == (3, 1e-4)
     assert resume(tmp_path / "run").steps == 4
+
+
+@pytest.mark.parametrize(("asked", "sampled"), [(1, 1), (0, 4), (12, 4)])
+def test_an_account_looks_at_the_rows_that_were_asked_for(character_checkpoint, tmp_path, asked, sampled):
+    """Of four in a step; more than there are is all of them."""
+    options = {"account_every": 1, "account_rows": asked, "evaluation_prompts": 0, "updates": 4}
+    train(settings(character_checkpoint, tmp_path / "run", **options))
+    accounts = accounts_of(tmp_path / "run" / ACCOUNT, Notes())
+    assert {(a.rows, a.sampled) for a in accounts} == {(4, sampled)}
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])

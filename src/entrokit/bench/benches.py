@@ -103,7 +103,8 @@ def finished(settings: TrainSettings) -> bool:
     if not (Path(settings.out) / CONFIG).exists():
         return False
     run = Run.load(settings.out)
-    listening = ("out", "rollouts_every", "account_every", "save_every")  # none of them changes what is trained
+    # None of them changes what is trained.
+    listening = ("out", "rollouts_every", "account_every", "account_rows", "save_every")
     wanted = {name: value for name, value in asdict(settings.resolved()).items() if name not in listening}
     # A run from before a setting existed was made with its default.
     known = asdict(TrainSettings("grpo", "")) | run.config

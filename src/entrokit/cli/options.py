@@ -48,6 +48,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "pool": _option(int, 256, help="prompts that the probe of --select looks at"),
     "rollouts_every": _option(int, 25, help="generation batches from one whose completions are kept to the next"),
     "account_every": _option(int, 0, help="optimiser steps from one entropy account to the next; 0 keeps none"),
+    "account_rows": _option(int, 12, help="completions that an account looks at, drawn by lot; 0: all of the step"),
     "save_every": _option(int, 0, help="optimiser steps from one checkpoint to resume from to the next; 0 keeps none"),
     "trust_remote_code": _option(
         bool, False, "--trust-remote-code", help="let Python code that comes with the model run"
@@ -60,7 +61,11 @@ def _read(context: typer.Context, file: str | None) -> str | None:
     if file is not None:
         from entrokit.training.settings import settings_in
 
-        context.default_map = settings_in(file)
+        found = settings_in(file)
+        idle = sorted(set(found) - {p.name for p in context.command.params})
+        if idle:
+            typer.echo(f"{file}: `{context.command.name}` takes no {' and no '.join(idle)}; left out", err=True)
+        context.default_map = found
     return file
 
 

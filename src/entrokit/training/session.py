@@ -153,7 +153,8 @@ class _Training:
         for printer in (PrinterCallback, ProgressCallback):
             self.trainer.remove_callback(printer)
         if settings.account_every:
-            self.trainer.add_callback(EntropyAccountCallback(self.trainer, every=settings.account_every))
+            rows = settings.account_rows or None
+            self.trainer.add_callback(EntropyAccountCallback(self.trainer, every=settings.account_every, rows=rows))
         self._recorder: Recorder | None = None
 
     def carried_out(self, writer: RunWriter, checkpoint: str | None) -> Outcome:

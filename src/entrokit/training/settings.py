@@ -25,6 +25,9 @@ _NOT_HEEDED = FACTS | {"trust_remote_code"}
 # nats a step and 1e-4 is beyond where a step's effect can be foretold; an adapter stands 1e-4.
 _RATES = {"pocket": 1e-4, "adapter": 1e-4, "pretrained": 1e-5}
 
+# NumPy's, which the trainer seeds too.
+_LARGEST_SEED = 2**32 - 1
+
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "int": ((int,), "a whole number"),
@@ -60,6 +63,7 @@ class TrainSettings:
         pool: prompts that are probed, ``completions`` times each, where ``select`` asks for it.
         rollouts_every: generation batches from one written batch of completions to the next.
         account_every: optimiser steps from one entropy account to the next; 0 keeps none.
+        account_rows: completions of a step that an account looks at, drawn by lot; 0 for all of them.
         save_every: optimiser steps from one checkpoint that `resume` can go on from to the next; 0 keeps none.
         trust_remote_code: whether Python code that comes with ``model`` may run; see SECURITY.md.
 
@@ -91,6 +95,7 @@ class TrainSettings:
     pool: int = 256
     rollouts_every: int = 25
     account_every: int = 0
+    account_rows: int = 12
     save_every: int = 0
     trust_remote_code: bool = False
 
@@ -102,7 +107,9 @@ class TrainSettings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: must be one of {list(allowed)}, got {getattr(self, name)!r}")
         self._at_least(1, "steps", "prompts", "updates", "pool", "rollouts_every")
-        self._at_least(0, "account_every", "save_every", "evaluation_prompts", "lora")
+        self._at_least(0, "account_every", "account_rows", "save_every", "evaluation_prompts", "lora", "seed")
+        if self.seed > _LARGEST_SEED:
+            raise ValueError(f"seed: must be at most {_LARGEST_SEED}, got {self.seed}")
         if self.max_completion_length is not None:
             self._at_least(1, "max_completion_length")
         for name in ("learning_rate", "temperature"):
@@ -161,7 +168,7 @@ def settings_in(file: str | Path) -> dict[str, Any]:
     path = Path(file)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Settings)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # besides its own errors, whatever a forced type makes PyYAML's constructors raise
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as YAML: {reason}") from None
     if not isinstance(content, dict):
@@ -199,7 +206,13 @@ class _Settings(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes a number without a dot, like 1e-5, for text.
+# YAML 1.1 takes a number without a dot, like 1e-5, for text, and 010 for eight and 1:30 for ninety.
+_INT = "tag:yaml.org,2002:int"
+_Settings.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Settings.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Settings.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )

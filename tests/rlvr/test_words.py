@@ -48,6 +48,18 @@ def test_length():
     assert "of exactly " in load_task("words:length(spread=0)", train_size=1).train[0]["prompt"]
 
 
+@pytest.mark.parametrize("spread", [0, 1])
+def test_families_of_length_are_by_the_middle_of_the_range(spread):
+    """Ranges lie in 5 to 16, whose thirds end at 8 and at 12."""
+    found = {}
+    for row in load_task(f"words:length(spread={spread})", train_size=200).train:
+        low, high = next((c["at_least"], c["at_most"]) for c in row["constraints"] if c["kind"] == "word-count")
+        found[(low + high) / 2] = row["family"]
+    assert list(found.values()).count("middling") >= 4
+    for middle, family in found.items():
+        assert family == ("short" if middle < 8.5 else "middling" if middle < 12.5 else "long"), middle
+
+
 def test_opening():
     task = load_task("words:opening(words='rare')", train_size=20)
     for row in task.train:
@@ -89,6 +101,7 @@ def test_the_last_number_of_the_answer_counts():
     assert last_number(texts, number=[12] * len(texts)) == [0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
     assert last_number(["It is 998,001.", "998001", "001"], number=[998_001] * 3) == [1.0, 1.0, 0.0]
     assert last_number([[{"role": "assistant", "content": "-3"}]], number=[-3]) == [1.0]
+    assert last_number(["from 5-12", "5 is -12", "(-12)", "=-12"], number=[12] * 4) == [1.0, 0.0, 0.0, 0.0]
 
 
 def test_ordering():

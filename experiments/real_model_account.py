@@ -21,6 +21,8 @@ from entrokit.runs.layout import ACCOUNT
 STEPS = 30
 # Rank of the adapters (0: the whole model) and learning rate.
 MOVES = ((0, 1e-5), (0, 3e-5), (8, 1e-4), (8, 3e-4))
+# Completions that an account looks at, of the eight of a step; 0 for all.
+ROWS = (0, 1, 2, 4)
 SHAPE = {
     "task": "words:mention",
     "prompts": 4,
@@ -39,6 +41,8 @@ def account(model: Path, seeds: int) -> None:
     for lora in (0, 8):
         kept(f"cost-lora{lora}", lambda folder, lora=lora: _cost(model, folder, lora))
     kept("padding", lambda folder: _padding(model, folder))
+    for rows in ROWS:
+        kept(f"rows-{rows}", lambda folder, rows=rows: _rows(model, folder, rows))
 
 
 def _accounted(model: Path, lora: int, rate: float, seed: int) -> None:
@@ -63,6 +67,15 @@ def _cost(model: Path, folder: Path, lora: int) -> object:
         clock = run(model, folder / str(every), SHAPE | {"lora": lora, "steps": 16, "account_every": every})
         found["with" if every else "without"] = clock.per_step(4)
     return found
+
+
+def _rows(model: Path, folder: Path, rows: int) -> object:
+    """Accounts of one and the same run that look at so many of a step's rows: an account changes nothing of it."""
+    options = {"lora": 8, "learning_rate": 3e-4, "updates": 2, "steps": 16, "account_every": 1, "account_rows": rows}
+    clock = run(model, folder, SHAPE | options)
+    found = accounts_of(folder / ACCOUNT, Notes())
+    steps = [{n: getattr(a, n) for n in ("step", "rows", "sampled", "predicted", "measured", "tokens")} for a in found]
+    return {"seconds a step": clock.per_step(2), "steps": steps}
 
 
 def _padding(model: Path, folder: Path) -> object:

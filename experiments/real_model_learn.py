@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from real_model_runs import kept, run
+from real_model_runs import kept, run, runs_of
 
 from entrokit.diagnose import diagnose
+from entrokit.report import write_page
 from entrokit.runs import Run
+from entrokit.runs.layout import CONFIG
 
 RECIPES = ("grpo", "grpo+kl-cov(ratio=0.02)", "grpo+steer(min_weight=0.1, scale_quantile=0.9)")
 SHAPE: Mapping[str, object] = {
@@ -25,7 +27,7 @@ SHAPE: Mapping[str, object] = {
     "prompts": 6,
     "completions": 8,
     "updates": 2,
-    "steps": 48,
+    "steps": 32,
     "max_completion_length": 24,
     "evaluation_prompts": 24,
     "account_every": 8,
@@ -43,6 +45,7 @@ def learn(model: Path, seeds: int) -> None:
             name = recipe.replace("grpo+", "").partition("(")[0]
             _trained(model, f"learn-{name}-seed{seed}", {"recipe": recipe, "seed": seed})
     _trained(model, "learn-broken", {"seed": 0, "learning_rate": BROKEN * float(str(SHAPE["learning_rate"]))})
+    _page()
 
 
 def _trained(model: Path, name: str, options: Mapping[str, object]) -> None:
@@ -57,7 +60,15 @@ def _trained(model: Path, name: str, options: Mapping[str, object]) -> None:
             "diagnosis": {key: judged[key] for key in ("verdict", "cause", "onset", "evidence")},
         }
 
-    kept(name, made)
+    kept(name, made, leave_runs=True)
+
+
+def _page() -> None:
+    """The report of the runs that are still on this machine."""
+    whole = sorted(path for path in runs_of("learn").parent.glob("learn-*-seed*/run") if (path / CONFIG).exists())
+    if whole:
+        runs = sorted(map(Run.load, whole), key=lambda run: RECIPES.index(run.name))
+        print(f"report: {write_page(runs, runs_of('learn'))}")
 
 
 def _evaluations(found: Run) -> list[Mapping[str, float]]:

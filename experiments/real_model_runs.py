@@ -62,14 +62,20 @@ def run(
     return clock
 
 
-def kept(name: str, make: Callable[[Path], object]) -> None:
+def runs_of(name: str) -> Path:
+    """The folder of a result's runs."""
+    return cache_folder() / "real-model-runs" / name
+
+
+def kept(name: str, make: Callable[[Path], object], leave_runs: bool = False) -> None:
     """Makes a result once, from runs in a folder that goes again when there is one."""
     file = OUT / f"{name}.json"
     if file.exists():
         return
-    begun, folder = time.monotonic(), cache_folder() / "real-model-runs" / name
+    begun, folder = time.monotonic(), runs_of(name)
     result = make(folder / "run")
-    shutil.rmtree(folder, ignore_errors=True)
+    if not leave_runs:
+        shutil.rmtree(folder, ignore_errors=True)
     facts = {"wall seconds": round(time.monotonic() - begun), "threads": torch.get_num_threads(), "device": _device()}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".partial").write_text(json.dumps(facts | {"result": result}, indent=1) + "\n")

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, stdev
 
-from real_model_tables import account_table, cost_table, padding_table
+from head_tables import heads_table
+from real_model_tables import account_table, cost_table, learn_table, padding_table, rows_table, survey_table
 from scale_tables import collectives_table, loss_memory_table
 
 from entrokit.bench.contestants import contestants
@@ -36,7 +37,7 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models")
+_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models", "one-pass")
 WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in _TABLED)]
 RESULTS = ROOT / "results"
 
@@ -222,7 +223,11 @@ MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "real-model-account": account_table,
     "real-model-cost": cost_table,
+    "real-model-learn": learn_table,
     "real-model-padding": padding_table,
+    "real-model-rows": rows_table,
+    "real-model-survey": survey_table,
+    "heads": heads_table,
     "verdicts": verdicts,
     "methods": method_table,
     "not-measured": waiting,

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
+
+from entrokit.diagnose import paired_difference
 
 MEASURED = Path(__file__).parents[1] / "results" / "real_model"
 _ACCOUNT = re.compile(r"account-lora(\d+)-lr(.+)-seed(\d+)")
@@ -73,6 +75,73 @@ def padding_table() -> str:
         relative = [gap / abs(step["gradient"]) for gap, step in zip(gaps, steps, strict=True)]
         lines.append(f"| {said} | {len(steps)} | {max(gaps):.1e} | {max(relative):.1e} |")
     return "\n".join(lines) + "\n"
+
+
+def rows_table() -> str:
+    """What an account that looks at some of a step's rows misses by, beside one of the same step that looks at all."""
+    whole = _result("rows-0")["steps"]
+    size = {name: _rms([step[name] for step in whole]) for name in ("predicted", "tokens")}
+    lines = ["| completions looked at | error of the prediction | of the shares' sum | an account |", "|---" * 4 + "|"]
+    step_without = 2 * _result("cost-lora8")["without"]  # eight completions a step instead of four
+    for count in (1, 2, 4, 0):
+        measured = _result(f"rows-{count}")
+        errors = [
+            _rms([own[name] - every[name] for own, every in zip(measured["steps"], whole, strict=True)]) / size[name]
+            for name in size
+        ]
+        seconds = measured["seconds a step"] - step_without
+        looked_at = str(count) if count else f"all {whole[0]['rows']}"
+        lines.append(f"| {looked_at} | {errors[0]:.2f} | {errors[1]:.2f} | {seconds:.1f} s |")
+    return "\n".join(lines) + "\n"
+
+
+def survey_table() -> str:
+    """How often tasks are solved before training; families from the one solved most rarely to the most often."""
+    lines = ["| task | pass@1 | pass@4 | families | tokens | entropy, nats |", "|---" * 6 + "|"]
+    found = sorted((_result(file.stem) for file in MEASURED.glob("survey-*.json")), key=lambda r: -r["pass@1"])
+    for r in found:
+        families = sorted(r["families"].items(), key=lambda item: item[1])
+        ends = dict([families[0], families[-1]])
+        said = ", ".join(f"{name} {rate:.2f}" for name, rate in ends.items())
+        task = f"`{r['task']}`" + (f", `--answer {r['answer']}`" if r["answer"] != "plain" else "")
+        lines.append(
+            f"| {task} | {r['pass@1']:.3f} ± {r['pass@1 error']:.3f} | {r['pass@4']:.2f} | {said} "
+            f"| {r['tokens']:.0f} | {r['entropy']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def learn_table() -> str:
+    """Held-out reward, entropy and pass@k from start to end, and differences of ends to `grpo`, paired by seed."""
+    runs: dict[str, list[Any]] = {}
+    for file in sorted(MEASURED.glob("learn-*-seed*.json")):
+        result = _result(file.stem)
+        runs.setdefault(result["options"]["recipe"], []).append(result)
+    runs = {name: runs[name] for name in sorted(runs, key=lambda name: (name != "grpo", name))}
+    columns = ("eval_reward", "eval_entropy", "eval_pass@8")
+    lines = ["| recipe | seeds | held-out reward | entropy, nats | pass@8 | verdicts |", "|---" * 6 + "|"]
+    for name, own in runs.items():
+        cells = [_course_of(own, column, runs["grpo"] if name != "grpo" else None) for column in columns]
+        verdicts = ", ".join(sorted({r["diagnosis"]["verdict"] for r in own}))
+        lines.append(f"| `{name}` | {len(own)} | {' | '.join(cells)} | {verdicts} |")
+    broken = _result("learn-broken")
+    ends = [f"{broken['held out'][c][0]:.2f} → {broken['held out'][c][-1]:.2f}" for c in columns]
+    rate = f"`grpo` at a rate of {broken['options']['learning_rate']:g}"
+    lines.append(f"| {rate} | 1 | {' | '.join(ends)} | {broken['diagnosis']['verdict']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _course_of(own: Sequence[Any], column: str, base: Sequence[Any] | None) -> str:
+    starts, ends = ([r["held out"][column][at] for r in own] for at in (0, -1))
+    said = f"{mean(starts):.2f} → {mean(ends):.2f} ± {stdev(ends) if len(ends) > 1 else 0.0:.2f}"
+    if base is None:
+        return said
+    gap = paired_difference(ends, [r["held out"][column][-1] for r in base])
+    return f"{said}, Δ {gap:+.2f}"
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _result(name: str) -> Any:

@@ -54,6 +54,57 @@ def test_cost_and_padding(tables, tmp_path):
     assert with_rule[1:] == ["1", "1.0e-01", "5.0e-02"]
 
 
+def keep(folder, name, result):
+    (folder / f"{name}.json").write_text(json.dumps({"result": result}))
+
+
+def test_accounts_of_some_rows(tables, tmp_path):
+    """Errors are root mean squares, beside that of the account of all rows."""
+
+    def steps(*values):
+        return [{"rows": 8, "predicted": p, "tokens": t} for p, t in values]
+
+    keep(tmp_path, "cost-lora8", {"without": 1.0, "with": 3.0})
+    keep(tmp_path, "rows-0", {"seconds a step": 6.0, "steps": steps((3.0, 1.0), (-4.0, 1.0))})
+    keep(tmp_path, "rows-1", {"seconds a step": 2.5, "steps": steps((6.0, 2.0), (0.0, 2.0))})
+    for rows in (2, 4):
+        keep(tmp_path, f"rows-{rows}", {"seconds a step": 3.0, "steps": steps((3.0, 1.0), (-4.0, 0.0))})
+    _, _, one, two, _, every = cells(tables.rows_table())
+    assert one == ["1", "1.00", "1.00", "0.5 s"]
+    assert two == ["2", "0.00", "0.71", "1.0 s"]
+    assert every == ["all 8", "0.00", "0.00", "4.0 s"]
+
+
+def test_the_survey(tables, tmp_path):
+    shared = {"pass@1 error": 0.05, "pass@4": 0.5, "tokens": 12.4, "entropy": 0.456}
+    families = {"x": 0.2, "y": 0.1, "z": 0.3}
+    easy = {"task": "words:b", "answer": "plain", "pass@1": 0.25, "families": families}
+    hard = {"task": "sum", "answer": "tags", "pass@1": 0.0, "families": {"x": 0.0}}
+    keep(tmp_path, "survey-a", shared | hard)
+    keep(tmp_path, "survey-b", shared | easy)
+    _, _, first, second = cells(tables.survey_table())
+    assert first == ["`words:b`", "0.250 ± 0.050", "0.50", "y 0.10, z 0.30", "12", "0.46"]
+    assert second[0] == "`sum`, `--answer tags`"
+    assert second[3] == "x 0.00"
+
+
+def test_what_was_learned(tables, tmp_path):
+    def learned(recipe, rewards, verdict="healthy"):
+        held_out = {"eval_reward": rewards, "eval_entropy": [1.0, 0.5], "eval_pass@8": [0.5, 0.9]}
+        return {"options": {"recipe": recipe}, "held out": held_out, "diagnosis": {"verdict": verdict}}
+
+    for seed, (plain, other) in enumerate([(0.5, 0.7), (0.6, 0.7), (0.7, 1.0)]):
+        keep(tmp_path, f"learn-a-seed{seed}", learned("grpo+a", [0.3, other], "collapse" if seed else "healthy"))
+        keep(tmp_path, f"learn-grpo-seed{seed}", learned("grpo", [0.3, plain]))
+    keep(tmp_path, "learn-broken", learned("grpo", [0.3, 0.0], "collapse") | {"options": {"learning_rate": 9e-3}})
+    _, _, plain, other, broken = cells(tables.learn_table())
+    assert plain == ["`grpo`", "3", "0.30 → 0.60 ± 0.10", "1.00 → 0.50 ± 0.00", "0.50 → 0.90 ± 0.00", "healthy"]
+    assert other[2] == "0.30 → 0.80 ± 0.17, Δ +0.20 [+0.10, +0.30]"
+    assert other[5] == "collapse, healthy"
+    assert broken[0] == "`grpo` at a rate of 0.009"
+    assert broken[2:] == ["0.30 → 0.00", "1.00 → 0.50", "0.50 → 0.90", "collapse"]
+
+
 def test_a_file_that_is_none_of_them_is_named(tables, tmp_path):
     write(tmp_path, "account-some", [1, 2], [1, 2], [1, 2])
     with pytest.raises(SystemExit, match=r"account-some\.json: no result of the account"):

@@ -1,0 +1,119 @@
+"""The linear form at the heads of real models: ratios to the bare products and to TRL, by tokens, threads, allocator.
+
+    python benchmarks/linear_heads.py [--rounds N] [--heads 512x32000 ...] [--out FILE]
+
+Forward and backward with a trained head, float32, on a CPU. Every combination of threads and allocator runs in a
+process of its own; within it the contenders take turns, their order drawn anew every round. The allocator that keeps
+its memory is glibc's own with thresholds that never give a page back: without them part of every contender's time goes
+into page faults. About a quarter of an hour on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from random import sample
+
+import torch
+import trl
+from token_statistics import YARDSTICKS, linear_contenders, run, total
+from torch import Tensor
+
+HEADS = ((512, 32_000), (576, 49_152), (1536, 151_936))
+TOKENS = (256, 512, 1024)
+# The widest head takes most of all time: once is enough.
+LEFT_OUT = {(1536, 151_936, 256), (1536, 151_936, 1024)}
+if "MALLOC_TOP_PAD_" in os.environ:
+    LEFT_OUT.add((1536, 151_936, 512))
+KEEPING = dict.fromkeys(("MALLOC_TOP_PAD_",), str(2**28)) | dict.fromkeys(
+    ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**32)
+)
+ALLOCATORS: dict[str, dict[str, str]] = {"default": {}, "keeping": KEEPING}
+TOKENS_OF_KEEPING = (512,)
+OURS = ("entrokit, five", "entrokit, two", "entrokit, five, separable loss")
+
+
+def contenders(tokens: int, width: int, vocabulary: int) -> dict[str, tuple[Callable[[], Tensor], list[Tensor]]]:
+    made = linear_contenders(tokens, width, vocabulary)
+    found = {name: made[name] for name in (YARDSTICKS["linear"], *OURS)}
+    function, leaves = trl_head(), made[YARDSTICKS["linear"]][1]
+    taken = torch.randint(vocabulary, (tokens,))
+    for size in trl_chunk_sizes():
+
+        def chunked(size: int = size) -> Tensor:
+            return total(function.apply(*leaves, None, taken, 1.0, size, None, 1.0, ("entropy",))[:2])
+
+        found[f"TRL, two, chunk {size}"] = (chunked, leaves)
+    return found
+
+
+def trl_head() -> type[torch.autograd.Function]:
+    from trl.trainer.utils import _ChunkedLogProbFunction
+
+    return _ChunkedLogProbFunction
+
+
+def trl_chunk_sizes() -> tuple[int, int]:
+    """TRL's own number of columns at a time, and one that stays in a CPU's caches."""
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
+
+    return _CHUNKED_LOGPROB_CHUNK_SIZE, 2048
+
+
+def measure(heads: list[tuple[int, int]], tokens: list[int], rounds: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for (width, vocabulary), count in product(heads, tokens):
+        if (width, vocabulary, count) in LEFT_OUT:
+            continue
+        torch.manual_seed(0)
+        found = contenders(count, width, vocabulary)
+        seconds: dict[str, list[float]] = {name: [] for name in found}
+        for turn in range(rounds + 1):
+            for name in sample(list(found), len(found)):
+                taken = run(*found[name], backward=True)
+                if turn > 0:  # the first warms up
+                    seconds[name].append(taken)
+        rows.append({"width": width, "vocabulary": vocabulary, "tokens": count, "seconds": seconds})
+        base = statistics.median(seconds[YARDSTICKS["linear"]])
+        said = ", ".join(f"{name} {statistics.median(times) / base:.2f}" for name, times in seconds.items())
+        print(f"V {vocabulary} d {width} T {count}: {said}", file=sys.stderr, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--heads", nargs="+", default=[f"{d}x{v}" for d, v in HEADS], help="width x vocabulary")
+    parser.add_argument("--tokens", nargs="+", type=int, default=list(TOKENS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--allocators", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS))
+    parser.add_argument("--out", type=Path, default=Path("runs/bench/linear_heads.json"))
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    heads = [(int(d), int(v)) for d, v in (head.split("x") for head in options.heads)]
+    if options.cell:
+        print(json.dumps(measure(heads, options.tokens, options.rounds)))
+        return
+    rows: list[dict[str, object]] = []
+    for allocator, threads in product(options.allocators, options.threads):
+        tokens = options.tokens if allocator == "default" else [n for n in options.tokens if n in TOKENS_OF_KEEPING]
+        print(f"{threads} threads, allocator {allocator}", file=sys.stderr, flush=True)
+        environment = os.environ | ALLOCATORS[allocator] | {"OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, __file__, "--cell", "1", "--rounds", str(options.rounds), "--heads", *options.heads]
+        command += ["--tokens", *map(str, tokens)]
+        made = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        rows += [{"threads": threads, "allocator": allocator} | row for row in json.loads(made)]
+    facts = {"torch": torch.__version__, "trl": trl.__version__, "processor": torch.backends.cpu.get_cpu_capability()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

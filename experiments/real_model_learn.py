@@ -24,7 +24,7 @@ SHAPE: Mapping[str, object] = {
     "system": "Write one short sentence.",
     "lora": 8,
     "learning_rate": 3e-4,
-    "prompts": 6,
+    "prompts": 4,
     "completions": 8,
     "updates": 2,
     "steps": 32,

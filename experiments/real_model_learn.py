@@ -27,12 +27,12 @@ SHAPE: Mapping[str, object] = {
     "prompts": 4,
     "completions": 8,
     "updates": 2,
-    "steps": 32,
+    "steps": 16,
     "max_completion_length": 24,
-    "evaluation_prompts": 24,
+    "evaluation_prompts": 16,
     "account_every": 8,
     "save_every": 8,
-    "rollouts_every": 4,
+    "rollouts_every": 2,
 }
 BROKEN = 30
 # Of a run's metrics, what is kept of its course.

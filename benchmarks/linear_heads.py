@@ -1,11 +1,11 @@
 """The linear form at the heads of real models: ratios to the bare products and to TRL, by tokens, threads, allocator.
 
-    python benchmarks/linear_heads.py [--rounds N] [--heads 512x32000 ...] [--out FILE]
+    python benchmarks/linear_heads.py [--rounds N] [--threads 1 2] [--shape WIDTH VOCABULARY TOKENS] [--out FILE]
 
 Forward and backward with a trained head, float32, on a CPU. Every combination of threads and allocator runs in a
 process of its own; within it the contenders take turns, their order drawn anew every round. The allocator that keeps
 its memory is glibc's own with thresholds that never give a page back: without them part of every contender's time goes
-into page faults. About a quarter of an hour on two quiet cores.
+into page faults. About twenty minutes on two quiet cores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from random import sample
@@ -26,17 +26,16 @@ import trl
 from token_statistics import YARDSTICKS, linear_contenders, run, total
 from torch import Tensor
 
-HEADS = ((512, 32_000), (576, 49_152), (1536, 151_936))
+SMALL = ((512, 32_000), (576, 49_152))
+WIDE = (1536, 151_936)
 TOKENS = (256, 512, 1024)
-# The widest head takes most of all time: once is enough.
-LEFT_OUT = {(1536, 151_936, 256), (1536, 151_936, 1024)}
-if "MALLOC_TOP_PAD_" in os.environ:
-    LEFT_OUT.add((1536, 151_936, 512))
-KEEPING = dict.fromkeys(("MALLOC_TOP_PAD_",), str(2**28)) | dict.fromkeys(
-    ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**32)
-)
+# Thresholds beyond which glibc gives memory back, or never takes it by the page.
+KEEPING = {
+    "MALLOC_TOP_PAD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+}
 ALLOCATORS: dict[str, dict[str, str]] = {"default": {}, "keeping": KEEPING}
-TOKENS_OF_KEEPING = (512,)
 OURS = ("entrokit, five", "entrokit, two", "entrokit, five, separable loss")
 
 
@@ -67,11 +66,17 @@ def trl_chunk_sizes() -> tuple[int, int]:
     return _CHUNKED_LOGPROB_CHUNK_SIZE, 2048
 
 
-def measure(heads: list[tuple[int, int]], tokens: list[int], rounds: int) -> list[dict[str, object]]:
+def shapes_of(threads: int, allocator: str) -> list[tuple[int, int, int]]:
+    """Width, vocabulary and tokens. The widest head takes most of all time, so it is measured once."""
+    if allocator == "keeping":
+        return [(*head, 512) for head in SMALL]
+    shapes = [(*head, tokens) for head in SMALL for tokens in TOKENS]
+    return [*shapes, (*WIDE, 512)] if threads == 1 else shapes
+
+
+def measure(shapes: Iterable[tuple[int, int, int]], rounds: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for (width, vocabulary), count in product(heads, tokens):
-        if (width, vocabulary, count) in LEFT_OUT:
-            continue
+    for width, vocabulary, count in shapes:
         torch.manual_seed(0)
         found = contenders(count, width, vocabulary)
         seconds: dict[str, list[float]] = {name: [] for name in found}
@@ -90,24 +95,21 @@ def measure(heads: list[tuple[int, int]], tokens: list[int], rounds: int) -> lis
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--heads", nargs="+", default=[f"{d}x{v}" for d, v in HEADS], help="width x vocabulary")
-    parser.add_argument("--tokens", nargs="+", type=int, default=list(TOKENS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--allocators", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS))
+    parser.add_argument("--shape", nargs=3, type=int, metavar=("WIDTH", "VOCABULARY", "TOKENS"), help="this one alone")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/linear_heads.json"))
-    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    parser.add_argument("--process", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    heads = [(int(d), int(v)) for d, v in (head.split("x") for head in options.heads)]
-    if options.cell:
-        print(json.dumps(measure(heads, options.tokens, options.rounds)))
+    if options.process:
+        print(json.dumps(measure(json.loads(options.process), options.rounds)))
         return
     rows: list[dict[str, object]] = []
     for allocator, threads in product(options.allocators, options.threads):
-        tokens = options.tokens if allocator == "default" else [n for n in options.tokens if n in TOKENS_OF_KEEPING]
         print(f"{threads} threads, allocator {allocator}", file=sys.stderr, flush=True)
         environment = os.environ | ALLOCATORS[allocator] | {"OMP_NUM_THREADS": str(threads)}
-        command = [sys.executable, __file__, "--cell", "1", "--rounds", str(options.rounds), "--heads", *options.heads]
-        command += ["--tokens", *map(str, tokens)]
+        shapes = json.dumps([options.shape] if options.shape else shapes_of(threads, allocator))
+        command = [sys.executable, __file__, "--process", shapes, "--rounds", str(options.rounds)]
         made = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
         rows += [{"threads": threads, "allocator": allocator} | row for row in json.loads(made)]
     facts = {"torch": torch.__version__, "trl": trl.__version__, "processor": torch.backends.cpu.get_cpu_capability()}

@@ -1,6 +1,7 @@
 """What a real model needs of a run: adapters, precision, checkpointing, and progress from the first second."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from entrokit.diagnose import accounts_of
+from entrokit.rlvr.tasks import load_task
 from entrokit.runs import Notes, Run
 from entrokit.runs.layout import ACCOUNT
 from entrokit.training import session
@@ -53,11 +55,16 @@ def test_adapters_alone_are_trained_and_written(character_checkpoint, tmp_path, 
     assert resume(tmp_path / "run").steps == 4
 
 
+def every_other(completions, **kwargs):
+    return [float(i % 2) for i in range(len(completions))]
+
+
 @pytest.mark.parametrize(("asked", "sampled"), [(1, 1), (0, 4), (12, 4)])
 def test_an_account_looks_at_the_rows_that_were_asked_for(character_checkpoint, tmp_path, asked, sampled):
     """Of four in a step; more than there are is all of them."""
     options = {"account_every": 1, "account_rows": asked, "evaluation_prompts": 0, "updates": 4}
-    train(settings(character_checkpoint, tmp_path / "run", **options))
+    task = replace(load_task("countdown", train_size=16, eval_size=1), reward=every_other, correct=None)
+    train(settings(character_checkpoint, tmp_path / "run", **options), task=task)
     accounts = accounts_of(tmp_path / "run" / ACCOUNT, Notes())
     assert {(a.rows, a.sampled) for a in accounts} == {(4, sampled)}
 

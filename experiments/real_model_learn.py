@@ -29,7 +29,7 @@ SHAPE: Mapping[str, object] = {
     "updates": 2,
     "steps": 16,
     "max_completion_length": 24,
-    "evaluation_prompts": 16,
+    "evaluation_prompts": 8,
     "account_every": 8,
     "save_every": 8,
     "rollouts_every": 2,

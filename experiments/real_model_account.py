@@ -71,7 +71,7 @@ def _cost(model: Path, folder: Path, lora: int) -> object:
 
 def _rows(model: Path, folder: Path, rows: int) -> object:
     """Accounts of one and the same run that look at so many of a step's rows: an account changes nothing of it."""
-    options = {"lora": 8, "learning_rate": 3e-4, "updates": 2, "steps": 8, "account_every": 1, "account_rows": rows}
+    options = {"lora": 8, "learning_rate": 3e-4, "updates": 2, "steps": 6, "account_every": 1, "account_rows": rows}
     clock = run(model, folder, SHAPE | options)
     found = accounts_of(folder / ACCOUNT, Notes())
     steps = [{n: getattr(a, n) for n in ("step", "rows", "sampled", "predicted", "measured", "tokens")} for a in found]

@@ -22,7 +22,7 @@ TASKS: tuple[tuple[str, dict[str, object]], ...] = (
     (SUM, {"answer": "tags", "max_completion_length": 48}),
     ("countdown", {"answer": "tags", "max_completion_length": 48}),
 )
-PROMPTS, SAMPLES = 16, 4
+PROMPTS, SAMPLES = 12, 4
 
 
 def survey(model: Path) -> None:

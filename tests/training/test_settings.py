@@ -121,11 +121,17 @@ def asked(monkeypatch):
 
 
 def test_options_of_the_command_line_win_over_the_file(asked, tmp_path):
-    file = written(tmp_path, {"recipe": "dapo", "steps": 8, "lora": 4, "vllm": True, "system": "Be brief."})
+    given = {"recipe": "dapo", "model": "m", "steps": 8, "lora": 4, "vllm": True, "system": "Be brief."}
+    file = written(tmp_path, given)
     CliRunner().invoke(app, ["train", "--config", str(file), "--steps", "12", "--task", "sums"])
-    assert asked == [
-        TrainSettings("dapo", "runs/dapo-seed0", task="sums", steps=12, lora=4, vllm=True, system="Be brief.")
-    ]
+    assert asked == [TrainSettings(out="runs/dapo-seed0", task="sums", **given | {"steps": 12})]
+
+
+@pytest.mark.parametrize("command", [["train"], ["compare", "grpo", "dapo"]])
+def test_the_pocket_policy_refuses_a_system_message_before_its_warm_up(monkeypatch, command):
+    monkeypatch.setattr("entrokit.cli.show.warm_pocket", lambda console, task: pytest.fail("warmed up"))
+    result = CliRunner().invoke(app, [*command, "--system", "Be brief."])
+    assert "has no chat template, so it takes no system message" in str(result.exception)
 
 
 def test_the_recipe_of_the_command_line_wins_too(asked, tmp_path):

@@ -30,11 +30,13 @@ def train(
     """Trains one recipe and writes a run's folder with a report."""
     from entrokit.bench import folder_name
     from entrokit.training import session
+    from entrokit.training.models import check_pocket
     from entrokit.training.settings import TrainSettings
 
     settings = TrainSettings(recipe, out or f"runs/{folder_name(recipe)}-seed{options['seed']}", **options)
     show.warnings(console, recipe, settings.updates)
     if settings.model == "pocket":
+        check_pocket(settings)
         show.warm_pocket(console, settings.task)
     with show.TrainProgress(console, recipe, settings.steps) as progress:
         outcome = session.train(settings, progress.update, on_evaluation=progress.evaluated)
@@ -81,12 +83,14 @@ def compare(
     """Trains several recipes over several seeds, prints a table and writes one report."""
     from entrokit import bench
     from entrokit.report import summarise
+    from entrokit.training.models import check_pocket
     from entrokit.training.settings import TrainSettings
 
     shared = TrainSettings(recipes[0], out, **options)
     for name in recipes:
         show.warnings(console, name, shared.updates)
     if shared.model == "pocket":
+        check_pocket(shared)
         show.warm_pocket(console, shared.task)
     try:
         with show.CompareProgress(console, shared.steps) as progress:

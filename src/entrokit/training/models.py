@@ -37,6 +37,16 @@ def pocket_config(task: Task) -> PocketConfig:
     return PocketConfig(demonstrations=task.demonstrations)
 
 
+def check_pocket(settings: TrainSettings) -> None:
+    """Refuses what the pocket policy cannot be given; its warm-up takes minutes, so this is asked before it.
+
+    Raises:
+        ModelError: a system message.
+    """
+    if settings.model == POCKET and settings.system is not None:
+        raise ModelError(_no_system(settings))
+
+
 def load(settings: TrainSettings, task: Task) -> tuple[Any, Any]:
     """The model, or the name by which the trainer loads it, and its tokenizer.
 
@@ -44,6 +54,7 @@ def load(settings: TrainSettings, task: Task) -> tuple[Any, Any]:
         ModelError: what was named is no causal language model with a tokenizer, or lacks what the settings need.
     """
     if settings.model == POCKET:
+        check_pocket(settings)
         model, tokenizer = pocket_policy(pocket_config(task))
     else:
         named = Path(settings.model).expanduser()
@@ -128,10 +139,13 @@ def _check_tokenizer(settings: TrainSettings, tokenizer: Any) -> None:
             "set eos_token in tokenizer_config.json"
         )
     if not tokenizer.chat_template and settings.system is not None:
-        raise ModelError(
-            f"model {settings.model}: its tokenizer has no chat template, so it takes no system message; leave "
-            "--system out"
-        )
+        raise ModelError(_no_system(settings))
+
+
+def _no_system(settings: TrainSettings) -> str:
+    return (
+        f"model {settings.model}: its tokenizer has no chat template, so it takes no system message; leave --system out"
+    )
 
 
 def _first_line(error: Exception) -> str:

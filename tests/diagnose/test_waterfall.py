@@ -49,3 +49,12 @@ def test_a_step_that_broke_the_run_is_left_out():
     broken = [replace(accounts[0], **{name: math.nan}) for name in ("predicted", "measured", "gradient")]
     assert waterfall_of([*accounts, *broken], ENTROPY) == waterfall_of(accounts, ENTROPY)
     assert waterfall_of(broken, ENTROPY) is None
+
+
+@pytest.mark.parametrize(
+    ("course", "ends"),
+    [([2.0], (2.0, 2.0)), ([2.0, 1.5], (2.0, 1.5)), ([3.0, 2.0, 1.0, 1.5, 0.5], (2.5, 1.0)), ([3.0] * 30, (3.0, 3.0))],
+)
+def test_the_start_and_the_end_of_a_short_course_share_no_point(course, ends):
+    w = waterfall_of([account(0, 1.0, 0.3)], Trend(np.arange(float(len(course))), np.array(course)))
+    assert (w.start, w.end) == ends

@@ -73,7 +73,8 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Trend | None) -> Wate
         OTHER_TERMS: [a.measured - a.predicted for a in accounts],
     }
     bars = [Bar(name, *_scaled(values, accounts)) for name, values in columns.items() if any(values)]
-    start, end = entropy.start, entropy.end
+    window = min(entropy.window, max(len(entropy) // 2, 1))  # of a short course the two must not be one
+    start, end = float(entropy.values[:window].mean()), float(entropy.values[-window:].mean())
     rest = end - start - sum(b.change for b in bars)
     predicted, measured = [a.predicted for a in accounts], [a.measured for a in accounts]
     flat = len(accounts) < 2 or float(np.ptp(predicted)) == 0.0

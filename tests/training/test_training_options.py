@@ -126,3 +126,9 @@ def test_no_evaluation_where_none_is_asked_for(character_checkpoint, tmp_path):
 def test_more_held_out_prompts_than_a_task_holds_by_itself(character_checkpoint, tmp_path, trainers):
     train(settings(character_checkpoint, tmp_path / "run", evaluation_prompts=300, completions=2, prompts=2, updates=1))
     assert len(trainers[0].eval_dataset) == 300
+
+
+@pytest.mark.parametrize(("steps", "written"), [(1, [1]), (2, [2]), (3, [2, 3])])
+def test_metrics_of_a_last_batch_that_is_not_whole(character_checkpoint, tmp_path, steps, written):
+    train(settings(character_checkpoint, tmp_path / "run", steps=steps, updates=2, evaluation_prompts=0))
+    assert Run.load(tmp_path / "run").series("entropy")[0] == written

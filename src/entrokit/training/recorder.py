@@ -46,6 +46,11 @@ class Recorder:
         recorder = self
 
         class Record(TrainerCallback):  # type: ignore[misc]
+            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                # The last generation batch may have fewer steps than stand between two lines of metrics.
+                if state.global_step == state.max_steps:
+                    control.should_log = True
+
             def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
                 recorder._on_log(state.global_step, logs)
 

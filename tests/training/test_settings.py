@@ -46,6 +46,7 @@ def test_the_rate_fits_what_is_trained(options, rate):
         ({"learning_rate": 0.0}, "learning_rate: must be above 0 and finite, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate: must be above 0 and finite, got nan"),
         ({"learning_rate": float("inf")}, "learning_rate: must be above 0 and finite, got inf"),
+        ({"learning_rate": 10**400}, "learning_rate: must be above 0 and finite, got 1000"),
         ({"temperature": 0.0}, "temperature: must be above 0 and finite, got 0.0"),
         ({"top_p": 1.5}, r"top_p: must be in \(0, 1\], got 1.5"),
         ({"top_p": float("nan")}, r"top_p: must be in \(0, 1\], got nan"),
@@ -54,6 +55,8 @@ def test_the_rate_fits_what_is_trained(options, rate):
         ({"lora": True}, "lora: expected a whole number, got True"),
         ({"learning_rate": "fast"}, "learning_rate: expected a number, got 'fast'"),
         ({"task": 3}, "task: expected text, got 3"),
+        ({"task": None}, "task: expected text, got None"),
+        ({"task": [3]}, "task: expected text, got list"),
         ({"vllm": "yes"}, "vllm: expected true or false, got 'yes'"),
     ],
 )
@@ -78,6 +81,30 @@ def test_numbers_are_written_as_everybody_writes_them(tmp_path):
     content = "learning_rate: 1e-5\nseed: 0\nsteps: +60\ntop_p: 0.5\ntemperature: 1\n"
     found = settings_in(written(tmp_path, content))
     assert found == {"learning_rate": 1e-5, "seed": 0, "steps": 60, "top_p": 0.5, "temperature": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0.5", 0.5), (".5", 0.5), ("5.", 5.0), ("+1.5", 1.5), ("05.5", 5.5), ("1e3", 1e3), ("1.E3", 1e3),
+        ("1.5e+3", 1.5e3), (".5e3", 500.0), (".5e-3", 5e-4), ("-0", 0), ("7", 7), ("10", 10),
+    ],
+)  # fmt: skip
+def test_a_number_is_a_number(tmp_path, text, number):
+    (found,) = settings_in(written(tmp_path, f"temperature: {text}\n")).values()
+    assert (found, type(found)) == (number, type(number))
+
+
+@pytest.mark.parametrize("text", ["1:30.5", "1_0.5", "1_0", "0x10", "0b1", "010", "1:30", "e5", "."])
+def test_what_only_yaml_takes_for_a_number_is_none(tmp_path, text):
+    with pytest.raises(ValueError, match=f"temperature: expected a number, got '{text}'"):
+        settings_in(written(tmp_path, f"temperature: {text}\n"))
+
+
+def test_a_list_that_holds_itself_many_times_over_is_not_printed(tmp_path):
+    lists = [f"&a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
+    with pytest.raises(ValueError, match="steps: expected a whole number, got list$"):
+        settings_in(written(tmp_path, f"steps: [&a0 [z], {', '.join(lists)}]\n"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
+from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,8 @@ class TrainSettings:
             self._at_least(1, "max_completion_length")
         for name in ("learning_rate", "temperature"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):  # NaN is neither
+            # NaN is neither; a whole number of a file may be larger than any float.
+            if value is not None and not 0 < value <= sys.float_info.max:
                 raise ValueError(f"{name}: must be above 0 and finite, got {value}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: must be in (0, 1], got {self.top_p}")
@@ -153,7 +156,9 @@ def _check_type(name: str, declared: str, value: Any) -> None:
         return
     types, words = _KINDS[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        raise ValueError(f"{name}: expected {words}, got {value!r}")
+        # A list in a file may name itself a thousand times over: its text would fill the memory.
+        shown = repr(value) if value is None or isinstance(value, str | int | float) else type(value).__name__
+        raise ValueError(f"{name}: expected {words}, got {shown}")
 
 
 def settings_in(file: str | Path) -> dict[str, Any]:
@@ -200,19 +205,24 @@ class _Settings(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        seen: set[Any] = set()
         for name in names:
-            if names.count(name) > 1:
+            if not isinstance(name, Hashable):
+                break  # refused below
+            if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", node.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 takes a number without a dot, like 1e-5, for text, and 010 for eight and 1:30 for ninety.
-_INT = "tag:yaml.org,2002:int"
+# YAML 1.1 takes a number like 1e-5 or .5e3 for text, and 010 for eight, 1:30 for ninety and 1:30.5 for 90.5.
+_NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|nan))$",
+}
 _Settings.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Settings.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
-_Settings.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+for _tag, _pattern in _NUMBERS.items():
+    _Settings.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))

@@ -102,6 +102,8 @@ def test_the_last_number_of_the_answer_counts():
     assert last_number(["It is 998,001.", "998001", "001"], number=[998_001] * 3) == [1.0, 1.0, 0.0]
     assert last_number([[{"role": "assistant", "content": "-3"}]], number=[-3]) == [1.0]
     assert last_number(["from 5-12", "5 is -12", "(-12)", "=-12"], number=[12] * 4) == [1.0, 0.0, 0.0, 0.0]
+    assert last_number([".5", "is -.5", "It is.5", "5.", "It is...5"], number=[5] * 5) == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert last_number(["a half is .5", "-.5"], number=[0.5, -0.5]) == [1.0, 1.0]
 
 
 def test_ordering():

@@ -11,8 +11,11 @@ from ..task import Task, completion_text, tagged_answer
 from .sentences import TOPICS
 
 _OPERATIONS = {"plus": operator.add, "minus": operator.sub, "times": operator.mul}
-# With thousands apart, and with what follows a point: parts of a longer number are none. The dash of 5-12 is no sign.
-_NUMBER = re.compile(r"(?:(?<![0-9])-)?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?")
+# With thousands apart, and with what follows a point: parts of a longer number are none. The dash of 5-12 is no sign,
+# and a point behind a word or another point ends a sentence.
+_NUMBER = re.compile(
+    r"(?:(?<![0-9])-)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![\w.])\.[0-9]+)"
+)
 _EVERY = frozenset(word for words in TOPICS.values() for word in words)
 
 

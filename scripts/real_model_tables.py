@@ -136,8 +136,12 @@ def _course_of(own: Sequence[Any], column: str, base: Sequence[Any] | None) -> s
     said = f"{mean(starts):.2f} → {mean(ends):.2f} ± {stdev(ends) if len(ends) > 1 else 0.0:.2f}"
     if base is None:
         return said
-    gap = paired_difference(ends, [r["held out"][column][-1] for r in base])
-    return f"{said}, Δ {gap:+.2f}"
+    # A part that was stopped has seeds of some recipes only.
+    beside = {r["options"]["seed"]: r["held out"][column][-1] for r in base}
+    pairs = [
+        (end, beside[r["options"]["seed"]]) for r, end in zip(own, ends, strict=True) if r["options"]["seed"] in beside
+    ]
+    return f"{said}, Δ {paired_difference(*zip(*pairs, strict=True)):+.2f}" if pairs else said
 
 
 def _rms(values: Sequence[float]) -> float:

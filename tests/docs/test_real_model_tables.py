@@ -89,13 +89,13 @@ def test_the_survey(tables, tmp_path):
 
 
 def test_what_was_learned(tables, tmp_path):
-    def learned(recipe, rewards, verdict="healthy"):
+    def learned(recipe, rewards, verdict="healthy", seed=0):
         held_out = {"eval_reward": rewards, "eval_entropy": [1.0, 0.5], "eval_pass@8": [0.5, 0.9]}
-        return {"options": {"recipe": recipe}, "held out": held_out, "diagnosis": {"verdict": verdict}}
+        return {"options": {"recipe": recipe, "seed": seed}, "held out": held_out, "diagnosis": {"verdict": verdict}}
 
     for seed, (plain, other) in enumerate([(0.5, 0.7), (0.6, 0.7), (0.7, 1.0)]):
-        keep(tmp_path, f"learn-a-seed{seed}", learned("grpo+a", [0.3, other], "collapse" if seed else "healthy"))
-        keep(tmp_path, f"learn-grpo-seed{seed}", learned("grpo", [0.3, plain]))
+        keep(tmp_path, f"learn-a-seed{seed}", learned("grpo+a", [0.3, other], "collapse" if seed else "healthy", seed))
+        keep(tmp_path, f"learn-grpo-seed{seed}", learned("grpo", [0.3, plain], seed=seed))
     keep(tmp_path, "learn-broken", learned("grpo", [0.3, 0.0], "collapse") | {"options": {"learning_rate": 9e-3}})
     _, _, plain, other, broken = cells(tables.learn_table())
     assert plain == ["`grpo`", "3", "0.30 → 0.60 ± 0.10", "1.00 → 0.50 ± 0.00", "0.50 → 0.90 ± 0.00", "healthy"]
@@ -103,6 +103,9 @@ def test_what_was_learned(tables, tmp_path):
     assert other[5] == "collapse, healthy"
     assert broken[0] == "`grpo` at a rate of 0.009"
     assert broken[2:] == ["0.30 → 0.00", "1.00 → 0.50", "0.50 → 0.90", "collapse"]
+    (tmp_path / "learn-a-seed0.json").unlink()
+    _, _, _, other, _ = cells(tables.learn_table())
+    assert other[2] == "0.30 → 0.85 ± 0.21, Δ +0.20 [+0.10, +0.30]"
 
 
 def test_a_file_that_is_none_of_them_is_named(tables, tmp_path):

@@ -3,7 +3,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrokit.distributions import STATISTICS, chunked, linear_token_statistics, token_statistics
+from entrokit.distributions import (
+    STATISTICS,
+    chunked,
+    linear_loss,
+    linear_token_loss,
+    linear_token_statistics,
+    token_statistics,
+)
 
 
 def head(rows=5, width=4, vocabulary=9, dtype=torch.float64):
@@ -56,6 +63,30 @@ def test_any_tiling_is_the_logits_form(rows, vocabulary, tile_rows, tile_columns
             torch.testing.assert_close(getattr(one, name), getattr(other, name))
         ours = torch.autograd.grad(everything(one), leaves)
         torch.testing.assert_close(ours, torch.autograd.grad(everything(other), leaves))
+
+
+@pytest.mark.parametrize("form", ["linear", "loss", "logits"])
+def test_the_top_token_of_any_tiling_is_the_first_of_the_largest(form, monkeypatch):
+    """Whole numbers are multiplied exactly, so that ties are ties: within a tile, and from one to a later one."""
+    monkeypatch.setattr(chunked, "TILE_ROWS", 2)
+    monkeypatch.setattr(chunked, "TILE_COLUMNS", 4)
+    monkeypatch.setattr(chunked, "CHUNK_ELEMENTS", 2 * 11)
+    monkeypatch.setattr(linear_loss, "KEPT_ELEMENTS", 3 * 11)
+    hidden = torch.randint(-2, 3, (40, 3), dtype=torch.float64).requires_grad_()
+    weight = torch.randint(-2, 3, (11, 3), dtype=torch.float64)
+    logits = (hidden @ weight.T).detach()
+    largest = logits == logits.amax(1, keepdim=True)
+    first = torch.arange(11).expand(40, 11).masked_fill(~largest, 11).amin(1)
+    assert (largest.sum(1) > 1).any()
+    assert (first // 4).unique().tolist() == [0, 1, 2]
+    tokens, need = torch.zeros(40, dtype=torch.long), {"top_token"}
+    if form == "linear":
+        found = linear_token_statistics(hidden, weight, tokens, need=need)
+    elif form == "loss":
+        _, found = linear_token_loss(hidden, weight, tokens, lambda s: s.logp.sum(), need=need)
+    else:
+        found = token_statistics(logits, tokens, need=need)
+    assert found.top_token.tolist() == first.tolist()
 
 
 def test_a_logit_scale_is_a_temperature_and_a_cap():

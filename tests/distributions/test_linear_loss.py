@@ -10,6 +10,15 @@ from entrokit.distributions import (
     linear_token_loss,
     linear_token_statistics,
 )
+from entrokit.distributions.tiles import Tiles
+
+
+@pytest.fixture(autouse=True)
+def unfilled_memory_is_nan():
+    """What is read before it was written is found, whatever lay there."""
+    torch.use_deterministic_algorithms(True)  # fills what `torch.empty` makes
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def separable(stats):
@@ -71,12 +80,43 @@ def test_a_loss_of_other_things_has_gradient_zero_here():
     assert (weight.grad == 0).all()
 
 
+def test_a_loss_may_have_no_gradient_in_the_first_chunk(monkeypatch):
+    hidden, weight, tokens = head()
+    monkeypatch.setattr(linear_loss, "KEPT_ELEMENTS", 2 * 20)
+    calls = []
+
+    def later(stats):
+        calls.append(stats)
+        return stats.entropy.sum().detach() if len(calls) == 1 else stats.entropy.sum()
+
+    value, _ = linear_token_loss(hidden, weight, tokens, later)
+    assert len(calls) == 4  # three chunks of two positions, and everything
+    expected = linear_token_statistics(hidden, weight, tokens).entropy.view(-1)[2:].sum()
+    torch.testing.assert_close(torch.autograd.grad(value, [weight]), torch.autograd.grad(expected, [weight]))
+
+
 def test_frozen_parts_get_no_gradient():
     hidden, weight, tokens = head()
     value, _ = linear_token_loss(hidden, weight.detach(), tokens, separable)
     (alone,) = torch.autograd.grad(value, [hidden])
     value, _ = linear_token_loss(hidden, weight, tokens, separable)
     torch.testing.assert_close(alone, torch.autograd.grad(value, [hidden])[0])
+
+
+def test_frozen_parts_cost_no_memory(monkeypatch):
+    hidden, weight, tokens = head()
+    bias, sums, plain = torch.randn(20), [], Tiles.add_gradient
+
+    def add_gradient(self, g, rows, part, *wanted, **options):
+        sums.append([x is not None for x in wanted])
+        plain(self, g, rows, part, *wanted, **options)
+
+    monkeypatch.setattr(Tiles, "add_gradient", add_gradient)
+    frozen = hidden.detach(), weight.detach(), bias
+    for i in range(3):
+        ours, head_of, shift = (x.clone().requires_grad_(i == j) for j, x in enumerate(frozen))
+        linear_token_loss(ours, head_of, tokens, separable, bias=shift)
+        assert sums.pop() == [i == j for j in range(3)]
 
 
 def test_without_gradients_it_is_the_loss_alone():
@@ -113,11 +153,17 @@ def test_half_precision():
     assert (value.dtype, hidden.grad.dtype, weight.grad.dtype) == (torch.float32, torch.bfloat16, torch.bfloat16)
 
 
-def test_bad_input_names_what_and_where():
+def test_bad_input_names_what_and_where(monkeypatch):
     hidden, weight, tokens = head()
     with pytest.raises(ValueError, match=r"loss: must return a scalar, got shape \(2, 3\)"):
         linear_token_loss(hidden, weight, tokens, lambda s: s.entropy)
     with pytest.raises(ValueError, match=r"first at \[0, 0\]"):
         linear_token_loss(hidden + torch.inf, weight, tokens, separable)
+    monkeypatch.setattr(linear_loss, "KEPT_ELEMENTS", 2 * 20)
+    broken = hidden.detach().clone()
+    broken[1, 2] = torch.nan
+    for mask in (None, torch.tensor([[True, False, True], [False, True, True]])):
+        with pytest.raises(ValueError, match=r"first at \[1, 2\]"):
+            linear_token_loss(broken.clone().requires_grad_(), weight, tokens, separable, mask=mask)
     with pytest.raises(ValueError, match="softcap: must be > 0"):
         linear_token_loss(hidden, weight, tokens, separable, softcap=-1.0)

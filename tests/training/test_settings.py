@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -39,6 +40,8 @@ def test_the_rate_fits_what_is_trained(options, rate):
         ({"answer": "json"}, "answer: must be one of"),
         ({"lora": -1}, "lora: must be at least 0, got -1"),
         ({"account_rows": -1}, "account_rows: must be at least 0"),
+        ({"account_every": -1}, "account_every: must be at least 0"),
+        ({"save_every": -1}, "save_every: must be at least 0"),
         ({"seed": -1}, "seed: must be at least 0, got -1"),
         ({"seed": 2**32}, "seed: must be at most 4294967295, got 4294967296"),
         ({"evaluation_prompts": -1}, "evaluation_prompts: must be at least 0"),
@@ -63,6 +66,13 @@ def test_the_rate_fits_what_is_trained(options, rate):
 def test_what_is_out_of_range_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings("grpo", "x", **options)
+
+
+def test_the_largest_seed_is_numpys():
+    assert TrainSettings("grpo", "x", seed=2**32 - 1).seed == 2**32 - 1
+    np.random.seed(2**32 - 1)
+    with pytest.raises(ValueError, match="Seed must be between"):
+        np.random.seed(2**32)
 
 
 def written(tmp_path, content):

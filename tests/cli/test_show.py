@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from entrokit.cli.show import summary_table
+from entrokit.cli.show import TrainProgress, summary_table
 from entrokit.report import Matched, Spread, Summary
 
 
@@ -59,3 +59,30 @@ def test_a_run_without_held_out_prompts_says_so():
     assert "nan" not in text
     stopped = Summary("grpo", 1, 4, once, empty, once, empty, once, empty, ())
     assert "0.30 → none 0.30 → none" in shown(stopped)
+
+
+def told(terminal):
+    """What a run that evaluates and takes one batch says."""
+    console = Console(width=120, force_terminal=terminal, record=True)
+    with TrainProgress(console, "grpo", 8) as progress:
+        progress.evaluated(0, 64)
+        progress.evaluated(64, 64)
+        progress.update(4, {"entropy": 1.25, "reward": 0.5, "pass@1": 0.5, "pass@4": 0.75})
+        progress.update(4, {"eval_entropy": 1.0})
+    return console.export_text()
+
+
+def test_progress_is_a_line_a_batch_where_there_is_no_terminal():
+    """From the first second on: a bar would show once, at the end."""
+    assert told(terminal=False).splitlines() == [
+        "grpo: loading",
+        "held-out: 0 of 64 completions",
+        "held-out: 64 of 64 completions",
+        "step 4 of 8: reward 0.50 H 1.25 pass@4 0.75",
+    ]
+
+
+def test_progress_is_a_bar_on_a_terminal():
+    text = told(terminal=True)
+    assert "reward 0.50 H 1.25 pass@4 0.75" in text
+    assert "step 4 of 8" not in text

@@ -73,27 +73,37 @@ def _numbers(row: Mapping[str, float], tokens_per_second: float | None = None) -
 
 
 class TrainProgress:
-    """One bar with the numbers that matter; lines alone where the output is no terminal."""
+    """One bar with the numbers that matter; a line for each batch where the output is no terminal."""
 
     def __init__(self, console: Console, name: str, steps: int) -> None:
-        self._console, self._progress = console, _bars(console)
-        self._task = self._progress.add_task(name, total=steps, numbers="")
+        self._console, self._name, self._steps = console, name, steps
+        self._progress = _bars(console) if console.is_terminal else None
+        self._task: TaskID | None = None
         self._evaluation: TaskID | None = None
         self._last: tuple[float, float] | None = None
         self._rate: float | None = None
 
     def __enter__(self) -> TrainProgress:
-        self._progress.start()
+        if self._progress is None:
+            self._console.print(f"{self._name}: loading", highlight=False)
+        else:
+            self._task = self._progress.add_task(self._name, total=self._steps, numbers="loading")
+            self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
     def evaluated(self, done: int, total: int) -> None:
         """Held-out completions so far: a bar of their own, which goes when all are there."""
+        said = f"{done:,} of {total:,} completions"
+        if self._progress is None:
+            self._console.print(f"held-out: {said}", highlight=False)
+            return
         if self._evaluation is None:
             self._evaluation = self._progress.add_task("held-out", total=total, numbers="")
-        self._progress.update(self._evaluation, completed=done, numbers=f"{done:,} of {total:,} completions")
+        self._progress.update(self._evaluation, completed=done, numbers=said)
         if done >= total:
             self._progress.remove_task(self._evaluation)
             self._evaluation = None
@@ -106,7 +116,11 @@ class TrainProgress:
             if self._last is not None and now[0] > self._last[0]:
                 self._rate = (now[1] - self._last[1]) / (now[0] - self._last[0])
             self._last = now
-        self._progress.update(self._task, completed=step, numbers=_numbers(row, self._rate))
+        numbers = _numbers(row, self._rate)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=step, numbers=numbers)
+        else:
+            self._console.print(f"step {step} of {self._steps}: {numbers}", highlight=False)
 
 
 class CompareProgress:

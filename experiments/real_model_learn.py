@@ -13,7 +13,7 @@ from pathlib import Path
 
 from real_model_runs import kept, run, runs_of
 
-from entrokit.diagnose import diagnose
+from entrokit.diagnose import Thresholds, diagnose
 from entrokit.report import write_page
 from entrokit.runs import Run
 from entrokit.runs.layout import CONFIG
@@ -35,6 +35,8 @@ SHAPE: Mapping[str, object] = {
     "rollouts_every": 2,
 }
 BROKEN = 30
+# A run has eight generation batches; by default nothing is said of fewer than ten.
+THRESHOLDS = Thresholds(min_points=8)
 # Of a run's metrics, what is kept of its course.
 _COURSE = ("entropy", "reward", "grad_norm", "truncated", "completions/mean_length")
 
@@ -52,7 +54,7 @@ def _trained(model: Path, name: str, options: Mapping[str, object]) -> None:
     def made(folder: Path) -> object:
         run(model, folder, SHAPE | options)
         found = Run.load(folder)
-        judged = diagnose(folder).to_dict()
+        judged = diagnose(folder, THRESHOLDS).to_dict()
         return {
             "options": dict(SHAPE | options),
             "held out": {name: [row[name] for row in _evaluations(found)] for name in _evaluated(found)},

@@ -101,6 +101,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/linear_heads.json"))
     parser.add_argument("--process", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds: spread needs at least 2")
     if options.process:
         print(json.dumps(measure(json.loads(options.process), options.rounds)))
         return

@@ -70,6 +70,7 @@ def _page() -> None:
     whole = sorted(path for path in runs_of("learn").parent.glob("learn-*-seed*/run") if (path / CONFIG).exists())
     if whole:
         runs = sorted(map(Run.load, whole), key=lambda run: RECIPES.index(run.name))
+        runs_of("learn").mkdir(exist_ok=True)
         print(f"report: {write_page(runs, runs_of('learn'))}")
 
 

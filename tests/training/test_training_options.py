@@ -132,3 +132,15 @@ def test_more_held_out_prompts_than_a_task_holds_by_itself(character_checkpoint,
 def test_metrics_of_a_last_batch_that_is_not_whole(character_checkpoint, tmp_path, steps, written):
     train(settings(character_checkpoint, tmp_path / "run", steps=steps, updates=2, evaluation_prompts=0))
     assert Run.load(tmp_path / "run").series("entropy")[0] == written
+
+
+def test_whoever_is_told_of_an_evaluation_finds_it_written(character_checkpoint, tmp_path):
+    found = []
+
+    def listen(step, metrics):
+        if "eval_entropy" in metrics:
+            found.append(len(Run.load(tmp_path / "run").rollouts(step, evaluation=True)))
+            raise KeyboardInterrupt
+
+    assert train(settings(character_checkpoint, tmp_path / "run"), listen).interrupted
+    assert found == [6 * 4]

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B2A000")
 
-# A generation batch is a handful of prompts: raw points would hide the course of a run.
+# A generation batch is a handful of prompts: raw points would hide the course of a run; so would means over all of it.
 SMOOTHING = 9
+_BATCHES_A_POINT = 6
 
 
 def by_recipe(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -34,9 +35,9 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def smoothed(run: Run, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and running means of a metric of the training batches; shorter windows at both ends."""
+    """Steps and running means of a metric of the training batches; shorter windows at both ends and in short runs."""
     steps, values = (np.array(x, dtype=np.float64) for x in run.series(metric))
-    kernel = np.ones(min(SMOOTHING, max(1, len(values))))
+    kernel = np.ones(min(SMOOTHING, 1 + len(values) // _BATCHES_A_POINT // 2 * 2))
     if not len(values):
         return steps, values
     weight = np.convolve(np.ones_like(values), kernel, "same")
@@ -60,8 +61,15 @@ def course(groups: Mapping[str, Sequence[Run]], metric: str, title: str, unit: s
             std = values.std(0, ddof=1)
             edge = np.concatenate([mean + std, (mean - std)[::-1]])
             outline = np.concatenate([steps, steps[::-1]])
+            # Of few points plotly would mark each in a colour of its own.
             figure.add_scatter(
-                x=outline, y=edge, fill="toself", fillcolor=_faint(palette[name]), line_width=0, hoverinfo="skip"
+                x=outline,
+                y=edge,
+                mode="lines",
+                fill="toself",
+                fillcolor=_faint(palette[name]),
+                line_width=0,
+                hoverinfo="skip",
             )
         figure.add_scatter(x=steps, y=mean, name=name, line={"color": palette[name], "width": 2}, mode="lines")
     return styled(figure, title, "optimiser step", unit) if figure.data else None

@@ -54,7 +54,7 @@ def render(runs: Sequence[Run], matched_accuracy: Sequence[float] = ()) -> str:
 {_legend(groups)}
 {_table(runs, matched_accuracy)}
 <section class="charts">{charts}</section>
-<p class="note">Lines are running means over {SMOOTHING} generation batches{_band(seeds)}; a batch is measured
+<p class="note">Lines are running means over up to {SMOOTHING} generation batches{_band(seeds)}; a batch is measured
 before the policy is trained on it. Stars mark the ceiling of the fitted law R = −a·e<sup>H</sup> + b, the reward
 that it predicts at entropy 0.</p>
 {_laws(laws)}

@@ -54,9 +54,6 @@ class Recorder:
             def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
                 recorder._on_log(state.global_step, logs)
 
-            def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-                recorder._on_evaluate()
-
         return Record()
 
     def _on_log(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -68,11 +65,14 @@ class Recorder:
                 continue
         if "train_runtime" in numbers:
             return
+        if any(name.startswith("eval_") for name in numbers):
+            # First, so that whoever is told of an evaluation finds it whole, and may stop the run there.
+            self._write_evaluation()
         self._writer.metrics(step, numbers)
         if self._on_metrics is not None:
             self._on_metrics(step, numbers)
 
-    def _on_evaluate(self) -> None:
+    def _write_evaluation(self) -> None:
         if self._evaluation is not None:
             step, columns = self._evaluation
             self._writer.rollouts(step, columns, evaluation=True)

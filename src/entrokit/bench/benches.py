@@ -114,7 +114,5 @@ def finished(settings: TrainSettings) -> bool:
     if settings.evaluation_prompts:
         evaluated = run.series("eval_entropy")[0]
         return bool(evaluated) and evaluated[-1] >= settings.steps
-    # A step is written with the last of a generation batch's updates, the model after all of them.
     trained = run.series("entropy")[0]
-    whole = settings.steps - settings.steps % settings.updates
-    return (run.folder / CHECKPOINT).exists() and (trained[-1] if trained else 0) >= whole
+    return (run.folder / CHECKPOINT).exists() and (trained[-1] if trained else 0) >= settings.steps

@@ -100,7 +100,7 @@ def survey_table() -> str:
     for r in found:
         families = sorted(r["families"].items(), key=lambda item: item[1])
         ends = dict([families[0], families[-1]])
-        said = ", ".join(f"{name} {rate:.2f}" for name, rate in ends.items())
+        said = ", ".join(f"{name} {rate:.2f}" for name, rate in ends.items() if name != "None")
         task = f"`{r['task']}`" + (f", `--answer {r['answer']}`" if r["answer"] != "plain" else "")
         lines.append(
             f"| {task} | {r['pass@1']:.3f} ± {r['pass@1 error']:.3f} | {r['pass@4']:.2f} | {said} "

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,14 +26,14 @@ from entrokit.runs.read_log import read_log
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pictures import WIDTH, find_browser, shoot
 from symptom_list import SYMPTOMS, Do, Panel, Symptom
 from symptom_runs import ROOT
 
 PAGE, PICTURES = ROOT / "docs" / "symptoms.md", ROOT / "docs" / "img"
 BLOCK = re.compile(r"<!-- (run|do): ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 ENGINES = {"trl": "TRL", "verl": "verl"}
-# Of the page's column in a wide window; a picture is drawn narrower than that, so that a phone can be read.
-COLUMNS, WIDTH, DENSITY = 80, 520, 1.4
+COLUMNS = 80  # of text in the page, in a wide window
 PANEL, ROOM = 150, 68
 LAST = ("also ", "law ", "held out:", "not there:", "entropy ")
 
@@ -188,43 +186,9 @@ def _draw(figure: Any, series: Any, colour: str, name: str, row: int, smoothed: 
     )  # fmt: skip
 
 
-def shoot(figure: Any, file: Path, browser: str, folder: Path) -> None:
-    """A figure as a PNG, by a headless browser.
-
-    Raises:
-        RuntimeError: the browser wrote no picture.
-    """
-    from plotly.offline import get_plotlyjs
-
-    script = folder / "plotly.js"
-    if not script.exists():
-        script.write_text(get_plotlyjs(), encoding="utf-8")
-    body = figure.to_html(full_html=False, include_plotlyjs=False, config={"staticPlot": True})
-    page = folder / "page.html"
-    head = '<meta charset="utf-8"><style>body{margin:0;background:#fff}</style><script src="plotly.js"></script>'
-    page.write_text(f"<!doctype html>{head}{body}", encoding="utf-8")
-    file.unlink(missing_ok=True)
-    subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-            f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=4000",
-            f"--force-device-scale-factor={DENSITY}", f"--window-size={WIDTH},{figure.layout.height}",
-            f"--screenshot={file}", page.as_uri(),
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    if not file.exists():
-        raise RuntimeError(f"{browser} wrote no picture to {file}")
-
-
 def draw(folder: Path, slugs: Sequence[str]) -> None:
     """Writes the pictures of these symptoms."""
-    browser = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    if browser is None:
-        raise RuntimeError("pictures need a browser: chromium or google-chrome; --text leaves them as they are")
+    browser = find_browser()
     for slug in slugs:
         symptom = SYMPTOMS[slug]
         path = symptom.run.write(folder / slug)

@@ -29,7 +29,7 @@ _MODULES = {"scikit-learn": "sklearn"}
 # `engines.verl` is not here: verl loads it, with whatever else of the extra happens to be there.
 _NEEDED_BY = {
     **dict.fromkeys(("account", "bench", "decoding", "distributions", "dynamics", "losses", "papers"), "torch"),
-    **dict.fromkeys(("rlvr", "testing", "training"), "torch"),
+    **dict.fromkeys(("optim", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "engines.prime_rl": "torch",

@@ -1,1 +1,1 @@
-"""Floor 2: how learning moves what is learnt: `first_order`."""
+"""Floor 2: how learning moves what is learnt. A file or a package a topic."""

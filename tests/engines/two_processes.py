@@ -21,7 +21,7 @@ from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 from tests.engines.options import PLAIN
 
-ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 10, 8, 2
+ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 6, 8, 2
 LENGTH, SEED, LEARNING_RATE = 9, PLAIN["seed"], PLAIN["learning_rate"]
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 

@@ -1,6 +1,7 @@
 """Shared by all tests: one torch thread a worker, no telemetry, no network, a cache of their own;
 processes that import this checkout."""
 
+import gc
 import os
 import random
 import tempfile
@@ -25,6 +26,12 @@ os.environ["PYTHONPATH"] = checkout_path()  # of every process that a test start
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 settings.register_profile("entrokit", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("entrokit")
+
+
+def pytest_collection_finish():
+    """What was imported is no garbage: a trainer collects after every run, and would walk through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

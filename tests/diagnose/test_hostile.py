@@ -41,7 +41,7 @@ def verdict_of(path):
 
 
 @given(ROWS)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_any_json_lines(tmp_path_factory, rows):
     file = tmp_path_factory.mktemp("rows") / "r.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -49,7 +49,7 @@ def test_any_json_lines(tmp_path_factory, rows):
 
 
 @given(ROWS, st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_any_run_of_our_own(tmp_path_factory, rows, config):
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -4,6 +4,7 @@ Run alone or under ``torchrun``: `test_two_processes.py` compares what they prin
 rows in both cases: process r of n has a contiguous share of the generation batch and the r-th part of each step.
 """
 
+import gc
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from entrokit.engines.trl import EntropyGRPOTrainer
 from entrokit.rlvr.tasks import countdown
 from tests.engines.options import PLAIN
 
-ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 10, 8, 2
+ROWS, STEPS_PER_GENERATION, STEPS, GROUP, SHARES = 24, 2, 6, 8, 2
 LENGTH, SEED, LEARNING_RATE = 9, PLAIN["seed"], PLAIN["learning_rate"]
 RANK, WORLD = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
@@ -115,6 +116,7 @@ def let_accelerate_shard():
 def main():
     checkpoint, folder, out, *specs = sys.argv[1:]
     torch.set_num_threads(1)
+    gc.freeze()  # what was imported is no garbage, and every trainer collects
     grpo_trainer.shuffle_sequence_dict = in_steps
     EntropyGRPOTrainer._generate_single_turn = completions
     results = {spec: train(checkpoint, spec, folder) for spec in specs}

@@ -42,14 +42,13 @@ class Balance:
 
 @dataclass
 class _Watched:
-    """A part: its parameter, what it was before the next step, and C + ηE of the last one."""
+    """A part: its parameter, and what the next step carries on of C + ηE; ``started``, whether there is a buffer."""
 
     part: Part
     parameter: nn.Parameter
     group: dict[str, Any]
-    before: Tensor
-    carried: Tensor
-    started: bool
+    carried: Tensor = field(default_factory=lambda: torch.zeros(()))
+    started: bool = False
 
 
 @dataclass
@@ -97,16 +96,22 @@ class NoetherMonitor:
         self._parameters = dict(model.named_parameters())
         trained = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
         self._tracked: list[_Tracked] = []
+        self._before: dict[str, Tensor] = {}
         for symmetry in find_symmetries(model) if groups is None else groups:
             if reason := self._why_not(symmetry, trained):
                 self.left_out[symmetry.name] = reason
             else:
-                watched = [self._watch(symmetry, part, trained) for part in symmetry.parts]
-                self._tracked.append(_Tracked(symmetry, watched, torch.zeros_like(watched[0].carried)))
+                parameters = [self._parameters[part.name] for part in symmetry.parts]
+                watched = [
+                    _Watched(part, p, trained[id(p)]) for part, p in zip(symmetry.parts, parameters, strict=True)
+                ]
+                worst = torch.zeros(symmetry.parts[0].blocks, dtype=torch.float64, device=parameters[0].device)
+                self._tracked.append(_Tracked(symmetry, watched, worst))
         if not self._tracked:
             raise ValueError(
                 f"NoetherMonitor: no symmetry to monitor; left out: {self.left_out or 'none was found, give groups'}"
             )
+        self._keep()
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Forwards to ``optimizer.step``, then `after_step`. With a closure gradients are not looked at beforehand.
@@ -134,14 +139,14 @@ class NoetherMonitor:
             gradients = {one.part.name: one.parameter.grad for one in tracked.watched}
             present = {name: grad for name, grad in gradients.items() if grad is not None}
             if len(present) == len(gradients):
-                before = {one.part.name: one.before for one in tracked.watched}
-                tracked.worst = tracked.worst.fmax(symmetry_breaking(tracked.symmetry, before, present))
+                tracked.worst = tracked.worst.fmax(symmetry_breaking(tracked.symmetry, self._before, present))
             moved = [self._move(tracked.symmetry, one) for one in tracked.watched]
             device = tracked.worst.device
             quantity, charge, kinetic, residual = (
                 torch.stack([getattr(b, name).to(device) for b in moved]).sum(0) for name in Balance.__annotations__
             )
             tracked.balance = Balance(quantity, charge, kinetic, residual)
+        self._keep()
 
     def balances(self) -> dict[str, Balance]:
         """Every symmetry that holds so far at the latest step; none before the first."""
@@ -192,21 +197,23 @@ class NoetherMonitor:
                 return f"{part.name} is not trained by this optimizer"
         return None
 
-    def _watch(self, symmetry: Symmetry, part: Part, trained: dict[int, dict[str, Any]]) -> _Watched:
-        parameter = self._parameters[part.name]
-        now = parameter.detach().clone()
-        one = _Watched(
-            part, parameter, trained[id(parameter)], now, torch.zeros(()), self._buffer(parameter) is not None
-        )
-        one.carried = self._carried(symmetry, one)
-        return one
+    def _keep(self) -> None:
+        """What the next step is measured from."""
+        for tracked in self._tracked:
+            for one in tracked.watched:
+                kept = self._before.setdefault(one.part.name, torch.empty_like(one.parameter, requires_grad=False))
+                kept.copy_(one.parameter.detach())
+                buffer = self._buffer(one.parameter)
+                one.started = buffer is not None
+                one.carried = self._carried(tracked.symmetry, one, buffer)
 
     def _move(self, symmetry: Symmetry, one: _Watched) -> Balance:
-        """The step of one part, and what the next one carries on from it."""
         lr, group = float(one.group["lr"]), one.group
-        was = one.part.rows(one.before).double()
+        before = self._before[one.part.name]
+        was = one.part.rows(before).double()
         change = one.part.rows(one.parameter.detach()).double() - was
-        generator = symmetry.generator(one.part, one.before)
+        generator = symmetry.generator(one.part, before)
+        inner = (was * generator).sum(1)
         velocity = change / lr if lr else torch.full_like(change, torch.nan)
         charge = (velocity * generator).sum(1)
         kinetic = torch.zeros_like(charge)
@@ -214,20 +221,15 @@ class NoetherMonitor:
             kinetic = one.part.sign * velocity.square().sum(1)
         # torch's first momentum buffer is the gradient itself, without dampening.
         damped = 1 - group["dampening"] if group["momentum"] and one.started else 1.0
-        decay = damped * group["weight_decay"] * (was * generator).sum(1)
-        still = (change == 0).all()
-        residual = torch.where(still, torch.nan, charge - group["momentum"] * one.carried + decay)
-        one.started = self._buffer(one.parameter) is not None
-        one.before.copy_(one.parameter.detach())
-        # Where nothing moved, neither did the buffer; at a rate of 0 it did, and is all that tells of the velocity.
-        one.carried = torch.where(still, one.carried, charge + lr * kinetic) if lr else self._carried(symmetry, one)
-        quantity = was.sum(1) if symmetry.kind == "translation" else (was * generator).sum(1)
-        return Balance(quantity, charge, kinetic, residual)
+        residual = charge - group["momentum"] * one.carried + damped * group["weight_decay"] * inner
+        return Balance(inner, charge, kinetic, torch.where((change == 0).all(), torch.nan, residual))
 
-    def _carried(self, symmetry: Symmetry, one: _Watched) -> Tensor:
-        """⟨q̇_{n−1}, G_n⟩, which is C + ηE of the step before, from the optimizer's own velocity."""
-        generator = symmetry.generator(one.part, one.before)
-        buffer = self._buffer(one.parameter)
+    def _carried(self, symmetry: Symmetry, one: _Watched, buffer: Tensor | None) -> Tensor:
+        """⟨q̇_{n−1}, G_n⟩, which is C + ηE of the step before, from the optimizer's own velocity −v.
+
+        So a rate of 0, a step that is skipped, or a move from outside makes no difference to the step behind it.
+        """
+        generator = symmetry.generator(one.part, one.parameter)
         if buffer is None:
             return torch.zeros_like(generator[:, 0])
         return -(one.part.rows(buffer).double() * generator).sum(1)

@@ -40,11 +40,10 @@ def predict_norm_sq(
     rate = torch.tensor(4 * weight_decay / friction(momentum), dtype=torch.float64)
     kept = torch.exp(-rate * lr)
     spread = -torch.expm1(-rate * lr) / rate if rate > 0 else torch.tensor(lr, dtype=torch.float64)
-    fourth, found = r0_sq.square(), [r0_sq]
+    fourth = [r0_sq.square()]
     for added in gain(lr, momentum, noise=noise) * spread * grad_unit_sq:
-        fourth = kept * fourth + added
-        found.append(fourth.sqrt())
-    return torch.stack(found)
+        fourth.append(kept * fourth[-1] + added)
+    return torch.stack(fourth).sqrt()
 
 
 def predict_norm_sq_from_velocity(

@@ -107,6 +107,7 @@ class NoetherMonitor:
                 ]
                 worst = torch.zeros(symmetry.parts[0].blocks, dtype=torch.float64, device=parameters[0].device)
                 self._tracked.append(_Tracked(symmetry, watched, worst))
+                self._before |= {one.part.name: torch.empty_like(one.parameter).detach() for one in watched}
         if not self._tracked:
             raise ValueError(
                 f"NoetherMonitor: no symmetry to monitor; left out: {self.left_out or 'none was found, give groups'}"
@@ -201,8 +202,7 @@ class NoetherMonitor:
         """What the next step is measured from."""
         for tracked in self._tracked:
             for one in tracked.watched:
-                kept = self._before.setdefault(one.part.name, torch.empty_like(one.parameter, requires_grad=False))
-                kept.copy_(one.parameter.detach())
+                self._before[one.part.name].copy_(one.parameter.detach())
                 buffer = self._buffer(one.parameter)
                 one.started = buffer is not None
                 one.carried = self._carried(tracked.symmetry, one, buffer)

@@ -156,7 +156,7 @@ PAPER = Paper(
             seeds=8,
             minutes=0.5,
             criterion="in every seed norms before BatchNorm follow from velocities within 0.1 %, and are 20 % off "
-            "without the kinetic term; steps on the sphere are RMSProp's within 2 %, under noise its mean rate within 5 %",
+            "without the kinetic term; steps on the sphere are RMSProp's within 2 %, in noise within 5 %",
         ),
         "frozen-norms": Experiment(
             frozen_norms,

@@ -175,7 +175,8 @@ def test_a_weight_read_by_hand_is_used_twice():
     assert names(ByHand(), kinds=("rescale",)) == []
 
 
-def test_a_product_with_itself_is_not_homogeneous():
+@pytest.mark.parametrize("gate", [torch.sigmoid, torch.relu])
+def test_a_product_with_itself_is_not_homogeneous(gate):
     class Squared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -183,9 +184,22 @@ def test_a_product_with_itself_is_not_homogeneous():
 
         def forward(self, x):
             h = self.a(x)
-            return self.b(h * torch.sigmoid(h))
+            return self.b(h * gate(h))
 
     assert names(Squared(), kinds=("rescale",)) == []
+
+
+def test_between_two_norms_the_coarser_one_says_what_moves_together():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.group, self.batch = nn.Conv1d(2, 4, 3), nn.GroupNorm(2, 4), nn.BatchNorm1d(4)
+
+        def forward(self, x):
+            h = self.conv(x)
+            return self.group(h) + self.batch(h)
+
+    assert find_symmetries(Both()) == [Symmetry("scale", (Part("conv.weight", 2), Part("conv.bias", 2)))]
 
 
 def test_of_a_model_that_cannot_be_traced_the_parts_are_searched():

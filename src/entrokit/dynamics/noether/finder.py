@@ -117,8 +117,8 @@ def _of_head(model: nn.Module, names: dict[int, str], shared: set[int]) -> Itera
 
 
 def _columns_of(reader: nn.Module | None, channels: int) -> Tensor | None:
-    """The weight of a layer whose axis 1 is made of so many input channels."""
-    if reader is None or not is_linear(reader) or getattr(reader, "groups", 1) != 1:
+    """The weight of a layer whose axis 1 is made of so many input channels; of a grouped convolution it never is."""
+    if reader is None or not is_linear(reader):
         return None
     weight = own_parameters(reader)[0]
     return weight if weight.numel() and weight.shape[1] % channels == 0 else None

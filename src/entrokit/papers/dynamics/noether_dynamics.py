@@ -33,16 +33,13 @@ RATES = (SMALL, 0.01, LARGE)
 def miniature(budget: Budget) -> Iterator[Shown]:
     runs = [norms(seed) for seed in budget.seeds]
     yield _norms(runs)
-    steps = list(range(0, STEPS + 1, 5))
-    yield Chart(
-        "Squared norm of a filter before BatchNorm: run and predictions",
-        "step",
-        "mean |q|² over filters and seeds",
-        tuple(
-            Series(name, steps, np.mean([run[name].mean(1).numpy() for run in runs], 0)[::5].tolist())
-            for name in ("run", EQUATION, STILL, LASTING, NOISE)
-        ),
+    mean = {name: np.mean([run[name].mean(1).numpy() for run in runs], 0) for name in runs[0]}
+    lines = tuple(
+        Series(name, list(range(0, STEPS + 1, 5)), mean[name][::5].tolist())
+        for name in (EQUATION, STILL, LASTING, NOISE)
     )
+    dots = Series("run", list(range(0, STEPS + 1, 20)), mean["run"][::20].tolist(), marks=True)
+    yield Chart("Squared norm of a row before BatchNorm", "step", "mean |q|² over rows and seeds", (*lines, dots))
     turns = [lasting(seed) for seed in budget.seeds]
     noises = [noise(seed) for seed in budget.seeds]
     yield _sphere(turns, noises)

@@ -1,0 +1,398 @@
+"""The monitor: the discrete law of every symmetry under SGD in all its forms, and what breaks or moves behind it."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from entrokit.dynamics.noether import (
+    NoetherMonitor,
+    Part,
+    Symmetry,
+    find_symmetries,
+    lagrangian_residual,
+    noether_callback,
+    predict_norm_sq_from_velocity,
+)
+
+
+def network(dtype=torch.float64):
+    """A scale, a rescaling and a translation, in layers without ε: the law holds to rounding."""
+    return nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6, eps=0.0), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)).to(
+        dtype
+    )
+
+
+X = torch.randn(24, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(24) % 3
+
+
+def backward(model, step=0):
+    model.zero_grad()
+    rows = slice(8 * (step % 3), 8 * (step % 3) + 8)
+    loss = functional.cross_entropy(model(X[rows].to(next(model.parameters()).dtype)), Y[rows])
+    loss.backward()
+    return loss
+
+
+def watched(model, optimizer, steps, monitor=None):
+    monitor = monitor or NoetherMonitor(model, optimizer)
+    for n in range(steps):
+        backward(model, n)
+        monitor.step()
+    return monitor
+
+
+def largest(monitor):
+    return max(float(residual.abs().max()) for residual in monitor.residuals().values())
+
+
+OPTIONS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "decay": {"momentum": 0.9, "weight_decay": 0.1},
+    "dampened": {"momentum": 0.9, "weight_decay": 0.1, "dampening": 0.5},
+    "dampening without momentum": {"weight_decay": 0.1, "dampening": 0.5},
+    "maximize": {"momentum": 0.5, "weight_decay": 0.1, "maximize": True},
+    "one by one": {"momentum": 0.9, "weight_decay": 0.1, "foreach": False},
+    "a tensor as rate": {"lr": torch.tensor(0.05, dtype=torch.float64), "momentum": 0.9, "foreach": False},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_law_holds_to_rounding_under_sgd_in_all_its_forms(options):
+    model = network()
+    monitor = NoetherMonitor(model, torch.optim.SGD(model.parameters(), **({"lr": 0.05} | options)))
+    for n in range(6):
+        watched(model, None, 1, monitor)
+        assert largest(monitor) < 1e-12, n
+    kinds = {symmetry.split("(")[0] for symmetry in monitor.charges()}
+    assert kinds == {"scale", "rescale", "translation"}
+    assert monitor.broken() == {}
+    assert monitor.steps == 6
+
+
+def test_a_term_left_out_would_be_seen():
+    """Decay, momentum, and the kinetic term are each far above the residual that is left."""
+    model = network()
+    monitor = watched(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1), 5)
+    scale = monitor.balances()["scale(0.weight, 0.bias)"]
+    for term in (0.1 * scale.quantity, 0.9 * 0.05 * scale.kinetic, 0.9 * scale.charge):
+        assert float(term.abs().max()) > 1e-6
+
+
+def test_charges_and_quantities_are_those_of_the_step():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 2)
+    backward(model, 2)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    monitor.step()
+    velocity = {name: (p.detach() - before[name]) / 0.05 for name, p in model.named_parameters()}
+    balance = monitor.balances()["rescale(2.weight, 2.bias / 4.weight)"]
+    q, v = ({k: t[k] for k in ("2.weight", "2.bias", "4.weight")} for t in (before, velocity))
+    for found, (a, b) in {"quantity": (q, q), "charge": (v, q), "kinetic": (v, v)}.items():
+        above = (a["2.weight"] * b["2.weight"]).sum(1) + a["2.bias"] * b["2.bias"]
+        expected = above - (a["4.weight"] * b["4.weight"]).sum(0)
+        torch.testing.assert_close(getattr(balance, found), expected, rtol=1e-9, atol=1e-12)
+    bias = monitor.balances()["translation(4.bias)"]
+    torch.testing.assert_close(bias.quantity, before["4.bias"].sum()[None], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(bias.charge, velocity["4.bias"].sum()[None], rtol=1e-9, atol=1e-12)
+    assert float(bias.kinetic) == 0.0
+
+
+def test_check_5_the_sum_of_a_softmax_bias_follows_a_line_of_its_own():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    start = float(model[4].bias.detach().sum())
+    watched(model, optimizer, 10)
+    assert float(model[4].bias.detach().sum()) == pytest.approx(start, abs=1e-12)
+    optimizer.state[model[4].bias]["momentum_buffer"] += 1.0
+    sums = [start]
+    for n in range(10):
+        backward(model, n)
+        optimizer.step()
+        sums.append(float(model[4].bias.detach().sum()))
+    # A sum of 3 in the buffer, and nothing that would feed it: a geometric series.
+    expected = [sums[0] - 0.1 * 3 * sum(0.9**j for j in range(1, n + 1)) for n in range(11)]
+    assert sums == pytest.approx(expected, abs=1e-12)
+
+
+def test_other_rates_and_decays_for_either_side_of_a_rescaling():
+    model = network()
+    groups = [
+        {"params": model[2].weight, "lr": 0.02, "momentum": 0.5, "weight_decay": 0.1},
+        {"params": [*model[:2].parameters(), model[2].bias]},
+        {"params": model[4].parameters(), "weight_decay": 0.3},
+        {"params": []},
+    ]
+    monitor = watched(model, torch.optim.SGD(groups, lr=0.05, momentum=0.9), 6)
+    assert largest(monitor) < 1e-12
+
+
+def test_a_schedule_that_starts_at_zero_changes_nothing():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(n, 3) / 3)
+    monitor = NoetherMonitor(model, optimizer)
+    for n in range(6):
+        watched(model, None, 1, monitor)
+        warmup.step()
+        residuals = torch.cat(list(monitor.residuals().values()))
+        assert bool(residuals.isnan().all()) if n == 0 else largest(monitor) < 1e-12
+
+
+def test_it_may_start_in_the_middle_of_a_run():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.1)
+    watched(model, optimizer, 3)
+    twin = copy.deepcopy(model)
+    again = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.1)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    on, resumed = watched(model, optimizer, 2), watched(twin, again, 2)
+    assert largest(on) < 1e-12
+    for name, charge in on.charges().items():
+        assert torch.equal(charge, resumed.charges()[name])
+
+
+def test_the_residual_is_minus_the_gradient_along_the_generator():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    claimed = [
+        Symmetry("rescale", (Part("0.weight", 4), Part("2.weight", 4, 1, -1))),
+        Symmetry("translation", (Part("0.bias"),)),
+    ]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    monitor = NoetherMonitor(model, optimizer, claimed, tolerance=1.0)
+    watched(model, optimizer, 3, monitor)
+    backward(model)
+    parameters = dict(model.named_parameters())
+    expected = [
+        -sum((s.generator(p, parameters[p.name]) * p.rows(parameters[p.name].grad)).sum(1) for p in s.parts)
+        for s in claimed
+    ]
+    monitor.step()
+    for symmetry, inner in zip(claimed, expected, strict=True):
+        torch.testing.assert_close(monitor.residuals()[symmetry.name], inner, rtol=1e-9, atol=1e-12)
+        assert float(inner.abs().max()) > 1e-3
+
+
+def test_a_claim_that_gradients_contradict_is_reported_and_not_used():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    monitor = NoetherMonitor(model, optimizer)
+    functional.mse_loss(model(X), X[:, :3]).backward()
+    assert monitor.broken() == {}
+    monitor.step()
+    broken = monitor.broken()
+    assert set(broken) == {"translation(4.weight)", "translation(4.bias)"}
+    assert min(broken.values()) > 1e-3
+    assert set(monitor.charges()) == set(monitor.residuals()) == set(monitor.breaking()) - set(broken)
+    assert {key for key in monitor.summary() if "translation(4." in key} == {
+        "noether/translation(4.weight)/broken",
+        "noether/translation(4.bias)/broken",
+    }
+    assert largest(monitor) < 1e-12
+
+
+def test_what_moves_parameters_from_outside_shows_in_the_residual():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 3)
+    assert largest(monitor) < 1e-12
+    with torch.no_grad():
+        model[0].weight.mul_(1.01)
+    square = float(model[0].weight.detach().square().sum())
+    watched(model, optimizer, 1, monitor)
+    residual = float(monitor.residuals()["scale(0.weight, 0.bias)"])
+    assert residual == pytest.approx(0.01 / 1.01**2 * square / 0.05, rel=0.05)
+    watched(model, optimizer, 1, monitor)
+    assert largest(monitor) < 1e-12
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    model = network()
+    monitor = watched(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), 2)
+    kept = copy.deepcopy(model.state_dict())
+    for bad in (math.nan, math.inf):
+        backward(model)
+        model[4].weight.grad[0, 0] = bad
+        with pytest.raises(ValueError, match=r"4\.weight: its gradient holds NaN or inf; the step was not taken"):
+            monitor.step()
+        assert all(torch.equal(kept[name], p) for name, p in model.state_dict().items())
+    watched(model, None, 1, monitor)
+    assert largest(monitor) < 1e-12
+    assert monitor.broken() == {}
+
+
+def test_a_step_that_a_scaler_skips_is_no_step():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    monitor = watched(model, optimizer, 3)
+    backward(model)
+    model[0].weight.grad.fill_(math.inf)
+    monitor.after_step()
+    assert all(bool(residual.isnan().all()) for residual in monitor.residuals().values())
+    assert monitor.broken() == {}
+    watched(model, optimizer, 1, monitor)
+    assert largest(monitor) < 1e-12
+
+
+def test_where_one_side_has_no_gradient_there_is_no_law():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 2)
+    backward(model)
+    model[4].weight.grad = None
+    monitor.step()
+    name = "rescale(2.weight, 2.bias / 4.weight)"
+    assert bool(monitor.residuals()[name].isnan().all())
+    watched(model, optimizer, 1, monitor)
+    assert largest(monitor) < 1e-12
+
+
+def test_gradients_that_are_gone_are_not_needed():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = NoetherMonitor(model, optimizer)
+    backward(model)
+    optimizer.step()
+    optimizer.zero_grad()
+    monitor.after_step()
+    assert largest(monitor) < 1e-12
+    assert float(torch.cat(list(monitor.breaking().values())).max()) == 0.0
+
+
+def test_a_closure_is_forwarded():
+    model = network()
+    monitor = NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05))
+    assert float(monitor.step(lambda: backward(model))) == pytest.approx(math.log(3), abs=0.5)
+    assert largest(monitor) < 1e-12
+
+
+def test_norms_follow_from_logged_velocities():
+    """The record of a run without its norms gives its norms; the paper's equation holds to a per mille."""
+    model = nn.Sequential(
+        nn.Linear(5, 6, bias=False), nn.BatchNorm1d(6, eps=1e-30), nn.ReLU(), nn.Linear(6, 3)
+    ).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-2)
+    monitor, logs = NoetherMonitor(model, optimizer, find_symmetries(model, kinds=("scale",))), []
+    for _ in range(60):
+        watched(model, None, 1, monitor)
+        logs.append(monitor.balances()["scale(0.weight)"])
+    V, end = torch.stack([balance.kinetic for balance in logs]), model[0].weight.detach().square().sum(1)
+    R = torch.stack([*(balance.quantity for balance in logs), end])
+    exact = predict_norm_sq_from_velocity(R[0], None, V, 0.02, 0.9, 1e-2)
+    torch.testing.assert_close(exact, R, rtol=1e-9, atol=0)
+    paper = predict_norm_sq_from_velocity(R[0], (R[1] - R[0]) / 0.02, V, 0.02, 0.9, 1e-2, form="lagrangian")
+    assert 1e-9 < float((paper / R - 1).abs().max()) < 0.02
+    still = predict_norm_sq_from_velocity(R[0], (R[1] - R[0]) / 0.02, 0 * V, 0.02, 0.9, 1e-2)
+    assert float((still[-1] / R[-1] - 1).abs().min()) > 0.05
+    assert lagrangian_residual(R, V, 0.02, 0.9, 1e-2).shape == (59, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_in_lower_precision_the_residual_is_the_rounding_of_parameters(dtype):
+    """In bfloat16 a step may be too small to move a whole parameter, which then has no law."""
+    model = network(dtype)
+    model[1].eps = 1e-5
+    monitor = watched(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), 4)
+    found = {name: residual for name, residual in monitor.residuals().items() if not bool(residual.isnan().any())}
+    assert "rescale(2.weight, 2.bias / 4.weight)" in found
+    for name, residual in found.items():
+        # Each coordinate is off by half an ε of itself, in q and in the buffer; and as large is what gradients lack.
+        size = sum(
+            p.detach().double().abs().sum() * p.detach().double().abs().max().clamp(min=1.0)
+            for key, p in model.named_parameters()
+            if key in name
+        )
+        assert float(residual.abs().max()) <= 8 * torch.finfo(dtype).eps * float(size) / 0.05
+        assert residual.dtype == torch.float64
+
+
+def test_parameters_that_are_not_contiguous():
+    model = network()
+    model[2].weight = nn.Parameter(model[2].weight.detach().T.contiguous().T)
+    assert not model[2].weight.is_contiguous()
+    assert largest(watched(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), 4)) < 1e-12
+
+
+def test_symmetries_that_are_not_trained_as_a_whole_are_left_out():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    optimizer = torch.optim.SGD([*model[1:4].parameters(), model[4].bias], lr=0.05)
+    monitor = NoetherMonitor(model, optimizer)
+    assert monitor.left_out["scale(0.weight, 0.bias)"] == "0.weight is not trained by this optimizer"
+    assert monitor.left_out["rescale(2.weight, 2.bias / 4.weight)"] == "4.weight is not trained by this optimizer"
+    watched(model, optimizer, 1, monitor)
+    assert set(monitor.charges()) == {"rescale(1.weight, 1.bias / 2.weight)", "translation(4.bias)"}
+
+
+def test_before_the_first_step_there_is_nothing_to_say():
+    model = network()
+    monitor = NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05))
+    assert monitor.charges() == monitor.residuals() == monitor.summary() == monitor.broken() == {}
+
+
+def test_an_optimizer_may_be_wrapped():
+    class Wrapped:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    assert largest(watched(model, optimizer, 1, NoetherMonitor(model, Wrapped(optimizer)))) < 1e-12
+
+
+def test_other_optimizers_and_groups_that_are_none_are_refused():
+    model = network()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.05)
+    with pytest.raises(TypeError, match="the law is that of torch.optim.SGD, and AdamW moves by another"):
+        NoetherMonitor(model, torch.optim.AdamW(model.parameters()))
+    with pytest.raises(ValueError, match="Nesterov"):
+        NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True))
+    with pytest.raises(ValueError, match="no symmetry to monitor; left out: none was found, give groups"):
+        NoetherMonitor(nn.Linear(2, 1), torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.05))
+    with pytest.raises(ValueError, match="no symmetry to monitor"):
+        NoetherMonitor(model, sgd, [])
+    with pytest.raises(ValueError, match=r"scale\(head\): the model has no parameter 'head'"):
+        NoetherMonitor(model, sgd, [Symmetry("scale", (Part("head"),))])
+    with pytest.raises(ValueError, match=r"0\.weight: axis 0 of shape \[6, 5\] is not 4 blocks"):
+        NoetherMonitor(model, sgd, [Symmetry("scale", (Part("0.weight", 4),))])
+
+
+def test_the_callback_of_transformers_watches_a_run(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = network(torch.float32)
+
+        def forward(self, x, labels):
+            logits = self.body(x)
+            return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+
+    model, callback = Classifier(), noether_callback(tolerance=1e-2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), max_steps=4, logging_steps=2, warmup_steps=2, save_strategy="no", report_to=[], use_cpu=True,
+        per_device_train_batch_size=4, disable_tqdm=True,
+    )  # fmt: skip
+    rows = [{"x": x.float(), "labels": y} for x, y in zip(X, Y, strict=True)]
+    trainer = transformers.Trainer(
+        model, arguments, train_dataset=rows, optimizers=(optimizer, None), callbacks=[callback]
+    )
+    trainer.train()
+    assert callback.monitor.steps == 4
+    assert [row["step"] for row in callback.history[:2]] == [2.0, 4.0]
+    last = callback.history[1]
+    name = "rescale(body.2.weight, body.2.bias / body.4.weight)"
+    square = sum(
+        float(p.detach().square().sum()) for p in (model.body[2].weight, model.body[2].bias, model.body[4].weight)
+    )
+    assert abs(last[f"noether/{name}/residual"]) < 1e-6 * square / 0.05
+    assert last[f"noether/{name}/kinetic"] != 0.0

@@ -57,7 +57,8 @@ def test_r_is_that_of_whole_logits_and_a_clipped_step_has_it(checkpoint, config,
     assert found.scale * found.r == pytest.approx(r, rel=1e-6)
     assert found.norm * found.scale == pytest.approx(length_of(taken), rel=1e-9)
     if clip is not None:
-        assert found.r > clip and r == pytest.approx(clip, rel=1e-6)
+        assert found.r > clip
+        assert r == pytest.approx(clip, rel=1e-6)
 
 
 def test_measuring_changes_nothing_and_is_logged(checkpoint, config, task):
@@ -70,7 +71,8 @@ def test_measuring_changes_nothing_and_is_logged(checkpoint, config, task):
     logged = [log["radius/r"] for log in own.state.log_history if "radius/r" in log]
     assert logged == [found.r for _, found in own.radius.history]
     for _, found in own.radius.history:
-        assert (found.rows, found.of, found.beyond, found.scale) == (3, 8, 0.25, 1.0) and found.shortfall >= 0
+        assert (found.rows, found.of, found.beyond, found.scale) == (3, 8, 0.25, 1.0)
+        assert found.shortfall >= 0
 
 
 def test_differences_agree(checkpoint, config, task):

@@ -74,7 +74,8 @@ def test_a_long_step_is_the_same_step_at_r_one():
     free.step(), optimizer.step()
     p, s = moved(plain, before), moved(clipped, before)
     evaluated = network()
-    assert optimizer.last.r == pytest.approx(normalized_step(evaluated, X, p), rel=1e-12) and optimizer.last.r > 10
+    assert optimizer.last.r == pytest.approx(normalized_step(evaluated, X, p), rel=1e-12)
+    assert optimizer.last.r > 10
     assert normalized_step(evaluated, X, s) == pytest.approx(1.0, rel=1e-9)
     assert optimizer.last.scale == pytest.approx(1 / optimizer.last.r)
     norm = math.sqrt(sum(float(u.square().sum()) for u in p.values()))
@@ -93,7 +94,8 @@ def test_a_short_step_is_left_bit_for_bit(target):
             own.zero_grad()
             backward(model)
             own.step()
-        assert 0 < optimizer.last.r < 1 and optimizer.last.scale == 1.0
+        assert 0 < optimizer.last.r < 1
+        assert optimizer.last.scale == 1.0
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), clipped.parameters(), strict=True))
 
 
@@ -102,7 +104,8 @@ def test_an_infinite_target_measures_alone():
     optimizer = RadiusClip(adamw(model, 30.0), model, math.inf)
     backward(model)
     optimizer.step()
-    assert optimizer.last.r > 10 and optimizer.last.scale == 1.0
+    assert optimizer.last.r > 10
+    assert optimizer.last.scale == 1.0
 
 
 @pytest.mark.parametrize("lr", [1e-4, 30.0])
@@ -184,11 +187,14 @@ def test_a_state_goes_from_and_to_the_bare_optimizer():
     state = torch.load(file, weights_only=True)
     bare = adamw(other, 5.0)
     bare.load_state_dict(state)
-    assert bare.param_groups[0]["lr"] == 0.1 and len(bare.state) == 4
+    assert bare.param_groups[0]["lr"] == 0.1
+    assert len(bare.state) == 4
     again = RadiusClip(adamw(other, 5.0), other)
     again.load_state_dict(bare.state_dict())
-    assert again.param_groups is again.optimizer.param_groups and again.state is again.optimizer.state
-    assert again.state_dict()["radius"] == {"steps": 0} and optimizer.state_dict()["radius"] == {"steps": 1}
+    assert again.param_groups is again.optimizer.param_groups
+    assert again.state is again.optimizer.state
+    assert again.state_dict()["radius"] == {"steps": 0}
+    assert optimizer.state_dict()["radius"] == {"steps": 1}
 
 
 def test_accelerate_prepares_it_and_a_scheduler_drives_it():
@@ -218,7 +224,8 @@ def test_all_ranks_shorten_alike(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda x, op: x.fill_(8 * math.pi))
     backward(model)
     optimizer.step()
-    assert optimizer.last.r == pytest.approx(8.0, rel=1e-6) and optimizer.last.scale == pytest.approx(0.125, rel=1e-6)
+    assert optimizer.last.r == pytest.approx(8.0, rel=1e-6)
+    assert optimizer.last.scale == pytest.approx(0.125, rel=1e-6)
 
 
 def test_half_precision_is_measured_forward():
@@ -255,7 +262,8 @@ def test_a_broken_gradient_changes_nothing():
     before = values(model)
     with pytest.raises(FloatingPointError, match="a gradient is NaN or infinite; nothing was changed"):
         optimizer.step()
-    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters()) and not optimizer.state
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert not optimizer.state
 
 
 @pytest.mark.parametrize("how", ["update", "logits"])

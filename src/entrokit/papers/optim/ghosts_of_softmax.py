@@ -31,7 +31,7 @@ def miniature(budget: Budget) -> Iterator[Shown]:
     yield Chart(
         f"Learning rate × {FACTOR:g} from step {SPIKE[0]} to {SPIKE[1]}",
         "step",
-        "log10 of the test loss (nats), median over seeds",
+        "log10 of the test loss, median",
         tuple(
             Series(arm, list(range(STEPS)), np.median(np.log10([r.losses for r in own]), 0).tolist())
             for arm, own in runs.items()

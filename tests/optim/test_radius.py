@@ -241,7 +241,10 @@ def test_reductions_and_neutral_results():
 
 
 def test_masked_classes_do_not_count():
-    z, a = torch.tensor([[0.0, -math.inf, 1.0], [-math.inf] * 3]), torch.tensor([[1.0, math.nan, 3.0], [math.nan] * 3])
+    z, a = (
+        torch.tensor([[0.0, -math.inf, 1.0], [-math.inf] * 3]),
+        torch.tensor([[-1.0, math.nan, -3.0], [math.nan] * 3]),
+    )
     assert slope_spread(a, z).tolist() == [2.0, 0.0]
     assert exact_radius(t(2, -math.inf, 0), t(1, 50, 0)) == pytest.approx(3.724192, abs=1e-6)
     with_mask = kl_step_bounds(t(1, 0.2, -math.inf), t(0.7, -1.1, math.nan), 0.5)

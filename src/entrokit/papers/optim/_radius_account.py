@@ -19,7 +19,7 @@ from ..entry import Shown
 from ..evidence import Budget, Finding
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
-STEPS, ROWS, UPDATES, COMPLETIONS = 24, 64, 4, 8
+STEPS, ROWS, UPDATES, COMPLETIONS = 12, 32, 4, 8
 EDGES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, float("inf"))
 CRITERION = (
     "in every seed the account's relative error is below 0.5 in the median of steps with r < 1 and above 0.5 in that "

@@ -12,6 +12,7 @@ from .from_config import trl_recipe
 from .mix import only_for, replay_mix
 from .options import OPTIONS
 from .prompts import success_counts
+from .radius import RadiusCallback, RadiusOptions
 from .rewards import RewardError
 from .trainer import EntropyGRPOTrainer
 
@@ -22,6 +23,8 @@ __all__ = [
     "EntropyGuard",
     "EpisodeRollout",
     "GenerationBatch",
+    "RadiusCallback",
+    "RadiusOptions",
     "RewardError",
     "only_for",
     "replay_mix",

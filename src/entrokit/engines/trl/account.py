@@ -64,7 +64,8 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: several processes, FSDP, DeepSpeed, fp16, a loss that hides its log-probabilities
-            (``use_liger_kernel``), an embedding with ``scale_grad_by_freq`` or ``sparse``, or a number out of range.
+            (``use_liger_kernel``), an embedding with ``scale_grad_by_freq`` or ``sparse``, steps that are clipped
+            (``radius``), or a number out of range.
         TypeError: when training begins: an optimiser that `next_moves` does not know.
     """
 
@@ -84,6 +85,12 @@ class EntropyAccountCallback(TrainerCallback):  # type: ignore[misc]
             raise ValueError("EntropyAccountCallback: fp16 scales the loss, and the shares with it; use bf16=True")
         if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
             raise ValueError("EntropyAccountCallback: DeepSpeed and FSDP hold parameters in pieces; leave it out here")
+        radius = getattr(trainer, "radius", None)
+        if radius is not None and radius.options.clip is not None:
+            raise ValueError(
+                "EntropyAccountCallback: accounts for the step that the optimiser takes, which "
+                f"RadiusOptions(clip={radius.options.clip}) would shorten; measure alone: clip=None"
+            )
         if reason := hidden_from_account(trainer.model):
             raise ValueError(f"EntropyAccountCallback: does not know the gradient of an embedding: {reason}")
         self._trainer, self._every, self._rows = trainer, every, rows

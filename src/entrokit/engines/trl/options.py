@@ -122,6 +122,14 @@ def resolve(args: Any, wanted: str | Recipe) -> tuple[Any, Recipe]:
     return args, chosen
 
 
+def refuse_what_cannot_be_carried(chosen: Recipe) -> None:
+    """Raises `ValueError` for an intervention that this trainer does not carry."""
+    for intervention in chosen.interventions:
+        reason = intervention.refused_by("trl")
+        if reason is not None:
+            raise ValueError(f"{intervention.name}: {reason}")
+
+
 def implied(chosen: Recipe) -> dict[str, Any]:
     """What a recipe means in TRL's words; options that TRL has no word for keep TRL's defaults."""
     surrogate = chosen.base.surrogate

@@ -14,6 +14,17 @@ from entrokit.rlvr.selection import PromptSelector
 PROMPT_INDEX = "entrokit_prompt"
 
 
+def refuse_long(prompts: Sequence[Any], ids: Sequence[Sequence[int]], room: int, limit: int | None) -> None:
+    """Raises `ValueError` for a prompt that leaves less room than a completion may need in a context of ``limit``."""
+    for prompt, own in zip(prompts, ids, strict=True):
+        if limit is not None and len(own) + room > limit:
+            raise ValueError(
+                f"prompt of {len(own)} tokens ({str(prompt)[:60]!r}...) and max_completion_length="
+                f"{room} exceed the model's context of {limit} tokens; drop long prompts "
+                "from the dataset, or lower max_completion_length"
+            )
+
+
 class SelectingSampler(Sampler[int]):
     """Indices of chosen prompts as TRL's `RepeatSampler` orders them.
 

@@ -35,8 +35,9 @@ from .forward import policy_forward
 from .generating import generation_explained
 from .head import adapters_on_head_allowed, attach_head, bare
 from .logged import coverage, family_rewards, surprise
-from .options import resolve
-from .prompts import PROMPT_INDEX, SelectingSampler
+from .options import refuse_what_cannot_be_carried, resolve
+from .prompts import PROMPT_INDEX, SelectingSampler, refuse_long
+from .radius import RadiusCallback, RadiusOptions
 from .reference import frozen_copy_for_reference
 from .replay import Replayer, Training
 from .resume import ResumableGRPOTrainer
@@ -56,6 +57,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             completion. By default the only reward function, as long as it gives 0 and 1 alone; otherwise nothing does.
         prompts: chooses the prompts of every generation batch, instead of an order drawn beforehand.
         on_generation: called with a `GenerationBatch` after each generation batch, on every process.
+        radius: measures steps in radii of their Taylor series, and clips them if it says so.
 
     All other arguments are `GRPOTrainer`'s; `docs/trl-options.md` says of every `GRPOConfig` option whether it is
     honoured, mapped or refused.
@@ -73,12 +75,13 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         correct: Correct | None = None,
         prompts: PromptSelector | None = None,
         on_generation: Callable[[GenerationBatch], None] | None = None,
+        radius: RadiusOptions | None = None,
         **kwargs: Any,
     ) -> None:
         bound = inspect.signature(GRPOTrainer.__init__).bind(self, *args, **kwargs).arguments
         bound.pop("self")
         bound["args"], self.recipe = resolve(bound.get("args") or GRPOConfig("entrokit-grpo"), recipe)
-        _refuse_what_cannot_be_carried(self.recipe)
+        refuse_what_cannot_be_carried(self.recipe)
         functions = bound.get("reward_funcs")
         if functions is not None:
             several = functions if isinstance(functions, list) else [functions]
@@ -122,6 +125,9 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             ),
         )
         self.add_callback(self._replayer)
+        self.radius = None if radius is None else RadiusCallback(self, radius, self._forward)
+        if self.radius is not None:
+            self.add_callback(self.radius)
         if self._forward.head_unknown is not None:
             self._say(
                 f"{type(bare(self.model)).__name__}: {self._forward.head_unknown}; its whole logits are held in memory "
@@ -175,13 +181,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         result = super()._tokenize_prompts(prompts)
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for prompt, ids in zip(prompts, result[0], strict=True):
-            if limit is not None and len(ids) + self.max_completion_length > limit:
-                raise ValueError(
-                    f"prompt of {len(ids)} tokens ({str(prompt)[:60]!r}...) and max_completion_length="
-                    f"{self.max_completion_length} exceed the model's context of {limit} tokens; drop long prompts "
-                    "from the dataset, or lower max_completion_length"
-                )
+        refuse_long(prompts, result[0], self.max_completion_length, limit)
         return result
 
     def _generate(self, prompts: list[Any]) -> Any:
@@ -343,6 +343,8 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)]).to(home)
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
+        if self.radius is not None and self.model.training:
+            self.radius.saw(inputs)
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         length = inputs["completion_ids"].shape[1]
@@ -422,10 +424,3 @@ def _columns(bound: Mapping[str, Any]) -> list[str] | None:
     """Columns that rows will have; None where sampling may add others, or the data set does not say."""
     adds = any(bound.get(name) is not None for name in ("rollout_func", "environment_factory"))
     return None if adds else getattr(bound.get("train_dataset"), "column_names", None)
-
-
-def _refuse_what_cannot_be_carried(chosen: Recipe) -> None:
-    for intervention in chosen.interventions:
-        reason = intervention.refused_by("trl")
-        if reason is not None:
-            raise ValueError(f"{intervention.name}: {reason}")

@@ -62,20 +62,21 @@ def account(budget: Budget) -> Iterator[Shown]:
         ),
         x_line=0.0,
     )
-    bins = [[s.error for s in every if low <= s.r < high] for low, high in pairwise(EDGES)]
-    names = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
+    bins = [[s.error for s in every if low < s.r <= high] for low, high in pairwise(EDGES)]
+    names = [f"≤ {high:g}" for high in EDGES[1:-1]] + [f"> {EDGES[-2]:g}"]
     shown = [(n, b) for n, b in zip(names, bins, strict=True) if b]
     yield Chart(
         "The account's error by the step's r",
         "r",
-        "relative error: median and quartiles",
+        "relative error, quartiles",
         (
             Series(
                 "steps of all seeds and rates",
-                [f"{n} ({len(b)})" for n, b in shown],
+                [n for n, _ in shown],
                 [float(np.median(b)) for _, b in shown],
                 low=[float(np.quantile(b, 0.25)) for _, b in shown],
                 high=[float(np.quantile(b, 0.75)) for _, b in shown],
+                hints=[f"{len(b)} steps" for _, b in shown],
             ),
         ),
         y_line=0.5,

@@ -1,4 +1,4 @@
-"""Continual learning with binary weights: a layer, its KL to earlier tasks, and the theory that predicts both errors."""
+"""Continual learning with binary weights: a layer, its KL to earlier tasks, and the theory of both errors."""
 
 from .binary_weights import weight_entropy, weight_kl, weight_mean, weight_variance
 from .first_task import first_task_residual, solve_first_task

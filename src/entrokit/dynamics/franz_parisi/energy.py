@@ -29,12 +29,10 @@ _NEWTON = 12
 
 
 class Energy(NamedTuple):
-    """E and its derivatives by q, r and Q."""
+    """E, and its derivatives by q, r and Q."""
 
     value: float
-    by_q: float
-    by_r: float
-    by_Q: float
+    gradient: tuple[float, float, float]
 
 
 def energy(q: float, r: float, Q: float, beta: float, nodes: int) -> Energy:
@@ -47,9 +45,11 @@ def energy(q: float, r: float, Q: float, beta: float, nodes: int) -> Energy:
     _, of_teacher, _ = _tilted(apart * z, spread, width, beta, nodes)
     return Energy(
         value=2.0 * float(wrong @ log_z),
-        by_q=-((beta / width) ** 2) * float(wrong @ k.square()),
-        by_r=-math.sqrt(2.0 / math.pi) * beta / width * float(weight @ of_teacher),
-        by_Q=beta * (beta - 1.0) / width**2 * float(wrong @ k_squared),
+        gradient=(
+            -((beta / width) ** 2) * float(wrong @ k.square()),
+            -math.sqrt(2.0 / math.pi) * beta / width * float(weight @ of_teacher),
+            beta * (beta - 1.0) / width**2 * float(wrong @ k_squared),
+        ),
     )
 
 

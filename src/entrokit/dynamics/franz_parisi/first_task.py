@@ -69,8 +69,8 @@ def reference_density(params: OrderParams, nodes: int) -> tuple[Tensor, Tensor]:
     residual = first_task_residual(params)
     if not residual < _NOT_ONE:
         raise SaddlePointError(
-            f"first={params!r} misses the first task's equations by {residual:.1e} (allowed {_NOT_ONE:.0e}); it must be "
-            "what solve_first_task returns",
+            f"first={params!r} misses the first task's equations by {residual:.1e} (allowed {_NOT_ONE:.0e}); it must "
+            "be what solve_first_task returns",
             residual,
         )
     z, weight = gaussian_grid(nodes, field_width(params.q_hat))
@@ -85,8 +85,8 @@ def field_width(q_hat: float, stiffness: float = 1.0) -> float:
 
 def conjugates_of(overlaps: Overlaps, alpha: float, beta: float, nodes: int) -> tuple[Conjugates, float]:
     """The hats, and α E."""
-    E = energy(*overlaps, beta, nodes)
-    return Conjugates(-2.0 * alpha * E.by_q, alpha * E.by_r, alpha * E.by_Q), alpha * E.value
+    E, (by_q, by_r, by_self) = energy(*overlaps, beta, nodes)
+    return Conjugates(-2.0 * alpha * by_q, alpha * by_r, alpha * by_self), alpha * E
 
 
 def legendre_terms(overlaps: Overlaps, hats: Conjugates) -> float:

@@ -68,7 +68,8 @@ def binary_perceptron_loss(theta: Tensor, x: Tensor, y: Tensor, beta: float) -> 
     variance = weight_variance(theta, check_beta(beta)).sum()
     if not variance.detach() > 0:
         raise ValueError("binary_perceptron_loss: no weight has a variance; fields are too large, or none or NaN")
-    return -torch.special.log_ndtr(y * (x @ weight_mean(theta, beta)) / variance.sqrt()).sum()
+    log_likelihood: Tensor = torch.special.log_ndtr(y * (x @ weight_mean(theta, beta)) / variance.sqrt())
+    return -log_likelihood.sum()
 
 
 def related_teacher(teacher: Tensor, r0: float, generator: torch.Generator | None = None) -> Tensor:
@@ -120,8 +121,9 @@ def fit_perceptron(
     # torch multiplies its decay by the learning rate, as the paper's own optimiser does.
     optimizer = torch.optim.AdamW([student], lr=training.lr, weight_decay=training.weight_decay)
     for _ in range(training.epochs):
-        order = [slice(None)] if batch == P else torch.randperm(P, generator=generator).split(batch)
-        for rows in order:
+        order = torch.randperm(P, generator=generator) if batch < P else None
+        for first in range(0, P, batch):
+            rows = slice(first, first + batch) if order is None else order[first : first + batch]
             x, y = task.x[rows], task.y[rows]
             loss = binary_perceptron_loss(student, x, y, training.beta)
             if gamma:

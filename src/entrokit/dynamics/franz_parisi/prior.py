@@ -52,7 +52,7 @@ class PosteriorPrior:
         """γ · share · KL in nats, 0-dim, differentiable; 0 while there is no reference.
 
         Args:
-            share: of a task's P samples that the loss stands for: B/P beside a sum over a batch of B, 1/P beside a mean.
+            share: B/P beside a loss summed over a batch of B of the task's P samples, 1/P beside a mean.
         """
         if self._reference is None or not self.gamma:
             return next(iter(self._layers.values())).theta.new_zeros(())

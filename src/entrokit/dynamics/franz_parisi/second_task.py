@@ -11,7 +11,6 @@ probability (1 + r₀)/2, B = ±1 accordingly. With P₁(m₁) of the first task
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import torch

@@ -41,7 +41,7 @@ def moments(field: Tensor, curvature: float, pull: float, nodes: int) -> Moments
 
 
 def density(field: Tensor, weight: Tensor, curvature: float, nodes: int) -> tuple[Tensor, Tensor]:
-    """Nodes artanh m ``[M]`` and their probabilities ``[M]``, averaged over fields ``[F]`` of weight ``[F]``; no pull."""
+    """Nodes artanh m and probabilities, ``[M]`` each, averaged over fields ``[F]`` of weight ``[F]``; no pull."""
     t, m, log_base = _base(curvature, 0.0, nodes)
     return t, weight @ torch.softmax(torch.addmm(log_base, field[:, None], m[None]), 1)
 

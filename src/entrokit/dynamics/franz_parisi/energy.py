@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .probit import hazard, log_tail
 from .quadrature import gaussian_grid
 
 # What is under a root or divides is at least this while a solution is looked for.
@@ -40,7 +41,7 @@ def energy(q: float, r: float, Q: float, beta: float, nodes: int) -> Energy:
     spread, apart = math.sqrt(max(Q - q, LEAST)), math.sqrt(max(q - r * r, LEAST))
     width, root = math.sqrt(max(1.0 - Q, LEAST)), math.sqrt(max(q, LEAST))
     z, weight = gaussian_grid(nodes, min(apart / max(abs(r), LEAST), width / root))
-    wrong = weight * torch.exp(torch.special.log_ndtr(-z * r / apart))
+    wrong = weight * torch.exp(log_tail(z * r / apart))
     log_z, k, k_squared = _tilted(root * z, spread, width, beta, nodes)
     _, of_teacher, _ = _tilted(apart * z, spread, width, beta, nodes)
     return Energy(
@@ -64,17 +65,11 @@ def _tilted(field: Tensor, spread: float, width: float, beta: float, nodes: int)
     centre = torch.zeros_like(field)
     for _ in range(_NEWTON):  # a convex function, from the right: Newton's steps do not overshoot
         u = slope * centre + field / width
-        k = _hazard(u, torch.special.log_ndtr(-u))
+        k = hazard(u)
         centre = centre - (centre - beta * slope * k) / (1.0 + beta * slope**2 * k * (u + k))
     u = slope * (x + centre[:, None]) + field[:, None] / width
-    log_h = torch.special.log_ndtr(-u)
-    log_weight = beta * log_h - 0.5 * (x + centre[:, None]).square()
+    log_weight = beta * log_tail(u) - 0.5 * (x + centre[:, None]).square()
     log_z = torch.logsumexp(log_weight, 1)
-    weight, k = torch.exp(log_weight - log_z[:, None]), _hazard(u, log_h)
+    weight, k = torch.exp(log_weight - log_z[:, None]), hazard(u)
     log_spacing = math.log(float(x[1] - x[0]) / math.sqrt(2.0 * math.pi))
     return log_z + log_spacing, (weight * k).sum(1), (weight * k.square()).sum(1)
-
-
-def _hazard(u: Tensor, log_h: Tensor) -> Tensor:
-    """H'(u)/H(u), at most 0; from ln H, since H itself underflows from u = 38."""
-    return -torch.exp(-0.5 * u * u - log_h) / math.sqrt(2.0 * math.pi)

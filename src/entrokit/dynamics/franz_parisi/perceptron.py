@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .binary_weights import check_beta, weight_kl, weight_mean, weight_variance
+from .probit import log_tail
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ def binary_perceptron_loss(theta: Tensor, x: Tensor, y: Tensor, beta: float) -> 
     variance = weight_variance(theta, check_beta(beta)).sum()
     if not variance.detach() > 0:
         raise ValueError("binary_perceptron_loss: no weight has a variance; fields are too large, or none or NaN")
-    log_likelihood: Tensor = torch.special.log_ndtr(y * (x @ weight_mean(theta, beta)) / variance.sqrt())
-    return -log_likelihood.sum()
+    return -log_tail(-y * (x @ weight_mean(theta, beta)) / variance.sqrt()).sum()
 
 
 def related_teacher(teacher: Tensor, r0: float, generator: torch.Generator | None = None) -> Tensor:

@@ -8,6 +8,7 @@ shifts the field.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from .quadrature import field_grid
 
 _ROWS = 8192
+_SOFT = 10.0
 
 
 class Moments(NamedTuple):
@@ -47,7 +49,9 @@ def density(field: Tensor, weight: Tensor, curvature: float, nodes: int) -> tupl
 
 
 def _base(curvature: float, pull: float, nodes: int) -> tuple[Tensor, Tensor, Tensor]:
-    t, weight = field_grid(nodes)
+    # Of a stiff law the width in t is 1/√stiffness.
+    stiffness = pull - 2.0 * curvature
+    t, weight = field_grid(math.ceil(nodes * math.sqrt(max(1.0, stiffness / _SOFT))))
     m = torch.tanh(t)
     entropy = torch.special.entr(torch.sigmoid(2.0 * t)) + torch.special.entr(torch.sigmoid(-2.0 * t))
     return t, m, weight.log() + curvature * m * m + pull * entropy

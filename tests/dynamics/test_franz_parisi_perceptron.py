@@ -116,22 +116,22 @@ def test_the_error_is_the_share_of_inputs_on_which_they_disagree():
     assert generalization_error(theta, teacher) == pytest.approx(math.acos(0.5) / math.pi)
     assert generalization_error(teacher, teacher) == 0.0
     assert generalization_error(-teacher, teacher) == 1.0
-    teacher = related_teacher(torch.ones(1001), 0.0, seeded())
+    teacher = related_teacher(torch.ones(501), 0.0, seeded())
     theta = related_teacher(teacher, 0.6, seeded(1))
-    x = 2.0 * torch.randint(2, (20_000, 1001), generator=seeded(2)).float() - 1.0
+    x = 2.0 * torch.randint(2, (8_000, 501), generator=seeded(2)).float() - 1.0
     share = float((torch.sign(x @ theta) != torch.sign(x @ teacher)).double().mean())
-    assert generalization_error(theta, teacher) == pytest.approx(share, abs=5 * math.sqrt(0.25 / 20_000))
+    assert generalization_error(theta, teacher) == pytest.approx(share, abs=5 * math.sqrt(0.25 / 8_000))
 
 
 def test_two_tasks_in_small_and_the_kl_protects_the_first():
     teacher = related_teacher(torch.ones(101), 0.0, seeded())
     task = perceptron_task(teacher, 2.0, seeded(1))
-    first = fit_perceptron(task, PerceptronTraining(lr=0.02, epochs=40, batch=50), generator=seeded(2))
+    first = fit_perceptron(task, PerceptronTraining(lr=0.02, epochs=60, batch=50), generator=seeded(2))
     assert generalization_error(first, teacher) < 0.3
     other = perceptron_task(related_teacher(teacher, 0.0, seeded(3)), 2.0, seeded(4))
-    how = {"lr": 0.02, "weight_decay": 1e-3, "epochs": 100, "batch": None}
+    how = {"lr": 0.02, "weight_decay": 1e-3, "epochs": 120, "batch": None}
     held, free = (fit_perceptron(other, PerceptronTraining(gamma=g, **how), theta=first) for g in (1.0, 0.0))
-    assert generalization_error(held, teacher) < generalization_error(free, teacher) - 0.1
+    assert generalization_error(held, teacher) < generalization_error(free, teacher) - 0.05
     assert generalization_error(held, other.teacher) > generalization_error(free, other.teacher)
     still = fit_perceptron(other, PerceptronTraining(gamma=1e4, **how), theta=first)
     assert float(weight_kl(still, first, 1.0)) < 0.1 * float(weight_kl(held, first, 1.0))

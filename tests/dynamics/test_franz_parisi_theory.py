@@ -107,9 +107,9 @@ def test_without_the_kl_the_second_task_is_a_first_one():
 
 def test_without_a_second_task_or_with_a_strong_kl_the_first_is_kept():
     before = first(0.8, 20.0)
-    found = second(1.0, 50.0, 0.1)
-    # The law of m given m₁ narrows as (1 - m₁²)/(2βγ), 5e-4 at most.
-    assert (found.r, found.e1) == pytest.approx((before.r, before.e1), abs=2e-3)
+    found = second(1.0, 10.0, 0.1)
+    # The law of m given m₁ has the width √((1 - m₁²)/βγ), and its mean is off by its square, 5e-3, at most.
+    assert (found.r, found.e1) == pytest.approx((before.r, before.e1), abs=5e-3)
     assert found.e2 == pytest.approx(found.e1, abs=1e-6)
     idle = second(0.3, 1.0, 0.0)
     assert idle.r == pytest.approx(0.3 * math.sqrt(idle.r**2 / 0.09), abs=1e-6)
@@ -212,7 +212,7 @@ def test_grids_integrate_what_they_are_for():
 
 
 def test_a_finer_grid_changes_nothing():
-    coarse, fine = first(0.8, 20.0), solve_first_task(0.8, 20.0, nodes=81)
+    coarse, fine = first(0.4, 20.0), solve_first_task(0.4, 20.0, nodes=81)
     assert (coarse.q, coarse.r, coarse.Q) == pytest.approx((fine.q, fine.r, fine.Q), abs=2e-6)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .binary_weights import weight_kl
 from .layer import BinaryVariationalLinear
 
 When = Literal["previous_task", "previous_step"]
@@ -26,9 +27,9 @@ class PosteriorPrior:
 
     Args:
         model: with `BinaryVariationalLinear` layers somewhere.
-        when: "previous_task", the variational principle: the law when the last task ended, and no penalty before;
-            "previous_step", as the released deep networks: the law before the last optimiser step. That one holds
-            back the step, whatever the task, and remembers nothing.
+        when: "previous_task", the variational principle: the law when the last task ended, with the β of that time,
+            and no penalty before; "previous_step", as the released deep networks: the fields before the last optimiser
+            step, at the present β. That one holds back the step, whatever the task, and remembers nothing.
         gamma: γ, at least 0.
 
     Raises:
@@ -56,7 +57,7 @@ class PosteriorPrior:
         """
         if self._reference is None or not self.gamma:
             return next(iter(self._layers.values())).theta.new_zeros(())
-        kl = [layer.kl(self._reference[name]) for name, layer in self._layers.items()]
+        kl = [self._kl(layer, self._reference[name]) for name, layer in self._layers.items()]
         return self.gamma * share * torch.stack(kl).sum()
 
     def after_step(self) -> None:
@@ -95,8 +96,15 @@ class PosteriorPrior:
         self._reference = taken["reference"]
         self._latest = taken["latest"] or self._snapshot()
 
+    def _kl(self, layer: BinaryVariationalLinear, reference: Tensor) -> Tensor:
+        if self.when == "previous_step":
+            return layer.kl(reference)
+        return weight_kl(layer.beta * layer.theta, reference, 1.0)
+
     def _snapshot(self) -> dict[str, Tensor]:
-        return {name: layer.snapshot() for name, layer in self._layers.items()}
+        """θ before a step; of a task βθ, which is its law, whatever β becomes."""
+        scale = {n: 1.0 if self.when == "previous_step" else layer.beta for n, layer in self._layers.items()}
+        return {name: scale[name] * layer.snapshot() for name, layer in self._layers.items()}
 
 
 def beta_schedule(epoch: int, epochs: int, slope: float = 2.0) -> float:

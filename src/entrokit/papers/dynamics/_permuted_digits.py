@@ -2,7 +2,8 @@
 
 The peer (Laborieux et al., arXiv 2003.03533) has weights that are the signs of hidden real ones, learnt through
 straight-through gradients. A step that would pull a hidden weight W back towards 0 is damped by 1 - tanh²(mW): what was
-decided often is hard to undo.
+decided often is hard to undo. As its authors do, its batch normalisation is put back for each task when that is judged,
+which tells it the task; the variational network is not told.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from entrokit.dynamics.franz_parisi import BinaryVariationalLinear, PosteriorPrior, beta_schedule
 
-SIZES, TASKS, EPOCHS, TRAIN, BATCH = (64, 128, 128, 10), 5, 20, 1200, 64
+SIZES, TASKS, EPOCHS, TRAIN, BATCH = (64, 128, 128, 10), 5, 10, 1200, 64
 
 
 def variational(seed: int, when: Literal["previous_task", "previous_step"] | None) -> list[float]:
@@ -43,6 +44,7 @@ def variational(seed: int, when: Literal["previous_task", "previous_step"] | Non
 
 def metaplastic(seed: int, meta: float) -> list[float]:
     """Accuracy on each task after the last one of the peer, with as many weights and steps; ``meta`` is its m."""
+    normalisations: list[dict[str, Tensor]] = []
     tasks, generator = _tasks(seed)
     model = MetaplasticNetwork(SIZES, generator)
     optimizer = MetaplasticAdam(model, meta, lr=0.005)
@@ -52,8 +54,13 @@ def metaplastic(seed: int, meta: float) -> list[float]:
                 optimizer.zero_grad()
                 torch.autograd.backward(nn.functional.cross_entropy(model(x[rows]), y[rows]))
                 optimizer.step()
+        normalisations.append({name: value.clone() for name, value in model.norms.state_dict().items()})
     model.eval()
-    return [_accuracy(model(x), y) for _, _, x, y in tasks]
+    accuracies = []
+    for normalisation, (_, _, x, y) in zip(normalisations, tasks, strict=True):
+        model.norms.load_state_dict(normalisation)
+        accuracies.append(_accuracy(model(x), y))
+    return accuracies
 
 
 class MetaplasticNetwork(nn.Module):

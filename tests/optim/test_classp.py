@@ -171,6 +171,15 @@ def test_check_7_the_memory_survives_saving(dtype):
     assert history(other).dtype == torch.promote_types(dtype, torch.float32)
 
 
+def test_another_optimizer_s_state_is_refused():
+    param = W0.clone().requires_grad_()
+    param.grad = GRADIENTS[0].clone()
+    peer, own = torch.optim.Adagrad([param]), CLASSP([param], lr=0.5)
+    with pytest.raises(ValueError, match="another optimizer's state; it has no 'consolidation'"):
+        own.load_state_dict(peer.state_dict())
+    assert own.param_groups[0]["lr"] == 0.5
+
+
 def test_the_lagged_sum_of_the_typeset_equation_leaps():
     lagged = W0[0] - 0.1 * GRADIENTS[0, 0] / 1e-5
     assert float(lagged) == pytest.approx(-8999.0)

@@ -170,11 +170,16 @@ class CLASSP(Optimizer):
         if not 0.0 <= factor <= 1.0:
             raise ValueError(f"decay_consolidation: factor must lie in 0 to 1, got {factor}")
         for state in self.state.values():
-            # Not a product with 0: an infinite history, of a checkpoint, would become NaN.
-            state[_HISTORY].mul_(factor) if factor else state[_HISTORY].zero_()
+            state[_HISTORY].mul_(factor)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As any optimizer's, with S in its own dtype: torch casts state to that of the parameters."""
+        """As any optimizer's, with S in its own dtype: torch casts state to that of the parameters.
+
+        Raises:
+            ValueError: groups that do not match, or the state of another optimizer; nothing was loaded.
+        """
+        if any(_HISTORY not in own for own in state_dict["state"].values()):
+            raise ValueError(f"CLASSP.load_state_dict: this is another optimizer's state; it has no {_HISTORY!r}")
         super().load_state_dict(state_dict)
         saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         held = chain.from_iterable(group["params"] for group in self.param_groups)

@@ -110,8 +110,6 @@ def update_each(rule: Rule, bucket: Bucket) -> None:
 
 def update_foreach(rule: Rule, bucket: Bucket) -> None:
     """The step, in place, one operation on all tensors after another: few kernel launches, more temporary memory."""
-    if not bucket.params:
-        return
     params, grads, histories = bucket
     touched = [rule.touched(grad.to(history.dtype)) for grad, history in zip(grads, histories, strict=True)]
     if rule.power == 2.0:

@@ -50,7 +50,7 @@ class CLASSP(Optimizer):
     """
 
     # Of the class, since pickling an optimizer drops what is no state.
-    _was_idle = False
+    _has_warned = False
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class CLASSP(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step along the gradients that the parameters hold; parameters without one stay.
 
-        Warns when gradients are there and none passes the threshold, once until one does.
+        Warns where gradients are there and none passes the threshold, once: batches that are known by heart are such.
 
         Returns:
             What ``closure`` returned, None without one.
@@ -204,14 +204,13 @@ class CLASSP(Optimizer):
                     raise RuntimeError(unusable(group["params"], index, rule.power))
                 largest_of_all = max(largest_of_all, largest)
                 passes = passes or largest > rule.gate
-        idle = largest_of_all > 0.0 and not passes
-        if idle and not self._was_idle:
+        if largest_of_all > 0.0 and not passes and not self._has_warned:
+            self._has_warned = True
             warnings.warn(
                 f"CLASSP: no gradient passes the threshold, and nothing was touched; the largest |g| is "
                 f"{largest_of_all:.3g}, its square {largest_of_all**2:.3g}. Choose `threshold` below that",
                 stacklevel=5,
             )
-        self._was_idle = idle
 
     def _buckets(self, params: list[Tensor]) -> Iterator[Bucket]:
         """Parameters that have a gradient, by device and dtype, with their histories, which start here."""

@@ -17,7 +17,18 @@ from entrokit.report import Chart, Series
 from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
-from ._task_streams import Learnt, Stream, Task, accuracy, grids, learn, prose_then_code, split_digits, tuned
+from ._task_streams import (
+    Learnt,
+    Stream,
+    Task,
+    accuracy,
+    batches_known_by_heart,
+    grids,
+    learn,
+    prose_then_code,
+    split_digits,
+    tuned,
+)
 
 # Settings are chosen on seeds of their own.
 _TUNING = (1000, 1001)
@@ -34,7 +45,8 @@ def miniature(budget: Budget) -> Iterator[Shown]:
         "no scaling": partial(own, apply_scaling=False),
         "power 2": partial(own, power=2.0),
     }
-    kept = {name: [kept_of_the_first(make, seed) for seed in budget.seeds] for name, make in arms.items()}
+    with batches_known_by_heart():
+        kept = {name: [kept_of_the_first(make, seed) for seed in budget.seeds] for name, make in arms.items()}
     yield _beside_sgd(kept)
     rules = (("no threshold", "threshold"), ("no scaling", "history that divides the step"))
     for arm, rule in rules:

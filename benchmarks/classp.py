@@ -115,17 +115,18 @@ def main() -> None:
     count = sum(p.numel() for p in parameters(given.layers, given.width, "cpu"))
     print(f"{count / 1e6:.1f} million float32 parameters, {torch.get_num_threads()} thread(s), {given.device}")
     rows: dict[str, Any] = times(given.layers, given.width, given.rounds, given.device)
-    print(f"{'':32} {'ms a step':>9}  x {PEER}      state  peak (in copies of the weights)")
+    print(f"{'':32} {'ms a step':>9}  x {PEER}")
     for name, row in rows.items():
-        if given.device == "cpu":
+        print(f"{name:32} {row['ms']:9.1f}  {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]", flush=True)
+    if given.device == "cpu":
+        print(f"{'copies of the weights':32} {'state':>9}  peak of a step beyond it")
+        for name, row in rows.items():
             size = ["--layers", str(given.layers), "--width", str(given.width)]
             command = [sys.executable, __file__, "--alone", name, *size]
-            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            row |= json.loads(out.splitlines()[-1])
-        memory = f"{row['state']:10.2f} {row['peak']:6.2f}" if "state" in row else ""
-        print(
-            f"{name:32} {row['ms']:9.1f}  {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}] {memory}", flush=True
-        )
+            row |= json.loads(
+                subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+            )
+            print(f"{name:32} {row['state']:9.2f}  {row['peak']:.2f}", flush=True)
     file = Path("runs/bench/classp.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"parameters": count, "rows": rows}, indent=1) + "\n")

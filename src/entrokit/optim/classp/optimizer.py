@@ -1,0 +1,226 @@
+"""CLASSP: weights that have learned much move less, and weights that hardly matter now are left for later tasks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+from .checks import check_group, largest_gradients, unusable, with_gradient
+from .update import FOREACH_DEVICES, Bucket, Rule, history_dtype, update_each, update_foreach
+
+_HISTORY = "consolidation"
+
+
+class CLASSP(Optimizer):
+    """Continual learning by adjustment suppression and sparsity promotion (arXiv 2405.09637).
+
+    Per entry, with gradient g and the sum S of what it has received, over all tasks:
+
+        M = 1[g² > θ],    S ← S + M |g|^p,    w ← w - M α g / (ε + S)^{1/p}
+
+    S is the memory of the method: save it with the model, and do not make a new optimizer between tasks. At p = 2 and
+    θ < 0 this is `torch.optim.Adagrad` with ``initial_accumulator_value=eps`` and ``eps=0``.
+
+        optimizer = CLASSP(model.parameters(), lr=0.05, threshold=1e-5, eps=1e-4)
+
+    Args:
+        params: as for any optimizer; every knob but ``foreach`` may differ between groups.
+        lr: α. At p = 1 an entry's first step is about α whatever its gradient, so that it is small beside weights.
+        threshold: θ, of squared gradients: it depends on the scale of the loss. `update_density` says what it lets
+            through; below 0 all, 0 all that is not exactly 0. In mode "reference", see there.
+        eps: ε, inside the root. power: p.
+        apply_scaling: False for plain steps of α g that only record S, as the released vision run learns its first
+            task. It may be set in ``param_groups`` between tasks, as all knobs.
+        mode: "paper", or "reference" for the numbers of the released code, whose threshold is no gate (below 1 all
+            is touched, from 1 on nothing) and whose S is Σ|g| whatever p.
+        foreach: all tensors of a kind in one operation; by default on GPUs. maximize: ascend.
+
+    S is float32 for parameters in half precision, and as wide as the parameter for others. Gradients must be unscaled
+    (`torch.amp.GradScaler` does it in ``scaler.step``).
+
+    Raises:
+        ValueError: a knob out of range, or a complex parameter, for which the paper says nothing.
+    """
+
+    # Of the class, since pickling an optimizer drops what is no state.
+    _has_warned = False
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.2,
+        threshold: float = 0.0,
+        eps: float = 1e-5,
+        power: float = 1.0,
+        apply_scaling: bool = True,
+        mode: str = "paper",
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "threshold": threshold,
+            "eps": eps,
+            "power": power,
+            "apply_scaling": apply_scaling,
+            "mode": mode,
+            "foreach": foreach,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, its missing knobs from the defaults.
+
+        Raises:
+            ValueError: as the class.
+        """
+        super().add_param_group(param_group)
+        try:
+            check_group(self.param_groups[-1], len(self.param_groups) - 1)
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step along the gradients that the parameters hold; parameters without one stay.
+
+        Warns where gradients are there and none passes the threshold, once: batches that are known by heart are such.
+
+        Returns:
+            What ``closure`` returned, None without one.
+
+        Raises:
+            RuntimeError: a gradient that is sparse, not finite, or whose p-th power is not; nothing was changed.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # All is looked at before anything is changed: what enters S stays there.
+        self._check_gradients()
+        for group in self.param_groups:
+            rule = Rule.of(group)
+            for bucket in self._buckets(group["params"]):
+                foreach = group["foreach"]
+                if foreach is None:
+                    foreach = bucket.params[0].device.type in FOREACH_DEVICES
+                (update_foreach if foreach else update_each)(rule, bucket)
+        return loss
+
+    def consolidation(self) -> dict[Tensor, Tensor]:
+        """S of every parameter that has been stepped: its shape, at least 0; the tensors themselves, no copies."""
+        return {param: state[_HISTORY] for param, state in self.state.items()}
+
+    @torch.no_grad()
+    def update_density(self) -> float:
+        """Share of entries that a step along the gradients held now touches, 0 to 1; 0 where there are none.
+
+        Between ``step()`` and ``zero_grad()`` it is that of the step, and costs a pass over the gradients.
+        """
+        touched, entries = 0, 0
+        for group in self.param_groups:
+            rule = Rule.of(group)
+            for param, grad in with_gradient(group["params"]):
+                size = grad.to(history_dtype(param.dtype)).abs()
+                if rule.released:
+                    touched += param.numel() * int(rule.gate < 0.0 and bool(size.any()))
+                else:
+                    touched += int((size > rule.gate).sum())
+                entries += param.numel()
+        return touched / entries if entries else 0.0
+
+    def average_grad_sum(self) -> float:
+        """Mean of S over the entries of parameters that have a gradient and have been stepped; 0 where there are none.
+
+        The released code's diagnostic of how much has been consolidated.
+        """
+        total, entries = 0.0, 0
+        for group in self.param_groups:
+            for param, _ in with_gradient(group["params"]):
+                if param in self.state:
+                    total += float(self.state[param][_HISTORY].sum(dtype=torch.float64))
+                    entries += param.numel()
+        return total / entries if entries else 0.0
+
+    @torch.no_grad()
+    def decay_consolidation(self, factor: float = 0.0) -> None:
+        """S ← factor S. S only grows, and after a long stream nothing moves any more; 0 forgets what is consolidated.
+
+        Not of the paper, and never called by `step`.
+
+        Raises:
+            ValueError: a factor outside 0 to 1.
+        """
+        if not 0.0 <= factor <= 1.0:
+            raise ValueError(f"decay_consolidation: factor must lie in 0 to 1, got {factor}")
+        for state in self.state.values():
+            state[_HISTORY].mul_(factor)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As any optimizer's, with S in its own dtype: torch casts state to that of the parameters.
+
+        Raises:
+            ValueError: groups that do not match, or the state of another optimizer; nothing was loaded.
+        """
+        if any(_HISTORY not in own for own in state_dict["state"].values()):
+            raise ValueError(f"CLASSP.load_state_dict: this is another optimizer's state; it has no {_HISTORY!r}")
+        super().load_state_dict(state_dict)
+        saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        held = chain.from_iterable(group["params"] for group in self.param_groups)
+        for key, param in zip(saved, held, strict=True):
+            if key in state_dict["state"]:
+                history = state_dict["state"][key][_HISTORY]
+                own = torch.zeros_like(param, dtype=history_dtype(param.dtype), requires_grad=False)
+                self.state[param][_HISTORY] = own.copy_(history)
+
+    def _check_gradients(self) -> None:
+        largest_of_all, passes = 0.0, False
+        for index, group in enumerate(self.param_groups):
+            rule = Rule.of(group)
+            if any(grad.is_sparse for _, grad in with_gradient(group["params"])):
+                raise RuntimeError(
+                    f"CLASSP does not take sparse gradients, and a parameter of group {index} has one; "
+                    "build the embedding with sparse=False"
+                )
+            for dtype, largest in largest_gradients(group["params"]):
+                # NaN is at most nothing.
+                if not largest <= torch.finfo(history_dtype(dtype)).max ** min(1.0, 1.0 / rule.power):
+                    raise RuntimeError(unusable(group["params"], index, rule.power))
+                largest_of_all = max(largest_of_all, largest)
+                passes = passes or largest > rule.gate
+        if largest_of_all > 0.0 and not passes and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"CLASSP: no gradient passes the threshold, and nothing was touched; the largest |g| is "
+                f"{largest_of_all:.3g}, its square {largest_of_all**2:.3g}. Choose `threshold` below that",
+                stacklevel=5,
+            )
+
+    def _buckets(self, params: list[Tensor]) -> Iterator[Bucket]:
+        """Parameters that have a gradient, by device and dtype, with their histories, which start here."""
+        found: dict[tuple[torch.device, torch.dtype], Bucket] = {}
+        for param, grad in with_gradient(params):
+            state = self.state[param]
+            if _HISTORY not in state:
+                state[_HISTORY] = torch.zeros_like(param, dtype=history_dtype(param.dtype), requires_grad=False)
+            bucket = found.setdefault((param.device, param.dtype), Bucket([], [], []))
+            bucket.params.append(param)
+            bucket.grads.append(grad)
+            bucket.histories.append(state[_HISTORY])
+        yield from found.values()

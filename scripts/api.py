@@ -22,6 +22,7 @@ OF_METHODS = (
     "entrokit.dynamics",
     "entrokit.information",
     "entrokit.losses",
+    "entrokit.optim",
     "entrokit.rlvr.bases",
     "entrokit.rlvr.interventions",
 )

@@ -59,7 +59,7 @@ def test_what_is_said_of_a_matrix():
     assert diagonal.normalized_log_volume == pytest.approx(float(normalized_log_volume(DIAGONAL)), abs=1e-9)
     assert diagonal.resolution == 2.0**23
     assert ones.log_volume == ones.normalized_log_volume == -math.inf
-    assert measure_matrices(three())["diagonal.weight"].method == "gram"
+    assert measure_matrices(three())["two.weight"].method == "gram"
     assert measure_matrices(three(torch.bfloat16))["two.weight"].resolution == 128.0
 
 
@@ -169,7 +169,7 @@ class TestCache:
         assert condition_numbers(model, cache=cache)["diagonal.weight"] == pytest.approx(16.0, rel=1e-9)
         assert len(cache) == 4
         found = measure_matrices(model, cache=cache, rtol=0.0)
-        assert found["diagonal.weight"].method == "svd"
+        assert found["two.weight"].method == "svd"
 
     def test_shape_and_precision_count(self, tmp_path):
         cache = SpectrumCache(tmp_path / "spectra.json")

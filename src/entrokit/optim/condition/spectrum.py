@@ -9,7 +9,9 @@ its eigenvalues costs a fraction of an SVD, but squares κ. How far off λ_i is 
     |δλ_i| <= δ = u (N tr G + k λ_1)    Weyl
 
 so that κ is off by a share of at most ½ (δ/λ_1 + δ/λ_k) <= δ/λ_k to first order. The Gram matrix is taken while
-δ <= rtol λ_k, which is κ² <= rtol / (u (N tr G / λ_1 + k)). SVD has no square: its share is about k u κ.
+δ <= rtol λ_k, which is κ² <= rtol / (u (N tr G / λ_1 + k)). SVD has no square: its share is about k u κ. Square
+matrices go to the SVD at once: their κ is 3.7 k by chance alone and far larger in attention, so that the bound would
+seldom allow what was spent on it.
 
 Lanczos finds s_1 but not s_k: small singular values of weights lie close together, and are found by few steps only with
 the inverse of G, for which G must be formed and factored anyhow.
@@ -52,11 +54,12 @@ def singular_values(matrix: Tensor, *, rtol: float = 1e-4) -> tuple[Tensor, str]
     narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     exponent = _exponent(narrow)
     k, n = narrow.shape
-    eigenvalues = torch.linalg.eigvalsh(_gram(narrow, exponent))
-    trace, largest, smallest = (float(v) for v in (eigenvalues.sum(), eigenvalues[-1], eigenvalues[0]))
-    error = _EPS / 2 * (n * trace + k * largest)
-    if error <= rtol * smallest:
-        return eigenvalues.flip(0).sqrt() * 2.0**exponent, "gram"
+    if k < n and rtol:
+        eigenvalues = torch.linalg.eigvalsh(_gram(narrow, exponent))
+        trace, largest, smallest = (float(v) for v in (eigenvalues.sum(), eigenvalues[-1], eigenvalues[0]))
+        error = _EPS / 2 * (n * trace + k * largest)
+        if error <= rtol * smallest:
+            return eigenvalues.flip(0).sqrt() * 2.0**exponent, "gram"
     return torch.linalg.svdvals(_scaled(narrow, exponent)) * 2.0**exponent, "svd"
 
 

@@ -242,8 +242,8 @@ PAPER = Paper(
     experiments={
         "miniature": Experiment(
             miniature,
-            seeds=16,
-            minutes=2.0,
+            seeds=8,
+            minutes=1.5,
             criterion="at equal accuracy on the new task and equal numbers of parameters, the matrices of the lowest κ "
             "keep more of the old task than those of the highest, than random ones and than all, each by a 95 % "
             "Student interval above 0; and learning lowers ν",

@@ -1,9 +1,9 @@
 """Condition numbers of a 135 M model's 210 matrices: `measure_matrices` against `torch.linalg.svdvals`, on one core.
 
 The peer is what PEFT's `KappaTuneSelector` calls on every weight, in float32. Each matrix is measured by both, one
-after the other, in an order that turns with every matrix and round: seconds of the core over all 210, and their ratio. Then how far
-off κ is of both, by an SVD in float64; and by kinds of matrices, which of them the lowest 42 (a fifth) are, by κ and by
-κ over that of Gaussian matrices of the shape.
+after the other, in an order that turns with every matrix and round: seconds of the core over all 210, and their ratio.
+Then how far off κ is of both, by an SVD in float64; and by kinds of matrices, which of them the lowest 42 (a fifth)
+are, by κ and by κ over that of Gaussian matrices of the shape.
 
 Takes SmolLM2-135M-Instruct where `experiments/smollm2.py` has brought it, else random weights of its shapes. That model
 was quantised to four bits before, and condition numbers are those of what was left. Prints tables, writes

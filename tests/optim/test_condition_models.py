@@ -16,30 +16,7 @@ from entrokit.optim.condition import (
     relative_to_gaussian,
 )
 
-from .test_condition_spectrum import DIAGONAL, TWO_ROWS
-
-
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Embedding(7, 4)
-        self.norm = nn.LayerNorm(4)
-        self.head = nn.Linear(4, 7, bias=True)
-        self.head.weight = self.embed.weight
-
-
-class Experts(nn.Module):
-    def __init__(self, *stacks):
-        super().__init__()
-        self.gate_up_proj = nn.Parameter(torch.stack(stacks))
-
-
-def three(dtype=torch.float32):
-    """The sheet's three matrices, with biases."""
-    model = nn.ModuleDict({"ones": nn.Linear(2, 4), "diagonal": nn.Linear(3, 3), "two": nn.Linear(3, 2)})
-    for name, matrix in (("ones", torch.ones(4, 2)), ("diagonal", DIAGONAL), ("two", TWO_ROWS)):
-        model[name].weight = nn.Parameter(matrix.clone())
-    return model.to(dtype)
+from .conditioned import DIAGONAL, Experts, Tied, three
 
 
 def test_check_1_of_a_model():

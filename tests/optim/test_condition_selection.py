@@ -18,7 +18,7 @@ from entrokit.optim.condition import (
     select_by_condition,
 )
 
-from .test_condition_models import Experts, Tied, three
+from .conditioned import Experts, Tied, three
 
 KAPPAS = {"d": 4.0, "b": 2.0, "c": 2.0, "a": math.inf, "e": 9.0}
 

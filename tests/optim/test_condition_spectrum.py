@@ -17,8 +17,8 @@ from entrokit.optim.condition import (
     singular_values,
 )
 
-DIAGONAL = torch.diag(torch.tensor([2.0, 1.0, 0.5]))
-TWO_ROWS = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, -1.0]])
+from .conditioned import DIAGONAL, TWO_ROWS
+
 FLOAT64 = torch.float64
 UNIT = torch.finfo(FLOAT64).eps / 2
 matrices = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**6)).map(

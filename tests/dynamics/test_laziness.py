@@ -238,12 +238,15 @@ def test_a_flow_that_starts_on_a_saddle_is_no_solution():
         linear_flow(torch.zeros(2, 2), torch.zeros(2), torch.ones(2), max_steps=30)
 
 
-def test_a_network_of_rates_follows_its_equation():
-    net = RateRNN(2, 4, 3, rank=2, leak=0.5, generator=torch.Generator().manual_seed(0)).double()
+@pytest.mark.parametrize("leak", [None, 0.25])
+def test_a_network_of_rates_follows_its_equation(leak):
+    options = {} if leak is None else {"leak": leak}
+    net = RateRNN(2, 4, 3, rank=2, generator=torch.Generator().manual_seed(0), **options).double()
     x, h = normal(5, 3, 2), torch.zeros(5, 4).double()
     course = net.activity(x)
     for t in range(3):
-        h = torch.relu(0.5 * h + 0.5 * (x[:, t] @ net.W_in.T + h @ net.W_rec.T))
+        driven = x[:, t] @ net.W_in.T + h @ net.W_rec.T
+        h = torch.relu(driven if leak is None else 0.75 * h + 0.25 * driven)
         torch.testing.assert_close(course[:, t], h, atol=1e-12, rtol=0)
     torch.testing.assert_close(net(x), course @ net.W_out.T, atol=1e-12, rtol=0)
 

@@ -82,7 +82,7 @@ def test_it_is_the_double_loop_however_it_is_cut(case, vectorize):
     model = model.double()
     exact = double_loop(model, inputs)
     # All of J at once, some of its rows, and cuts of them.
-    for memory, chunk in ((10**8, None), (10**8, 2), (8 * 4 * 70, None), (8 * 4 * 21, None), (8 * 4 * 21, 2)):
+    for memory, chunk in ((10**8, None), (10**8, 2), (8 * 4 * 70, None), (8 * 4 * 32, None), (8 * 4 * 32, 2)):
         K = tangent_kernel(model, inputs, chunk=chunk, memory=memory, vectorize=vectorize)
         torch.testing.assert_close(K, exact, atol=1e-9, rtol=0)
         assert torch.equal(K, K.T)
@@ -199,7 +199,7 @@ def test_a_plan_takes_every_row_and_column_once_and_keeps_within_its_budget(n, o
     widest = max(sum(cut.stop - cut.start for cut in block.values()) for block in plan.blocks)
     if chunk is None or entries >= 4 * tallest:
         assert tallest * widest <= max(1, entries // 4)
-        assert (plan.held + 2) * tallest * widest <= entries
+        assert (plan.held + 3) * tallest * widest <= entries
 
 
 def made(monkeypatch, model, x, **options):
@@ -218,14 +218,13 @@ def made(monkeypatch, model, x, **options):
 
 
 def test_rows_are_made_once_where_they_fit_and_few_times_where_not(monkeypatch):
-    model, x = nn.Linear(9, 2), normal(16, 9).float()
-    # 32 rows of 20 entries: J takes 640, and what makes it as much as a quarter twice.
-    assert made(monkeypatch, model, x, memory=4 * 1280) == (32, 320)
-    # 160 entries: chunks of 2 rows, 8 rows held less two chunks: tiles of 4 rows, met by 32, 28, ... 4.
-    assert made(monkeypatch, model, x, memory=4 * 160) == (sum(range(4, 33, 4)), 40)
-    # 40 entries: one row at a time, its 18 + 2 columns in 10 + 8 + 2, two rows held.
-    rows, most = made(monkeypatch, model, x, memory=4 * 40)
-    assert (rows, most) == (2 * sum(range(2, 33, 2)), 10)
+    model, x = nn.Linear(9, 2), normal(8, 9).float()
+    # J is 16 rows of 20 entries. Of 1280, a sixteenth is a chunk of 4 rows, and all can be held.
+    assert made(monkeypatch, model, x, memory=4 * 1280) == (16, 80)
+    # Of 160, a chunk is one row, and 8 - 3 are held: tiles of 5 rows, met by 16, 11, 6, 1.
+    assert made(monkeypatch, model, x, memory=4 * 160) == (16 + 11 + 6 + 1, 20)
+    # Of 40, a row is cut into 10 + 10 columns, and 4 - 3 are held.
+    assert made(monkeypatch, model, x, memory=4 * 40) == (2 * sum(range(1, 17)), 10)
 
 
 def test_what_is_not_finite_shows():

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ._jacobian import Block, SampleJacobian, evaluating
 
 MEMORY = 512 * 2**20
-# Beyond so many rows at once products are no faster, and less of the lower triangle is saved.
-_ROWS = 256
+# Of more rows at once products are no faster, and rows that leave the cache are made more slowly.
+_ROWS = 64
 
 
 def tangent_kernel(
@@ -38,7 +38,7 @@ def tangent_kernel(
         model: gives a tensor ``[n, ...]`` for inputs ``[n, ...]``, each sample by itself.
         inputs: ``[n, ...]``.
         params: names of the parameters to differentiate; by default all that require a gradient.
-        chunk: samples differentiated at a time; by default what ``memory`` allows, up to 256 rows.
+        chunk: samples differentiated at a time; by default what ``memory`` allows, up to 64 rows.
         memory: bytes for rows of J; the least that it takes is a few gradients of the largest parameter. The kernel
             itself and the activations of a chunk, o times each, come on top.
         vectorize: by `torch.func`; otherwise one backward pass an output, for models that `torch.func.vmap` cannot run.
@@ -85,13 +85,14 @@ class Plan:
 
 
 def plan_for(n: int, o: int, sizes: Mapping[str, int], entries: int, chunk: int | None) -> Plan:
-    """Cuts J so that ``entries`` numbers of it are there: a quarter a chunk, as much to make it, and the rest held."""
-    quarter = max(1, entries // 4)
-    rows = max(1, min(quarter // sum(sizes.values()), _ROWS)) if chunk is None else min(chunk, n) * o
-    chunks = tuple(_chunks(n, o, rows))
-    blocks = tuple(_blocks(sizes, max(1, quarter // rows)))
+    """Cuts J so that ``entries`` numbers of it are there: a chunk, what is held, and twice a chunk while one is made.
+
+    A chunk is a sixteenth if it can be and a quarter if it must; then columns are cut.
+    """
+    rows = max(1, min(entries // 16 // sum(sizes.values()), _ROWS)) if chunk is None else min(chunk, n) * o
+    blocks = tuple(_blocks(sizes, max(1, entries // 4 // rows)))
     columns = max(sum(cut.stop - cut.start for cut in block.values()) for block in blocks)
-    return Plan(chunks, max(1, entries // (rows * columns) - 2), blocks)
+    return Plan(tuple(_chunks(n, o, rows)), max(1, entries // (rows * columns) - 3), blocks)
 
 
 def _chunks(n: int, o: int, rows: int) -> Iterator[Chunk]:

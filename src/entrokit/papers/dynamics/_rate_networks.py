@@ -19,7 +19,7 @@ class Setting:
     Attributes:
         hidden: N. ranks: of W_rec at the start. iterations, lr: of SGD with momentum 0.9 on batches of 32.
         fixation: whether the loss is over all eight steps, the first seven of which want a third output, as in the
-            official tasks; otherwise it is at the last step. probes: trials for activity; the kernel takes the first 32.
+            official tasks; otherwise it is at the last step. probes: for activity; the kernel takes the first 32.
     """
 
     hidden: int

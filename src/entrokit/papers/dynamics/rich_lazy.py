@@ -11,7 +11,6 @@ from torch import Tensor
 
 from entrokit.dynamics.laziness import (
     aligned_init_,
-    effective_rank,
     expected_alignment,
     kernel_alignment,
     linear_flow,
@@ -29,6 +28,7 @@ _STARTS = (*(f"rank {r}" for r in RANKS), "Gaussian")
 # The flow ends within this share of its target; an alignment is then right to far more digits than are judged.
 _ARRIVED = 1e-5
 
+Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Reports = dict[int, list[dict[str, float]]]
 
 
@@ -96,10 +96,7 @@ def aligned(seed: int) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _theorem(
-    found: np.ndarray[tuple[int, int, int], np.dtype[np.float64]],
-    theory: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-) -> Finding:
+def _theorem(found: Numbers, theory: Numbers) -> Finding:
     seeds = len(found)
     gap = found - theory[:, :, None]
     means = gap.mean((0, 2))
@@ -121,7 +118,7 @@ def _theorem(
     )
 
 
-def _laziest(found: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> Finding:
+def _laziest(found: Numbers) -> Finding:
     means = found[:, :4].mean(2)
     rises = np.diff(means, axis=1)
     return Finding(
@@ -134,10 +131,7 @@ def _laziest(found: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> F
     )
 
 
-def _aligned(
-    ends: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    found: np.ndarray[tuple[int, int, int], np.dtype[np.float64]],
-) -> Finding:
+def _aligned(ends: Numbers, found: Numbers) -> Finding:
     random = found[:, 0].mean(1)
     return Finding(
         "A start of rank one that points at its task is lazy after all.",
@@ -246,7 +240,7 @@ PAPER = Paper(
     arxiv="2310.08513",
     year=2023,
     family="dynamics",
-    claim="At one scale, initial weights of low rank learn richly and those of high rank lazily, unless they fit the task.",
+    claim="At one scale, weights of low rank learn richly and those of high rank lazily, unless they fit the task.",
     names=(
         "entrokit.dynamics.laziness.LazinessTracker",
         "entrokit.dynamics.laziness.tangent_kernel",
@@ -265,8 +259,8 @@ PAPER = Paper(
             linear,
             seeds=8,
             minutes=0.5,
-            criterion="simulated alignments of linear nets are those of theory within 4 standard errors and 0.003, rise "
-            "with rank in every seed, and are 1 where the start is balanced and points at the task",
+            criterion="simulated alignments of linear nets are those of theory within 4 standard errors and 0.003, "
+            "rise with rank in every seed, and are 1 where the start is balanced and points at the task",
         ),
         "miniature": Experiment(
             miniature,

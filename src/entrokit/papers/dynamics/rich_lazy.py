@@ -42,7 +42,7 @@ def linear(budget: Budget) -> Iterator[Shown]:
     curve = [1.0 + 29.0 * i / 100 for i in range(101)]
     yield Chart(
         "Tangent kernel of a linear net, end against start",
-        "effective rank of the first layer at the start (bars: range over seeds)",
+        "effective rank at the start (bars: range over seeds)",
         "kernel alignment",
         (
             Series("theory", curve, [(1 + 1 / D) * math.sqrt(pr / (D + 3)) for pr in curve]),
@@ -173,7 +173,7 @@ def decision(budget: Budget) -> Iterator[Shown]:
     yield _moved(reports, DECISION)
     yield Chart(
         f"Alignment of {DECISION.hidden} recurrent units, end against start",
-        "rank of the recurrent weights at the start (bars: range over seeds)",
+        "rank of W_rec at the start (bars: range over seeds)",
         "alignment",
         tuple(
             _series(name, reports, key)
@@ -220,7 +220,7 @@ def _raw(reports: Reports, *keys: str) -> dict[str, Sequence[float]]:
 def _moved(reports: Reports, setting: Setting) -> Chart:
     return Chart(
         f"How far {setting.hidden} recurrent units move",
-        "rank of the recurrent weights at the start (bars: range over seeds)",
+        "rank of W_rec at the start (bars: range over seeds)",
         "‖ΔW‖",
         (_series("change of weight", reports, "weight_change"),),
     )

@@ -227,6 +227,8 @@ def test_flows_of_many_nets_are_those_of_each():
     W1, w2, beta = normal(2, 1, 4, 3), normal(2, 1, 4, seed=1), normal(5, 3, seed=2)
     many = linear_flow(W1, w2, beta, tolerance=1e-10)
     assert [list(x.shape) for x in many] == [[2, 5, 4, 3], [2, 5, 4]]
+    off = (many[0].mT @ many[1][..., None])[..., 0] - beta
+    assert bool((off.norm(dim=-1) <= 1e-10 * beta.norm(dim=-1)).all())
     one = linear_flow(W1[1, 0], w2[1, 0], beta[3], tolerance=1e-10)
     # The batch flows on until its last net has arrived, by 1e-10 of a target and little more of the weights.
     torch.testing.assert_close(many[0][1, 3], one[0], atol=1e-8, rtol=0)
@@ -272,11 +274,12 @@ def test_a_dead_network_has_no_alignment():
         assert math.isnan(kernel_alignment(torch.zeros(2, 2), torch.eye(2)))
     with pytest.warns(RuntimeWarning, match="an activity is zero"):
         assert math.isnan(representation_alignment(torch.zeros(5, 2), torch.ones(5, 2)))
-    # All probes alike: nothing is left of 0.1 but rounding once its mean is taken out.
+    # All probes alike: nothing but rounding is left once their mean is taken out.
+    alike, rows = normal(1, 5).expand(7, 5), normal(7, 1)
     with pytest.warns(RuntimeWarning, match="an activity is zero"):
-        assert math.isnan(representation_alignment(torch.full((7, 2), 0.1), normal(7, 2), center=True))
+        assert math.isnan(representation_alignment(alike, normal(7, 2), center=True))
     with pytest.warns(RuntimeWarning, match="a kernel is zero"):
-        assert math.isnan(kernel_alignment(torch.full((7, 7), 0.1), torch.eye(7), center=True))
+        assert math.isnan(kernel_alignment(rows + rows.T, torch.eye(7), center=True))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Step:
         return abs(self.measured - self.predicted) / size if size else 0.0
 
 
-def account(budget: Budget) -> Iterator[Shown]:
+def radius_and_account(budget: Budget) -> Iterator[Shown]:
     seeds = [[step for rate in RATES for step in trained(rate, seed)] for seed in budget.seeds]
     yield _beyond(seeds)
     every = [step for own in seeds for step in own]

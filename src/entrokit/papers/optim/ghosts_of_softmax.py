@@ -16,7 +16,7 @@ from entrokit.report import Chart, Series
 
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
-from ._radius_account import CRITERION, account
+from ._radius_account import CRITERION, radius_and_account
 
 CLASSES, DIMENSIONS, POINTS = 6, 20, 600
 STEPS, SPIKE, FACTOR, RATE = 200, (50, 150), 1000.0, 0.01
@@ -230,6 +230,10 @@ def _temperature(found: list[dict[str, list[float]]]) -> Finding:
         "paper: 0.992 in τ, 0.164 in r",
         {"spread of ln τ": spread["ln τ"], "spread of ln r": spread["ln r"]},
     )
+
+
+def account(budget: Budget) -> Iterator[Shown]:
+    yield from radius_and_account(budget)
 
 
 PAPER = Paper(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,20 +39,6 @@ class ConvexK(Protocol):
 
     def distance(self, y: Tensor) -> Tensor:
         """Distance from y to the domain of K*, in some norm; 0 inside."""
-
-
-@runtime_checkable
-class InPlace(Protocol):
-    """A K that writes gradients over a list of tensors, without copies of them."""
-
-    def foreach_grad_(self, zs: list[Tensor]) -> None: ...
-
-
-@runtime_checkable
-class Shaped(Protocol):
-    """A K that is not defined for tensors of every shape."""
-
-    def check_shape(self, shape: torch.Size) -> None: ...
 
 
 def wide(x: Tensor) -> Tensor:

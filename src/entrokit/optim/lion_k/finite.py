@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,27 +20,30 @@ def refuse_non_finite(groups: Sequence[Mapping[str, Any]]) -> None:
         ValueError: a gradient is sparse, or holds NaN or infinity; says of which parameter, how many, and what to do.
     """
     sums: dict[torch.device, list[Tensor]] = {}
-    for where, gradient in _gradients(groups):
+    for i, j, gradient in _gradients(groups):
         if gradient.layout != torch.strided:
-            raise ValueError(f"LionK: the gradient of {where} is sparse; only dense ones are supported")
+            raise ValueError(f"LionK: the gradient of {_name(groups, i, j)} is sparse; only dense ones are supported")
         sums.setdefault(gradient.device, []).append(gradient.sum(dtype=torch.float32))
-    if all(bool(torch.stack(own).isfinite().all()) for own in sums.values()):
+    if all(math.isfinite(float(torch.stack(own).sum())) for own in sums.values()):
         return
-    for where, gradient in _gradients(groups):
+    for i, j, gradient in _gradients(groups):
         bad = int((~gradient.isfinite()).sum())
         if bad:
             raise ValueError(
-                f"LionK: {bad} of {gradient.numel()} values in the gradient of {where} are NaN or infinite; nothing "
-                "has moved. Leave this step out, or find what made them (torch.autograd.set_detect_anomaly)"
+                f"LionK: {bad} of {gradient.numel()} values in the gradient of {_name(groups, i, j)} are NaN or "
+                "infinite; nothing has moved. Leave this step out, or find what made them: "
+                "torch.autograd.set_detect_anomaly"
             )
 
 
-def _gradients(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
-    found = []
+def _gradients(groups: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int, Tensor]]:
     for i, group in enumerate(groups):
-        names = group.get("param_names")
         for j, param in enumerate(group["params"]):
             if param.grad is not None:
-                name = f"{names[j]!r}" if names else f"parameter {j} of group {i}"
-                found.append((f"{name}, shape {list(param.shape)},", param.grad))
-    return found
+                yield i, j, param.grad
+
+
+def _name(groups: Sequence[Mapping[str, Any]], i: int, j: int) -> str:
+    names = groups[i].get("param_names")
+    name = repr(names[j]) if names else f"parameter {j} of group {i}"
+    return f"{name}, shape {list(groups[i]['params'][j].shape)},"

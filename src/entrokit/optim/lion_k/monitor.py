@@ -62,7 +62,8 @@ class LionKMonitor:
         self._calls = 0
 
     def on_step(self, loss: float | Tensor | None = None) -> LionKRecord | None:
-        """The record of this step, if one is due. ``loss``: f at the parameters as they stand.
+        """The record of this step, if one is due. ``loss``: f at the parameters as they stand; with ``maximize``, minus
+        what is maximised.
 
         Raises:
             ValueError: no parameter has a gradient, or weight decay 0 with a K that is not least at 0.
@@ -82,6 +83,7 @@ class LionKMonitor:
                 excess += self._excess(params, K, group)
         if not distances:
             raise ValueError("LionKMonitor: no parameter has a gradient; call it between backward and optimizer.step")
+        loss = loss.detach() if isinstance(loss, Tensor) else loss
         record = LionKRecord(step, max(distances), gap, excess, None if loss is None else float(loss))
         self.history.append(record)
         return record

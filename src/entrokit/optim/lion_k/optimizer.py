@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .convex import ConvexK, Shaped
+from .convex import ConvexK
 from .family import convex, named
 from .finite import refuse_non_finite
 from .update import SCHEMES, Moving, Rule, update
@@ -152,12 +152,12 @@ class LionK(Optimizer):
         return same, {}
 
     def _check_params(self, group: Mapping[str, Any]) -> None:
-        K = self.convex(group)
+        check_shape = getattr(self.convex(group), "check_shape", None)
         for param in group["params"]:
             if param.is_complex():
                 raise ValueError(f"LionK: complex parameters are not supported, got one of shape {list(param.shape)}")
-            if isinstance(K, Shaped):
-                K.check_shape(param.shape)
+            if check_shape is not None:
+                check_shape(param.shape)
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         lr, decay = float(group["lr"]), float(group["weight_decay"])

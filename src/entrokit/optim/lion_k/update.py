@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .convex import ConvexK, InPlace
+from .convex import ConvexK
 
 SCHEMES = ("explicit", "implicit")
 
@@ -64,8 +64,9 @@ def update(rule: Rule, moving: Iterable[Moving]) -> None:
 
 def _through(K: ConvexK, zs: list[Tensor]) -> None:
     """∇K over each, in its place."""
-    if isinstance(K, InPlace):
-        K.foreach_grad_(zs)
+    in_place = getattr(K, "foreach_grad_", None)
+    if in_place is not None:
+        in_place(zs)
         return
     for i, z in enumerate(zs):
         direction = K.grad(z)

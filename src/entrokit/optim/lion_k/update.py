@@ -58,7 +58,7 @@ def update(rule: Rule, moving: Iterable[Moving]) -> None:
         if rule.shrink != 1.0:
             torch._foreach_mul_(xs, rule.shrink)
         torch._foreach_add_(xs, directions, alpha=rule.rate)
-        torch._foreach_mul_(ms, beta1)
+        torch._foreach_mul_(ms, beta2)
         torch._foreach_add_(ms, gs, alpha=rule.sign * (1.0 - beta2))
 
 

@@ -168,7 +168,7 @@ class LionK(Optimizer):
             rate=lr / (1.0 + lr * decay) if implicit else lr,
             shrink=1.0 / (1.0 + lr * decay) if implicit else 1.0 - lr * decay,
             betas=group["betas"],
-            sign=1.0 if group["maximize"] else -1.0,
+            maximize=group["maximize"],
             foreach=K.elementwise if group["foreach"] is None else group["foreach"],
         )
 

@@ -14,7 +14,7 @@ from .convex import ConvexK
 SCHEMES = ("explicit", "implicit")
 
 # Elements worked on at a time. On a processor a piece stays in cache over all operations of a step.
-_PIECE_ON_CPU = 2**18
+_PIECE_ON_CPU = 2**17
 _PIECE = 2**24
 
 
@@ -32,34 +32,33 @@ class Rule:
 
     Attributes:
         rate, shrink: x ← shrink · x + rate · ∇K. betas: of the direction, of the momentum.
-        sign: −1 to follow minus the gradient, 1 to maximise. foreach: many tensors at a time, large ones in pieces.
+        maximize: follow the gradient, not minus it. foreach: many tensors at a time, large ones in pieces.
     """
 
     K: ConvexK
     rate: float
     shrink: float
     betas: tuple[float, float]
-    sign: float
+    maximize: bool
     foreach: bool
 
 
 def update(rule: Rule, moving: Iterable[Moving]) -> None:
     """Move parameters and momenta, in place.
 
-    With ``foreach`` it takes one more buffer of 2²⁴ elements (2¹⁸ on a processor), or of the largest tensor where K
-    or the tensor cannot be cut. Without, one of the largest tensor.
+    With ``foreach`` it takes two more buffers of 2²⁴ elements (2¹⁷ on a processor), or of the largest tensor where K
+    or the tensor cannot be cut. Without, two of the largest tensor.
     """
     for piece in _pieces(moving, rule.K.elementwise) if rule.foreach else ([one] for one in moving):
         xs, gs, ms = ([one[i] for one in piece] for i in range(3))
         beta1, beta2 = rule.betas
-        directions = list(torch._foreach_mul(ms, beta1))
-        torch._foreach_add_(directions, gs, alpha=rule.sign * (1.0 - beta1))
+        towards = gs if rule.maximize else list(torch._foreach_neg(gs))
+        directions = list(torch._foreach_lerp(ms, towards, 1.0 - beta1))
         _through(rule.K, directions)
         if rule.shrink != 1.0:
             torch._foreach_mul_(xs, rule.shrink)
         torch._foreach_add_(xs, directions, alpha=rule.rate)
-        torch._foreach_mul_(ms, beta2)
-        torch._foreach_add_(ms, gs, alpha=rule.sign * (1.0 - beta2))
+        torch._foreach_lerp_(ms, towards, 1.0 - beta2)
 
 
 def _through(K: ConvexK, zs: list[Tensor]) -> None:

@@ -178,13 +178,17 @@ def test_large_tensors_go_through_in_pieces_and_come_out_the_same(K, monkeypatch
         assert torch.equal(one, other)
 
 
-def test_pieces_are_of_one_dtype_and_never_too_large():
+def test_pieces_are_of_one_dtype_and_never_too_large(monkeypatch):
     sizes = [(torch.float64, 10), (torch.float64, 50), (torch.float32, 4), (torch.float32, 200), (torch.float64, 1)]
     moving = [pieces.Moving(*(torch.zeros(n, dtype=dtype) for _ in range(3))) for dtype, n in sizes]
     found = list(pieces._pieces(moving, elementwise=True))
     assert all(len({part.x.dtype for part in piece}) == 1 for piece in found)
     assert sum(part.x.numel() for piece in found for part in piece) == 265
     assert [len(piece) for piece in found] == [2, 2, 1]
+    monkeypatch.setattr(pieces, "_PIECE_ON_CPU", 55)
+    found = [[part.x.numel() for part in piece] for piece in pieces._pieces(moving, elementwise=True)]
+    assert found == [[10], [50], [4], [55], [55], [55], [35], [1]]
+    assert [len(piece) for piece in pieces._pieces(moving, elementwise=False)] == [1] * 5
 
 
 def test_tied_weights_are_one_parameter():

@@ -1,0 +1,158 @@
+"""Lion-K's theory beside training: in one's own loop, and in a Trainer."""
+
+import builtins
+import math
+
+import pytest
+import torch
+
+from entrokit.optim.lion_k import LionK, LionKMonitor, feasibility, kkt_gap, lionk_callback, lionk_lyapunov
+
+from .lion_k_cases import draw, parameter
+
+
+def test_a_record_is_what_the_functions_say():
+    matrix, bias, still = parameter(0.3 * draw(3, 3)), parameter(0.3 * draw(3)), parameter(draw(2))
+    optimizer = LionK(
+        [
+            {"params": [matrix], "K": "nuclear", "weight_decay": 0.5},
+            {"params": [bias, still], "weight_decay": 0.2, "scheme": "implicit"},
+        ],
+        lr=0.05,
+    )
+    monitor = LionKMonitor(optimizer)
+    for _ in range(3):
+        matrix.grad, bias.grad = draw(3, 3, seed=1), draw(3, seed=2)
+        monitor.on_step(loss=torch.tensor(1.5, requires_grad=True))
+        optimizer.step()
+    matrix.grad, bias.grad = draw(3, 3, seed=3), draw(3, seed=4)
+    record = monitor.on_step(2.0)
+    m = [optimizer.momentum(p) for p in (matrix, bias)]
+    excess = lionk_lyapunov(0.0, matrix, m[0], "nuclear", 0.05, (0.9, 0.99), 0.5, scheme="explicit")
+    excess += lionk_lyapunov(0.0, bias, m[1], "l1", 0.05, (0.9, 0.99), 0.2)
+    assert record.step == 3
+    assert record.excess == pytest.approx(excess)
+    assert record.lyapunov == pytest.approx(2.0 + excess)
+    assert record.kkt_gap == pytest.approx(
+        kkt_gap(matrix, matrix.grad, "nuclear", 0.5) + kkt_gap(bias, bias.grad, "l1", 0.2)
+    )
+    assert record.distance == max(feasibility(matrix, "nuclear", 0.5), feasibility(bias, "l1", 0.2))
+    assert [r.loss for r in monitor.history] == [1.5, 1.5, 1.5, 2.0]
+    assert bool(m[0].abs().max() > 0)
+
+
+def test_every_so_often_and_without_a_loss():
+    p = parameter(draw(3))
+    optimizer = LionK([p], 0.1, weight_decay=0.1)
+    monitor = LionKMonitor(optimizer, every=3)
+    for _ in range(7):
+        p.grad = torch.ones_like(p)
+        monitor.on_step()
+        optimizer.step()
+    assert [record.step for record in monitor.history] == [0, 3, 6]
+    assert monitor.history[-1].lyapunov is None
+
+
+def test_outside_of_the_feasible_set_and_at_lr_zero():
+    p = parameter([5.0, 0.0])
+    p.grad = torch.ones_like(p)
+    optimizer = LionK([p], 0.1, weight_decay=0.5)
+    record = LionKMonitor(optimizer).on_step(1.0)
+    assert (record.distance, record.kkt_gap, record.lyapunov) == (1.5, math.inf, math.inf)
+    optimizer.param_groups[0]["lr"] = 0.0
+    assert math.isnan(LionKMonitor(optimizer).on_step(1.0).lyapunov)
+
+
+def test_maximising_f_is_minimising_its_negative():
+    p, grad = parameter([0.5, -0.5]), draw(2)
+    p.grad = grad
+    record = LionKMonitor(LionK([p], 0.1, weight_decay=0.5, maximize=True)).on_step(-3.0)
+    assert record.kkt_gap == pytest.approx(kkt_gap(p, -grad, "l1", 0.5))
+    assert record.lyapunov == pytest.approx(-3.0 + record.excess)
+
+
+def test_what_cannot_be_watched_is_named():
+    p = parameter(draw(2))
+    with pytest.raises(ValueError, match="watches a LionK, got SGD"):
+        LionKMonitor(torch.optim.SGD([p], 0.1))
+    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+        LionKMonitor(LionK([p]), every=0)
+    with pytest.raises(ValueError, match="between backward and optimizer.step"):
+        LionKMonitor(LionK([p])).on_step(1.0)
+    p.grad = torch.ones_like(p)
+    with pytest.raises(ValueError, match="not least at 0"):
+        LionKMonitor(LionK([p], K="logsumexp")).on_step(1.0)
+
+
+class Regression(torch.nn.Module):
+    """What a Trainer trains: a loss out of inputs and labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(0.3 * draw(4, dtype=torch.float32))
+
+    def forward(self, inputs, labels):
+        return {"loss": (inputs @ self.weight - labels).square().mean()}
+
+
+def trained(tmp_path, callback, optimizer, steps=6):
+    from transformers import Trainer, TrainingArguments
+
+    model = Regression()
+    data = [{"inputs": draw(4, seed=i, dtype=torch.float32), "labels": torch.tensor(float(i % 3))} for i in range(16)]
+    arguments = TrainingArguments(
+        str(tmp_path),
+        per_device_train_batch_size=16,
+        max_steps=steps,
+        logging_steps=2,
+        learning_rate=0.01,
+        weight_decay=0.5,
+        lr_scheduler_type="constant",
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        max_grad_norm=0.0,
+    )
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=data, optimizers=(optimizer(model), None), callbacks=[callback]
+    )
+    trainer.train()
+    return trainer
+
+
+def test_in_a_trainer(tmp_path):
+    pytest.importorskip("transformers")
+    callback = lionk_callback()
+    trainer = trained(tmp_path, callback, lambda model: LionK(model.parameters(), 0.01, weight_decay=0.5))
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert [record.step for record in callback.monitor.history] == [row["step"] for row in rows] == [2, 4, 6]
+    for record, row in zip(callback.monitor.history, rows, strict=True):
+        assert row["lion_k/distance"] == record.distance == 0.0
+        assert row["lion_k/kkt_gap"] == record.kkt_gap > 0
+        assert row["lion_k/lyapunov"] == pytest.approx(row["loss"] + row["lion_k/excess"])
+        assert row["lion_k/excess"] == record.excess > 0
+
+
+def test_in_a_trainer_with_another_optimizer_and_other_steps(tmp_path):
+    pytest.importorskip("transformers")
+    callback = lionk_callback(every=3)
+    trained(tmp_path, callback, lambda model: LionK(model.parameters(), 0.01, weight_decay=0.5))
+    assert [(record.step, record.loss is None) for record in callback.monitor.history] == [(3, True), (6, False)]
+    with pytest.raises(ValueError, match="watches a LionK, got SGD"):
+        trained(tmp_path, lionk_callback(), lambda model: torch.optim.SGD(model.parameters(), 0.01))
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        lionk_callback(every=0)
+
+
+def test_without_transformers_the_error_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **others):
+        if name.partition(".")[0] == "transformers":
+            raise ImportError(name)
+        return real(name, *rest, **others)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match="a callback of transformers needs transformers: pip install"):
+        lionk_callback()

@@ -305,6 +305,24 @@ def test_without_a_forward_mode_derivative_differences_are_taken():
         logit_spread(model, values_of(model), x, v, method="jvp")
 
 
+def test_differences_step_by_what_outputs_do_however_long_the_parameters_are():
+    """Of a large model a direction chooses few of many: a share of all their length is a long way for those."""
+    parameters = {"w": t(0.3, -1.1, 2.0), "ballast": torch.full((10,), 1e6, dtype=torch.float64)}
+    direction = {"w": t(1.0, -2.0, 0.5), "ballast": torch.zeros(10, dtype=torch.float64)}
+    found = {
+        m: slopes_along(lambda p: (2.0 + torch.sin(p["w"]),), parameters, direction, method=m)[1][0]
+        for m in ("jvp", "difference")
+    }
+    # An entry moves by 0.025 of about 2 at most, and w by four times that (cosines are 0.4 at least): squared, over 6.
+    torch.testing.assert_close(found["difference"], found["jvp"], rtol=7e-3, atol=0)
+
+
+def test_differences_of_outputs_that_are_zero_have_a_slope():
+    parameters, direction = {"w": torch.zeros(3, dtype=torch.float64)}, {"w": t(1.0, -2.0, 0.5)}
+    _, slopes = slopes_along(lambda p: (p["w"], p["w"][:0]), parameters, direction, method="difference")
+    torch.testing.assert_close(slopes[0], direction["w"], rtol=1e-9, atol=0)
+
+
 def test_single_precision_differences_keep_four_digits():
     model, x = network(dtype=torch.float32), normal(5, 4).float()
     v = direction_of(model)

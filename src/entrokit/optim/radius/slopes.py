@@ -13,6 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 METHODS = ("auto", "jvp", "difference")
 
+# Of differences: how far an entry may move, as a share of its output's root mean square, for an error of the square of
+# that; how far it moves where the step is shortened, which float32 still resolves; and how often it is.
+_FAR, _NEAR, _TRIES = 0.025, 0.005, 8
+
 Parameters = Mapping[str, Tensor]
 Outputs = Callable[[Parameters], Sequence[Tensor]]
 
@@ -23,10 +27,12 @@ def slopes_along(
     """Values of ``outputs(parameters)`` and their derivatives along ``direction``, both detached.
 
     Args:
-        outputs: tensors of parameters by name; called once, or three times for differences.
+        outputs: tensors of parameters by name; called once, or for differences three times, and twice more for each
+            time that a step proves too long.
         direction: by name, of the parameters' shapes; what is left out does not move. Its length counts.
-        method: "jvp"; "difference", the central one, at ``eps^(1/3)`` of the length of the parameters that move;
-            "auto", the first, and the second where an operation has no forward-mode derivative.
+        method: "jvp"; "difference", the central one, at ``eps^(1/3)`` of the length of the parameters that move, and
+            shorter where an entry of an output would move by more than 0.025 of the output's root mean square; "auto",
+            the first, and the second where an operation has no forward-mode derivative.
 
     Raises:
         ValueError: another method; names or shapes that the parameters do not have; a direction that is not finite;
@@ -112,6 +118,19 @@ def _difference(outputs: Outputs, parameters: Parameters, direction: Parameters)
     epsilon = max(torch.finfo(kind).eps for kind in kinds)
     moving = length_of({name: parameters[name] for name in direction})
     step = epsilon ** (1 / 3) * (moving or 1.0) / length
+    # Of many parameters a direction may choose the few that matter: their step is judged by what it does to outputs.
+    for _ in range(_TRIES):
+        slopes = _over(outputs, parameters, direction, step)
+        moved = max(_share(step * slope, value) for slope, value in zip(slopes, values, strict=True))
+        if not moved > _FAR:
+            break
+        # Beyond its own size an output no longer tells how far it is from there.
+        step *= _NEAR / min(moved, 1.0)
+    return values, slopes
+
+
+def _over(outputs: Outputs, parameters: Parameters, direction: Parameters, step: float) -> list[Tensor]:
+    """Central differences over a step either way, in units of the direction."""
     ends = []
     for sign in (1.0, -1.0):
         moved = {
@@ -119,7 +138,15 @@ def _difference(outputs: Outputs, parameters: Parameters, direction: Parameters)
             for name, p in parameters.items()
         }
         ends.append([output.detach() for output in outputs(moved)])
-    return values, [(ahead - behind) / (2.0 * step) for ahead, behind in zip(*ends, strict=True)]
+    return [(ahead - behind) / (2.0 * step) for ahead, behind in zip(*ends, strict=True)]
+
+
+def _share(change: Tensor, value: Tensor) -> float:
+    """The largest change of an entry, over the root mean square of all; 0 where they are zeros, and have no size."""
+    if not value.numel():
+        return 0.0
+    size = float(torch.linalg.vector_norm(value, dtype=_wide(value))) / math.sqrt(value.numel())
+    return float(change.abs().amax()) / size if size else 0.0
 
 
 def _wide(t: Tensor) -> torch.dtype:

@@ -16,7 +16,7 @@ from ._three_regime_grid import DENSITIES, EPOCHS, TEST_ERROR, Grid, lmc_or_floo
 
 DENSE, SPARSE = 0.5, 0.02
 # Of the diagram on digits: checkpoints of one dense run, and shorter retraining than in the miniature.
-TEMPS, LOADS, COPIES, RETRAIN = (2, 5, 10, 20, 40), (0.02, 0.05, 0.1, 0.2, 0.5), 3, 15
+TEMPS, LOADS, COPIES, RETRAIN = (3, 10, 20, 40), (0.02, 0.05, 0.1, 0.5), 2, 15
 _NAMES = {
     "I": "I: a barrier",
     "II": "II: connected",
@@ -189,7 +189,7 @@ PAPER = Paper(
         "digits": Experiment(
             diagram_on_digits,
             seeds=3,
-            minutes=4.0,
+            minutes=2.0,
             criterion="the same on a grid of our own on digits, where regime I must be a matter of low density",
             needs=("information",),
         ),

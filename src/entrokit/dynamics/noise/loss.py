@@ -41,7 +41,8 @@ def scaled_hinge(o: Tensor, y: Tensor, alpha: float | Tensor, kind: Kind = "hing
 
 def hinge(u: Tensor, alpha: Tensor, kind: Kind) -> Tensor:
     """Loss of u = 1 − α o y, unchecked."""
-    short = u.clamp(min=0)
+    # Of slope 0 at the margin itself, where a point counts as fitted.
+    short = torch.relu(u)
     if kind == "hinge":
         return short / alpha
     if kind == "squared":

@@ -278,12 +278,23 @@ def test_a_phase_diagram():
     assert math.isnan(diagram.error[1, 3])
     assert diagram.fitted[0].tolist() == [0, 1, 1, 0.5]
     assert diagram.diverged[0].tolist() == [0, 0, 0, 0.5]
-    assert diagram.regimes() == [["censored", "features", "features", "noise"], ["lazy", "lazy", "noise", "diverged"]]
-    assert diagram.regimes(moved=0.25)[1][1] == "features"
+    assert diagram.regimes() == [["censored", "features", "features", "noise"], ["lazy", "lazy", "lazy", "diverged"]]
+    assert diagram.regimes(moved=0.25)[1] == ["lazy", "features", "noise", "diverged"]
     assert diagram.best_temperature() == [2.0, 2.0]
     assert phase_diagram([*runs, ended(1.0, 1.0, size=16)], size=8).alphas == (0.5, 2.0)
     none = phase_diagram([ended(1.0, 1.0, "diverged", error=None)])
     assert none.best_temperature() == [None]
+
+
+def test_a_phase_diagram_by_the_kernel():
+    runs = [replace(ended(1.0, t), kernel_change=k) for t, k in ((1.0, 0.0), (2.0, 0.5), (2.0, 2.0))]
+    diagram = phase_diagram(runs, change="kernel")
+    assert diagram.change[0].tolist() == pytest.approx([0, 1])
+    assert diagram.regimes() == [["lazy", "noise"]]
+    with pytest.raises(ValueError, match="give the runner kernel_points"):
+        phase_diagram([ended(1.0, 1.0)], change="kernel")
+    with pytest.raises(ValueError, match="'weights' or 'kernel'"):
+        phase_diagram(runs, change="time")
 
 
 def test_diagrams_that_cannot_be_are_refused():

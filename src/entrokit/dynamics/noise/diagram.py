@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from .draws import Reals
-from .records import Run
+from .records import Run, Status
 
 Regime = Literal["lazy", "features", "noise", "diverged", "censored"]
 
@@ -20,7 +21,8 @@ class PhaseDiagram:
 
     Attributes:
         alphas, temps: rising. error: mean test error (share) of the fitted runs ``[A, T]``, NaN where there is none.
-        change: their geometric mean of ‖w − w_0‖/‖w_0‖. fitted, diverged: shares of the runs.
+        change: their geometric mean of ‖w − w_0‖/‖w_0‖, or of the kernel's change.
+        fitted, diverged: shares of the runs.
     """
 
     alphas: tuple[float, ...]
@@ -33,9 +35,9 @@ class PhaseDiagram:
     def regimes(self, *, moved: float = 1.0, factor: float = 2.0) -> list[list[Regime]]:
         """What decided each cell, ``[A][T]``.
 
-        ``noise``: weights moved ``factor`` times as far as at the α's lowest temperature that was fitted, so that it is
-        T that sets the distance; else ``features``, where they moved by ``moved`` or more of their norm, or ``lazy``.
-        ``diverged`` and ``censored``: fewer than half of the runs were fitted, and most of the others were that.
+        ``lazy``: the change is below ``moved``. ``noise``: T made it more, ``factor`` times what it is at the lowest
+        temperature of this α that was fitted. ``features``: the small α did, whatever T. ``diverged`` and ``censored``:
+        fewer than half of the runs were fitted, and most of the others were that.
 
         A noise that rules at the lowest temperature too is not seen: start the grid low.
 
@@ -50,9 +52,9 @@ class PhaseDiagram:
         if self.fitted[a, t] < 0.5:
             return "diverged" if self.diverged[a, t] >= 1 - self.fitted[a, t] - self.diverged[a, t] else "censored"
         still = self.change[a, np.flatnonzero(self.fitted[a] >= 0.5)[0]]
-        if self.change[a, t] >= factor * still:
-            return "noise"
-        return "features" if self.change[a, t] >= moved else "lazy"
+        if self.change[a, t] < moved:
+            return "lazy"
+        return "noise" if self.change[a, t] >= factor * still else "features"
 
     def best_temperature(self) -> list[float | None]:
         """For every α the temperature of the least mean error; None where no run was fitted. The lowest of equals."""
@@ -63,12 +65,21 @@ class PhaseDiagram:
         return best
 
 
-def phase_diagram(runs: Sequence[Run], *, size: int | None = None) -> PhaseDiagram:
+def phase_diagram(
+    runs: Sequence[Run], *, size: int | None = None, change: Literal["weights", "kernel"] = "weights"
+) -> PhaseDiagram:
     """A diagram of all runs of one training set's size, which is not needed where there is only one.
 
+    Args:
+        change: what says how far a run went. The tangent kernel tells lazy from not by itself; how far weights go
+            before it changes depends on the net.
+
     Raises:
-        ValueError: no runs, more than one size, a cell of the grid without a run, or runs without a test error.
+        ValueError: no runs, more than one size, a cell of the grid without a run, runs without a test error, or without
+            a change of the kernel where it is asked for, or another ``change``.
     """
+    if change not in ("weights", "kernel"):
+        raise ValueError(f"change must be 'weights' or 'kernel', got {change!r}")
     sizes = {run.condition.size for run in runs}
     size = next(iter(sizes)) if size is None and len(sizes) == 1 else size
     if size not in sizes:
@@ -83,24 +94,27 @@ def phase_diagram(runs: Sequence[Run], *, size: int | None = None) -> PhaseDiagr
         raise ValueError(
             f"{len(empty)} cells of the grid have no run, the first is alpha={empty[0][0]}, temp={empty[0][1]}"
         )
-    if any(run.test_error is None for cell in cells.values() for run in cell if run.status == "fitted"):
+    fitted = [run for cell in cells.values() for run in cell if run.status == "fitted"]
+    if any(run.test_error is None for run in fitted):
         raise ValueError("a phase diagram needs test errors: give the runner a test set")
+    if change == "kernel" and any(run.kernel_change is None for run in fitted):
+        raise ValueError("change='kernel' needs changes of the tangent kernel: give the runner kernel_points")
 
     def over(value: Callable[[list[Run]], float]) -> Reals:
         return np.array([[value(cells[a, t]) for t in temps] for a in alphas], dtype=np.float64)
 
-    return PhaseDiagram(
-        alphas,
-        temps,
-        over(
-            lambda cell: _mean(
-                [run.test_error for run in cell if run.status == "fitted" and run.test_error is not None]
-            )
-        ),
-        over(lambda cell: float(np.exp(_mean([np.log(run.change) for run in cell if run.status == "fitted"])))),
-        over(lambda cell: _mean([float(run.status == "fitted") for run in cell])),
-        over(lambda cell: _mean([float(run.status == "diverged") for run in cell])),
-    )
+    def error(cell: list[Run]) -> float:
+        return _mean([run.test_error for run in cell if run.status == "fitted" and run.test_error is not None])
+
+    def distance(cell: list[Run]) -> float:
+        moved = [run.kernel_change if change == "kernel" else run.change for run in cell if run.status == "fitted"]
+        with np.errstate(divide="ignore"):  # a kernel that did not change at all
+            return math.exp(_mean([float(np.log(m)) for m in moved if m is not None]))
+
+    def share(status: Status) -> Reals:
+        return over(lambda cell: _mean([float(run.status == status) for run in cell]))
+
+    return PhaseDiagram(alphas, temps, over(error), over(distance), share("fitted"), share("diverged"))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Even against odd digits, for the entry on regimes of SGD: the plane of α and T, and how its lazy side moves with P."""
+"""Even against odd digits, for the entry on regimes of SGD: the plane of α and T, and what moves with P."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHANGED = 0.25
 def digits(budget: Budget) -> Iterator[Shown]:
     runner = _on_digits()
     runs = runner.run(grid(ALPHAS, TEMPS, (512,), budget.seeds))
-    diagram = phase_diagram(runs)
+    diagram = phase_diagram(runs, change="kernel")
     yield _useful(runs, diagram)
     yield _opposite(runs, diagram)
     yield _map(diagram)
@@ -60,7 +60,7 @@ def points(budget: Budget) -> Iterator[Shown]:
         np.array([_law(own, [value(r) for r in own]) for own in kept])
         for value in (lambda r: r.change, lambda r: r.time)
     )
-    yield _laws(change, time)
+    yield _laws(change, time, sum(map(len, kept)), len(runs))
     yield _falling(falls, change, critical)
     yield Chart(
         "Temperature at which the tangent kernel has changed by a quarter",
@@ -73,12 +73,16 @@ def points(budget: Budget) -> Iterator[Shown]:
     )
 
 
-def _on_digits() -> NoiseRegimeRunner:
+def _datasets() -> Any:
     try:
-        from sklearn.datasets import load_digits
+        from sklearn import datasets
     except ImportError as error:
         raise ImportError("this experiment needs scikit-learn: pip install 'entrokit[information]'") from error
-    data: Any = load_digits()
+    return datasets
+
+
+def _on_digits() -> NoiseRegimeRunner:
+    data = _datasets().load_digits()
     pixels, digit = torch.from_numpy(data.data).float(), torch.from_numpy(data.target)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     x, y = ((pixels - pixels.mean()) / pixels.std())[order], (2.0 * (digit % 2) - 1)[order].float()
@@ -111,7 +115,9 @@ def _lead(difference: Reals) -> tuple[float, float]:
 
 
 def _useful(runs: Sequence[Run], diagram: PhaseDiagram) -> Finding:
-    gains, losses, raw = [], [], {}
+    gains: list[tuple[float, float, float, float]] = []
+    losses: list[tuple[float, float, float, float]] = []
+    raw: dict[str, list[float]] = {}
     for a, alpha in enumerate(diagram.alphas):
         temps = _fitted(diagram, a)
         if len(temps) < 2:
@@ -146,8 +152,8 @@ def _opposite(runs: Sequence[Run], diagram: PhaseDiagram) -> Finding:
     (by_T, error_T), (by_alpha, error_alpha) = _lead(hot), _lead(rich)
     return Finding(
         "Raising T and lowering α both leave the lazy regime, with opposite effects on test error.",
-        "from the largest α at its lowest temperature with all seeds fitted: to its highest such, and to the smallest α "
-        "at its lowest such, mean error changes with opposite signs, each by over 2 standard errors (paired)",
+        "from the largest α at its lowest temperature with all seeds fitted: to its highest such, and to the smallest "
+        "α at its lowest such, mean error changes with opposite signs, each by over 2 standard errors (paired)",
         f"T from {lazy[0]:g} to {lazy[-1]:g}: {by_T:+.2f} ± {error_T:.2f} points; α from {LAZY:g} to {alpha:g} (T = "
         f"{temp:g}): {by_alpha:+.2f} ± {error_alpha:.2f}",
         by_T * by_alpha < 0 and abs(by_T) > 2 * error_T and abs(by_alpha) > 2 * error_alpha,
@@ -157,23 +163,28 @@ def _opposite(runs: Sequence[Run], diagram: PhaseDiagram) -> Finding:
 
 
 def _map(diagram: PhaseDiagram) -> Chart:
-    cells: dict[str, list[tuple[float, float, str]]] = {}
-    for a, row in enumerate(diagram.regimes()):
+    cells: dict[str, list[tuple[int, int]]] = {}
+    for a, row in enumerate(diagram.regimes(moved=CHANGED)):
         for t, regime in enumerate(row):
-            error = diagram.error[a, t]
-            text = f"{100 * error:.0f}" if math.isfinite(error) else ""
-            cells.setdefault(regime, []).append((math.log2(diagram.temps[t]), math.log2(diagram.alphas[a]), text))
+            cells.setdefault(regime, []).append((a, t))
     return Chart(
         "Regimes of a net on digits, 512 points; numbers: test error (%)",
         "log2 T",
         "log2 α",
-        tuple(
-            Series(name, *(list(c) for c in zip(*[(x, y) for x, y, _ in found], strict=True)), marks=True,
-                   labels=[text for *_, text in found])
-            for name, found in sorted(cells.items())
-        ),
+        tuple(_cells(regime, diagram, cells[regime]) for regime in sorted(cells)),
         height=380,
-    )  # fmt: skip
+    )
+
+
+def _cells(name: str, diagram: PhaseDiagram, at: Sequence[tuple[int, int]]) -> Series:
+    errors = [100 * diagram.error[a, t] for a, t in at]
+    return Series(
+        name,
+        [math.log2(diagram.temps[t]) for _, t in at],
+        [math.log2(diagram.alphas[a]) for a, _ in at],
+        marks=True,
+        labels=[f"{error:.0f}" if math.isfinite(error) else "" for error in errors],
+    )
 
 
 def _errors(diagram: PhaseDiagram, a: int) -> Series:
@@ -197,14 +208,15 @@ def _law(runs: Sequence[Run], values: Sequence[float]) -> tuple[float, ...]:
     return fit_power_law([(r.condition.temp, r.condition.size) for r in runs], values).exponents
 
 
-def _laws(change: Reals, time: Reals) -> Finding:
+def _laws(change: Reals, time: Reals, kept: int, runs: int) -> Finding:
     means = [_lead(law[:, k]) for law in (change, time) for k in (0, 1)]
     names = ("weights in T", "weights in P", "t* in T", "t* in P")
     return Finding(
         "Of a lazy net under noise, change of the weights and training time grow as powers of T and of P.",
         "digits, α = 2^15, 128 to 1024 points, where the tangent kernel changes by less than a quarter: all four "
         "exponents are above 0 by over 2 standard errors over seeds",
-        "; ".join(f"{name}: {mean:.2f} ± {error:.2f}" for name, (mean, error) in zip(names, means, strict=True)),
+        "; ".join(f"{name}: {mean:.2f} ± {error:.2f}" for name, (mean, error) in zip(names, means, strict=True))
+        + f" ({kept} of {runs} runs)",
         all(mean > 2 * error for mean, error in means),
         "paper: power laws; a perceptron has exponents of 1 in T",
         {name: column.tolist() for name, column in zip(names, np.hstack([change, time]).T, strict=True)},

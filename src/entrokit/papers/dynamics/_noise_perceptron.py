@@ -11,6 +11,7 @@ from torch import Tensor
 from entrokit.dynamics.noise import (
     PerceptronRuns,
     PerceptronTheory,
+    PowerLaw,
     depleted_sign,
     fit_power_law,
     train_perceptrons,
@@ -85,7 +86,8 @@ def _crossover(runs: dict[float, PerceptronRuns]) -> Finding:
 
 
 def _exponents(sweeps: dict[float, dict[int, PerceptronRuns]]) -> Finding:
-    found, raw = {}, {}
+    found: dict[tuple[float, str], PowerLaw] = {}
+    raw: dict[str, list[float]] = {}
     for chi, by_size in sweeps.items():
         sizes = [P for P, run in by_size.items() for _ in run.time]
         for name, values in (

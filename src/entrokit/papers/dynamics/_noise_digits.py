@@ -56,10 +56,8 @@ def points(budget: Budget) -> Iterator[Shown]:
     falls = np.array([-fit_power_law(POINTS, own).exponent for own in critical])
     # Where the kernel still holds, so that T and P alone set the scale.
     kept = [[r for r in own if r.status == "fitted" and (r.kernel_change or 0.0) < CHANGED] for own in by_seed]
-    change, time = (
-        np.array([_law(own, [value(r) for r in own]) for own in kept])
-        for value in (lambda r: r.change, lambda r: r.time)
-    )
+    change = np.array([_law(own, [r.change for r in own]) for own in kept])
+    time = np.array([_law(own, [r.time for r in own]) for own in kept])
     yield _laws(change, time, sum(map(len, kept)), len(runs))
     yield _falling(falls, change, critical)
     yield Chart(

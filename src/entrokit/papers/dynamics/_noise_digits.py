@@ -29,7 +29,8 @@ Reals = NDArray[np.float64]
 
 WIDTH, BATCH, TRAIN, LAZY = 32, 16, 1024, 2.0**15
 ALPHAS = (2.0**-6, 2.0**-3, 1.0, 2.0**3, 2.0**6, 2.0**9, LAZY)
-TEMPS = tuple(2.0**k for k in range(-12, 1, 2))
+TEMPS = tuple(2.0**k for k in range(-12, -1, 2))
+COLD = TEMPS[:5]
 POINTS = (128, 256, 512, 1024)
 CHANGED = 0.25
 
@@ -50,7 +51,7 @@ def digits(budget: Budget) -> Iterator[Shown]:
 
 
 def points(budget: Budget) -> Iterator[Shown]:
-    runs = _on_digits().run(grid((LAZY,), TEMPS, POINTS, budget.seeds))
+    runs = _on_digits().run(grid((LAZY,), COLD, POINTS, budget.seeds))
     by_seed = [[run for run in runs if run.condition.seed == seed] for seed in budget.seeds]
     critical = np.array([[_critical(own, P) for P in POINTS] for own in by_seed])
     falls = np.array([-fit_power_law(POINTS, own).exponent for own in critical])
@@ -90,7 +91,7 @@ def _on_digits() -> NoiseRegimeRunner:
         test=(x[TRAIN:], y[TRAIN:]),
         batch_size=BATCH,
         width=WIDTH,
-        max_steps=4000,
+        max_steps=2500,
         kernel_points=16,
     )
 

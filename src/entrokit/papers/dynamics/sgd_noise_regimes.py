@@ -34,8 +34,8 @@ PAPER = Paper(
         ),
         "digits": Experiment(
             digits,
-            seeds=4,
-            minutes=4,
+            seeds=3,
+            minutes=1.5,
             criterion="noise helps at some α and hurts at some; raising T and lowering α change test error with "
             "opposite signs; each by over 2 standard errors",
             needs=("information",),
@@ -43,7 +43,7 @@ PAPER = Paper(
         "points": Experiment(
             points,
             seeds=8,
-            minutes=4,
+            minutes=1.5,
             criterion="exponents of weights and time in T and P are above 0, T_c falls as a power of P, and its "
             "exponent is that of the weights' in P over that in T; by 2 standard errors",
             needs=("information",),

@@ -34,7 +34,7 @@ PAPER = Paper(
         ),
         "digits": Experiment(
             digits,
-            seeds=3,
+            seeds=8,
             minutes=1.5,
             criterion="noise helps at some α and hurts at some; raising T and lowering α change test error with "
             "opposite signs; each by over 2 standard errors",

@@ -116,6 +116,24 @@ def test_idle_steps_are_passed_over_in_law():
         assert abs(ours.mean() - theirs.mean()) < 5 * error
 
 
+def test_waits_and_hits_are_those_of_batches():
+    """Nine points along one axis and three along the other, either fitted by one of its own: all laws are known."""
+    runs = 4000
+    points = torch.zeros(runs, 12, 2, dtype=torch.float64)
+    points[:, :9, 0], points[:, 9:, 1] = 1.0, 1.0
+    done = train_perceptrons(points, torch.ones(runs, 12), alpha=1.0, temp=10.0, batch_size=4, seeds=range(runs))
+    shares = [math.comb(3, k) * math.comb(9, 4 - k) / math.comb(12, 4) for k in range(4)]
+    assert bool(((done.moves == 1) | (done.moves == 2)).all())
+    # No batch is of the three alone: steps are geometric.
+    p = 1 - shares[0]
+    assert abs(float(done.steps.double().mean()) - 1 / p) < 5 * math.sqrt((1 - p) / runs) / p
+    late = done.w[done.moves == 2, 1] / (10 / math.sqrt(2))
+    found = torch.bincount(late.round().long(), minlength=4) / len(late)
+    for k in range(1, 4):
+        share = shares[k] / p
+        assert abs(float(found[k]) - share) < 5 * math.sqrt(share * (1 - share) / len(late))
+
+
 def test_a_fitted_run_fits_and_a_censored_one_says_so():
     X, y = world(32, 8, 1.0, 3)
     done = train_perceptrons(X, y, alpha=0.5, temp=1.0, seeds=range(3))

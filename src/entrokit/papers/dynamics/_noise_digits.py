@@ -135,7 +135,7 @@ def _useful(runs: Sequence[Run], diagram: PhaseDiagram) -> Finding:
         "Noise of SGD helps or hurts a net's test error, depending on α and T.",
         "even and odd digits, temperatures at which all seeds are fitted: at some α the best has a lower error than "
         "the lowest by over 2 standard errors (paired), at some α the highest has a greater one by over 2",
-        f"helps clearest by {-gain[0]:.2f} ± {gain[1]:.2f} points (α = {gain[2]:g}, T = {gain[3]:g}); hurts clearest by "
+        f"clearest help {-gain[0]:.2f} ± {gain[1]:.2f} points (α = {gain[2]:g}, T = {gain[3]:g}); clearest harm "
         f"{loss[0]:.2f} ± {loss[1]:.2f} (α = {loss[2]:g}, T = {loss[3]:g})",
         any(m < -2 * e for m, e, *_ in gains) and any(m > 2 * e for m, e, *_ in losses),
         "paper: so on MNIST and CIFAR-10",

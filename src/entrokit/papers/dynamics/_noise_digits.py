@@ -168,7 +168,7 @@ def _map(diagram: PhaseDiagram) -> Chart:
         for t, regime in enumerate(row):
             cells.setdefault(regime, []).append((a, t))
     return Chart(
-        "Regimes of a net on digits, 512 points; numbers: test error (%)",
+        "Regimes on digits; numbers: test error (%)",
         "log2 T",
         "log2 α",
         tuple(_cells(regime, diagram, cells[regime]) for regime in sorted(cells)),

@@ -118,7 +118,7 @@ def test_idle_steps_are_passed_over_in_law():
 
 def test_waits_and_hits_are_those_of_batches():
     """Nine points along one axis and three along the other, either fitted by one of its own: all laws are known."""
-    runs = 4000
+    runs = 12_000
     points = torch.zeros(runs, 12, 2, dtype=torch.float64)
     points[:, :9, 0], points[:, 9:, 1] = 1.0, 1.0
     done = train_perceptrons(points, torch.ones(runs, 12), alpha=1.0, temp=10.0, batch_size=4, seeds=range(runs))

@@ -438,6 +438,14 @@ def test_float32_margins_are_compared_in_float64():
     assert run.history[-1].margin >= 2.0**-15
 
 
+def test_an_output_of_zero_is_wrong():
+    """A net without biases gives 0 at 0, before and after."""
+    run = runner(max_steps=2, test=(torch.zeros(3, 4, dtype=torch.float64), torch.ones(3))).run(
+        [Condition(1.0, 0.1, 8)]
+    )[0]
+    assert run.test_error == 1.0
+
+
 class Halved(nn.Module):
     """One number a point more than there should be."""
 

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from ..entry import Experiment, Paper
-from ._noise_digits import digits, points
-from ._noise_perceptron import perceptron
+from collections.abc import Iterator
+
+from ..entry import Experiment, Paper, Shown
+from ..evidence import Budget
+from . import _noise_digits, _noise_perceptron
+
+
+def perceptron(budget: Budget) -> Iterator[Shown]:
+    yield from _noise_perceptron.perceptron(budget)
+
+
+def digits(budget: Budget) -> Iterator[Shown]:
+    yield from _noise_digits.digits(budget)
+
+
+def points(budget: Budget) -> Iterator[Shown]:
+    yield from _noise_digits.points(budget)
+
 
 PAPER = Paper(
     slug="sgd-noise-regimes",

@@ -224,8 +224,7 @@ def large(path: str | None) -> dict[str, Any]:
             for n, p in model.named_parameters():
                 p.copy_(state[n])
         agreement[method] = held.last.r if held.last else math.nan
-        for handle in list(model._forward_pre_hooks):
-            del model._forward_pre_hooks[handle]
+        held.close()
     print(f"r of one SGD step: {', '.join(f'{m} {v:.5f}' for m, v in agreement.items())}")
     label = {arm: "AdamW" if arm is None else f"{arm[0]} {arm[1]}" for arm in arms}
     return {

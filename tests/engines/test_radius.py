@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainerCallback
 
 from entrokit.engines.trl import EntropyAccountCallback, RadiusOptions
 from entrokit.optim.radius import slope_spread
@@ -75,6 +75,43 @@ def test_measuring_changes_nothing_and_is_logged(checkpoint, config, task):
         assert found.shortfall >= 0
 
 
+class Broken(TrainerCallback):
+    """Makes a gradient NaN once it was clipped."""
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        next(p for p in kwargs["model"].parameters() if p.grad is not None).grad.fill_(float("nan"))
+
+
+def test_a_broken_step_ends_a_run_only_where_steps_are_clipped(checkpoint, config, task):
+    # One step: what is sampled from a model of NaN is the trainer's own affair.
+    options = {"max_steps": 1}
+    plain = trainer(checkpoint, config, task, options=options, callbacks=[Broken()])
+    plain.train()
+    own = trainer(checkpoint, config, task, options=options, callbacks=[Broken()], radius=RadiusOptions())
+    own.train()
+    for name, p in weights(own).items():
+        torch.testing.assert_close(p, weights(plain)[name], rtol=0, atol=0, equal_nan=True)
+    ((step, found),) = own.radius.history
+    assert (step, found.r, found.scale) == (0, float("inf"), 1.0)
+    assert [log["radius/r"] for log in own.state.log_history if "radius/r" in log] == [float("inf")]
+    clipped = trainer(checkpoint, config, task, options=options, callbacks=[Broken()], radius=RadiusOptions(clip=1.0))
+    before = weights(clipped)
+    with pytest.raises(FloatingPointError, match="NaN or infinite; parameters were put back"):
+        clipped.train()
+    assert all(torch.equal(p, before[n]) for n, p in weights(clipped).items())
+
+
+def test_a_quantile_of_the_rows_may_count(checkpoint, config, task):
+    found = []
+    for reduction in ("max", 0.5):
+        t = trainer(
+            checkpoint, config, task, options={"max_steps": 1}, radius=RadiusOptions(rows=None, reduction=reduction)
+        )
+        t.train()
+        found.append(t.radius.history[0][1].r)
+    assert 0 < found[1] < found[0]
+
+
 def test_differences_agree(checkpoint, config, task):
     found = []
     for method in ("jvp", "difference"):
@@ -121,7 +158,15 @@ def test_an_account_of_clipped_steps_is_refused(checkpoint, config, task):
 
 @pytest.mark.parametrize(
     "options",
-    [{"every": 0}, {"rows": 0}, {"clip": 0.0}, {"clip": float("inf")}, {"every": 2, "clip": 1.0}, {"method": "exact"}],
+    [
+        {"every": 0},
+        {"rows": 0},
+        {"clip": 0.0},
+        {"clip": float("inf")},
+        {"every": 2, "clip": 1.0},
+        {"method": "exact"},
+        {"reduction": 0.0},
+    ],
 )
 def test_options_out_of_range_are_named(options):
     with pytest.raises(ValueError, match=list(options)[-1]):

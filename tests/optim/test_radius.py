@@ -25,7 +25,7 @@ from entrokit.optim.radius import (
     top_two_radius,
 )
 from entrokit.optim.radius.meter import sample_error
-from entrokit.optim.radius.slopes import slopes_along
+from entrokit.optim.radius.slopes import length_of, slopes_along
 
 seeds = st.integers(0, 10**6)
 
@@ -406,6 +406,9 @@ def test_a_model_without_logits_is_refused():
 
     with pytest.raises(TypeError, match="returns tuple, neither logits"):
         logit_spread(Pair(), values_of(Pair()), normal(2, 2), {"weight": torch.ones(2)})
-    # One output has no softmax to leave: nothing limits the step.
-    one = nn.Linear(4, 1).double()
-    assert normalized_step(one, normal(2, 4), direction_of(one)) == 0.0
+
+
+def test_lengths_do_not_overflow():
+    assert length_of({"a": t(3e200), "b": t(4e200)}) == pytest.approx(5e200)
+    assert math.isinf(length_of({"a": t(math.inf), "b": t(1)}))
+    assert length_of({}) == 0.0

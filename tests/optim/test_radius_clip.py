@@ -11,8 +11,7 @@ from torch import nn
 from entrokit.optim.radius import RadiusClip, normalized_step
 from entrokit.testing import optimizer_checks
 
-X = torch.linspace(-1, 1, 24, dtype=torch.float64).view(6, 4)
-Y = torch.arange(6) % 3
+from .radius_network import X, Y, adamw, backward, moved, network, values
 
 
 class Loose(nn.Module):
@@ -41,29 +40,6 @@ def loose(params, lr=0.1, momentum=0.9, weight_decay=0.0, foreach=None, maximize
 @pytest.mark.parametrize("check", optimizer_checks(loose), ids=str)
 def test_it_keeps_what_an_optimizer_promises(check):
     check()
-
-
-def network(dtype=torch.float64):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(dtype)
-
-
-def backward(model, x=X):
-    loss = nn.functional.cross_entropy(model(x.to(next(model.parameters()).dtype)), Y[: len(x)])
-    loss.backward()
-    return loss
-
-
-def values(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def moved(model, before):
-    return {name: p.detach() - before[name] for name, p in model.named_parameters()}
-
-
-def adamw(model, lr):
-    return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1)
 
 
 def test_a_long_step_is_the_same_step_at_r_one():
@@ -245,43 +221,43 @@ def test_half_precision_is_measured_forward():
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
 
 
-def test_a_copy_of_the_model_takes_no_batch_along():
-    model = network()
-    RadiusClip(adamw(model, 0.1), model)
-    backward(model)
-    (hook,) = copy.deepcopy(model)._forward_pre_hooks.values()
-    assert not hook.calls
-
-
-def test_a_broken_gradient_changes_nothing():
-    model = network()
-    optimizer = RadiusClip(adamw(model, 0.1), model)
-    backward(model)
-    model[0].weight.grad[0, 0] = math.nan
+def test_a_segmentation_is_clipped_over_its_classes():
+    torch.manual_seed(0)
+    model = nn.Conv2d(1, 3, 3, padding=1).double()
+    x, y = torch.randn(2, 1, 5, 7, dtype=torch.float64), torch.randint(3, (2, 5, 7))
     before = values(model)
-    with pytest.raises(FloatingPointError, match="a gradient is NaN or infinite; nothing was changed"):
+    optimizer = RadiusClip(torch.optim.SGD(model.parameters(), lr=100.0), model, class_dim=1)
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    p = moved(model, before)
+    slopes = nn.functional.conv2d(x, p["weight"], p["bias"], padding=1)
+    assert float((slopes.amax(1) - slopes.amin(1)).max()) == pytest.approx(math.pi, rel=1e-9)
+    assert optimizer.last.r > 1.0
+    assert (optimizer.last.rows, optimizer.last.of) == (2, 2)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_sigmoid_is_clipped(flat):
+    torch.manual_seed(0)
+    linear = nn.Linear(4, 1).double()
+    model = nn.Sequential(linear, nn.Flatten(0)) if flat else linear
+    before = values(linear)
+    optimizer = RadiusClip(torch.optim.SGD(model.parameters(), lr=100.0), model, class_dim=None if flat else -1)
+    z = model(X)
+    nn.functional.binary_cross_entropy_with_logits(z, (Y > 0).double().view_as(z)).backward()
+    optimizer.step()
+    p = moved(linear, before)
+    assert float((X @ p["weight"].T + p["bias"]).abs().max()) == pytest.approx(math.pi, rel=1e-9)
+    assert optimizer.last.r > 1.0
+
+
+def test_a_flat_output_is_refused_and_nothing_moved():
+    model = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)).double()
+    optimizer = RadiusClip(torch.optim.SGD(model.parameters(), lr=1.0), model)
+    before = values(model)
+    model(X).sum().backward()
+    with pytest.raises(ValueError, match=r"logits \[6\], whose dimension -1 is that of the samples"):
         optimizer.step()
-    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
-    assert not optimizer.state
-
-
-@pytest.mark.parametrize("how", ["update", "logits"])
-def test_a_broken_step_is_taken_back(how):
-    model = network()
-    optimizer = RadiusClip(
-        torch.optim.SGD(model.parameters(), lr=0.1), model, samples=X * (math.inf if how == "logits" else 1)
-    )
-
-    def closure():
-        optimizer.zero_grad()
-        loss = backward(model)
-        if how == "update":
-            model[2].bias.grad[0] = math.inf
-        return loss
-
-    before = values(model)
-    with pytest.raises((FloatingPointError, ValueError), match=r"2.bias is NaN or infinite|slopes are NaN"):
-        optimizer.step(closure)
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
 
 
@@ -294,6 +270,7 @@ def test_a_broken_step_is_taken_back(how):
         ({"max_samples": 0}, "max_samples must be at least 1"),
         ({"method": "hessian"}, "method: must be one of"),
         ({"reduction": "mean"}, "reduction: must be"),
+        ({"class_dim": 0}, "class_dim: dimension 0 is that of the samples"),
     ],
 )
 def test_options_out_of_range_are_named(options, says):

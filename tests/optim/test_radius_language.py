@@ -8,7 +8,15 @@ pytest.importorskip("transformers", reason="language models need transformers")
 
 import torch
 from datasets import Dataset
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from entrokit.optim.radius import RadiusClip, logit_spread, normalized_step, radius_callback, slope_spread
 
@@ -144,7 +152,7 @@ def test_adapters_are_the_step():
     assert normalized_step(before, {"input_ids": IDS, "labels": IDS}, taken) == pytest.approx(1.0, rel=1e-6)
 
 
-def trained(tmp_path, callback, lr=0.5, **options):
+def trained(tmp_path, callback, others=(), lr=0.5, **options):
     model = llama().float()
     data = Dataset.from_dict({"input_ids": IDS.tolist() * 4, "labels": IDS.tolist() * 4})
     quiet = {"report_to": [], "save_strategy": "no", "use_cpu": True, "disable_tqdm": True, "logging_steps": 2}
@@ -152,7 +160,8 @@ def trained(tmp_path, callback, lr=0.5, **options):
         str(tmp_path), max_steps=4, per_device_train_batch_size=3, learning_rate=lr, max_grad_norm=0, **quiet | options
     )
     trainer = Trainer(model, arguments, train_dataset=data)
-    trainer.add_callback(callback)
+    for own in (*others, callback):
+        trainer.add_callback(own)
     trainer.train()
     return trainer
 
@@ -185,7 +194,31 @@ def test_a_trainer_s_steps_are_clipped(tmp_path):
     assert way(trainer.model) < way(free.model)
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"every": 2, "target_r": 1.0}, {"max_samples": 0}])
+class Broken(TrainerCallback):
+    """Makes a gradient NaN once it was clipped."""
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        next(p for p in kwargs["model"].parameters() if p.grad is not None).grad.fill_(float("nan"))
+
+
+def test_a_trainer_that_is_measured_alone_goes_on(tmp_path):
+    callback = radius_callback()
+    trainer = trained(tmp_path, callback, [Broken()])
+    assert [(s, f.r, f.scale) for s, f in callback.history] == [(s, float("inf"), 1.0) for s in range(4)]
+    assert [log["radius/r_max"] for log in trainer.state.log_history if "radius/r_max" in log] == [float("inf")] * 2
+    callback = radius_callback(target_r=1.0)
+    with pytest.raises(FloatingPointError, match="NaN or infinite; parameters were put back"):
+        trained(tmp_path, callback, [Broken()])
+
+
+def test_a_run_that_broke_off_leaves_no_second_hook(tmp_path):
+    model, callback = llama().float(), radius_callback()
+    for _ in range(2):
+        callback.on_train_begin(None, None, None, model=model)
+    assert len(model._forward_pre_hooks) == 1
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"every": 2, "target_r": 1.0}, {"max_samples": 0}, {"class_dim": 0}])
 def test_options_of_the_callback_out_of_range_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         radius_callback(**options)

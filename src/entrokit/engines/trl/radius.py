@@ -18,6 +18,7 @@ from torch.func import functional_call
 from transformers import TrainerCallback
 
 from entrokit.optim.radius import StepMeter, StepRadius, linear_logit_spread, slope_spread
+from entrokit.optim.radius.radii import worst_spread
 from entrokit.optim.radius.slopes import Parameters, check_method, evaluating, slopes_along
 
 from .forward import PolicyForward
@@ -33,7 +34,9 @@ class RadiusOptions:
     Attributes:
         every: one step of so many is measured; clipping needs 1.
         rows: completions of a step that are looked at; None for all.
-        clip: the largest r that a step may have, see `RadiusClip`; None measures and changes nothing.
+        clip: the largest r that a step may have, see `RadiusClip`; an update that is NaN or infinite ends the run then.
+            None measures and changes nothing, and such an update has an infinite r.
+        reduction: over the rows, of each its worst token, see `worst_spread`; a quantile is no bound.
         method: see `entrokit.optim.radius.slopes.slopes_along`.
 
     Raises:
@@ -43,6 +46,7 @@ class RadiusOptions:
     every: int = 1
     rows: int | None = 8
     clip: float | None = None
+    reduction: str | float = "max"
     method: str = "auto"
 
     def __post_init__(self) -> None:
@@ -52,6 +56,7 @@ class RadiusOptions:
             raise ValueError(f"RadiusOptions: clip must be above 0 and finite, or None, got {self.clip}")
         if self.clip is not None and self.every > 1:
             raise ValueError(f"RadiusOptions: clip={self.clip} needs every=1, got {self.every}")
+        worst_spread(torch.zeros(1), self.reduction)
         check_method(self.method)
 
 
@@ -72,7 +77,7 @@ class RadiusCallback(TrainerCallback):  # type: ignore[misc]
         self._trainer, self._forward = trainer, forward
         self.options = options
         self.history: deque[tuple[int, StepRadius]] = deque(maxlen=_KEPT)
-        self._meter = StepMeter(math.inf if options.clip is None else options.clip)
+        self._meter = StepMeter(math.inf if options.clip is None else options.clip, reduction=options.reduction)
         self._batches: list[Mapping[str, Any]] | None = None
 
     def saw(self, inputs: Mapping[str, Any]) -> None:

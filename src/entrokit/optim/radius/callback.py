@@ -11,6 +11,7 @@ import torch
 from .inputs import LastInputs
 from .meter import StepMeter, StepRadius, step_spreads
 from .slopes import check_method
+from .spread import check_class_dim
 
 # Measurements that are kept at hand; all of them are in the trainer's log.
 _KEPT = 10_000
@@ -23,6 +24,7 @@ def radius_callback(
     max_samples: int | None = 256,
     reduction: str | float = "max",
     method: str = "auto",
+    class_dim: int | None = -1,
 ) -> Any:
     """A `transformers.TrainerCallback`: measures a trainer's steps in radii, and shortens longer ones to ``target_r``.
 
@@ -33,8 +35,10 @@ def radius_callback(
     of a step and its `StepRadius`. Language models are looked at by position, through their head in chunks.
 
     Args:
-        target_r: see `RadiusClip`; infinite only measures. every: one step of so many is measured; clipping needs 1.
-        max_samples: rows (sequences) of a step, drawn by lot. reduction, method: see `RadiusClip`.
+        target_r: see `RadiusClip`. Infinite only measures: a step that is NaN or infinite passes, with an infinite r. A
+            finite one ends the run there.
+        every: one step of so many is measured; clipping needs 1.
+        max_samples: rows (sequences) of a step, drawn by lot. reduction, method, class_dim: see `RadiusClip`.
 
     Raises:
         ImportError: `transformers` is not installed.
@@ -49,6 +53,7 @@ def radius_callback(
     if max_samples is not None and max_samples < 1:
         raise ValueError(f"radius_callback: max_samples must be at least 1, or None for all, got {max_samples}")
     check_method(method)
+    check_class_dim(class_dim)
     meter = StepMeter(target_r, reduction=reduction)
 
     class RadiusCallback(TrainerCallback):  # type: ignore[misc]
@@ -56,18 +61,17 @@ def radius_callback(
 
         def __init__(self) -> None:
             self.history: deque[tuple[int, StepRadius]] = deque(maxlen=_KEPT)
-            self._seen, self._hook, self._open = LastInputs(), None, False
+            self._seen, self._open = LastInputs(), False
             self._fresh: list[StepRadius] = []
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if getattr(args, "deepspeed", None) or getattr(args, "fsdp", None):
                 raise ValueError("radius_callback: FSDP and DeepSpeed hold parameters in pieces; leave it out here")
-            self._hook = kwargs["model"].register_forward_pre_hook(self._seen, with_kwargs=True)
+            self._seen.attach(kwargs["model"], ())
+            self._open = False
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if self._hook is not None:
-                self._hook.remove()
-            self._seen.clear()
+            self._seen.detach()
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step % every == 0:
@@ -82,7 +86,8 @@ def radius_callback(
                 return
             self._open = False
             generator = torch.Generator().manual_seed(args.seed * 1_000_003 + state.global_step)
-            found = meter.end(step_spreads(kwargs["model"], calls, max_samples, method=method, generator=generator))
+            options: Any = {"method": method, "class_dim": class_dim, "generator": generator}
+            found = meter.end(step_spreads(kwargs["model"], calls, max_samples, **options))
             self.history.append((state.global_step, found))
             self._fresh.append(found)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 # Micro-batches of one step that are remembered; of a step with more, the last ones.
 _REMEMBERED = 64
@@ -48,21 +49,59 @@ class Call:
 
 
 class LastInputs:
-    """A forward pre-hook that remembers what a model was trained on since `clear`; a copy of one remembers nothing."""
+    """What a model was trained on since `clear`, by hooks on it and its parameters from `attach` to `detach`.
+
+    Whoever copies or saves the model copies the hook along: the copy is detached, and remembers nothing.
+    """
 
     def __init__(self) -> None:
         self.calls: deque[Call] = deque(maxlen=_REMEMBERED)
+        self._learned = 0
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, model: nn.Module, parameters: Iterable[Tensor]) -> None:
+        """Watches this model alone, and the gradients of these parameters."""
+        self.detach()
+        self._handles = [model.register_forward_pre_hook(self, with_kwargs=True)]
+        self.follow(parameters)
+
+    def follow(self, parameters: Iterable[Tensor]) -> None:
+        """Watches the gradients of more parameters."""
+        hook = self._backward
+        for p in parameters:
+            if p.requires_grad:
+                self._handles.append(p.register_post_accumulate_grad_hook(hook))  # type: ignore[no-untyped-call]
+
+    def detach(self) -> None:
+        """Removes the hooks, and forgets."""
+        while self._handles:
+            self._handles.pop().remove()
+        self.clear()
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if module.training and torch.is_grad_enabled():
+        if self._handles and module.training and torch.is_grad_enabled():
+            if len(self.calls) == _REMEMBERED:
+                self._learned = max(0, self._learned - 1)
             self.calls.append(Call(args, dict(kwargs)))
+
+    def _backward(self, parameter: Tensor) -> None:
+        self._learned = len(self.calls)
 
     def clear(self) -> None:
         self.calls.clear()
+        self._learned = 0
+
+    def drop_learned(self) -> None:
+        """Forgets calls before the last backward pass: their gradients are being thrown away.
+
+        A call whose backward pass is still to come stays, as in ``loss = ...; zero_grad(); loss.backward()``.
+        """
+        for _ in range(self._learned):
+            self.calls.popleft()
+        self._learned = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        # Whoever copies or saves the model would otherwise take a batch along.
-        return {"calls": deque(maxlen=_REMEMBERED)}
+        return LastInputs().__dict__
 
 
 def draw(calls: list[Call], most: int | None, generator: torch.Generator) -> tuple[list[Call], int]:

@@ -24,7 +24,8 @@ class StepRadius:
     """A step in units of its radius.
 
     Attributes:
-        r: ``‖p‖ / ρ`` of the step p that the optimiser proposed, over the rows that were looked at.
+        r: ``‖p‖ / ρ`` of the step p that the optimiser proposed, over the rows that were looked at. Infinite where the
+            update, or the slopes of a logit, are NaN or infinite.
         scale: what the step was multiplied by; ``scale * r`` is the step that was taken.
         norm: ``‖p‖``, before that.
         rows: samples that were looked at, of how many (``of``).
@@ -88,8 +89,9 @@ class StepMeter:
         """Measures the step since `begin`, and shortens it in place.
 
         Raises:
-            FloatingPointError: an update, or slopes of logits, that are not finite. Whatever is raised, also by
-                ``spreads``, the parameters are put back to where they were.
+            FloatingPointError: an update, or slopes of logits, that are not finite, and a finite target; an infinite
+                one tells of them by an infinite r. Whatever is raised, also by ``spreads``, the parameters are put
+                back to where they were.
         """
         assert self._before is not None
         before, self._before = self._before, None
@@ -102,19 +104,24 @@ class StepMeter:
 
     def _measured(self, before: list[tuple[str, Tensor, Tensor]], spreads: Spreads) -> StepRadius:
         updates = [p.detach() - old for _, p, old in before]
-        for i, ((name, _, _), update) in enumerate(zip(before, updates, strict=True)):
-            if not bool(torch.isfinite(update).all()):
-                raise FloatingPointError(
-                    f"RadiusClip: the update of {name or f'parameter {i}'} is NaN or infinite; parameters were put back"
-                )
+        broken = [i for i, update in enumerate(updates) if not bool(torch.isfinite(update).all())]
         norm = length_of({str(i): update for i, update in enumerate(updates)})
         own = {name: (old, update) for (name, _, old), update in zip(before, updates, strict=True) if name}
         values, of = torch.zeros(0), 0
-        if norm:
+        if norm and not broken:
             values, of = spreads({n: old for n, (old, _) in own.items()}, {n: u for n, (_, u) in own.items()})
-        if not bool(torch.isfinite(values).all()):
-            raise FloatingPointError("RadiusClip: the logits' slopes are NaN or infinite; parameters were put back")
-        r = _over_ranks(worst_spread(values, self.reduction), updates) / math.pi
+        finite = not broken and bool(torch.isfinite(values).all())
+        # What is broken on one rank is told to all, none of which may wait for it.
+        r = _over_ranks(worst_spread(values, self.reduction) if finite else math.inf, updates) / math.pi
+        if math.isinf(r):
+            if math.isinf(self.target_r):
+                return StepRadius(r, 1.0, norm, len(values), of, math.nan, math.nan)
+            what = (
+                f"the update of {before[broken[0]][0] or f'parameter {broken[0]}'} is"
+                if broken
+                else "the logits' slopes are"
+            )
+            raise FloatingPointError(f"RadiusClip: {what} NaN or infinite; parameters were put back")
         scale = self.target_r / r if r > self.target_r or (self.exactly and r) else 1.0
         if scale != 1.0:
             for (_, p, old), update in zip(before, updates, strict=True):
@@ -143,13 +150,19 @@ def sample_error(values: Tensor, of: int) -> tuple[float, float]:
 
 
 def step_spreads(
-    model: nn.Module, calls: Sequence[Call], most: int | None, *, method: str, generator: torch.Generator
+    model: nn.Module,
+    calls: Sequence[Call],
+    most: int | None,
+    *,
+    method: str,
+    class_dim: int | None,
+    generator: torch.Generator,
 ) -> Spreads:
     """`Spreads` of a model on what it was called with: at most so many rows of all calls, drawn by lot."""
 
     def spreads(before: Parameters, update: Mapping[str, Tensor]) -> tuple[Tensor, int]:
         drawn, of = draw(list(calls), most, generator)
-        parts = [logit_spread(model, before, call, update, method=method) for call in drawn]
+        parts = [logit_spread(model, before, call, update, method=method, class_dim=class_dim) for call in drawn]
         rows = [part.flatten(1).amax(1) if part.dim() > 1 and part.numel() else part.flatten() for part in parts]
         return (torch.cat(rows) if rows else torch.zeros(0)), of
 

@@ -69,13 +69,12 @@ def check_direction(parameters: Parameters, direction: Parameters) -> None:
 
 def length_of(tensors: Mapping[str, Tensor]) -> float:
     """The Euclidean length of tensors taken together."""
-    squares = [float(torch.linalg.vector_norm(t.detach(), dtype=_wide(t))) ** 2 for t in tensors.values() if t.numel()]
-    return math.sqrt(sum(squares))
+    return math.hypot(*(float(torch.linalg.vector_norm(t.detach(), dtype=_wide(t))) for t in tensors.values()))
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode (no dropout, fixed batch statistics), and afterwards as each was before."""
+    """Every module in evaluation mode (no dropout, running statistics), and afterwards as each was before."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -18,7 +18,8 @@ class BinaryVariationalLinear(nn.Module):
 
         z = (1/√N) m a + v ε,    v² = (1/N) σ² a²,    N = in_features
 
-    In evaluation mode it is the mean, z = (1/√N) m a. There is no bias. ``beta`` may be set at any time (`beta_schedule`) and is part of the state.
+    In evaluation mode it is the mean, z = (1/√N) m a. There is no bias. ``beta`` may be set at any time
+    (`beta_schedule`) and is part of the state.
 
     Args:
         in_features, out_features: sizes, at least 1. beta: slope of tanh, above 0.
@@ -125,8 +126,8 @@ class BinaryVariationalLinear(nn.Module):
     def _check_fields(self) -> None:
         if bad := int(self.theta.isnan().sum()):
             raise ValueError(
-                f"BinaryVariationalLinear: {bad} of {self.theta.numel()} fields are NaN and give no weight; go back to a "
-                "checkpoint before the loss became NaN"
+                f"BinaryVariationalLinear: {bad} of {self.theta.numel()} fields are NaN and give no weight; go back to "
+                "a checkpoint before the loss became NaN"
             )
 
     def snapshot(self) -> Tensor:

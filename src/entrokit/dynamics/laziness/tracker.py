@@ -132,7 +132,7 @@ class LazinessTracker:
     def _measured(self) -> dict[str, Any]:
         """What two snapshots must have in common to be compared."""
         values = self._probes.detach().cpu().contiguous()
-        digest = hashlib.sha256(values.flatten().view(torch.uint8).numpy())
+        digest = hashlib.sha256(values.flatten().view(torch.uint8).numpy().tobytes())
         return {
             "probes": f"{values.dtype} {list(values.shape)} sha256 {digest.hexdigest()[:16]}",
             "weight_name": self._name,

@@ -173,6 +173,28 @@ def test_half_precision(dtype):
     assert float(made.entropy().detach()) == pytest.approx(exact, abs=bound(exact, 10 + 256 * 512))
 
 
+def test_evaluation_is_the_mean_unless_something_else_is_said():
+    made = layer()
+    mean = made(INPUTS, sample=False)
+    assert not torch.equal(made(INPUTS), made(INPUTS))
+    model = nn.Sequential(made).eval()
+    assert torch.equal(model(INPUTS), mean)
+    torch.testing.assert_close(mean, INPUTS @ made.mean().T / math.sqrt(3), atol=1e-12, rtol=0)
+    assert not torch.equal(made(INPUTS, sample=True), mean)
+    assert torch.equal(made(INPUTS, noise=NOISE), made.train()(INPUTS, noise=NOISE))
+    assert torch.equal(made(INPUTS, sample=False), mean)
+
+
+def test_it_is_made_as_a_linear_layer_is():
+    made = BinaryVariationalLinear(in_features=3, out_features=2, device="meta", dtype=torch.bfloat16)
+    assert (made.in_features, made.out_features) == (3, 2)
+    assert (made.theta.shape, made.theta.device.type, made.theta.dtype) == ((2, 3), "meta", torch.bfloat16)
+    a, b = (BinaryVariationalLinear(3, 2, generator=torch.Generator().manual_seed(1), device=d) for d in (None, "cpu"))
+    assert torch.equal(a.theta, b.theta)
+    assert torch.equal(a.theta.detach(), torch.randn(2, 3, generator=torch.Generator().manual_seed(1)))
+    assert "in_features=3, out_features=2" in repr(a)
+
+
 def test_beta_is_part_of_the_state():
     a, b = BinaryVariationalLinear(3, 2, beta=2.5), BinaryVariationalLinear(3, 2)
     b.load_state_dict(a.state_dict())
@@ -287,6 +309,11 @@ def test_a_layer_that_is_used_twice_counts_once():
         (lambda: PosteriorPrior(nn.Linear(2, 2)), "Linear has no BinaryVariationalLinear"),
         (lambda: PosteriorPrior(layer(), when="never"), "'never'"),
         (lambda: PosteriorPrior(layer(), gamma=-1.0), "gamma must be at least 0"),
+        (lambda: PosteriorPrior(layer()).penalty(-1.0), "share must be at least 0 and finite, got -1.0"),
+        (lambda: PosteriorPrior(layer()).penalty(math.nan), "share must be at least 0 and finite, got nan"),
+        (lambda: PosteriorPrior(layer(), gamma=0.0).penalty(math.inf), "share must be at least 0"),
+        (lambda: layer(theta=THETA * math.nan).likely_weights(), "6 of 6 fields are NaN"),
+        (lambda: layer(theta=THETA * math.nan).sample_weights(), "6 of 6 fields are NaN"),
         (lambda: beta_schedule(5, 5), "0 <= epoch < epochs"),
     ],
 )

@@ -197,19 +197,172 @@ def test_a_claim_that_gradients_contradict_is_reported_and_not_used():
     assert largest(monitor) < 1e-12
 
 
-def test_what_moves_parameters_from_outside_shows_in_the_residual():
+def elsewhere(model, optimizer):
+    """Loads a checkpoint of another model."""
+    torch.manual_seed(3)
+    model.load_state_dict(network().state_dict())
+
+
+def unseen(model, optimizer):
+    """Takes two steps that the monitor is not told of."""
+    for n in range(2):
+        backward(model, n)
+        optimizer.step()
+
+
+@torch.no_grad()
+def projected(model, optimizer):
+    model[0].weight.mul_(1.3)
+
+
+@pytest.mark.parametrize("moves", [elsewhere, unseen, projected])
+@pytest.mark.parametrize("after", [False, True], ids=["step", "after_step"])
+@pytest.mark.parametrize("late", [False, True], ids=["before the gradient", "behind it"])
+def test_what_others_move_between_steps_accuses_nobody_and_the_law_goes_on_from_there(moves, after, late):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    monitor = watched(model, optimizer, 3)
+    for n in range(3):
+        if n == 1 and not late:
+            moves(model, optimizer)
+        backward(model, n)
+        if n == 1 and late:
+            moves(model, optimizer)
+        if after:
+            optimizer.step()
+            monitor.after_step()
+        else:
+            monitor.step()
+        assert monitor.broken() == {}
+        assert len(monitor.residuals()) == len(monitor.breaking())
+        # A gradient that was taken elsewhere is not orthogonal to the generator here.
+        assert (largest(monitor) < 1e-12) != (late and n == 1)
+        assert monitor.restarts == (n > 0)
+    assert monitor.steps == 6
+
+
+def test_where_others_move_every_time_a_false_claim_shows_in_its_residual():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    monitor = NoetherMonitor(model, optimizer)
+    for _ in range(2):
+        projected(model, optimizer)
+        with torch.no_grad():
+            model[4].weight.mul_(0.9)
+        model.zero_grad()
+        functional.mse_loss(model(X), X[:, :3]).backward()
+        monitor.step()
+    assert set(monitor.broken()) == {"translation(4.bias)"}  # whose own parameter was left alone
+    assert float(monitor.residuals()["translation(4.weight)"].abs().max()) > 1e-2
+
+
+def test_what_moves_parameters_between_the_step_and_the_look_shows_in_the_residual():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     monitor = watched(model, optimizer, 3)
-    assert largest(monitor) < 1e-12
+    backward(model)
+    optimizer.step()
+    square = float(model[0].weight.detach().square().sum())
     with torch.no_grad():
         model[0].weight.mul_(1.01)
-    square = float(model[0].weight.detach().square().sum())
-    watched(model, optimizer, 1, monitor)
+    monitor.after_step()
     residual = float(monitor.residuals()["scale(0.weight, 0.bias)"])
-    assert residual == pytest.approx(0.01 / 1.01**2 * square / 0.05, rel=0.05)
+    assert residual == pytest.approx(0.01 * square / 0.05, rel=0.05)
+    assert monitor.broken() == {}
     watched(model, optimizer, 1, monitor)
     assert largest(monitor) < 1e-12
+
+
+def test_a_step_that_is_skipped_where_others_have_moved_accuses_nobody():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 2)
+    elsewhere(model, optimizer)
+    backward(model)
+    monitor.after_step()
+    assert all(bool(residual.isnan().all()) for residual in monitor.residuals().values())
+    assert monitor.broken() == {}
+    watched(model, optimizer, 1, monitor)
+    assert largest(monitor) < 1e-12
+
+
+def test_a_reset_forgets():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    monitor = NoetherMonitor(model, optimizer)
+    functional.mse_loss(model(X), X[:, :3]).backward()
+    monitor.step()
+    assert monitor.broken()
+    monitor.reset()
+    assert (monitor.broken(), monitor.balances(), monitor.steps) == ({}, {}, 0)
+    elsewhere(model, optimizer)
+    monitor.reset()
+    watched(model, optimizer, 2, monitor)
+    assert monitor.broken() == {}
+    assert largest(monitor) < 1e-12
+    assert monitor.restarts == 0
+
+
+def test_a_checkpoint_goes_on_exactly(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 3)
+    states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "monitor": monitor.state_dict()}
+    torch.save(states, tmp_path / "checkpoint.pt")
+    watched(model, optimizer, 2, monitor)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    twin = network()
+    again = torch.optim.SGD(twin.parameters(), lr=0.05, momentum=0.9)
+    resumed = NoetherMonitor(twin, again)
+    twin.load_state_dict(kept["model"])
+    again.load_state_dict(kept["optimizer"])
+    resumed.load_state_dict(kept["monitor"])
+    assert resumed.steps == 3
+    assert resumed.summary() != {}
+    watched(twin, again, 2, resumed)
+    assert resumed.summary() == monitor.summary()
+    assert (resumed.steps, resumed.restarts) == (5, 0)
+    for name, found in monitor.breaking().items():
+        assert torch.equal(found, resumed.breaking()[name])
+    other = NoetherMonitor(model, optimizer, find_symmetries(model, kinds=("scale",)))
+    with pytest.raises(ValueError, match="the state is of symmetries and blocks"):
+        other.load_state_dict(kept["monitor"])
+    assert other.steps == 0
+
+
+def test_a_copy_watches_its_own_optimizer_and_a_monitor_that_is_gone_leaves_no_hook():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    monitor = watched(model, optimizer, 2)
+    twin, again, copied = copy.deepcopy((model, optimizer, monitor))
+    for n in range(2):
+        backward(twin, n)
+        again.step()
+        copied.after_step()
+        assert largest(copied) < 1e-12
+    assert (monitor.steps, copied.steps) == (2, 4)
+    del monitor
+    assert len(optimizer._optimizer_step_pre_hooks) == 0
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_rounding_in_half_precision_breaks_nothing_and_a_false_claim_is_seen(half):
+    for seed in range(8):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)).to(half)
+        x, y = torch.randn(32, 8).to(half), torch.randint(3, (32,))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        monitor = NoetherMonitor(model, optimizer)
+        for _ in range(5):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(x), y).backward()
+            monitor.step()
+            assert monitor.broken() == {}, seed
+        monitor.reset()
+        optimizer.zero_grad()
+        functional.mse_loss(model(x), functional.one_hot(y, 3).to(half)).backward()
+        monitor.step()
+        assert set(monitor.broken()) == {"translation(3.weight)", "translation(3.bias)"}
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing():
@@ -336,11 +489,12 @@ def test_before_the_first_step_there_is_nothing_to_say():
     assert monitor.charges() == monitor.residuals() == monitor.summary() == monitor.broken() == {}
 
 
-def test_an_optimizer_may_be_wrapped():
-    class Wrapped:
-        def __init__(self, optimizer):
-            self.optimizer = optimizer
+class Wrapped:
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
 
+
+def test_an_optimizer_may_be_wrapped():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     assert largest(watched(model, optimizer, 1, NoetherMonitor(model, Wrapped(optimizer)))) < 1e-12
@@ -351,6 +505,8 @@ def test_other_optimizers_and_groups_that_are_none_are_refused():
     sgd = torch.optim.SGD(model.parameters(), lr=0.05)
     with pytest.raises(TypeError, match="the law is that of torch.optim.SGD, and AdamW moves by another"):
         NoetherMonitor(model, torch.optim.AdamW(model.parameters()))
+    with pytest.raises(TypeError, match="and AdamW moves by another"):
+        NoetherMonitor(model, Wrapped(Wrapped(torch.optim.AdamW(model.parameters()))))
     with pytest.raises(ValueError, match="Nesterov"):
         NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True))
     with pytest.raises(ValueError, match="no symmetry to monitor; left out: none was found, give groups"):

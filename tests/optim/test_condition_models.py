@@ -217,3 +217,20 @@ def test_a_sharded_tensor_is_named():
 def test_a_floor_is_checked_before_anything_is_measured():
     with pytest.raises(ValueError, match="floor must be above 0"):
         condition_numbers(nn.ReLU(), floor=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cache": "spectra.json"}, r"cache: expected a SpectrumCache, got str; .*cache=SpectrumCache\(file\)"),
+        ({"include": "2"}, "include: expected a function of name and parameter, got '2'"),
+    ],
+)
+def test_options_of_another_kind_are_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        measure_matrices(three(), **options)
+
+
+def test_relative_to_gaussian_needs_shapes():
+    with pytest.raises(TypeError, match=r"needs what measure_matrices\(model\) gives"):
+        relative_to_gaussian(condition_numbers(three()))

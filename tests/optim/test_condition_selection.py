@@ -38,6 +38,23 @@ class TestSelection:
     def test_check_1_the_first_two(self):
         assert select_by_condition(condition_numbers(three()), num=2) == ["two.weight", "diagonal.weight"]
 
+    def test_what_was_measured_is_ranked_by_kappa(self):
+        model = three()
+        for budget in ({"num": 2}, {"threshold": 4.5}, {"num": 1, "order": "highest"}, {"order": "all"}):
+            expected = select_by_condition(condition_numbers(model), **budget)
+            assert select_by_condition(measure_matrices(model), **budget) == expected
+
+    def test_what_cannot_be_ranked_is_named(self):
+        with pytest.raises(TypeError, match="by name, as condition_numbers.* got list"):
+            select_by_condition([], num=1)
+        with pytest.raises(TypeError, match="a is a NoneType, and a number is needed"):
+            select_by_condition({"a": None}, num=1)
+
+    def test_arms_need_shapes(self):
+        for given in (condition_numbers(three()), ["a"]):
+            with pytest.raises(TypeError, match=r"control_arms: needs what measure_matrices\(model\) gives"):
+                control_arms(given, num=1)
+
     def test_orders(self):
         assert select_by_condition(KAPPAS, num=3) == ["b", "c", "d"]
         assert select_by_condition(KAPPAS, num=3, order="highest") == ["a", "e", "d"]

@@ -84,6 +84,14 @@ def test_check_3_entropy_knows_the_volume_and_not_kappa():
         assert float(linear_gaussian_entropy(W)) == pytest.approx(4.256816, abs=1e-6)
 
 
+def test_nu_is_twice_the_entropy_that_unevenness_costs_a_direction():
+    even = torch.eye(3) * DIAGONAL.norm() / math.sqrt(3)
+    lost = float(linear_gaussian_entropy(even) - linear_gaussian_entropy(DIAGONAL)) / 3
+    assert float(normalized_log_volume(DIAGONAL)) == pytest.approx(-2 * lost, rel=1e-6)
+    assert float(normalized_log_volume(DIAGONAL)) == pytest.approx(-0.5596, abs=1e-4)
+    assert float(log_volume(DIAGONAL)) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_check_4_entropy_of_samples():
     W, g = gaussian(4, 4), torch.Generator().manual_seed(1)
     y = torch.randn(200_000, 4, dtype=FLOAT64, generator=g) @ W.mT

@@ -11,18 +11,20 @@ from .binary_weights import check_beta, weight_entropy, weight_kl, weight_mean, 
 
 
 class BinaryVariationalLinear(nn.Module):
-    """Weights w = ±1 of law e^{βθw}/(2 cosh βθ); the parameter is the field θ, ``[out_f, in_f]``.
+    """Weights w = ±1 of law e^{βθw}/(2 cosh βθ); the parameter is the field θ, ``[out_features, in_features]``.
 
     By the central limit a pre-activation is Gaussian, and is drawn as such (local reparametrisation), so that
     gradients reach θ:
 
-        z = (1/√N) m a + v ε,    v² = (1/N) σ² a²,    N = in_f
+        z = (1/√N) m a + v ε,    v² = (1/N) σ² a²,    N = in_features
 
-    There is no bias. ``beta`` may be set at any time (`beta_schedule`) and is part of the state.
+    In evaluation mode it is the mean, z = (1/√N) m a. There is no bias. ``beta`` may be set at any time
+    (`beta_schedule`) and is part of the state.
 
     Args:
-        in_f, out_f: sizes, at least 1. beta: slope of tanh, above 0.
+        in_features, out_features: sizes, at least 1. beta: slope of tanh, above 0.
         generator: of the first fields, which are standard normal.
+        device, dtype: of the fields, as `torch.nn.Linear` has them.
 
     Raises:
         ValueError: a size or beta out of range.
@@ -30,13 +32,24 @@ class BinaryVariationalLinear(nn.Module):
 
     theta: nn.Parameter
 
-    def __init__(self, in_f: int, out_f: int, beta: float = 1.0, *, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        beta: float = 1.0,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        if in_f < 1 or out_f < 1:
-            raise ValueError(f"BinaryVariationalLinear: sizes must be at least 1, got {in_f} and {out_f}")
-        self.in_f, self.out_f = in_f, out_f
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"BinaryVariationalLinear: sizes must be at least 1, got {in_features} and {out_features}")
+        self.in_features, self.out_features = in_features, out_features
         self.beta = beta
-        self.theta = nn.Parameter(torch.randn(out_f, in_f, generator=generator))
+        drawn_on = device if generator is None else generator.device
+        fields = torch.randn(out_features, in_features, generator=generator, device=drawn_on, dtype=dtype)
+        self.theta = nn.Parameter(fields.to(device) if device is not None else fields)
 
     @property
     def beta(self) -> float:
@@ -47,35 +60,36 @@ class BinaryVariationalLinear(nn.Module):
     def beta(self, value: float) -> None:
         self._beta = check_beta(value)
 
-    def forward(self, a: Tensor, sample: bool = True, *, noise: Tensor | None = None) -> Tensor:
-        """Pre-activations ``[..., out_f]`` of inputs ``[..., in_f]``.
+    def forward(self, a: Tensor, sample: bool | None = None, *, noise: Tensor | None = None) -> Tensor:
+        """Pre-activations ``[..., out_features]`` of inputs ``[..., in_features]``.
 
         Args:
-            sample: draw z; otherwise its mean. noise: ε ``[..., out_f]``, instead of torch's standard normal draws.
+            sample: draw z, or give its mean; by default draw in training mode, and where there is noise.
+            noise: ε ``[..., out_features]``, instead of torch's standard normal draws.
 
         Raises:
             ValueError: inputs of another last dimension, or noise of another shape than the result.
         """
-        if not a.dim() or a.shape[-1] != self.in_f:
-            raise ValueError(f"BinaryVariationalLinear: expected inputs [..., {self.in_f}], got {list(a.shape)}")
-        mean = nn.functional.linear(a, self.mean()) / math.sqrt(self.in_f)
-        if not sample:
+        if not a.dim() or a.shape[-1] != self.in_features:
+            raise ValueError(f"BinaryVariationalLinear: expected inputs [..., {self.in_features}], got {list(a.shape)}")
+        mean = nn.functional.linear(a, self.mean()) / math.sqrt(self.in_features)
+        if not (self.training or noise is not None if sample is None else sample):
             return mean
         if noise is None:
             noise = torch.randn_like(mean)
         elif noise.shape != mean.shape:
             raise ValueError(f"BinaryVariationalLinear: noise {list(noise.shape)} for a result {list(mean.shape)}")
-        variance = nn.functional.linear(a.square(), self.variance()) / self.in_f
+        variance = nn.functional.linear(a.square(), self.variance()) / self.in_features
         # The slope of the root is infinite at 0, which inputs of 0 and certain weights reach: no noise, no gradient.
         some = variance > 0
         return mean + torch.where(some, variance, 1.0).sqrt() * torch.where(some, noise, 0.0)
 
     def mean(self) -> Tensor:
-        """m, ``[out_f, in_f]``, -1 to 1."""
+        """m, ``[out_features, in_features]``, -1 to 1."""
         return weight_mean(self.theta, self.beta)
 
     def variance(self) -> Tensor:
-        """σ², ``[out_f, in_f]``, 0 to 1."""
+        """σ², ``[out_features, in_features]``, 0 to 1."""
         return weight_variance(self.theta, self.beta)
 
     def entropy(self) -> Tensor:
@@ -83,12 +97,17 @@ class BinaryVariationalLinear(nn.Module):
         return weight_entropy(self.theta, self.beta)
 
     def kl(self, reference_theta: Tensor) -> Tensor:
-        """KL to the law at fields ``[out_f, in_f]`` and the same β, nats; 0-dim, differentiable."""
+        """KL to the law at fields ``[out_features, in_features]`` and the same β, nats; 0-dim, differentiable."""
         return weight_kl(self.theta, reference_theta, self.beta)
 
     @torch.no_grad()
     def sample_weights(self, generator: torch.Generator | None = None) -> Tensor:
-        """±1, ``[out_f, in_f]``, drawn from the law."""
+        """±1, ``[out_features, in_features]``, drawn from the law.
+
+        Raises:
+            ValueError: NaN in θ, which is no law.
+        """
+        self._check_fields()
         device = self.theta.device if generator is None else generator.device
         drawn = torch.rand(self.theta.shape, generator=generator, device=device).to(self.theta.device)
         up = drawn < torch.sigmoid(2.0 * self.beta * self.theta.float())
@@ -96,8 +115,20 @@ class BinaryVariationalLinear(nn.Module):
 
     @torch.no_grad()
     def likely_weights(self) -> Tensor:
-        """sgn θ, ``[out_f, in_f]``, the network to deploy; +1 where θ is 0."""
+        """sgn θ, ``[out_features, in_features]``, the network to deploy; +1 where θ is 0. Inputs are divided by √N.
+
+        Raises:
+            ValueError: NaN in θ, which has no sign.
+        """
+        self._check_fields()
         return torch.where(self.theta < 0, -1.0, 1.0).to(self.theta.dtype)
+
+    def _check_fields(self) -> None:
+        if bad := int(self.theta.isnan().sum()):
+            raise ValueError(
+                f"BinaryVariationalLinear: {bad} of {self.theta.numel()} fields are NaN and give no weight; go back to "
+                "a checkpoint before the loss became NaN"
+            )
 
     def snapshot(self) -> Tensor:
         """A copy of θ, to be a reference of `kl`."""
@@ -112,4 +143,4 @@ class BinaryVariationalLinear(nn.Module):
         self.beta = float(state)
 
     def extra_repr(self) -> str:
-        return f"in_f={self.in_f}, out_f={self.out_f}, beta={self.beta:g}"
+        return f"in_features={self.in_features}, out_features={self.out_features}, beta={self.beta:g}"

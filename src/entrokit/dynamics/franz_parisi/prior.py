@@ -54,7 +54,12 @@ class PosteriorPrior:
 
         Args:
             share: B/P beside a loss summed over a batch of B of the task's P samples, 1/P beside a mean.
+
+        Raises:
+            ValueError: share negative or not finite.
         """
+        if not 0.0 <= share < math.inf:
+            raise ValueError(f"PosteriorPrior: share must be at least 0 and finite, got {share}")
         if self._reference is None or not self.gamma:
             return next(iter(self._layers.values())).theta.new_zeros(())
         kl = [self._kl(layer, self._reference[name]) for name, layer in self._layers.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,14 +100,19 @@ class LazinessTracker:
         return dict(self.history[-1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The start and the history, for a checkpoint."""
-        return {"start": dict(self._start), "history": [dict(found) for found in self.history]}
+        """The start, the history and what they were measured on, for a checkpoint."""
+        return {
+            "start": dict(self._start),
+            "history": [dict(found) for found in self.history],
+            "measured": self._measured(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a state of the same weight and probes.
+        """Goes on from a state of the same weight, probes and options.
 
         Raises:
-            ValueError: a state of another weight's shape.
+            ValueError: a state of another weight's shape, of other probes, or of another kernel or representation, of
+                which alignments would compare what is not alike; or one that does not tell. Nothing is taken then.
         """
         start = {name: value.clone() for name, value in state["start"].items()}
         shape = dict(self._model.named_parameters(remove_duplicate=False))[self._name].shape
@@ -114,7 +120,27 @@ class LazinessTracker:
             raise ValueError(
                 f"LazinessTracker: a state of a weight {list(start['weight'].shape)}, and {self._name} is {list(shape)}"
             )
+        own, given = self._measured(), state.get("measured", {})
+        differ = [f"{key} ({given.get(key)}, and here {own[key]})" for key in own if given.get(key) != own[key]]
+        if start and differ:
+            raise ValueError(
+                f"LazinessTracker: the state was measured on other {'; '.join(differ)}; give the tracker what it "
+                "had, or take the start anew"
+            )
         self._start, self.history = start, [dict(found) for found in state["history"]]
+
+    def _measured(self) -> dict[str, Any]:
+        """What two snapshots must have in common to be compared."""
+        values = self._probes.detach().cpu().contiguous()
+        digest = hashlib.sha256(values.flatten().view(torch.uint8).numpy().tobytes())
+        return {
+            "probes": f"{values.dtype} {list(values.shape)} sha256 {digest.hexdigest()[:16]}",
+            "weight_name": self._name,
+            "kernel_params": list(self._params),
+            "kernel_probes": len(self._probes[: self._kernel_probes]),
+            "hidden": self._hidden is not None,
+            "center": self._center,
+        }
 
     def _measure(self) -> dict[str, Tensor]:
         weight = dict(self._model.named_parameters(remove_duplicate=False))[self._name]

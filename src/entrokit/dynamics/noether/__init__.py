@@ -9,7 +9,8 @@ from .kinetics import (
     friction,
     mass,
 )
-from .monitor import Balance, NoetherMonitor
+from .law import Balance
+from .monitor import NoetherMonitor
 from .norms import lagrangian_residual, predict_norm_sq, predict_norm_sq_from_velocity
 from .symmetry import Part, Symmetry, check_symmetry, symmetry_breaking
 from .trainer import noether_callback

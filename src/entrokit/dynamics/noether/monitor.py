@@ -11,52 +11,17 @@ To first order in η this is the paper's m Ċ + μC = m⟨q̇, Ġ⟩ − k⟨q, 
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .finder import find_symmetries
-from .symmetry import Part, Symmetry, symmetry_breaking
-
-
-@dataclass(frozen=True)
-class Balance:
-    """One symmetry at the latest step, ``[blocks]`` float64 each.
-
-    Attributes:
-        quantity: what gradient flow would keep, before the step: |q|², |q_1|² − |q_2|², or the sum of q.
-        charge: C = ⟨q̇, G⟩; half the quantity's velocity, of translations all of it, up to η E.
-        kinetic: E, by which the kinetic energy breaks the symmetry: |q̇|², |q̇_1|² − |q̇_2|², or 0.
-        residual: what is left of the law, −⟨g, G⟩ and whatever else moved the parameters; NaN where some of them stood
-            still (no gradient, learning rate 0, a step that a scaler skipped), so that there is no law to keep.
-    """
-
-    quantity: Tensor
-    charge: Tensor
-    kinetic: Tensor
-    residual: Tensor
-
-
-@dataclass
-class _Watched:
-    """A part: its parameter, and what the next step carries on of C + ηE; ``started``, whether there is a buffer."""
-
-    part: Part
-    parameter: nn.Parameter
-    group: dict[str, Any]
-    carried: Tensor = field(default_factory=lambda: torch.zeros(()))
-    started: bool = False
-
-
-@dataclass
-class _Tracked:
-    symmetry: Symmetry
-    watched: list[_Watched]
-    worst: Tensor
-    balance: Balance | None = field(default=None)
+from .law import Balance, Tracked, Watched, carried, move
+from .symmetry import Symmetry
 
 
 class NoetherMonitor:
@@ -66,15 +31,23 @@ class NoetherMonitor:
     Each costs a few passes over the monitored parameters in float64, and one copy of them is held. It may start, or
     start again, in the middle of a run. Parameters must be whole: a sharded one (FSDP, ZeRO) is not.
 
+    A hook of the optimizer looks at the parameters before each of its steps. Where others have moved them since the
+    monitor looked last (a step without `after_step`, ``load_state_dict``, a projection), the law starts anew from where
+    they are, and the gradients of that step, which may have been taken elsewhere, are not held against the symmetries
+    whose parameters moved. What moves them between a step and `after_step` enters the residual.
+
     Args:
         model, optimizer: what is trained; an optimizer may be wrapped as `accelerate` does.
         groups: symmetries; `find_symmetries` of the model by default.
-        tolerance: a symmetry whose breaking was ever above it is `broken`, and left out of charges and residuals; by
-            default 1e-3, or ε of its dtype where that is more.
+        tolerance: a symmetry with a `breaking` above it is `broken`, and left out of charges and residuals; by default
+            1e-3, or √ε of its dtype where that is more (0.031 in float16, 0.088 in bfloat16): a gradient is rounded to
+            about ε of its usual size, which is √ε of the smallest one that `symmetry_breaking` measures against
+            itself. Autocast rounds gradients of float32 parameters, which do not tell: give the tolerance then.
 
     Attributes:
         left_out: symmetries that the optimizer does not train as a whole, and why.
         steps: seen so far.
+        restarts: of these, before how many others had moved a monitored parameter.
 
     Raises:
         TypeError: another optimizer: its kinetic energy is another one. ValueError: Nesterov's momentum, nothing to
@@ -92,27 +65,28 @@ class NoetherMonitor:
         self._optimizer = _sgd(optimizer)
         self._tolerance = tolerance
         self.left_out: dict[str, str] = {}
-        self.steps = 0
+        self.steps = self.restarts = 0
+        self._moved: set[str] = set()
+        self._stepped = False
         self._parameters = dict(model.named_parameters())
         trained = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        self._tracked: list[_Tracked] = []
+        self._tracked: list[Tracked] = []
         self._before: dict[str, Tensor] = {}
         for symmetry in find_symmetries(model) if groups is None else groups:
             if reason := self._why_not(symmetry, trained):
                 self.left_out[symmetry.name] = reason
             else:
                 parameters = [self._parameters[part.name] for part in symmetry.parts]
-                watched = [
-                    _Watched(part, p, trained[id(p)]) for part, p in zip(symmetry.parts, parameters, strict=True)
-                ]
-                worst = torch.zeros(symmetry.parts[0].blocks, dtype=torch.float64, device=parameters[0].device)
-                self._tracked.append(_Tracked(symmetry, watched, worst))
+                watched = [Watched(part, p, trained[id(p)]) for part, p in zip(symmetry.parts, parameters, strict=True)]
+                none = torch.zeros(symmetry.parts[0].blocks, dtype=torch.float64, device=parameters[0].device)
+                self._tracked.append(Tracked(symmetry, watched, none, none))
                 self._before |= {one.part.name: torch.empty_like(one.parameter).detach() for one in watched}
         if not self._tracked:
             raise ValueError(
                 f"NoetherMonitor: no symmetry to monitor; left out: {self.left_out or 'none was found, give groups'}"
             )
         self._keep()
+        self._listen()
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Forwards to ``optimizer.step``, then `after_step`. With a closure gradients are not looked at beforehand.
@@ -135,22 +109,59 @@ class NoetherMonitor:
     @torch.no_grad()
     def after_step(self) -> None:
         """Reads what the step did. Gradients that are still there are held against the symmetries."""
+        stepped = self._stepped
+        if not stepped:  # a scaler skipped it: what has moved since was moved by others
+            self._start()
         self.steps += 1
+        self.restarts += bool(self._moved)
         for tracked in self._tracked:
-            gradients = {one.part.name: one.parameter.grad for one in tracked.watched}
-            present = {name: grad for name, grad in gradients.items() if grad is not None}
-            if len(present) == len(gradients):
-                tracked.worst = tracked.worst.fmax(symmetry_breaking(tracked.symmetry, self._before, present))
-            moved = [self._move(tracked.symmetry, one) for one in tracked.watched]
-            device = tracked.worst.device
+            if stepped and not any(one.part.name in self._moved for one in tracked.watched):
+                tracked.test(self._before)
+            device = tracked.along.device
+            steps = [move(tracked.symmetry, one, self._before[one.part.name]) for one in tracked.watched]
             quantity, charge, kinetic, residual = (
-                torch.stack([getattr(b, name).to(device) for b in moved]).sum(0) for name in Balance.__annotations__
+                torch.stack([getattr(b, name).to(device) for b in steps]).sum(0) for name in Balance.__annotations__
             )
             tracked.balance = Balance(quantity, charge, kinetic, residual)
         self._keep()
+        self._moved, self._stepped = set(), False
+
+    def reset(self) -> None:
+        """Forgets what was seen, verdicts too; the law starts anew from the parameters as they are."""
+        self.steps = self.restarts = 0
+        for tracked in self._tracked:
+            tracked.along, tracked.size = torch.zeros_like(tracked.along), torch.zeros_like(tracked.size)
+            tracked.balance = None
+        self._keep()
+        self._moved, self._stepped = set(), False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen, for a checkpoint, beside the states of model and optimizer: numbers and tensors alone."""
+        return {
+            "steps": self.steps,
+            "restarts": self.restarts,
+            "symmetries": {t.symmetry.name: t.state_dict() for t in self._tracked},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on exactly from a state, once the model's and the optimizer's are loaded.
+
+        Raises:
+            ValueError: it is of other symmetries or blocks; nothing is taken then.
+        """
+        blocks = {name: len(one["along"]) for name, one in state["symmetries"].items()}
+        own = {t.symmetry.name: len(t.along) for t in self._tracked}
+        if blocks != own:
+            raise ValueError(
+                f"NoetherMonitor: the state is of symmetries and blocks {blocks}, and those monitored are {own}"
+            )
+        self.reset()
+        self.steps, self.restarts = int(state["steps"]), int(state["restarts"])
+        for tracked in self._tracked:
+            tracked.load_state_dict(state["symmetries"][tracked.symmetry.name])
 
     def balances(self) -> dict[str, Balance]:
-        """Every symmetry that holds so far at the latest step; none before the first."""
+        """Every symmetry that holds so far, at the latest step; none before the first."""
         broken = self.broken()
         return {
             t.symmetry.name: t.balance for t in self._tracked if t.balance is not None and t.symmetry.name not in broken
@@ -168,13 +179,17 @@ class NoetherMonitor:
         return {name: balance.residual for name, balance in self.balances().items()}
 
     def broken(self) -> dict[str, float]:
-        """Symmetries that gradients contradict, with the largest `symmetry_breaking` so far."""
-        worst = {t.symmetry.name: (float(t.worst.max()), self._limit(t)) for t in self._tracked}
+        """Symmetries that gradients contradict, with the largest `breaking` of their blocks."""
+        worst = {t.symmetry.name: (float(t.breaking.max()), self._limit(t)) for t in self._tracked}
         return {name: seen for name, (seen, limit) in worst.items() if seen > limit}
 
     def breaking(self) -> dict[str, Tensor]:
-        """The largest `symmetry_breaking` of every block so far, ``[blocks]``, of all symmetries; 0 at first."""
-        return {t.symmetry.name: t.worst for t in self._tracked}
+        """Σ |⟨∇f, G⟩| / Σ |∇f| |G| over steps, ``[blocks]``, of all symmetries; 0 at first.
+
+        It is the mean of `symmetry_breaking`, weighted by the gradient: where contributions of a batch cancel, what is
+        left is mostly rounding, and counts for little.
+        """
+        return {t.symmetry.name: t.breaking for t in self._tracked}
 
     def summary(self) -> dict[str, float]:
         """The latest step in few numbers for a tracker: means over blocks, and of the residual the largest."""
@@ -198,6 +213,31 @@ class NoetherMonitor:
                 return f"{part.name} is not trained by this optimizer"
         return None
 
+    def _listen(self) -> None:
+        # The optimizer must not keep the monitor alive.
+        own = weakref.ref(self)
+
+        def start(*_: object) -> None:
+            if (monitor := own()) is not None:
+                monitor._start()
+
+        handle = self._optimizer.register_step_pre_hook(start)
+        weakref.finalize(self, handle.remove)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy has a copy of the optimizer, which hooks do not come along with.
+        self.__dict__.update(state)
+        self._listen()
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """A step begins: whatever is elsewhere than the monitor left it was moved by others."""
+        self._moved |= {
+            name for name, kept in self._before.items() if not torch.equal(kept, self._parameters[name].detach())
+        }
+        self._keep()
+        self._stepped = True
+
     def _keep(self) -> None:
         """What the next step is measured from."""
         for tracked in self._tracked:
@@ -205,43 +245,16 @@ class NoetherMonitor:
                 self._before[one.part.name].copy_(one.parameter.detach())
                 buffer = self._buffer(one.parameter)
                 one.started = buffer is not None
-                one.carried = self._carried(tracked.symmetry, one, buffer)
-
-    def _move(self, symmetry: Symmetry, one: _Watched) -> Balance:
-        lr, group = float(one.group["lr"]), one.group
-        before = self._before[one.part.name]
-        was = one.part.rows(before).double()
-        change = one.part.rows(one.parameter.detach()).double() - was
-        generator = symmetry.generator(one.part, before)
-        inner = (was * generator).sum(1)
-        velocity = change / lr if lr else torch.full_like(change, torch.nan)
-        charge = (velocity * generator).sum(1)
-        kinetic = torch.zeros_like(charge)
-        if symmetry.kind != "translation":
-            kinetic = one.part.sign * velocity.square().sum(1)
-        # torch's first momentum buffer is the gradient itself, without dampening.
-        damped = 1 - group["dampening"] if group["momentum"] and one.started else 1.0
-        residual = charge - group["momentum"] * one.carried + damped * group["weight_decay"] * inner
-        return Balance(inner, charge, kinetic, torch.where((change == 0).all(), torch.nan, residual))
-
-    def _carried(self, symmetry: Symmetry, one: _Watched, buffer: Tensor | None) -> Tensor:
-        """⟨q̇_{n−1}, G_n⟩, which is C + ηE of the step before, from the optimizer's own velocity −v.
-
-        So a rate of 0, a step that is skipped, or a move from outside makes no difference to the step behind it.
-        """
-        generator = symmetry.generator(one.part, one.parameter)
-        if buffer is None:
-            return torch.zeros_like(generator[:, 0])
-        return -(one.part.rows(buffer).double() * generator).sum(1)
+                one.carried = carried(tracked.symmetry, one, buffer)
 
     def _buffer(self, parameter: nn.Parameter) -> Tensor | None:
         buffer: Tensor | None = self._optimizer.state.get(parameter, {}).get("momentum_buffer")
         return buffer
 
-    def _limit(self, tracked: _Tracked) -> float:
+    def _limit(self, tracked: Tracked) -> float:
         if self._tolerance is not None:
             return self._tolerance
-        return max(1e-3, *(torch.finfo(one.parameter.dtype).eps for one in tracked.watched))
+        return max(1e-3, *(math.sqrt(torch.finfo(one.parameter.dtype).eps) for one in tracked.watched))
 
 
 def _sgd(optimizer: torch.optim.Optimizer) -> torch.optim.SGD:
@@ -250,7 +263,7 @@ def _sgd(optimizer: torch.optim.Optimizer) -> torch.optim.SGD:
         wrapped = getattr(inner, "optimizer", None)
         if wrapped is None:
             raise TypeError(
-                f"NoetherMonitor: the law is that of torch.optim.SGD, and {type(optimizer).__name__} moves by another "
+                f"NoetherMonitor: the law is that of torch.optim.SGD, and {type(inner).__name__} moves by another "
                 "one; find_symmetries and symmetry_breaking need no optimizer"
             )
         inner = wrapped

@@ -95,6 +95,14 @@ def symmetry_breaking(symmetry: Symmetry, parameters: Mapping[str, Tensor], grad
     Raises:
         KeyError: a parameter or its gradient is not there. ValueError: see `Part.rows`.
     """
+    along, size = along_gradient(symmetry, parameters, gradients)
+    return torch.where(size == 0, 0.0, along / size)
+
+
+def along_gradient(
+    symmetry: Symmetry, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """|⟨∇f, G⟩| and |∇f| |G| of every block, ``[blocks]`` float64: what `symmetry_breaking` is the quotient of."""
     device = parameters[symmetry.parts[0].name].device
     generators, slopes, eps = [], [], 0.0
     for part in symmetry.parts:
@@ -105,7 +113,7 @@ def symmetry_breaking(symmetry: Symmetry, parameters: Mapping[str, Tensor], grad
     generator, slope = torch.cat(generators, 1), torch.cat(slopes, 1)
     slope_norm = slope.norm(dim=1)
     size = slope_norm.maximum(math.sqrt(eps) * slope_norm.mean()) * generator.norm(dim=1)
-    return torch.where(size == 0, 0.0, (generator * slope).sum(1).abs() / size)
+    return (generator * slope).sum(1).abs(), size
 
 
 @torch.no_grad()

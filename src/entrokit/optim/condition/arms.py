@@ -33,7 +33,13 @@ def control_arms(
 
     Raises:
         ValueError: see `select_by_condition`; or ``by`` is of other names.
+        TypeError: ``measured`` is not of `measure_matrices`, whose shapes are needed.
     """
+    if not isinstance(measured, Mapping) or not all(isinstance(one, MatrixCondition) for one in measured.values()):
+        raise TypeError(
+            "control_arms: needs what measure_matrices(model) gives, whose shapes it matches; κ alone, as of "
+            "condition_numbers, says nothing of them (to rank by other numbers give by=)"
+        )
     rank = {name: one.kappa for name, one in measured.items()} if by is None else dict(by)
     if rank.keys() != measured.keys():
         raise ValueError(

@@ -37,8 +37,10 @@ def relative_to_gaussian(measured: Mapping[str, MatrixCondition], *, draws: int 
     Above 1 a matrix is more uneven than chance, whatever its shape. Each shape costs ``draws`` measurements.
 
     Raises:
-        ValueError: draws below 1.
+        ValueError: draws below 1. TypeError: κ alone, whose shapes are not known.
     """
+    if not all(isinstance(one, MatrixCondition) for one in measured.values()):
+        raise TypeError("relative_to_gaussian: needs what measure_matrices(model) gives, for the shapes")
     shapes = {(min(one.shape), max(one.shape)) for one in measured.values()}
     usual = {shape: gaussian_condition_number(*shape, draws=draws, seed=seed) for shape in sorted(shapes)}
     return {name: one.kappa / usual[min(one.shape), max(one.shape)] for name, one in measured.items()}

@@ -37,8 +37,14 @@ def matrices(
 
     Raises:
         ValueError: a parameter without values: on the meta device, of a lazy module.
-        TypeError: numbers that are no real floats as they are: quantised, complex; or a sharded tensor.
+        TypeError: numbers that are no real floats as they are: quantised, complex; or a sharded tensor; or
+            ``include`` is no function.
     """
+    if include is not None and not callable(include):
+        raise TypeError(
+            f"include: expected a function of name and parameter, got {include!r}; e.g. "
+            "include=lambda name, p: name.startswith('layers.')"
+        )
     for name, parameter in model.named_parameters():
         if include is not None and not include(name, parameter):
             continue

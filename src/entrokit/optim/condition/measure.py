@@ -58,9 +58,14 @@ def measure_matrices(
         cache: spectra of the same values are taken from there, new ones kept; see `SpectrumCache`.
 
     Raises:
-        ValueError: no matrix is left, or one holds NaN or inf or has no values. TypeError: see `matrices`.
+        ValueError: no matrix is left, or one holds NaN or inf or has no values. TypeError: see `matrices`;
+            or ``cache`` is no `SpectrumCache`.
     """
     check_floor(floor)
+    if cache is not None and not isinstance(cache, SpectrumCache):
+        raise TypeError(
+            f"cache: expected a SpectrumCache, got {type(cache).__name__}; for a file give cache=SpectrumCache(file)"
+        )
     found = {}
     for matrix in matrices(model, max_dim=max_dim, include=include, flatten_conv=flatten_conv):
         spectra = cache.get(matrix.stack, rtol) if cache is not None else None

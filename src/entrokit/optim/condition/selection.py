@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import torch
 
+from .measure import MatrixCondition
+
 ORDERS = ("lowest", "highest", "random", "all")
 
 
 def select_by_condition(
-    kappas: Mapping[str, float],
+    kappas: Mapping[str, float | MatrixCondition],
     *,
     num: int | None = None,
     top_p: float | None = None,
@@ -24,7 +26,8 @@ def select_by_condition(
     Ties go by name, so that a selection can be reproduced.
 
     Args:
-        kappas: by name, infinity included, or anything else to rank by, as `relative_to_gaussian` gives.
+        kappas: by name, infinity included, or anything else to rank by, as `relative_to_gaussian` gives; what
+            `measure_matrices` gives is ranked by its κ.
         num: N, how many. top_p: N as a share of all, rounded down, at least one.
         threshold: κ <= threshold for ``lowest``, >= for ``highest``; ``random`` draws as many as ``lowest`` takes.
         order: ``lowest`` is the paper; ``highest``, ``random`` and ``all`` are what it is to be held to.
@@ -32,11 +35,13 @@ def select_by_condition(
 
     Raises:
         ValueError: no or several budgets, one out of range or that nothing meets, no matrices, NaN, an unknown order.
+        TypeError: neither numbers by name nor what `measure_matrices` gives.
     """
     if order not in ORDERS:
         raise ValueError(f"select_by_condition: order is one of {', '.join(ORDERS)}; got {order!r}")
-    if not kappas:
+    if isinstance(kappas, Mapping) and not kappas:
         raise ValueError("select_by_condition: there are no condition numbers to choose by")
+    kappas = _numbers(kappas)
     bad = [name for name, kappa in kappas.items() if math.isnan(kappa)]
     if bad:
         raise ValueError(f"select_by_condition: NaN cannot be ranked: {', '.join(bad[:5])}")
@@ -60,6 +65,25 @@ def select_by_condition(
         names = sorted(kappas)
         return [names[i] for i in drawn.tolist()]
     return ascending[:count]
+
+
+def _numbers(kappas: Mapping[str, float | MatrixCondition]) -> dict[str, float]:
+    if not isinstance(kappas, Mapping):
+        raise TypeError(
+            "select_by_condition: needs condition numbers by name, as condition_numbers(model) gives them, got "
+            f"{type(kappas).__name__}"
+        )
+    found = {}
+    for name, one in kappas.items():
+        value = one.kappa if isinstance(one, MatrixCondition) else one
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"select_by_condition: {name} is a {type(one).__name__}, and a number is needed, as "
+                "condition_numbers(model) or relative_to_gaussian(measure_matrices(model)) gives"
+            ) from error
+    return found
 
 
 def _one_budget(num: int | None, top_p: float | None, threshold: float | None) -> None:

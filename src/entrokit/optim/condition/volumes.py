@@ -3,7 +3,7 @@
 For y = W x, x ~ N(0, σ² I_n), with k = min(m, n) singular values (KappaTune, arXiv 2506.16289; Gaussian identities):
 
     h(y) = (k/2) ln(2πe σ²) + Σ ln s_i              on the range of W; where m > n it is -∞ in R^m
-    ν(W) = (1/k) Σ ln s_i² - ln((1/k) Σ s_i²) <= 0   what unevenness costs at equal ‖W‖_F; 0 if and only if κ = 1
+    ν(W) = (1/k) Σ ln s_i² - ln((1/k) Σ s_i²) <= 0   -2 × what unevenness costs a direction at equal ‖W‖_F; 0 iff κ = 1
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from entrokit.rlvr import INTERVENTIONS, PolicyStats, Rollouts, Totals, recipe
 from ..processes import TORCHRUN, run
 from .conftest import length_reward
 from .launch import SCRIPT
+from .two_processes import STEPS, STEPS_PER_GENERATION
 
 SPEC = "dr_grpo+self-imitation(size=8, trigger=0.5, warmup=4, tools_only=False, low=1e3, high=1e4)"
 
@@ -112,7 +113,7 @@ def test_two_processes_replay_together(checkpoint, tmp_path):
     # The script's prompts leave both ranks with something to replay; what they replay moves the same weights.
     alone = run([str(SCRIPT), checkpoint, str(tmp_path), str(out), "dr_grpo"], out)["dr_grpo"]
     assert own["weights"] != alone["weights"]
-    assert own["state"]["self-imitation"]["updates"] == 5
+    assert own["state"]["self-imitation"]["updates"] == STEPS // STEPS_PER_GENERATION
     assert own["ranks_apart"] == 0.0
 
 

@@ -220,7 +220,7 @@ def _check(knobs: Mapping[str, Any]) -> None:
         if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
             raise ValueError(f"LionK: {name} must be a number of at least 0, got {value}")
     pair = betas if isinstance(betas, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(beta, Real | Tensor) and 0.0 <= beta < 1.0 for beta in pair):
+    if len(pair) != 2 or not all(isinstance(beta, Real | Tensor) and 0.0 <= float(beta) < 1.0 for beta in pair):
         raise ValueError(f"LionK: betas are two numbers in [0, 1), got {betas}")
     if knobs["scheme"] not in SCHEMES:
         raise ValueError(f"LionK: scheme is one of {', '.join(SCHEMES)}, got {knobs['scheme']!r}")

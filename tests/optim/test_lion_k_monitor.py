@@ -84,8 +84,10 @@ def test_from_outside_it_becomes_finite_where_only_rounding_is_left(dtype, lr, s
     assert record.distance < 2 * torch.finfo(dtype).eps / lr
     assert math.isfinite(record.kkt_gap)
     assert math.isfinite(record.lyapunov)
-    # Of a feasible point it is at least 0, but for the rounding of sums of a few terms of order 1.
-    assert record.kkt_gap > -20 * torch.finfo(torch.float32).eps
+    # Of a feasible point it is at least 0. Two eps outside pass for feasible, and float32 sums round: λ⟨x, ∇f⟩ then
+    # falls below −K(−∇f) by as much of it; of logsumexp, ∇f is not bounded by K, but by its own sum.
+    size = float(slope.float().abs().sum())
+    assert record.kkt_gap > -(2 * torch.finfo(dtype).eps + 2e-6) * 2 * size
 
 
 def test_rounding_is_no_excuse_where_steps_still_move():

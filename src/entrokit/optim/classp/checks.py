@@ -36,7 +36,8 @@ def largest_gradients(params: list[Tensor]) -> Iterator[tuple[torch.dtype, float
 def usable(dtype: torch.dtype, largest: float, power: float) -> bool:
     """Whether the largest |g| of parameters of a dtype, and its p-th power in the history, are finite."""
     # NaN is at most nothing.
-    return largest <= float(torch.finfo(history_dtype(dtype)).max) ** min(1.0, 1.0 / power)
+    most: float = torch.finfo(history_dtype(dtype)).max ** min(1.0, 1.0 / power)
+    return largest <= most
 
 
 def refuse_sparse(params: list[Tensor], group: int) -> None:

@@ -324,7 +324,7 @@ def test_empty_groups_and_empty_tensors_are_passed_over():
         ({"betas": 0.9}, r"betas are two numbers in \[0, 1\), got 0.9"),
         ({"betas": "99"}, "betas are two numbers"),
         ({"lr": None}, "lr must be a number of at least 0, got None"),
-        ({"K": 1}, "1 lacks elementwise, least_at_zero, value, grad, conjugate, distance"),
+        ({"K": 1}, "1 lacks elementwise, least_at_zero, value, grad, distance"),
         ({"K": None}, "None lacks elementwise"),
         ({"K": Smooth}, "Smooth is a class; make one of it"),
         ({"scheme": "semi"}, "scheme is one of explicit, implicit, got 'semi'"),

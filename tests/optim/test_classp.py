@@ -175,9 +175,23 @@ def test_another_optimizer_s_state_is_refused():
     param = W0.clone().requires_grad_()
     param.grad = GRADIENTS[0].clone()
     peer, own = torch.optim.Adagrad([param]), CLASSP([param], lr=0.5)
-    with pytest.raises(ValueError, match="another optimizer's state; it has no 'consolidation'"):
-        own.load_state_dict(peer.state_dict())
+    for stepped in (peer, torch.optim.Adam([param]), torch.optim.SGD([param], 0.1)):
+        for _ in range(2):
+            # Fresh ones have no state of any parameter.
+            with pytest.raises(ValueError, match="another optimizer's state; group 0 has no .*power, threshold"):
+                own.load_state_dict(stepped.state_dict())
+            stepped.step()
+    bare = own.state_dict()
+    with pytest.raises(ValueError, match="it has no 'consolidation'"):
+        own.load_state_dict({**bare, "state": {0: {"sum": torch.zeros(4)}}})
+    with pytest.raises(ValueError, match="it has no param_groups, state"):
+        own.load_state_dict({"weight": param})
+    bare["param_groups"][0]["power"] = 0.0
+    with pytest.raises(ValueError, match="CLASSP, group 0: power must be finite and above 0"):
+        own.load_state_dict(bare)
     assert own.param_groups[0]["lr"] == 0.5
+    assert own.param_groups[0]["power"] == 1.0
+    own.step()
 
 
 def test_the_lagged_sum_of_the_typeset_equation_leaps():
@@ -260,6 +274,40 @@ def test_density_is_the_share_that_passes():
     assert optimizer.update_density() == 0.5
     optimizer.param_groups[0]["threshold"] = 1.0
     assert optimizer.update_density() == 0.0
+
+
+@pytest.mark.parametrize("hostile", [math.nan, math.inf, -math.inf, 1e200])
+def test_the_density_of_gradients_that_a_step_would_refuse_is_nan(hostile):
+    params = [W0.clone().requires_grad_() for _ in range(2)]
+    optimizer = CLASSP([{"params": params[:1]}, {"params": params[1:], "power": 2.0}], lr=0.1)
+    for param in params:
+        param.grad = GRADIENTS[0].clone()
+    assert optimizer.update_density() == 0.75
+    params[1].grad[1] = hostile
+    assert math.isnan(optimizer.update_density())
+
+
+def test_the_density_of_sparse_gradients_is_refused():
+    embedding = nn.Embedding(3, 2, sparse=True)
+    embedding(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="sparse gradients.*group 0"):
+        CLASSP(embedding.parameters()).update_density()
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"power": 0}, {"eps": 0.0}, {"lr": math.nan}, {"threshold": math.nan}, {"mode": "x"}]
+)
+def test_knobs_set_between_tasks_are_looked_at_before_anything_changes(knobs):
+    params = [W0.clone().requires_grad_() for _ in range(2)]
+    optimizer = CLASSP([{"params": [param]} for param in params], lr=0.1)
+    for param in params:
+        param.grad = GRADIENTS[0].clone()
+    optimizer.param_groups[1].update(knobs)
+    for ask in (optimizer.step, optimizer.update_density):
+        with pytest.raises(ValueError, match=f"CLASSP, group 1: {next(iter(knobs))}"):
+            ask()
+    assert all(torch.equal(param.detach(), W0) for param in params)
+    assert optimizer.consolidation() == {}
 
 
 def test_the_average_of_what_was_received():

@@ -1,7 +1,10 @@
 """Elastic weight consolidation: Fisher information in closed form, the penalty and its gradient."""
 
+import copy
+import io
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +117,124 @@ def test_the_gradient_of_the_penalty_is_its_difference():
     assert float(above - below) / 0.2 == pytest.approx(float(gradient[2, 1]), abs=1e-9)
 
 
+def test_springs_survive_saving():
+    model = classifier()
+    ewc = EWC(model, strength=2.0)
+    for shift in (0.0, 0.3):
+        with torch.no_grad():
+            model[0].weight.add_(shift)
+        ewc.consolidate(diagonal_fisher(model, X))
+    file = io.BytesIO()
+    torch.save(ewc.state_dict(), file)
+    file.seek(0)
+    with torch.no_grad():
+        model[2].weight.sub_(0.1)
+    again = copy.deepcopy(model)
+    other = EWC(again, strength=7.0)
+    saved = torch.load(file, weights_only=True)
+    other.load_state_dict(saved)
+    assert torch.equal(other.penalty(), ewc.penalty())
+    assert ewc.penalty() > 0.0
+    for mine, its in zip(
+        *(torch.autograd.grad(e.penalty(), list(m.parameters())) for e, m in ((ewc, model), (other, again))),
+        strict=True,
+    ):
+        assert torch.equal(mine, its)
+    saved["tasks"][0]["weights"]["0.weight"].zero_()
+    assert torch.equal(other.penalty(), ewc.penalty()), "copies"
+    other.consolidate(diagonal_fisher(again, X))
+    assert (len(other.tasks), other.strength) == (3, 2.0)
+    single = EWC(copy.deepcopy(model).float(), 1.0)
+    single.load_state_dict(ewc.state_dict())
+    assert {part[name].dtype for task in single.tasks for part in task for name in part} == {torch.float32}
+
+
+def test_a_state_that_is_not_of_these_springs_is_refused_and_nothing_loaded():
+    model = nn.Linear(3, 4).double()
+    ewc = EWC(model, strength=2.0)
+    ewc.consolidate(diagonal_fisher(model, X))
+    good = ewc.state_dict()
+    fisher, weights = good["tasks"][0]["fisher"], good["tasks"][0]["weights"]
+
+    def task(**parts):
+        return {"strength": 1.0, "tasks": [good["tasks"][0], {"fisher": fisher, "weights": weights, **parts}]}
+
+    bias = {"bias": weights["bias"]}
+    for state, message in (
+        ({"strength": 1.0}, "no state of an EWC; it lacks tasks"),
+        ({"strength": -1.0, "tasks": []}, "strength must be finite and at least 0"),
+        ({"strength": 1.0, "tasks": [{"fisher": fisher}]}, "task 0 lacks weights"),
+        (task(fisher=bias), r"task 1: needs the Fisher .* differs at \['weight'\]"),
+        (task(fisher={**fisher, "bias": -torch.ones(4)}), "task 1: bias needs finite values"),
+        (task(weights=bias), r"task 1: weights need .* differ at \['weight'\]"),
+        (task(weights={**weights, "bias": torch.zeros(3)}), r"differ at \['bias'\]"),
+        (task(weights={**weights, "bias": torch.full((4,), math.nan)}), "finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ewc.load_state_dict(state)
+        assert (ewc.strength, len(ewc.tasks)) == (2.0, 1)
+
+
+def test_rows_do_not_depend_on_others_and_modes_are_as_before():
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 4)).double()
+    model(X)
+    wanted = diagonal_fisher(copy.deepcopy(model).eval(), X)
+    model[2].eval()
+    mean = model[1].running_mean.clone()
+    for labels in (None, torch.zeros(7, dtype=torch.int32)):
+        found = diagonal_fisher(model, X, labels)
+        assert [module.training for module in model] == [True, True, False, True]
+        assert torch.equal(model[1].running_mean, mean)
+        if labels is None:
+            assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    with pytest.raises(ValueError, match="labels lie"):
+        diagonal_fisher(model, X, torch.full((7,), 4))
+    assert model[1].training
+
+
+def test_logits_of_an_output_object_are_taken():
+    class Output(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return SimpleNamespace(logits=self.inner(x), loss=None)
+
+    inner = nn.Linear(3, 4).double()
+    found, wanted = diagonal_fisher(Output(inner), X), diagonal_fisher(inner, X)
+    assert torch.equal(found["inner.weight"], wanted["weight"])
+
+
+def test_a_classifier_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        image_size=4,
+        patch_size=2,
+        num_labels=3,
+        attn_implementation="eager",
+    )
+    model = transformers.ViTForImageClassification(config)
+    x, y = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
+    found = diagonal_fisher(model, x, y)["classifier.bias"]
+    p = model.eval()(x).logits.softmax(-1).detach()
+    # Of the bias ∂ log p_y / ∂b = 1[y = c] - p_c.
+    torch.testing.assert_close(found, (nn.functional.one_hot(y, 3) - p).square().mean(0))
+
+
+def test_a_model_that_torch_func_cannot_run_is_named():
+    class Branching(nn.Linear):
+        def forward(self, x):
+            return super().forward(x if bool(x.sum() > 0) else -x)
+
+    with pytest.raises(RuntimeError, match="diagonal_fisher: torch.func cannot run this model input by input"):
+        diagonal_fisher(Branching(3, 4).double(), X)
+
+
 def test_tied_and_frozen_weights():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)).double()
     model[1].weight = model[0].weight
@@ -130,6 +251,11 @@ def test_tied_and_frozen_weights():
         (lambda m: diagonal_fisher(m, X, torch.zeros(3, dtype=torch.long)), r"7 inputs need as many labels, got \[3\]"),
         (lambda m: diagonal_fisher(nn.Flatten(0), X), "no trainable parameters"),
         (lambda m: diagonal_fisher(nn.Sequential(m, nn.Flatten(0)), X), r"logits must be \[7, classes\], got \[28\]"),
+        (lambda m: diagonal_fisher(m, X, torch.zeros(7)), "labels are whole numbers, 0 to 3, got torch.float32"),
+        (lambda m: diagonal_fisher(m, X, torch.arange(7)), "labels lie from 0 to 3, and 3 of 7 do not; the first is 4"),
+        (lambda m: diagonal_fisher(m, X, torch.arange(7) - 7), "7 of 7 do not; the first is -7"),
+        (lambda m: diagonal_fisher(m, X, torch.zeros(7, 1).long()), r"as many labels, got \[7, 1\]"),
+        (lambda m: diagonal_fisher(nn.LSTM(3, 4).double(), X), "returns tuple, which is no tensor and has no logits"),
         (lambda m: EWC(m, -1.0), "strength must be finite and at least 0, got -1"),
         (lambda m: EWC(m, math.nan), "strength"),
         (lambda m: EWC(nn.Flatten(), 1.0), "no trainable parameters"),

@@ -321,6 +321,12 @@ def test_empty_groups_and_empty_tensors_are_passed_over():
         ({"weight_decay": math.inf}, "weight_decay must be a number of at least 0, got inf"),
         ({"betas": (0.9, 1.0)}, r"betas are two numbers in \[0, 1\), got \(0.9, 1.0\)"),
         ({"betas": (0.9,)}, "betas are two numbers"),
+        ({"betas": 0.9}, r"betas are two numbers in \[0, 1\), got 0.9"),
+        ({"betas": "99"}, "betas are two numbers"),
+        ({"lr": None}, "lr must be a number of at least 0, got None"),
+        ({"K": 1}, "1 lacks elementwise, least_at_zero, value, grad, distance"),
+        ({"K": None}, "None lacks elementwise"),
+        ({"K": Smooth}, "Smooth is a class; make one of it"),
         ({"scheme": "semi"}, "scheme is one of explicit, implicit, got 'semi'"),
         ({"K": "sign"}, "'sign' is none of l1"),
         ({"K": "huber"}, "'huber' with options"),
@@ -339,3 +345,82 @@ def test_a_group_that_is_refused_is_not_added():
         with pytest.raises(ValueError, match=r"shape \[3\]|betas"):
             optimizer.add_param_group(group)
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("member", ["elementwise", "least_at_zero", "value", "grad", "conjugate", "distance"])
+def test_a_k_of_ones_own_that_lacks_a_member_is_refused_by_name(member):
+    lacking = type("Partial", (Smooth,), {member: None})()
+    with pytest.raises(ValueError, match=f"lacks {member}$"):
+        LionK([parameter(draw(3))], K=lacking)
+    optimizer = LionK([parameter(draw(3))])
+    with pytest.raises(ValueError, match=f"lacks {member}$"):
+        optimizer.add_param_group({"params": [parameter(draw(3))], "K": lacking})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("peer", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_another_optimizer_s_state_is_refused_with_what_it_lacks(peer, steps):
+    p = parameter(draw(3))
+    p.grad = torch.ones_like(p)
+    other, optimizer = peer([p], lr=0.7), LionK([p], 0.1)
+    for _ in range(steps):
+        other.step()
+    optimizer.step()
+    held = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"no LionK's state; group 0 lacks .*K, K_kwargs, .*scheme"):
+        optimizer.load_state_dict(other.state_dict())
+    broken = copy.deepcopy(held)
+    broken["state"][0] = {"exp_avg": torch.zeros(3)}
+    with pytest.raises(ValueError, match="parameter 0 lacks momentum, and has exp_avg"):
+        optimizer.load_state_dict(broken)
+    broken["param_groups"][0]["betas"] = 0.9
+    with pytest.raises(ValueError, match="betas are two numbers"):
+        optimizer.load_state_dict(broken)
+    with pytest.raises(ValueError, match="lacks param_groups, state"):
+        optimizer.load_state_dict({"weight": p})
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert torch.equal(optimizer.state[p]["momentum"], held["state"][0]["momentum"])
+
+
+def test_a_momentum_that_was_only_asked_for_leaves_no_state():
+    p = parameter(draw(3))
+    optimizer = LionK([p])
+    assert torch.equal(optimizer.momentum(p), torch.zeros_like(p))
+    assert not optimizer.state
+
+
+def test_a_released_lion_s_average_is_minus_the_momentum():
+    """The recipe of the docs page: a run of x ← (1 − ελ)x − ε sign(β1 m + (1−β1) g) goes on as it was."""
+    x, average = draw(4), 0.1 * draw(4, seed=1)
+    p = parameter(x)
+    optimizer = LionK([p], 0.01, weight_decay=0.1)
+    optimizer.state[p]["momentum"] = -average
+    for step in range(5):
+        g = draw(4, seed=10 + step)
+        x = 0.999 * x - 0.01 * (0.9 * average + 0.1 * g).sign()
+        average = 0.99 * average + 0.01 * g
+        p.grad = g
+        optimizer.step()
+    torch.testing.assert_close(p.detach(), x, atol=1e-12, rtol=0)
+    torch.testing.assert_close(optimizer.state[p]["momentum"], -average, atol=1e-12, rtol=0)
+
+
+def test_explicit_decay_beyond_zero_is_refused_before_anything_moves():
+    first, second = parameter(draw(3)), parameter(draw(2))
+    optimizer = LionK([{"params": [first]}, {"params": [second], "weight_decay": 3.0}], 1.0)
+    first.grad, second.grad = torch.ones_like(first), torch.ones_like(second)
+    start = [first.detach().clone(), second.detach().clone()]
+    with pytest.raises(ValueError, match="lr 1 times weight_decay 3 is above 1 in group 1.*implicit"):
+        optimizer.step()
+    optimizer.param_groups[1].update(weight_decay=0.0, betas=0.9)
+    with pytest.raises(ValueError, match="betas are two numbers"):
+        optimizer.step()
+    assert all(torch.equal(p.detach(), s) for p, s in zip((first, second), start, strict=True))
+    assert not optimizer.state
+    # As a scheduler does, whose lr is within bounds when it is time to step; and where nothing turns around.
+    optimizer.param_groups[1].update(lr=1 / 3, weight_decay=3.0, betas=(0.9, 0.99))
+    optimizer.step()
+    optimizer.param_groups[1].update(lr=1.0, scheme="implicit")
+    optimizer.step()
+    assert bool(second.detach().abs().max() <= 1 / 3 + 1e-12)

@@ -110,6 +110,7 @@ def test_half_square_has_no_constraint():
 
 
 def test_p_of_1_and_2_and_many():
+    assert convex("lp") == convex("l2")
     torch.testing.assert_close(convex("lp", p=1.0).grad(Z), convex("l1").grad(Z))
     assert float(convex("lp", p=1.0).distance(3.0 * Z)) == pytest.approx(8.0)
     torch.testing.assert_close(convex("lp", p=2.0).grad(Z), convex("l2").grad(Z))

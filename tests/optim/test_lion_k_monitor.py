@@ -8,7 +8,7 @@ import torch
 
 from entrokit.optim.lion_k import LionK, LionKMonitor, feasibility, kkt_gap, lionk_callback, lionk_lyapunov
 
-from .lion_k_cases import draw, parameter
+from .lion_k_cases import OPTIONS, Smooth, draw, member, parameter
 
 
 def test_a_record_is_what_the_functions_say():
@@ -28,8 +28,8 @@ def test_a_record_is_what_the_functions_say():
     matrix.grad, bias.grad = draw(3, 3, seed=3), draw(3, seed=4)
     record = monitor.on_step(2.0)
     m = [optimizer.momentum(p) for p in (matrix, bias)]
-    excess = lionk_lyapunov(0.0, matrix, m[0], "nuclear", 0.05, (0.9, 0.99), 0.5, scheme="explicit")
-    excess += lionk_lyapunov(0.0, bias, m[1], "l1", 0.05, (0.9, 0.99), 0.2)
+    excess = lionk_lyapunov(0.0, matrix, m[0], "nuclear", 0.05, (0.9, 0.99), 0.5)
+    excess += lionk_lyapunov(0.0, bias, m[1], "l1", 0.05, (0.9, 0.99), 0.2, scheme="implicit")
     assert record.step == 3
     assert record.excess == pytest.approx(excess)
     assert record.lyapunov == pytest.approx(2.0 + excess)
@@ -61,6 +61,55 @@ def test_outside_of_the_feasible_set_and_at_lr_zero():
     assert (record.distance, record.kkt_gap, record.lyapunov) == (1.5, math.inf, math.inf)
     optimizer.param_groups[0]["lr"] = 0.0
     assert math.isnan(LionKMonitor(optimizer).on_step(1.0).lyapunov)
+
+
+@pytest.mark.parametrize(("dtype", "lr"), [(torch.float32, 0.03), (torch.float16, 0.05), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+@pytest.mark.parametrize("K", ["l1", "l2", "top-k", "huber", "nuclear", "logsumexp"])
+def test_from_outside_it_becomes_finite_where_only_rounding_is_left(dtype, lr, scheme, K):
+    p = parameter(1.25 * member(K).grad(draw(2, 3)), dtype)
+    optimizer = LionK([p], lr, weight_decay=1.0, K=K, K_kwargs=OPTIONS[K], scheme=scheme)
+    monitor, still = LionKMonitor(optimizer), False
+    slope = -draw(2, 3).to(dtype)
+    p.grad = slope.clone()
+    # As after many steps of this gradient.
+    optimizer.state[p]["momentum"] = -slope
+    if dtype != torch.bfloat16:
+        assert monitor.on_step(0.0).lyapunov == math.inf
+    for _ in range(1000):
+        old = p.detach().clone()
+        optimizer.step()
+        if still := torch.equal(old, p.detach()):
+            break
+    assert still
+    record = monitor.on_step(0.0)
+    assert record.distance < 2 * torch.finfo(dtype).eps / lr
+    assert math.isfinite(record.kkt_gap)
+    assert math.isfinite(record.lyapunov)
+    # Of a feasible point it is at least 0. Two eps outside pass for feasible, and float32 sums round: λ⟨x, ∇f⟩ then
+    # falls below −K(−∇f) by as much of it; of logsumexp, ∇f is not bounded by K, but by its own sum.
+    size = float(slope.float().abs().sum())
+    assert record.kkt_gap > -(2 * torch.finfo(dtype).eps + 2e-6) * 2 * size
+
+
+def test_rounding_is_no_excuse_where_steps_still_move():
+    p = parameter([1.0 + 1e-4], torch.float32)
+    p.grad = -torch.ones_like(p)
+    assert LionKMonitor(LionK([p], 0.1, weight_decay=1.0)).on_step(0.0).kkt_gap == math.inf
+    # Ten times smaller steps are rounded away ten times farther out, but never beyond twice the bound.
+    assert math.isfinite(LionKMonitor(LionK([p], 0.001, weight_decay=1.0)).on_step(0.0).kkt_gap)
+    far = parameter([2.1], torch.bfloat16)
+    far.grad = -torch.ones_like(far)
+    record = LionKMonitor(LionK([far], 1e-5, weight_decay=1.0)).on_step(0.0)
+    assert record.kkt_gap == record.lyapunov == math.inf
+    assert record.distance == pytest.approx(1.1, abs=0.01)
+
+
+def test_a_k_of_ones_own_is_forgiven_rounding_too():
+    p = parameter([1.0 + 5e-6], torch.float32)
+    p.grad = -torch.ones_like(p)
+    assert kkt_gap(p, p.grad, Smooth(), 1.0) == math.inf
+    assert math.isfinite(LionKMonitor(LionK([p], 0.01, weight_decay=1.0, K=Smooth())).on_step(0.0).kkt_gap)
 
 
 def test_maximising_f_is_minimising_its_negative():

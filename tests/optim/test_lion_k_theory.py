@@ -1,5 +1,6 @@
 """What must fall while Lion-K runs and what is 0 when it has arrived: the sheet's numbers, and hand-made optima."""
 
+import inspect
 import itertools
 import math
 from dataclasses import dataclass
@@ -96,14 +97,14 @@ class Descent:
 
 def descent(steps, lr, betas, weight_decay):
     """Change of H in every step of `LionK`, and what the theorem allows."""
-    _, a, b = lyapunov_coefficients(lr, betas, weight_decay)
+    _, a, b = lyapunov_coefficients(lr, betas, weight_decay, scheme="implicit")
     p = parameter(X)
     optimizer = LionK([p], lr, betas, weight_decay, K=K, scheme="implicit")
     optimizer.state[p]["momentum"] = M.clone()
 
     def level():
         x, m = p.detach(), optimizer.state[p]["momentum"]
-        return lionk_lyapunov(f(x), x, m, K, lr, betas, weight_decay)
+        return lionk_lyapunov(f(x), x, m, K, lr, betas, weight_decay, scheme="implicit")
 
     levels, steps_seen = [level()], []
     for _ in range(steps):
@@ -130,7 +131,7 @@ def descent(steps, lr, betas, weight_decay):
 )
 def test_the_discrete_bound(weight_decay, constants, levels, first):
     lr, betas = 0.05, (0.9, 0.99)
-    assert lyapunov_coefficients(lr, betas, weight_decay) == pytest.approx(constants, abs=5e-7)
+    assert lyapunov_coefficients(lr, betas, weight_decay, scheme="implicit") == pytest.approx(constants, abs=5e-7)
     found, steps = descent(2000, lr, betas, weight_decay)
     assert found[:2] == pytest.approx(levels, abs=6e-7)
     assert (steps[0].change, steps[0].bound) == pytest.approx(first, abs=6e-7)
@@ -148,7 +149,7 @@ def test_a_step_never_raises_it_by_more_than_curvature_allows(name):
         x = p.detach()
         losses.append(f(x))
         m = optimizer.momentum(p)
-        levels.append(lionk_lyapunov(f(x), x, m, member_K, lr, betas, weight_decay, scheme="explicit"))
+        levels.append(lionk_lyapunov(f(x), x, m, member_K, lr, betas, weight_decay))
         if len(levels) > 1:
             assert levels[-1] - levels[-2] <= limit + 1e-12
         old, p.grad = x.clone(), slope(x)
@@ -160,10 +161,18 @@ def test_a_step_never_raises_it_by_more_than_curvature_allows(name):
 
 def test_explicit_steps_have_the_value_of_their_implicit_ones():
     lr, betas, weight_decay = 0.05, (0.9, 0.99), 0.8
-    implicit = lionk_lyapunov(1.0, X, M, K, lr, betas, weight_decay)
+    implicit = lionk_lyapunov(1.0, X, M, K, lr, betas, weight_decay, scheme="implicit")
     explicit = lr / (1 + lr * weight_decay)
     assert lionk_lyapunov(1.0, X, M, K, explicit, betas, weight_decay, scheme="explicit") == pytest.approx(implicit)
-    assert lionk_lyapunov(1.0, X, M, K, explicit, betas, weight_decay) != pytest.approx(implicit)
+    assert lionk_lyapunov(1.0, X, M, K, lr, betas, weight_decay, scheme="explicit") != pytest.approx(implicit)
+
+
+def test_the_scheme_is_that_of_the_optimizer_by_default():
+    for function in (lionk_lyapunov, lyapunov_coefficients, LionK):
+        assert inspect.signature(function).parameters["scheme"].default == "explicit"
+    assert lyapunov_coefficients(0.1, (0.9, 0.99), 0.5) == lyapunov_coefficients(
+        0.1 / 0.95, (0.9, 0.99), 0.5, scheme="implicit"
+    )
 
 
 def test_equal_betas_weigh_nothing_and_reversed_ones_have_no_theory():
@@ -281,13 +290,15 @@ def test_iterates_that_sit_on_the_border_are_inside(dtype):
         (lambda: lionk_lyapunov(0.0, X, M, "l1", 0.1, (0.9, 1.0), 0.1), r"betas in \[0, 1\)"),
         (lambda: lionk_lyapunov(0.0, X, M, "l1", 0.1, (0.9, 0.99), -0.1), "needs lr > 0, weight_decay >= 0"),
         (lambda: lyapunov_coefficients(0.1, (0.9, 0.99), 0.1, scheme="both"), "got 'both'"),
-        (lambda: lyapunov_coefficients(2.0, (0.9, 0.99), 0.5, scheme="explicit"), "explicit steps need"),
+        (lambda: lyapunov_coefficients(2.0, (0.9, 0.99), 0.5), "explicit steps need"),
         (lambda: flow_lyapunov(0.0, X, M, "l1", alpha=1, gamma=2, e=1, weight_decay=0.1), r"e \* gamma <= 1"),
         (lambda: flow_lyapunov(0.0, X, M, "l1", alpha=1, gamma=1, e=1, weight_decay=0.0), "without weight decay < 1"),
         (lambda: flow_lyapunov(0.0, X, M, "l1", alpha=-1, gamma=1, e=1, weight_decay=0.1), "at least 0"),
         (lambda: kkt_gap(X, M, "l1", -1.0), "weight_decay must be"),
         (lambda: feasibility(X, "l1", math.nan), "weight_decay must be"),
         (lambda: feasibility(X, "l7", 1.0), "'l7' is none of"),
+        (lambda: feasibility(X, 1, 1.0), "1 lacks elementwise, least_at_zero, value"),
+        (lambda: kkt_gap(X, M, "l1", 1.0, lr=-1.0), "kkt_gap: lr must be"),
     ],
 )
 def test_bad_input_is_named(ask, message):

@@ -1,6 +1,7 @@
 """Learning one task after another: CLASSP, elastic weight consolidation beside it, and what was kept."""
 
-from .ewc import EWC, diagonal_fisher
+from .ewc import EWC
+from .fisher import diagonal_fisher
 from .optimizer import CLASSP
 from .transfer import accuracy_matrix, average_accuracy, backward_transfer, forgetting, forward_transfer
 

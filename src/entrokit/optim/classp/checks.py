@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .update import FOREACH_DEVICES
+from .update import FOREACH_DEVICES, history_dtype
 
 
 def with_gradient(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -33,6 +33,22 @@ def largest_gradients(params: list[Tensor]) -> Iterator[tuple[torch.dtype, float
         yield dtype, float(largest)
 
 
+def usable(dtype: torch.dtype, largest: float, power: float) -> bool:
+    """Whether the largest |g| of parameters of a dtype, and its p-th power in the history, are finite."""
+    # NaN is at most nothing.
+    most: float = torch.finfo(history_dtype(dtype)).max ** min(1.0, 1.0 / power)
+    return largest <= most
+
+
+def refuse_sparse(params: list[Tensor], group: int) -> None:
+    """Raises RuntimeError where a gradient is sparse."""
+    if any(grad.is_sparse for _, grad in with_gradient(params)):
+        raise RuntimeError(
+            f"CLASSP does not take sparse gradients, and a parameter of group {group} has one; "
+            "build the embedding with sparse=False"
+        )
+
+
 def unusable(params: list[Tensor], group: int, power: float) -> str:
     """What is wrong with the gradients of a group, and where."""
     for index, param in enumerate(params):
@@ -45,6 +61,17 @@ def unusable(params: list[Tensor], group: int, power: float) -> str:
 
 
 def check_group(group: dict[str, Any], index: int) -> None:
+    """Refuses knobs out of range, and parameters that are complex.
+
+    Raises:
+        ValueError: names the group, and the knob.
+    """
+    check_knobs(group, index)
+    if any(param.is_complex() for param in group["params"]):
+        raise ValueError(f"CLASSP, group {index}: complex parameters are not supported; optimise their real view")
+
+
+def check_knobs(group: Mapping[str, Any], index: int) -> None:
     """Refuses knobs out of range.
 
     Raises:
@@ -65,5 +92,3 @@ def check_group(group: dict[str, Any], index: int) -> None:
     # What divides the first step of an entry, in float32: at 0 an untouched entry would become 0 / 0.
     if math.log(eps) / power < math.log(torch.finfo(torch.float32).tiny) or eps < torch.finfo(torch.float32).tiny:
         raise ValueError(f"{where}: eps ** (1 / power) = {eps:g} ** (1 / {power:g}) is 0 in float32; raise eps")
-    if any(param.is_complex() for param in group["params"]):
-        raise ValueError(f"{where}: complex parameters are not supported; optimise their real view")

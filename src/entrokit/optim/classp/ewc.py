@@ -9,58 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
-
-
-def diagonal_fisher(
-    model: nn.Module, inputs: Tensor, labels: Tensor | None = None, *, chunk: int = 64
-) -> dict[str, Tensor]:
-    """E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂w)², of a classifier: a tensor of the parameter's shape each, at least 0.
-
-    Args:
-        model: gives logits ``[N, C]``; each row from its own input alone (no batch normalisation in training mode).
-        inputs: ``[N, ...]``. labels: ``[N]``, instead of the expectation over all C classes: those that were drawn from
-            the model (an unbiased estimate at 1/C of the cost), or those of the data (the "empirical Fisher").
-        chunk: inputs at a time; so many gradients of all parameters are held.
-
-    Raises:
-        ValueError: no inputs, labels of another number, logits of another shape, no trainable
-            parameters, or a chunk below 1.
-    """
-    if not len(inputs) or chunk < 1:
-        raise ValueError(f"diagonal_fisher: needs inputs and chunk >= 1, got {len(inputs)} and {chunk}")
-    if labels is not None and labels.shape != inputs.shape[:1]:
-        raise ValueError(f"diagonal_fisher: {len(inputs)} inputs need as many labels, got {list(labels.shape)}")
-    params = {name: param.detach() for name, param in model.named_parameters() if param.requires_grad}
-    if not params:
-        raise ValueError("diagonal_fisher: the model has no trainable parameters")
-
-    def log_likelihood(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits: Tensor = functional_call(model, values, (x[None],))
-        return logits.log_softmax(-1)[0].gather(-1, y[None])[0]
-
-    scores = vmap(grad(log_likelihood), in_dims=(None, 0, 0))
-    fisher = {name: torch.zeros_like(param) for name, param in params.items()}
-
-    def add(x: Tensor, y: Tensor, weight: Tensor) -> None:
-        for name, score in scores(params, x, y).items():
-            fisher[name] += torch.tensordot(weight, score.square(), 1) / len(inputs)
-
-    for rows in torch.split(torch.arange(len(inputs), device=inputs.device), chunk):
-        x = inputs[rows]
-        if labels is not None:
-            add(x, labels[rows], torch.ones_like(rows, dtype=next(iter(params.values())).dtype))
-            continue
-        with torch.no_grad():
-            logits = model(x)
-        if logits.dim() != 2 or len(logits) != len(x):
-            raise ValueError(f"diagonal_fisher: logits must be [{len(x)}, classes], got {list(logits.shape)}")
-        for c, weight in enumerate(logits.softmax(-1).unbind(-1)):
-            add(x, torch.full_like(rows, c), weight)
-    return fisher
 
 
 class EWC:
@@ -71,7 +23,7 @@ class EWC:
         ...  # train on a task, then
         ewc.consolidate(diagonal_fisher(model, x))
 
-    It holds two tensors a parameter for every task.
+    It holds two tensors a parameter for every task: save its `state_dict` with the model.
 
     Args:
         model: whose trainable parameters are held. strength: λ, at least 0.
@@ -84,9 +36,7 @@ class EWC:
     """
 
     def __init__(self, model: nn.Module, strength: float) -> None:
-        if not 0.0 <= strength < math.inf:
-            raise ValueError(f"EWC: strength must be finite and at least 0, got {strength}")
-        self.strength = strength
+        self.strength = _checked_strength(strength)
         self.tasks: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
         self._params = {name: param for name, param in model.named_parameters() if param.requires_grad}
         if not self._params:
@@ -98,12 +48,7 @@ class EWC:
         Raises:
             ValueError: names or shapes that are not those of the parameters, or an entry below 0 or not finite.
         """
-        if fisher.keys() != self._params.keys():
-            wrong = sorted(fisher.keys() ^ self._params.keys())
-            raise ValueError(f"EWC.consolidate: needs the Fisher information of every parameter; differs at {wrong}")
-        for name, value in fisher.items():
-            if value.shape != self._params[name].shape or not bool(((value >= 0.0) & value.isfinite()).all()):
-                raise ValueError(f"EWC.consolidate: {name} needs finite values >= 0 of the parameter's shape")
+        self._check_fisher(fisher, "EWC.consolidate")
         anchor = {name: param.detach().clone() for name, param in self._params.items()}
         self.tasks.append(({name: value.detach().clone() for name, value in fisher.items()}, anchor))
 
@@ -114,3 +59,55 @@ class EWC:
             for name, param in self._params.items():
                 total = total + (fisher[name] * (param - anchor[name]).square()).sum()
         return 0.5 * self.strength * total
+
+    def state_dict(self) -> dict[str, Any]:
+        """``strength``, and of every task ``fisher`` and ``weights`` by names of parameters: the tensors, no copies."""
+        return {
+            "strength": self.strength,
+            "tasks": [{"fisher": dict(fisher), "weights": dict(anchor)} for fisher, anchor in self.tasks],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes strength and tasks of another's `state_dict`, as copies of the parameters' devices and dtypes.
+
+        Raises:
+            ValueError: as the class and `consolidate`, or what is no such dictionary; nothing was loaded.
+        """
+        where = "EWC.load_state_dict"
+        lacking = sorted({"strength", "tasks"} - state_dict.keys())
+        if lacking:
+            raise ValueError(f"{where}: this is no state of an EWC; it lacks {', '.join(lacking)}")
+        strength = _checked_strength(state_dict["strength"])
+        for index, task in enumerate(state_dict["tasks"]):
+            lacking = sorted({"fisher", "weights"} - task.keys())
+            if lacking:
+                raise ValueError(f"{where}: task {index} lacks {', '.join(lacking)}")
+            self._check_fisher(task["fisher"], f"{where}: task {index}")
+            shapes = {name: value.shape for name, value in task["weights"].items()}
+            wrong = sorted(dict(shapes.items() ^ {name: p.shape for name, p in self._params.items()}.items()))
+            if wrong:
+                raise ValueError(
+                    f"{where}: task {index}: weights need the names and shapes of the model; differ at {wrong}"
+                )
+            if not all(bool(value.isfinite().all()) for value in task["weights"].values()):
+                raise ValueError(f"{where}: task {index}: weights must be finite")
+        self.strength = strength
+        self.tasks = [(self._own(task["fisher"]), self._own(task["weights"])) for task in state_dict["tasks"]]
+
+    def _check_fisher(self, fisher: Mapping[str, Tensor], where: str) -> None:
+        if fisher.keys() != self._params.keys():
+            wrong = sorted(fisher.keys() ^ self._params.keys())
+            raise ValueError(f"{where}: needs the Fisher information of every parameter; differs at {wrong}")
+        for name, value in fisher.items():
+            if value.shape != self._params[name].shape or not bool(((value >= 0.0) & value.isfinite()).all()):
+                raise ValueError(f"{where}: {name} needs finite values >= 0 of the parameter's shape")
+
+    def _own(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies in the order, and of the devices and dtypes, of the parameters."""
+        return {name: torch.empty_like(param).copy_(values[name]).detach() for name, param in self._params.items()}
+
+
+def _checked_strength(strength: float) -> float:
+    if not 0.0 <= strength < math.inf:
+        raise ValueError(f"EWC: strength must be finite and at least 0, got {strength}")
+    return strength

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, overload
 
@@ -12,7 +13,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from .checks import check_group, largest_gradients, unusable, with_gradient
+from .checks import (
+    check_group,
+    check_knobs,
+    largest_gradients,
+    refuse_sparse,
+    unusable,
+    usable,
+    with_gradient,
+)
 from .update import FOREACH_DEVICES, Bucket, Rule, history_dtype, update_each, update_foreach
 
 _HISTORY = "consolidation"
@@ -32,12 +41,14 @@ class CLASSP(Optimizer):
 
     Args:
         params: as for any optimizer; every knob but ``foreach`` may differ between groups.
-        lr: α. At p = 1 an entry's first step is about α whatever its gradient, so that it is small beside weights.
+        lr: α. At p = 1 an entry's first step is about α whatever its gradient: choose it small beside weights, such as
+            0.01. The default, 0.2, is that of the released vision run, which learns its first task by plain steps
+            (``apply_scaling=False``); with scaling from the start it is too large for most networks.
         threshold: θ, of squared gradients: it depends on the scale of the loss. `update_density` says what it lets
             through; below 0 all, 0 all that is not exactly 0. In mode "reference", see there.
         eps: ε, inside the root. power: p.
         apply_scaling: False for plain steps of α g that only record S, as the released vision run learns its first
-            task. It may be set in ``param_groups`` between tasks, as all knobs.
+            task. It may be set in ``param_groups`` between tasks, as all knobs; a step looks at them again.
         mode: "paper", or "reference" for the numbers of the released code, whose threshold is no gate (below 1 all
             is touched, from 1 on nothing) and whose S is Σ|g| whatever p.
         foreach: all tensors of a kind in one operation; by default on GPUs. maximize: ascend.
@@ -107,15 +118,16 @@ class CLASSP(Optimizer):
 
         Raises:
             RuntimeError: a gradient that is sparse, not finite, or whose p-th power is not; nothing was changed.
+            ValueError: a knob that was set out of range since; nothing was changed.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         # All is looked at before anything is changed: what enters S stays there.
-        self._check_gradients()
-        for group in self.param_groups:
-            rule = Rule.of(group)
+        rules = self._rules()
+        self._check_gradients(rules)
+        for rule, group in zip(rules, self.param_groups, strict=True):
             for bucket in self._buckets(group["params"]):
                 foreach = group["foreach"]
                 if foreach is None:
@@ -131,11 +143,18 @@ class CLASSP(Optimizer):
     def update_density(self) -> float:
         """Share of entries that a step along the gradients held now touches, 0 to 1; 0 where there are none.
 
-        Between ``step()`` and ``zero_grad()`` it is that of the step, and costs a pass over the gradients.
+        NaN where a step would refuse them: one is NaN or infinite, or its p-th power is. Between ``step()`` and
+        ``zero_grad()`` it is that of the step, and costs two passes over the gradients.
+
+        Raises:
+            RuntimeError: a sparse gradient.
+            ValueError: a knob that was set out of range.
         """
         touched, entries = 0, 0
-        for group in self.param_groups:
-            rule = Rule.of(group)
+        for index, (rule, group) in enumerate(zip(self._rules(), self.param_groups, strict=True)):
+            refuse_sparse(group["params"], index)
+            if not all(usable(dtype, largest, rule.power) for dtype, largest in largest_gradients(group["params"])):
+                return math.nan
             for param, grad in with_gradient(group["params"]):
                 size = grad.to(history_dtype(param.dtype)).abs()
                 if rule.released:
@@ -176,10 +195,20 @@ class CLASSP(Optimizer):
         """As any optimizer's, with S in its own dtype: torch casts state to that of the parameters.
 
         Raises:
-            ValueError: groups that do not match, or the state of another optimizer; nothing was loaded.
+            ValueError: groups that do not match, a knob out of range, or the state of another optimizer, with what it
+                lacks; nothing was loaded.
         """
+        another = "CLASSP.load_state_dict: this is another optimizer's state"
+        lacking = sorted({"state", "param_groups"} - state_dict.keys())
+        if lacking:
+            raise ValueError(f"{another}; it has no {', '.join(lacking)}")
+        for index, group in enumerate(state_dict["param_groups"]):
+            lacking = sorted(self.defaults.keys() - group.keys())
+            if lacking:
+                raise ValueError(f"{another}; group {index} has no {', '.join(lacking)}")
+            check_knobs(group, index)
         if any(_HISTORY not in own for own in state_dict["state"].values()):
-            raise ValueError(f"CLASSP.load_state_dict: this is another optimizer's state; it has no {_HISTORY!r}")
+            raise ValueError(f"{another}; it has no {_HISTORY!r}")
         super().load_state_dict(state_dict)
         saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         held = chain.from_iterable(group["params"] for group in self.param_groups)
@@ -189,18 +218,18 @@ class CLASSP(Optimizer):
                 own = torch.zeros_like(param, dtype=history_dtype(param.dtype), requires_grad=False)
                 self.state[param][_HISTORY] = own.copy_(history)
 
-    def _check_gradients(self) -> None:
-        largest_of_all, passes = 0.0, False
+    def _rules(self) -> list[Rule]:
+        """What the groups ask for now; their knobs may have been set by hand since the last step."""
         for index, group in enumerate(self.param_groups):
-            rule = Rule.of(group)
-            if any(grad.is_sparse for _, grad in with_gradient(group["params"])):
-                raise RuntimeError(
-                    f"CLASSP does not take sparse gradients, and a parameter of group {index} has one; "
-                    "build the embedding with sparse=False"
-                )
+            check_knobs(group, index)
+        return [Rule.of(group) for group in self.param_groups]
+
+    def _check_gradients(self, rules: Sequence[Rule]) -> None:
+        largest_of_all, passes = 0.0, False
+        for index, (rule, group) in enumerate(zip(rules, self.param_groups, strict=True)):
+            refuse_sparse(group["params"], index)
             for dtype, largest in largest_gradients(group["params"]):
-                # NaN is at most nothing.
-                if not largest <= torch.finfo(history_dtype(dtype)).max ** min(1.0, 1.0 / rule.power):
+                if not usable(dtype, largest, rule.power):
                     raise RuntimeError(unusable(group["params"], index, rule.power))
                 largest_of_all = max(largest_of_all, largest)
                 passes = passes or largest > rule.gate

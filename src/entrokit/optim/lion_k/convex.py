@@ -16,8 +16,10 @@ class ConvexK(Protocol):
 
     Lion-K (arXiv 2310.05898) with such a K minimises f(x) + K*(λx)/λ. Scalars are 0-dim; `float` of them is used.
 
-    It may also have ``check_shape(shape)``, which raises a ValueError for parameters that it does not take, and
-    ``foreach_grad_(zs)``, which writes the gradients of a list of tensors over them.
+    `LionK` refuses an object that lacks any of the six members below. It may also have ``check_shape(shape)``, which
+    raises a ValueError for parameters that it does not take; ``foreach_grad_(zs)``, which writes the gradients of a
+    list of tensors over them; and ``inside(y)``, a point of dom K* next to y: without it y/(1 + distance), as of a
+    ball.
     """
 
     @property
@@ -41,6 +43,24 @@ class ConvexK(Protocol):
         """Distance from y to the domain of K*, in some norm; 0 inside."""
 
 
+MEMBERS = ("elementwise", "least_at_zero", "value", "grad", "conjugate", "distance")
+"""What `ConvexK` consists of."""
+
+
+def check_members(K: object) -> None:
+    """Raises ValueError for what is no `ConvexK`, and says what it lacks."""
+    if isinstance(K, type):
+        raise ValueError(f"K is a name of the family or an object, and {K.__qualname__} is a class; make one of it")
+    flags, methods = MEMBERS[:2], MEMBERS[2:]
+    lacking = [name for name in flags if not isinstance(getattr(K, name, None), bool)]
+    lacking += [name for name in methods if not callable(getattr(K, name, None))]
+    if lacking:
+        raise ValueError(
+            f"K is a name of the family, or an object with {', '.join(flags)} (each True or False) and the methods "
+            f"{', '.join(methods)} (see ConvexK); {K!r} lacks {', '.join(lacking)}"
+        )
+
+
 def wide(x: Tensor) -> Tensor:
     """In float32 at least: norms of half precision overflow, and their sums round."""
     return x.float() if x.dtype.itemsize < 4 else x
@@ -50,3 +70,25 @@ def on_domain(value: Tensor, distance: Tensor, dtype: torch.dtype) -> Tensor:
     """The value of K* that holds on its domain; infinity beyond roundings of ``dtype`` outside, NaN for NaN."""
     allowed = max(_TOLERANCE, 2.0 * torch.finfo(dtype).eps)
     return torch.where(distance <= allowed, value, torch.where(distance.isnan(), torch.nan, torch.inf))
+
+
+def rounding(dtype: torch.dtype, lr: float, weight_decay: float) -> float:
+    """How far outside of the unit ball, relative to it, steps in ``dtype`` may stand still: from 0 to 1.
+
+    From outside by d a step goes inwards by ελ d, and both of its operations round, each by half an eps of the
+    parameter; in float32 1 − ελ is rounded too, by a quarter. With as much again for directions, whose own roundings
+    are ελ times smaller, d stays where ελ d ≤ 2 eps (1 + ελ)(1 + d). Beyond 1 nothing is put down to rounding.
+    """
+    rate = lr * weight_decay
+    share = 2.0 * torch.finfo(dtype).eps * (1.0 + 1.0 / rate) if rate > 0.0 else 0.0
+    return share / (1.0 - share) if share < 0.5 else 1.0
+
+
+def inside(K: ConvexK, y: Tensor) -> Tensor:
+    """A point of dom K* next to y, which is outside by less than 1."""
+    own = getattr(K, "inside", None)
+    if own is not None:
+        found: Tensor = own(y)
+        return found
+    # A rounding further than to the border.
+    return wide(y) * ((1.0 - 2.0 * torch.finfo(wide(y).dtype).eps) / (1.0 + K.distance(y)))

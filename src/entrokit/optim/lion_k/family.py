@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 
-from .convex import ConvexK
+from .convex import ConvexK, check_members
 from .elementwise import L1, DeadZone, HalfSquare, Huber
 from .norms import LogSumExp, Lp, TopK
 from .nuclear import Nuclear
@@ -33,8 +33,9 @@ def convex(name: str, **options: object) -> ConvexK:
     """A member of the family.
 
     Args:
-        name: one of `FAMILY`. options: its own: ``p`` of lp, ``e`` of dead-zone and huber, ``k`` of top-k, and
-            ``newton_schulz``, ``coefficients``, ``bfloat16`` of nuclear.
+        name: one of `FAMILY`. options: its own: ``p`` of lp (2 if not told), ``e`` of dead-zone and huber and ``k`` of
+            top-k (which must be told), and ``newton_schulz`` (0, for the decomposition), ``coefficients`` (`MUON`) and
+            ``bfloat16`` (False) of nuclear.
 
     Raises:
         ValueError: no such name or option, one that is lacking, or a value that is out of range.
@@ -45,6 +46,18 @@ def convex(name: str, **options: object) -> ConvexK:
         return FAMILY[name](**options)
     except TypeError as error:
         raise ValueError(f"K {name!r} with options {options}: {error}") from error
+
+
+def resolved(K: ConvexK | str) -> ConvexK:
+    """A K by its name, or the object itself.
+
+    Raises:
+        ValueError: as `convex`, or an object that is no `ConvexK`.
+    """
+    if isinstance(K, str):
+        return convex(K)
+    check_members(K)
+    return K
 
 
 def named(K: ConvexK) -> tuple[str, dict[str, object]] | None:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .convex import ConvexK, wide
-from .family import convex
+from .convex import ConvexK, inside, rounding, wide
+from .family import resolved
 from .update import SCHEMES
 
 Blocks = Tensor | Sequence[Tensor]
@@ -30,12 +30,13 @@ class Coefficients(NamedTuple):
 
 
 def lyapunov_coefficients(
-    lr: float, betas: tuple[float, float], weight_decay: float, *, scheme: str = "implicit"
+    lr: float, betas: tuple[float, float], weight_decay: float, *, scheme: str = "explicit"
 ) -> Coefficients:
     """Constants of the discrete Lyapunov function.
 
     With ε of the implicit scheme, c = ε β1/(ελ(1−β1) + (1−β2)), a = 1 + cλ, b = c (1−β2)/(ε (β2−β1)). An explicit step
-    of ε is an implicit one of ε/(1−ελ). At β1 = β2 what b weighs is 0, and so is b here.
+    of ε is an implicit one of ε/(1−ελ). At β1 = β2 what b weighs is 0, and so is b here. ``scheme`` is explicit by
+    default, as that of `LionK`.
 
     Raises:
         ValueError: lr not above 0, betas outside [0, 1), λ < 0, an unknown scheme, or explicit steps with ελ ≥ 1.
@@ -70,7 +71,7 @@ def lionk_lyapunov(
     betas: tuple[float, float],
     weight_decay: float,
     *,
-    scheme: str = "implicit",
+    scheme: str = "explicit",
 ) -> float:
     """H(x, m) = f(x) + K*(λx)/λ + c [K*(λx) + K(m) − λ⟨m, x⟩]; without weight decay f(x) + c K(m).
 
@@ -79,23 +80,25 @@ def lionk_lyapunov(
 
     Args:
         f_value: f(x). x, m: parameters, and momenta before the step that uses their gradient. lr: ε.
+        scheme: of the steps, explicit by default, as that of `LionK`.
 
     Returns:
-        Infinity where λx is outside of dom K* (`feasibility` says how far); NaN where x, m or f hold it.
+        Infinity where λx is outside of dom K* (`feasibility` says how far) by more than rounding leaves (`kkt_gap`);
+        NaN where x, m or f hold it.
 
     Raises:
         ValueError: as `lyapunov_coefficients`; unlike shapes; λ = 0 and a K that is not least at 0.
     """
     c = lyapunov_coefficients(lr, betas, weight_decay, scheme=scheme).c
-    return f_value + lyapunov_excess(x, m, _convex(K), c, weight_decay)
+    return f_value + lyapunov_excess(x, m, resolved(K), c, lr, weight_decay)
 
 
-def lyapunov_excess(x: Blocks, m: Blocks, K: ConvexK, c: float, weight_decay: float) -> float:
+def lyapunov_excess(x: Blocks, m: Blocks, K: ConvexK, c: float, lr: float, weight_decay: float) -> float:
     """H − f of `lionk_lyapunov`."""
     if weight_decay == 0.0:
         _check_least_at_zero(K)
         return c * _value(m, K)
-    conjugate, coupling = _coupled(x, m, K, weight_decay)
+    conjugate, coupling = _coupled(x, m, K, weight_decay, lr)
     return conjugate / weight_decay + (c * coupling if c else 0.0)
 
 
@@ -124,7 +127,7 @@ def flow_lyapunov(
             "flow_lyapunov: needs constants of at least 0 and e * gamma <= 1, without weight decay < 1, got "
             f"alpha={alpha}, gamma={gamma}, e={e}, weight_decay={weight_decay}"
         )
-    K = _convex(K)
+    K = resolved(K)
     rest = 1.0 - e * gamma
     if weight_decay > 0.0:
         conjugate, coupling = _coupled(x, m, K, weight_decay)
@@ -133,54 +136,70 @@ def flow_lyapunov(
     return alpha * f_value + _value([rest * own for own in _blocks(m)], K) / rest
 
 
-def kkt_gap(x: Blocks, grad: Blocks, K: ConvexK | str, weight_decay: float) -> float:
+def kkt_gap(x: Blocks, grad: Blocks, K: ConvexK | str, weight_decay: float, *, lr: float | None = None) -> float:
     """K(−∇f) + K*(λx) + λ⟨x, ∇f⟩: at least 0, and 0 exactly at the stationary points of f + K*(λx)/λ.
 
     For l1 and feasible x it is ‖∇f‖_1 + λ⟨x, ∇f⟩; without weight decay K(−∇f) − min K.
+
+    Args:
+        lr: ε of the steps that lead here. They come to the border from outside, and stand still before it, where they
+            are rounded away: by up to about eps/(ελ), relative to the bound, with eps of the dtype. So near, λx is
+            taken to be the point of dom K* beside it. Without ``lr`` only a few eps, or 1e-6, are forgiven.
 
     Returns:
         Infinity where λx is outside of dom K*; NaN where x or grad hold it.
 
     Raises:
-        ValueError: unlike shapes, or λ < 0.
+        ValueError: unlike shapes, λ < 0 or lr < 0.
     """
-    K = _convex(K)
+    K = resolved(K)
     _check_decay(weight_decay)
+    if lr is not None and not 0.0 <= lr < math.inf:
+        raise ValueError(f"kkt_gap: lr must be a number of at least 0, got {lr}")
     total = 0.0
     for own, slope in _paired(x, grad, "grad"):
-        inner = float((wide(own) * wide(slope)).sum())
-        total += float(K.value(-slope)) + float(K.conjugate(weight_decay * own)) + weight_decay * inner
+        y, conjugate = _feasible(own, K, weight_decay, lr)
+        total += float(K.value(-slope)) + conjugate + float((y * wide(slope)).sum())
     return total
 
 
 def feasibility(x: Blocks, K: ConvexK | str, weight_decay: float) -> float:
     """Distance from λx to dom K*, that of the farthest block; 0 where x is feasible.
 
-    Every step shrinks it, by 1 − ελ (explicit) or 1/(1 + ελ) (implicit) at least.
+    Every step shrinks it, by 1 − ελ (explicit) or 1/(1 + ελ) (implicit) at least, but for rounding: in float32 it may
+    stop near 1.2e-7/(ελ), in bfloat16 near 8e-3/(ελ), and never become 0.
 
     Raises:
         ValueError: λ < 0.
     """
-    K = _convex(K)
+    K = resolved(K)
     _check_decay(weight_decay)
     distances = [float(K.distance(weight_decay * own)) for own in _blocks(x)]
     return math.nan if any(map(math.isnan, distances)) else max(distances, default=0.0)
-
-
-def _convex(K: ConvexK | str) -> ConvexK:
-    return convex(K) if isinstance(K, str) else K
 
 
 def _value(z: Blocks, K: ConvexK) -> float:
     return sum(float(K.value(own)) for own in _blocks(z))
 
 
-def _coupled(x: Blocks, m: Blocks, K: ConvexK, weight_decay: float) -> tuple[float, float]:
+def _coupled(x: Blocks, m: Blocks, K: ConvexK, weight_decay: float, lr: float | None = None) -> tuple[float, float]:
     """K*(λx), and K*(λx) + K(m) − λ⟨m, x⟩, which is at least 0."""
-    pairs = list(_paired(x, m, "m"))
-    conjugate = sum(float(K.conjugate(weight_decay * own)) for own, _ in pairs)
-    inner = sum(float((wide(own) * wide(momentum)).sum()) for own, momentum in pairs)
-    return conjugate, conjugate + _value([momentum for _, momentum in pairs], K) - weight_decay * inner
+    conjugates, coupling = 0.0, 0.0
+    for own, momentum in _paired(x, m, "m"):
+        y, conjugate = _feasible(own, K, weight_decay, lr)
+        conjugates += conjugate
+        coupling += conjugate + float(K.value(momentum)) - float((y * wide(momentum)).sum())
+    return conjugates, coupling
+
+
+def _feasible(own: Tensor, K: ConvexK, weight_decay: float, lr: float | None) -> tuple[Tensor, float]:
+    """λx and K* of it; of the point of dom K* beside it where steps of ``lr`` are rounded away on the way there."""
+    y = weight_decay * own
+    conjugate = float(K.conjugate(y))
+    if conjugate == math.inf and lr is not None and float(K.distance(y)) < rounding(own.dtype, lr, weight_decay):
+        y = inside(K, y)
+        return y, float(K.conjugate(y))
+    return weight_decay * wide(own), conjugate
 
 
 def _blocks(x: Blocks) -> list[Tensor]:

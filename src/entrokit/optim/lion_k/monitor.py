@@ -21,8 +21,8 @@ class LionKRecord:
     Attributes:
         step: as counted by the monitor, from 0, or by the Trainer, from 1.
         distance: from the feasible set, that of the farthest parameter (`feasibility`); 0 inside.
-        kkt_gap: 0 exactly at stationary points; infinite outside of the feasible set.
-        excess: H − f of `lionk_lyapunov`; infinite outside of the feasible set. NaN at lr 0, where there is no step.
+        kkt_gap: 0 exactly at stationary points; infinite outside of the feasible set, by more than rounding leaves.
+        excess: H − f of `lionk_lyapunov`; infinite in the same places. NaN at lr 0, where there is no step.
         loss: f, where it was told.
     """
 
@@ -44,6 +44,10 @@ class LionKMonitor:
     Param groups add up, each with its own K, ε and λ. Parameters without a gradient do not move and do not count.
     Gradients must not be scaled (unscale them first, under AMP); with minibatches H falls on average only. Costs a few
     passes over the parameters, and for nuclear norms two decompositions of each matrix: see ``every``.
+
+    Steps come to the bound from outside and are rounded away before they reach it, by about eps/(ελ), relative to it:
+    2e-5 in float32 at ελ = 0.01. No farther than that, ``kkt_gap`` and ``excess`` are those of the feasible point
+    beside the weights, and finite, while ``distance`` says how far these are. Beyond twice the bound they are infinite.
 
     Args:
         optimizer: it alone. every: calls from one record to the next.
@@ -79,7 +83,8 @@ class LionKMonitor:
             if params:
                 K = self.optimizer.convex(group)
                 distances.append(feasibility(params, K, group["weight_decay"]))
-                gap += kkt_gap(params, [_slope(p, group["maximize"]) for p in params], K, group["weight_decay"])
+                slopes = [_slope(p, group["maximize"]) for p in params]
+                gap += kkt_gap(params, slopes, K, group["weight_decay"], lr=float(group["lr"]))
                 excess += self._excess(params, K, group)
         if not distances:
             raise ValueError("LionKMonitor: no parameter has a gradient; call it between backward and optimizer.step")
@@ -93,7 +98,7 @@ class LionKMonitor:
         if lr == 0.0:
             return float("nan")
         c = lyapunov_coefficients(lr, group["betas"], decay, scheme=group["scheme"]).c
-        return lyapunov_excess(params, [self.optimizer.momentum(p) for p in params], K, c, decay)
+        return lyapunov_excess(params, [self.optimizer.momentum(p) for p in params], K, c, lr, decay)
 
 
 def lionk_callback(every: int | None = None) -> Any:

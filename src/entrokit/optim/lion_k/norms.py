@@ -33,7 +33,7 @@ class _Norm:
 
 @dataclass(frozen=True)
 class Lp(_Norm):
-    """K = ‖z‖_p, 1 ≤ p < ∞: f subject to ‖x‖_q ≤ 1/λ with 1/p + 1/q = 1. The gradient of 0 is 0."""
+    """K = ‖z‖_p, 1 ≤ p < ∞, 2 if not told: f subject to ‖x‖_q ≤ 1/λ with 1/p + 1/q = 1. The gradient of 0 is 0."""
 
     p: float = 2.0
 
@@ -109,6 +109,10 @@ class LogSumExp:
         # To the nearest: what is negative goes to 0, and mass is taken from, or added to, the rest.
         p = wide(y)
         return p.clamp(max=0.0).sum().abs() + (p.clamp(min=0.0).sum() - 1.0).abs()
+
+    def inside(self, y: Tensor) -> Tensor:
+        p = wide(y).clamp(min=0.0)
+        return p / p.sum()
 
 
 def _unit(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,15 @@ Both minimise f(x) + K*(λx)/λ. Departs from released Lions in the sign of m, w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .convex import ConvexK
+from .convex import ConvexK, check_members
 from .family import convex, named
 from .finite import refuse_non_finite
 from .update import SCHEMES, Moving, Rule, update
@@ -37,18 +38,21 @@ class LionK(Optimizer):
             too, unless they are in a group without it.
         lr: ε ≥ 0. Steps of different K differ in length: √d for l1, 1 for l2, √rank for nuclear.
         betas: β1 of the direction, β2 of the momentum, in [0, 1); the theory needs β1 ≤ β2.
-        weight_decay: λ ≥ 0; with most K the bound on x is 1/λ.
-        K: a name of `FAMILY`, or any `ConvexK`; of whole tensors, one parameter is one block.
+        weight_decay: λ ≥ 0; with most K the bound on x is 1/λ. Explicit steps need ελ ≤ 1.
+        K: a name of `FAMILY`, or an object with all six members of `ConvexK`; of whole tensors, one parameter is one
+            block.
         K_kwargs: options of a named K (see `convex`).
         scheme: explicit, as Lion was released, or implicit, as its discrete theorem has it. Explicit steps with
             ε/(1 + ελ) are implicit steps with ε.
         foreach: lists of tensors at a time; by default where K acts on entries. maximize: f instead of −f.
 
-    A K of one's own is known to `state_dict` by the name of its class: load into an optimiser that was given it too.
+    A K of one's own is known to `state_dict` by the name of its class: load into an optimiser that was given it too. If
+    its ``grad`` raises in the middle of a step, the parameters before that one have moved, and those after it have not.
 
     Raises:
-        ValueError: a knob out of range, an unknown K, or parameters that are complex or that K does not take. From
-            `step`: a gradient that is sparse or not finite; no parameter has moved then.
+        ValueError: a knob out of range, an unknown K, an object that lacks a member of `ConvexK`, or parameters that
+            are complex or that K does not take. From `step`: a knob that was set out of range since, explicit steps
+            with ελ > 1, or a gradient that is sparse or not finite; no parameter has moved then.
     """
 
     def __init__(
@@ -108,7 +112,8 @@ class LionK(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        rules = [self._rule(group) for group in self.param_groups]
+        # Schedulers and hands change knobs between steps.
+        rules = [self._rule(group, index) for index, group in enumerate(self.param_groups)]
         moving = [[p for p in group["params"] if p.grad is not None and p.numel()] for group in self.param_groups]
         refuse_non_finite(self.param_groups)
         for rule, params in zip(rules, moving, strict=True):
@@ -127,10 +132,31 @@ class LionK(Optimizer):
 
     def momentum(self, param: Tensor) -> Tensor:
         """m of a parameter: minus the running mean of its gradient; zeros before its first step."""
-        if "momentum" in self.state[param]:
-            found: Tensor = self.state[param]["momentum"]
+        found: Tensor | None = self.state.get(param, {}).get("momentum")
+        if found is not None:
             return found
         return torch.zeros_like(param, memory_format=torch.preserve_format)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As every optimiser's.
+
+        Raises:
+            ValueError: groups that do not match, a knob out of range, or the state of another optimiser, with what it
+                lacks; nothing was loaded.
+        """
+        another = "LionK.load_state_dict: this is no LionK's state"
+        lacking = sorted({"state", "param_groups"} - state_dict.keys())
+        if lacking:
+            raise ValueError(f"{another}; it lacks {', '.join(lacking)}")
+        for index, group in enumerate(state_dict["param_groups"]):
+            lacking = sorted(self.defaults.keys() - group.keys())
+            if lacking:
+                raise ValueError(f"{another}; group {index} lacks {', '.join(lacking)}")
+            _check(group)
+        for key, state in state_dict["state"].items():
+            if state and "momentum" not in state:
+                raise ValueError(f"{another}; parameter {key} lacks momentum, and has {', '.join(map(str, state))}")
+        super().load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_own": self._own}
@@ -141,6 +167,7 @@ class LionK(Optimizer):
             return K, dict(options or {})
         if options:
             raise ValueError(f"LionK: K_kwargs are for a K given by name, got {dict(options)} beside {K!r}")
+        check_members(K)
         of_family = named(K)
         if of_family:
             return of_family
@@ -159,9 +186,15 @@ class LionK(Optimizer):
             if check_shape is not None:
                 check_shape(param.shape)
 
-    def _rule(self, group: Mapping[str, Any]) -> Rule:
+    def _rule(self, group: Mapping[str, Any], index: int) -> Rule:
+        _check(group)
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         implicit = group["scheme"] == "implicit"
+        if not implicit and lr * decay > 1.0:
+            raise ValueError(
+                f"LionK: lr {lr:g} times weight_decay {decay:g} is above 1 in group {index}: explicit decay would take "
+                'weights beyond 0; lower one of them, or use scheme="implicit"'
+            )
         K = self.convex(group)
         return Rule(
             K=K,
@@ -183,10 +216,11 @@ def _check(knobs: Mapping[str, Any]) -> None:
     lr, betas, decay = knobs["lr"], knobs["betas"], knobs["weight_decay"]
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"LionK: lr is one number, got a tensor of shape {list(lr.shape)}")
-    for name, value in (("lr", float(lr)), ("weight_decay", float(decay))):
-        if not 0.0 <= value < math.inf:
+    for name, value in (("lr", lr), ("weight_decay", decay)):
+        if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
             raise ValueError(f"LionK: {name} must be a number of at least 0, got {value}")
-    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+    pair = betas if isinstance(betas, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(beta, Real | Tensor) and 0.0 <= float(beta) < 1.0 for beta in pair):
         raise ValueError(f"LionK: betas are two numbers in [0, 1), got {betas}")
     if knobs["scheme"] not in SCHEMES:
         raise ValueError(f"LionK: scheme is one of {', '.join(SCHEMES)}, got {knobs['scheme']!r}")

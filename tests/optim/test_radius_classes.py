@@ -8,7 +8,7 @@ from torch import nn
 
 from entrokit.optim.radius import binary_radius, logit_spread, normalized_step, taylor_radius
 
-from .test_radius import direction_of, normal, t, values_of
+from .directions import direction_of, normal, t, values_of
 
 
 class Shaped(nn.Module):

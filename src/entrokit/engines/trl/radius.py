@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.func import functional_call
 from transformers import TrainerCallback
 
+from entrokit.optim.evaluation import evaluating
 from entrokit.optim.radius import StepMeter, StepRadius, linear_logit_spread, slope_spread
 from entrokit.optim.radius.radii import worst_spread
-from entrokit.optim.radius.slopes import Parameters, check_method, evaluating, slopes_along
+from entrokit.optim.radius.slopes import Parameters, check_method, slopes_along
 
 from .forward import PolicyForward
 from .head import KEYWORD, HeadRequest, bare, cap_and_scale, head_parameters

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+
+from ..evaluation import evaluating
 
 
 def diagonal_fisher(
@@ -54,7 +53,7 @@ def diagonal_fisher(
         for name, score in found.items():
             fisher[name] += torch.tensordot(weight, score.square(), 1) / len(inputs)
 
-    with _evaluating(model):
+    with evaluating(model):
         with torch.no_grad():
             classes = _logits(model(inputs[:chunk]), len(inputs[:chunk])).shape[1]
         if labels is not None:
@@ -97,15 +96,3 @@ def _classes(labels: Tensor, number: int, classes: int) -> Tensor:
             f"{int(outside[0])}"
         )
     return labels
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and each of its modules as it was afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -70,18 +69,6 @@ def check_direction(parameters: Parameters, direction: Parameters) -> None:
 def length_of(tensors: Mapping[str, Tensor]) -> float:
     """The Euclidean length of tensors taken together."""
     return math.hypot(*(float(torch.linalg.vector_norm(t.detach(), dtype=_wide(t))) for t in tensors.values()))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode (no dropout, running statistics), and afterwards as each was before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
 
 
 def _jvp(outputs: Outputs, parameters: Parameters, direction: Parameters) -> tuple[list[Tensor], list[Tensor]]:

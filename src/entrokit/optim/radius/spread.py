@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..evaluation import evaluating
 from .inputs import Call
 from .language import is_language_model, token_logit_spread
 from .radii import slope_spread, worst_spread
-from .slopes import Parameters, evaluating, slopes_along
+from .slopes import Parameters, slopes_along
 
 LogitFunction = Callable[[dict[str, Tensor], Any], Tensor]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -133,15 +132,3 @@ def _first_name(model: nn.Module, name: str) -> str:
             f"tangent_kernel: the model has no parameter {name!r}; it has {some}{', ...' * (len(every) > 8)}"
         )
     return next(first for first, value in model.named_parameters() if value is every[name])
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and each of its modules as it was afterwards: a sample must not depend on the others."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ._jacobian import Block, SampleJacobian, evaluating
+from ..evaluation import evaluating
+from ._jacobian import Block, SampleJacobian
 
 MEMORY = 512 * 2**20
 # Of more rows at once products are no faster, and rows that leave the cache are made more slowly.

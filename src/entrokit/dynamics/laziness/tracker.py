@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._jacobian import evaluating
+from ..evaluation import evaluating
 from .alignment import kernel_alignment, representation_alignment, sign_similarity
 from .kernel import MEMORY, tangent_kernel
 from .ranks import effective_rank, spectral_radius

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+
+from ..evaluation import evaluating
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Inputs and labels, a batch at a time; may be gone through again and again, as a `DataLoader`."""
@@ -39,19 +40,6 @@ def without_masks(model: nn.Module) -> nn.Module:
             if hasattr(module, f"{name}_orig"):
                 _remove(module, name)
     return plain
-
-
-@contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for model in models for module in model.modules()]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def batches_for(model: nn.Module, loader: Batches, what: str) -> Iterator[tuple[Tensor, Tensor]]:

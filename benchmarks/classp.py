@@ -2,7 +2,10 @@
 
 - Time: parameters in the shapes of a small transformer, gradients that stay; every round steps every optimizer once, in
   an order that turns; a ratio is taken within a round. Medians, and the spread of the middle half of the rounds.
-- Memory: state, and the peak of a step beyond what was there before it, each in a process of its own (Linux).
+- Memory, on a CPU: state, and the peak of a step beyond what was there before it, by torch's own account of what it
+  allocates (`torch.profiler`), which is held to a case that is known first.
+
+    python benchmarks/classp.py --only memory    # or: time
 
 Prints tables and writes ``runs/bench/classp.json``. Takes about three minutes.
 """
@@ -12,13 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -79,26 +79,47 @@ def times(layers: int, width: int, rounds: int, device: str) -> dict[str, dict[s
     return found
 
 
-def status_mb(line: str) -> float:
-    return int(Path("/proc/self/status").read_text().split(f"{line}:")[1].split()[0]) / 1024
+def peak_bytes(act: Callable[[], object]) -> int:
+    """The most that torch's allocator held on the CPU at once while ``act`` ran, beyond what it held before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        act()
+    raw = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    # Every allocation is an event of its size, every release one of minus that.
+    changes = sorted((e.start_ns(), e.nbytes()) for e in raw if e.name() == "[memory]")
+    held = peak = 0
+    for _, change in changes:
+        held += change
+        peak = max(peak, held)
+    return peak
 
 
-def alone(name: str, layers: int, width: int) -> None:
-    """The second step of one optimizer in this process; prints megabytes of state, and of the peak beyond it."""
-    params = parameters(layers, width, "cpu")
-    optimizer = OPTIMIZERS[name](params)
-    optimizer.step()
-    state = sum(
-        v.numel() * v.element_size()
-        for own in optimizer.state.values()
-        for v in own.values()
-        if isinstance(v, torch.Tensor) and v.dim()
-    )
-    before = status_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    optimizer.step()
-    weights = sum(p.numel() * p.element_size() for p in params)
-    print(json.dumps({"state": state / weights, "peak": (status_mb("VmHWM") - before) * 2**20 / weights}))
+def check_peak() -> None:
+    """Of a case that is known: two tensors at once, a third once the first is gone."""
+
+    def three() -> None:
+        first, second = torch.empty(3 * 2**20, dtype=torch.uint8), torch.empty(2**20, dtype=torch.uint8)
+        del first
+        third = torch.empty(2 * 2**20, dtype=torch.uint8)
+        del second, third
+
+    found = peak_bytes(three)
+    if found != 4 * 2**20:
+        raise SystemExit(f"the profiler counts {found} bytes where 3 + 1 MiB are held at once, and 1 + 2 later")
+
+
+def memory(layers: int, width: int) -> dict[str, dict[str, float]]:
+    """State, and the peak of a second step beyond what was there before it, in copies of the weights."""
+    check_peak()
+    found = {}
+    for name, make in OPTIMIZERS.items():
+        params = parameters(layers, width, "cpu")
+        weights = sum(p.numel() * p.element_size() for p in params)
+        optimizer = make(params)
+        optimizer.step()
+        tensors = [v for own in optimizer.state.values() for v in own.values() if isinstance(v, torch.Tensor)]
+        state = sum(v.numel() * v.element_size() for v in tensors)
+        found[name] = {"state": state / weights, "peak": peak_bytes(optimizer.step) / weights}
+    return found
 
 
 def main() -> None:
@@ -107,26 +128,21 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=26)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--alone", choices=list(OPTIMIZERS), help="memory of this one, in this process")
+    parser.add_argument("--only", choices=("time", "memory"))
     given = parser.parse_args()
-    if given.alone:
-        alone(given.alone, given.layers, given.width)
-        return
     count = sum(p.numel() for p in parameters(given.layers, given.width, "cpu"))
     print(f"{count / 1e6:.1f} million float32 parameters, {torch.get_num_threads()} thread(s), {given.device}")
-    rows: dict[str, Any] = times(given.layers, given.width, given.rounds, given.device)
-    print(f"{'':32} {'ms a step':>9}  x {PEER}")
-    for name, row in rows.items():
-        print(f"{name:32} {row['ms']:9.1f}  {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]", flush=True)
-    if given.device == "cpu":
+    rows: dict[str, dict[str, float]] = {name: {} for name in OPTIMIZERS}
+    if given.only != "memory":
+        print(f"{'':32} {'ms a step':>9}  x {PEER}")
+        for name, own in times(given.layers, given.width, given.rounds, given.device).items():
+            rows[name] |= own
+            print(f"{name:32} {own['ms']:9.1f}  {own['ratio']:.2f} [{own['low']:.2f}, {own['high']:.2f}]", flush=True)
+    if given.only != "time" and given.device == "cpu":
         print(f"{'copies of the weights':32} {'state':>9}  peak of a step beyond it")
-        for name, row in rows.items():
-            size = ["--layers", str(given.layers), "--width", str(given.width)]
-            command = [sys.executable, __file__, "--alone", name, *size]
-            row |= json.loads(
-                subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            )
-            print(f"{name:32} {row['state']:9.2f}  {row['peak']:.2f}", flush=True)
+        for name, own in memory(given.layers, given.width).items():
+            rows[name] |= own
+            print(f"{name:32} {own['state']:9.3f}  {own['peak']:.3f}", flush=True)
     file = Path("runs/bench/classp.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"parameters": count, "rows": rows}, indent=1) + "\n")

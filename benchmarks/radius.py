@@ -29,18 +29,17 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PrinterCallback
-from trl import GRPOConfig
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from entrokit.engines.trl import EntropyGRPOTrainer, RadiusOptions
+from entrokit.engines.trl import RadiusOptions
 from entrokit.engines.trl import radius as engine
 from entrokit.optim.radius import RadiusClip
+from entrokit.papers.optim._radius_account import pocket_trainer
 from entrokit.rlvr.tasks import load_task
-from entrokit.training.pocket import pocket_policy
 
 METHODS, ROWS = ("jvp", "difference"), (4, 8, 16, None)
 ARMS = [(method, rows) for rows in ROWS for method in METHODS]
-POCKET_STEPS, BATCH, UPDATES, DRAWS = 64, 64, 4, 200
+POCKET_STEPS, BATCH, DRAWS = 64, 64, 200
 LARGE_ROUNDS, LARGE_BATCH, LARGE_LENGTH = 3, 4, 64
 SMOLLM2_135M = {
     "vocab_size": 49152,
@@ -97,42 +96,14 @@ class Timed(engine.RadiusCallback):  # type: ignore[misc]
 
 
 def pocket() -> dict[str, Any]:
-    engine_callback = engine.RadiusCallback
-    model, tokenizer = pocket_policy()
     task = load_task("countdown", train_size=1024, eval_size=8)
     with tempfile.TemporaryDirectory() as folder:
-        args: Any = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            steps_per_generation=UPDATES,
-            num_generations=8,
-            max_completion_length=task.max_completion_length,
-            learning_rate=1e-4,
-            lr_scheduler_type="constant",
-            max_steps=POCKET_STEPS + len(ARMS),
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-        )
-        trainer = EntropyGRPOTrainer(
-            model,
-            reward_funcs=task.reward,
-            args=args,
-            train_dataset=task.train,
-            processing_class=tokenizer,
-            recipe="grpo",
-            correct=task.correct,
-            radius=RadiusOptions(),
-        )
-        assert isinstance(trainer.radius, engine_callback)
+        options = {"learning_rate": 1e-4, "max_steps": POCKET_STEPS + len(ARMS)}
+        trainer = pocket_trainer(folder, task, RadiusOptions(), rows=BATCH, **options)
         trainer.remove_callback(trainer.radius)
         timed = Timed(trainer, RadiusOptions(), trainer._forward)
         trainer.radius = timed
         trainer.add_callback(timed)
-        trainer.remove_callback(PrinterCallback)
         trainer.train()
     # A generation batch is sampled every fourth step: its time belongs to all four.
     whole, update = (float(np.mean([s[i] for s in timed.steps])) for i in (0, 1))

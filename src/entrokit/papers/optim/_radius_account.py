@@ -83,49 +83,55 @@ def radius_and_account(budget: Budget) -> Iterator[Shown]:
     )
 
 
-def trained(rate: float, seed: int) -> list[Step]:
-    """A run of the pocket policy on countdown at a constant rate; every step is measured on all of its rows."""
+def pocket_trainer(folder: str, task: Any, radius: Any, *, rows: int, **options: Any) -> Any:
+    """An `EntropyGRPOTrainer` of a fresh pocket policy that measures its steps; ``options`` are `GRPOConfig`'s."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers import PrinterCallback
     from trl import GRPOConfig
 
-    from entrokit.engines.trl import EntropyAccountCallback, EntropyGRPOTrainer, RadiusOptions
-    from entrokit.rlvr.tasks import load_task
-    from entrokit.runs.layout import ACCOUNT
+    from entrokit.engines.trl import EntropyGRPOTrainer
     from entrokit.training.pocket import pocket_policy
 
     model, tokenizer = pocket_policy()
+    args: Any = GRPOConfig(
+        output_dir=folder,
+        per_device_train_batch_size=rows,
+        steps_per_generation=UPDATES,
+        num_generations=COMPLETIONS,
+        max_completion_length=task.max_completion_length,
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        **options,
+    )
+    trainer = EntropyGRPOTrainer(
+        model,
+        reward_funcs=task.reward,
+        args=args,
+        train_dataset=task.train,
+        processing_class=tokenizer,
+        recipe="grpo",
+        correct=task.correct,
+        radius=radius,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def trained(rate: float, seed: int) -> list[Step]:
+    """A run of the pocket policy on countdown at a constant rate; every step is measured on all of its rows."""
+    from entrokit.engines.trl import EntropyAccountCallback, RadiusOptions
+    from entrokit.rlvr.tasks import load_task
+    from entrokit.runs.layout import ACCOUNT
+
     task = load_task("countdown", train_size=ROWS * STEPS // COMPLETIONS, eval_size=8, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        args: Any = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=ROWS,
-            steps_per_generation=UPDATES,
-            num_generations=COMPLETIONS,
-            max_completion_length=task.max_completion_length,
-            learning_rate=rate,
-            lr_scheduler_type="constant",
-            max_steps=STEPS,
-            logging_steps=UPDATES,
-            save_strategy="no",
-            report_to=[],
-            seed=seed,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-        )
-        trainer = EntropyGRPOTrainer(
-            model,
-            reward_funcs=task.reward,
-            args=args,
-            train_dataset=task.train,
-            processing_class=tokenizer,
-            recipe="grpo",
-            correct=task.correct,
-            radius=RadiusOptions(rows=None),
-        )
-        trainer.remove_callback(PrinterCallback)
+        options = {"learning_rate": rate, "max_steps": STEPS, "logging_steps": UPDATES, "seed": seed}
+        trainer = pocket_trainer(folder, task, RadiusOptions(rows=None), rows=ROWS, **options)
         trainer.add_callback(EntropyAccountCallback(trainer, every=1, rows=None))
         trainer.train()
         lines = (Path(folder) / ACCOUNT).read_text(encoding="utf-8").splitlines()

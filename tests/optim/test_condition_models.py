@@ -1,5 +1,6 @@
 """KappaTune: which parameters of a model are matrices, and what is measured of each."""
 
+import inspect
 import json
 import math
 
@@ -38,6 +39,14 @@ def test_what_is_said_of_a_matrix():
     assert ones.log_volume == ones.normalized_log_volume == -math.inf
     assert measure_matrices(three())["two.weight"].method == "gram"
     assert measure_matrices(three(torch.bfloat16))["two.weight"].resolution == 128.0
+
+
+def test_condition_numbers_take_what_measure_matrices_takes():
+    own, whole = (inspect.signature(function) for function in (condition_numbers, measure_matrices))
+    assert own.parameters == whole.parameters
+    assert own.return_annotation == "dict[str, float]"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'max_dims'"):
+        condition_numbers(three(), max_dims=3)
 
 
 def test_nothing_is_changed_by_measuring():

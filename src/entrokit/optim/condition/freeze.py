@@ -24,6 +24,7 @@ def freeze_except(model: nn.Module, names: Sequence[str]) -> Iterator[list[nn.Pa
     """
     if isinstance(names, str) or not names:
         raise ValueError(f"freeze_except: needs a list of names of parameters, got {names!r}")
+    names = list(names)
     known = dict(model.named_parameters(remove_duplicate=False))
     unknown = [name for name in names if name not in known]
     if unknown:

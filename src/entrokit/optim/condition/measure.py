@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -84,27 +87,25 @@ def measure_matrices(
     return found
 
 
-def condition_numbers(
-    model: nn.Module,
-    *,
-    max_dim: int | None = None,
-    floor: float | None = None,
-    flatten_conv: bool = True,
-    include: Include | None = None,
-    rtol: float = 1e-4,
-    cache: SpectrumCache | None = None,
-) -> dict[str, float]:
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def _called_as(other: Callable[P, object]) -> Callable[[Callable[..., Result]], Callable[P, Result]]:
+    """The arguments of another function, for type checkers and `help`."""
+
+    def decorate(function: Callable[..., Result]) -> Callable[P, Result]:
+        own = inspect.signature(function).return_annotation
+        function.__signature__ = inspect.signature(other).replace(return_annotation=own)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@_called_as(measure_matrices)
+def condition_numbers(model: nn.Module, **options: Any) -> dict[str, float]:
     """κ of every matrix by its parameter's name: `measure_matrices` without the rest, with its arguments and errors."""
-    measured = measure_matrices(
-        model,
-        max_dim=max_dim,
-        floor=floor,
-        flatten_conv=flatten_conv,
-        include=include,
-        rtol=rtol,
-        cache=cache,
-    )
-    return {name: one.kappa for name, one in measured.items()}
+    return {name: one.kappa for name, one in measure_matrices(model, **options).items()}
 
 
 def _spectrum(name: str, matrix: Tensor, rtol: float) -> Spectrum:

@@ -54,7 +54,7 @@ def peft_targets(model: nn.Module, names: Sequence[str]) -> PeftTargets:
             raise ValueError(
                 f"peft_targets: {name} is of the model itself, which PEFT cannot adapt; put it in a module"
             )
-        if own == "weight" and owner and _is_adapted(model.get_submodule(owner)):
+        if own == "weight" and _is_adapted(model.get_submodule(owner)):
             modules.append(owner)
         else:
             parameters.append(name)

@@ -96,9 +96,12 @@ def _one_budget(num: int | None, top_p: float | None, threshold: float | None) -
 def _count(kappas: Mapping[str, float], num: int | None, top_p: float | None, threshold: float | None) -> int:
     _one_budget(num, top_p, threshold)
     if num is not None:
-        if not 1 <= num <= len(kappas):
-            raise ValueError(f"select_by_condition: num must be 1 to {len(kappas)}, the matrices there are; got {num}")
-        return num
+        if not 1 <= num <= len(kappas) or num != int(num):
+            raise ValueError(
+                f"select_by_condition: num must be a whole number, 1 to {len(kappas)}, the matrices there are; "
+                f"got {num}"
+            )
+        return int(num)
     if top_p is not None:
         if not 0 < top_p <= 1:
             raise ValueError(f"select_by_condition: top_p must lie above 0 and be at most 1, got {top_p}")

@@ -43,6 +43,39 @@ def test_a_broken_step_is_taken_back(how):
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
 
 
+class Stumbles(torch.optim.SGD):
+    """Moves, and fails then."""
+
+    def step(self, closure=None):
+        super().step()
+        raise RuntimeError("no more memory")
+
+
+@pytest.mark.parametrize("target", [1.0, math.inf])
+def test_an_inner_optimizer_that_fails_in_the_middle_moves_nothing(target):
+    model = network()
+    optimizer = RadiusClip(Stumbles(model.parameters(), lr=0.1), model, target)
+    backward(model)
+    before = values(model)
+    with pytest.raises(RuntimeError, match="no more memory"):
+        optimizer.step()
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert optimizer.last is None
+    assert optimizer.state_dict()["radius"] == {"steps": 0}
+
+
+def test_a_state_that_does_not_fit_is_not_loaded_at_all():
+    model = network()
+    optimizer = RadiusClip(adamw(model, 0.1), model)
+    backward(model)
+    optimizer.step()
+    other = torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=5.0).state_dict() | {"radius": {"steps": 9}}
+    with pytest.raises(ValueError, match="parameter group"):
+        optimizer.load_state_dict(other)
+    assert optimizer.state_dict()["radius"] == {"steps": 1}
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 @pytest.mark.parametrize("how", ["gradient", "update", "slopes"])
 def test_measuring_refuses_nothing(how):
     plain, model = network(), network()

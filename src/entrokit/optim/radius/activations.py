@@ -12,10 +12,10 @@ def ria(x: Tensor, beta: float = 1.0) -> Tensor:
     """``x Φ(βx) + φ(βx) / β``, Φ and φ the standard normal's distribution and density: ReLU as β grows.
 
     Raises:
-        ValueError: β not above 0.
+        ValueError: β not above 0, or infinite.
     """
-    if not beta > 0:
-        raise ValueError(f"ria: beta must be above 0, got {beta}")
+    if not 0 < beta < math.inf:
+        raise ValueError(f"ria: beta must be above 0 and finite, got {beta}")
     density = torch.exp(-0.5 * (beta * x).square()) / math.sqrt(2.0 * math.pi)
     smooth: Tensor = x * torch.special.ndtr(beta * x) + density / beta
     return smooth
@@ -26,8 +26,8 @@ class GaussGLU(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, *, beta: float = 1.0, bias: bool = False) -> None:
         super().__init__()
-        if not beta > 0:
-            raise ValueError(f"GaussGLU: beta must be above 0, got {beta}")
+        if not 0 < beta < math.inf:
+            raise ValueError(f"GaussGLU: beta must be above 0 and finite, got {beta}")
         self.value, self.gate = nn.Linear(d_in, d_out, bias=bias), nn.Linear(d_in, d_out, bias=bias)
         self.beta = beta
 

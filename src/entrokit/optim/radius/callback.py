@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from entrokit.extras import missing
+
 from .inputs import LastInputs
 from .meter import StepMeter, StepRadius, step_spreads
 from .slopes import check_method
@@ -47,7 +49,7 @@ def radius_callback(
     try:
         from transformers import TrainerCallback
     except ImportError as error:
-        raise ImportError("radius_callback needs transformers: pip install 'entrokit[trl]'") from error
+        raise missing("radius_callback", ["transformers"]) from error
     if every < 1 or (every > 1 and not math.isinf(target_r)):
         raise ValueError(f"radius_callback: every must be at least 1, and 1 with a finite target_r, got {every}")
     if max_samples is not None and max_samples < 1:
@@ -68,7 +70,7 @@ def radius_callback(
             if getattr(args, "deepspeed", None) or getattr(args, "fsdp", None):
                 raise ValueError("radius_callback: FSDP and DeepSpeed hold parameters in pieces; leave it out here")
             self._seen.attach(kwargs["model"], ())
-            self._open = False
+            self._open, self._fresh = False, []
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self._seen.detach()

@@ -135,7 +135,11 @@ class RadiusClip(Optimizer):
             self._calls(inputs, parameters)
         self._meter.begin(self.model, parameters)
         # Most optimisers take a closure that is None; one without the argument is not asked to.
-        loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+        try:
+            loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+        except BaseException:
+            self._meter.put_back()
+            raise
 
         def spreads(before: Any, update: Any) -> tuple[Tensor, int]:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self._steps)
@@ -184,8 +188,9 @@ class RadiusClip(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads its own `state_dict`, or that of a bare inner optimiser."""
         inner = dict(state_dict)
-        self._steps = int(inner.pop("radius", {"steps": 0})["steps"])
+        steps = int(inner.pop("radius", {"steps": 0})["steps"])
         self.optimizer.load_state_dict(inner)
+        self._steps = steps
         self._share()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -36,15 +36,17 @@ def kl_step_bounds(z: Tensor, a: Tensor, tau: float | Tensor = 1.0) -> KLStep:
     """The quadratic model of a step's KL divergence and its largest error, in nats.
 
     Args:
-        z, a: logits and their slopes, ``[..., K]``; classes with ``z = -inf`` are left out.
+        z, a: logits and their slopes, ``[..., K]``; classes with ``z = -inf`` are left out; 0 where all of them are.
         tau: length of the step, a number or ``[...]``.
 
     Raises:
         ValueError: shapes that differ.
     """
     spread = slope_spread(a, z)
-    p = torch.softmax(z, -1)
-    a = torch.where(z == -torch.inf, 0.0, a)
+    gone = z == -torch.inf
+    # Where all are left out there is no distribution, and nothing that could move.
+    p = torch.softmax(z.masked_fill(gone.all(-1, keepdim=True), 0.0), -1)
+    a = torch.where(gone, 0.0, a)
     mean = (p * a).sum(-1, keepdim=True)
     step = torch.as_tensor(tau, dtype=a.dtype, device=a.device)
     quadratic = step.square() * (p * (a - mean).square()).sum(-1) / 2.0

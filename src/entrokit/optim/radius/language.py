@@ -49,6 +49,13 @@ def linear_logit_spread(
             f"linear_logit_spread: expected hidden and hidden_slope [..., d] and weight [V, d], got "
             f"{list(hidden.shape)}, {list(hidden_slope.shape)} and {list(weight.shape)}"
         )
+    for what, given, shape in (
+        ("weight_slope", weight_slope, weight.shape),
+        ("bias", bias, weight.shape[:1]),
+        ("bias_slope", bias_slope, weight.shape[:1]),
+    ):
+        if given is not None and given.shape != shape:
+            raise ValueError(f"linear_logit_spread: expected {what} {list(shape)}, got {list(given.shape)}")
     if not temperature > 0 or (softcap is not None and not softcap > 0):
         raise ValueError(f"linear_logit_spread: temperature and softcap must be above 0, got {temperature}, {softcap}")
     kind = torch.promote_types(hidden.dtype, torch.float32)

@@ -85,6 +85,13 @@ class StepMeter:
         self._before = [(names.get(id(p), ""), p, p.detach().clone()) for p in parameters if p.requires_grad]
 
     @torch.no_grad()
+    def put_back(self) -> None:
+        """Forgets the step since `begin`, of which the parameters keep nothing."""
+        for _, p, old in self._before or ():
+            p.copy_(old)
+        self._before = None
+
+    @torch.no_grad()
     def end(self, spreads: Spreads) -> StepRadius:
         """Measures the step since `begin`, and shortens it in place.
 
@@ -94,13 +101,13 @@ class StepMeter:
                 back to where they were.
         """
         assert self._before is not None
-        before, self._before = self._before, None
         try:
-            return self._measured(before, spreads)
+            found = self._measured(self._before, spreads)
         except BaseException:
-            for _, p, old in before:
-                p.copy_(old)
+            self.put_back()
             raise
+        self._before = None
+        return found
 
     def _measured(self, before: list[tuple[str, Tensor, Tensor]], spreads: Spreads) -> StepRadius:
         updates = [p.detach() - old for _, p, old in before]

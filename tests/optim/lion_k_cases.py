@@ -5,6 +5,9 @@ import torch
 from entrokit.optim.lion_k import convex
 
 DELTA = 0.3
+X = torch.tensor([0.4, -0.7, 0.9], dtype=torch.float64)
+M = torch.tensor([0.5, -0.3, 0.8], dtype=torch.float64)
+FLOW = {"alpha": 0.7, "gamma": 0.9, "e": 0.6}
 
 
 class Smooth:

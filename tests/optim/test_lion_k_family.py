@@ -126,9 +126,19 @@ def test_zeros_have_no_direction_and_nan_no_conjugate(name):
         assert torch.equal(K.grad(torch.zeros(shape)), torch.zeros(shape))
     assert float(K.value(torch.zeros(2, 3))) == 0.0
     assert K.least_at_zero
-    if name != "nuclear":
-        assert math.isnan(K.conjugate(torch.tensor([[0.5, math.nan]])))
-        assert math.isnan(K.distance(torch.tensor([[0.5, math.nan]])))
+    for broken in ([[0.5, math.nan]], [[math.inf, math.nan]]):
+        assert math.isnan(K.value(torch.tensor(broken)))
+        assert math.isnan(K.conjugate(torch.tensor(broken)))
+        assert math.isnan(K.distance(torch.tensor(broken)))
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("half-square", "logsumexp")])
+def test_infinities_are_infinitely_far(name):
+    K = member(name)
+    for broken in ([[0.5, math.inf], [0.0, 1.0]], [[-math.inf, math.inf], [0.0, 1.0]]):
+        assert float(K.value(torch.tensor(broken))) == math.inf
+        assert float(K.distance(torch.tensor(broken))) == math.inf
+        assert float(K.conjugate(torch.tensor(broken))) == math.inf
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -222,6 +232,12 @@ def test_the_nuclear_norm_is_of_matrices():
     for ask in (K.value, K.grad, K.distance, K.conjugate):
         with pytest.raises(ValueError, match=r"a parameter has shape \[2, 3, 4\]; put it into a group of another K"):
             ask(torch.zeros(2, 3, 4))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (0, 3), ()])
+def test_newton_schulz_is_of_matrices(shape):
+    with pytest.raises(ValueError, match="newton_schulz: expected a matrix that is not empty, got shape"):
+        newton_schulz(torch.zeros(shape))
 
 
 def test_every_member_is_tested():

@@ -112,6 +112,20 @@ def test_a_k_of_ones_own_is_forgiven_rounding_too():
     assert math.isfinite(LionKMonitor(LionK([p], 0.01, weight_decay=1.0, K=Smooth())).on_step(0.0).kkt_gap)
 
 
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_distance_that_is_nan_is_not_lost_among_groups(broken):
+    params = [parameter(torch.full((2, 2), 9.0)) for _ in range(2)]
+    optimizer = LionK([{"params": [params[0]]}, {"params": [params[1]], "K": "nuclear"}], 0.1, weight_decay=0.5)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    with torch.no_grad():
+        params[broken][0, 0] = math.nan
+    record = LionKMonitor(optimizer).on_step(1.0)
+    assert math.isnan(record.distance)
+    assert math.isnan(record.kkt_gap)
+    assert math.isnan(record.lyapunov)
+
+
 def test_maximising_f_is_minimising_its_negative():
     p, grad = parameter([0.5, -0.5]), draw(2)
     p.grad = grad
@@ -192,6 +206,20 @@ def test_in_a_trainer_with_another_optimizer_and_other_steps(tmp_path):
         trained(tmp_path, lionk_callback(), lambda model: torch.optim.SGD(model.parameters(), 0.01))
     with pytest.raises(ValueError, match="every must be at least 1"):
         lionk_callback(every=0)
+
+
+def test_a_trainer_that_trains_again_is_watched_with_its_new_optimizer(tmp_path):
+    pytest.importorskip("transformers")
+    callback, made = lionk_callback(), []
+
+    def optimizer(model):
+        made.append(LionK(model.parameters(), 0.01, weight_decay=0.5))
+        return made[-1]
+
+    for _ in range(2):
+        trained(tmp_path, callback, optimizer, steps=2)
+    assert callback.monitor.optimizer is made[1]
+    assert [record.step for record in callback.monitor.history] == [2, 2]
 
 
 def test_without_transformers_the_error_says_what_to_install(monkeypatch):

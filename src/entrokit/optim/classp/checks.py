@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .update import FOREACH_DEVICES, history_dtype
+from ..checked import number
+from .update import FOREACH_DEVICES, at_least_float32
 
 
 def with_gradient(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -36,7 +37,7 @@ def largest_gradients(params: list[Tensor]) -> Iterator[tuple[torch.dtype, float
 def usable(dtype: torch.dtype, largest: float, power: float) -> bool:
     """Whether the largest |g| of parameters of a dtype, and its p-th power in the history, are finite."""
     # NaN is at most nothing.
-    most: float = torch.finfo(history_dtype(dtype)).max ** min(1.0, 1.0 / power)
+    most: float = torch.finfo(at_least_float32(dtype)).max ** min(1.0, 1.0 / power)
     return largest <= most
 
 
@@ -60,17 +61,6 @@ def unusable(params: list[Tensor], group: int, power: float) -> str:
     return f"CLASSP: gradients of group {group} to the power of {power:g} overflow. Nothing was changed; clip them"
 
 
-def check_group(group: dict[str, Any], index: int) -> None:
-    """Refuses knobs out of range, and parameters that are complex.
-
-    Raises:
-        ValueError: names the group, and the knob.
-    """
-    check_knobs(group, index)
-    if any(param.is_complex() for param in group["params"]):
-        raise ValueError(f"CLASSP, group {index}: complex parameters are not supported; optimise their real view")
-
-
 def check_knobs(group: Mapping[str, Any], index: int) -> None:
     """Refuses knobs out of range.
 
@@ -78,15 +68,15 @@ def check_knobs(group: Mapping[str, Any], index: int) -> None:
         ValueError: names the group and the knob.
     """
     where = f"CLASSP, group {index}"
-    lr, eps, power = float(group["lr"]), float(group["eps"]), float(group["power"])
+    lr, eps, power = (number(group[name]) for name in ("lr", "eps", "power"))
     if not 0.0 <= lr < math.inf:
-        raise ValueError(f"{where}: lr must be finite and at least 0, got {lr}")
+        raise ValueError(f"{where}: lr must be a finite number of at least 0, got {group['lr']}")
     if not 0.0 < power < math.inf:
-        raise ValueError(f"{where}: power must be finite and above 0, got {power}")
+        raise ValueError(f"{where}: power must be a finite number above 0, got {group['power']}")
     if not 0.0 < eps < math.inf:
-        raise ValueError(f"{where}: eps must be finite and above 0, got {eps}")
-    if math.isnan(float(group["threshold"])):
-        raise ValueError(f"{where}: threshold is NaN")
+        raise ValueError(f"{where}: eps must be a finite number above 0, got {group['eps']}")
+    if math.isnan(number(group["threshold"])):
+        raise ValueError(f"{where}: threshold must be a number, got {group['threshold']}")
     if group["mode"] not in ("paper", "reference"):
         raise ValueError(f"{where}: mode must be 'paper' or 'reference', got {group['mode']!r}")
     # What divides the first step of an entry, in float32: at 0 an untouched entry would become 0 / 0.

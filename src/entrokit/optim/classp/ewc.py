@@ -8,11 +8,13 @@ F is the diagonal of the Fisher information at the weights w* that a task ended 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .update import at_least_float32
 
 
 class EWC:
@@ -54,10 +56,12 @@ class EWC:
 
     def penalty(self) -> Tensor:
         """λ/2 Σ_tasks Σ_i F_i (w_i - w*_i)², 0-dim, differentiable; 0 before the first task ended."""
-        total = next(iter(self._params.values())).new_zeros(())
+        first = next(iter(self._params.values()))
+        total = first.new_zeros((), dtype=at_least_float32(first.dtype))
         for fisher, anchor in self.tasks:
             for name, param in self._params.items():
-                total = total + (fisher[name] * (param - anchor[name]).square()).sum()
+                moved = (param - anchor[name]).to(at_least_float32(param.dtype))
+                total = total + (fisher[name] * moved.square()).sum()
         return 0.5 * self.strength * total
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,7 +72,8 @@ class EWC:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes strength and tasks of another's `state_dict`, as copies of the parameters' devices and dtypes.
+        """Takes strength and tasks of another's `state_dict`, as copies of the parameters' devices and dtypes; Fisher
+        information is float32 at least.
 
         Raises:
             ValueError: as the class and `consolidate`, or what is no such dictionary; nothing was loaded.
@@ -92,7 +97,9 @@ class EWC:
             if not all(bool(value.isfinite().all()) for value in task["weights"].values()):
                 raise ValueError(f"{where}: task {index}: weights must be finite")
         self.strength = strength
-        self.tasks = [(self._own(task["fisher"]), self._own(task["weights"])) for task in state_dict["tasks"]]
+        self.tasks = [
+            (self._own(task["fisher"], at_least_float32), self._own(task["weights"])) for task in state_dict["tasks"]
+        ]
 
     def _check_fisher(self, fisher: Mapping[str, Tensor], where: str) -> None:
         if fisher.keys() != self._params.keys():
@@ -102,9 +109,14 @@ class EWC:
             if value.shape != self._params[name].shape or not bool(((value >= 0.0) & value.isfinite()).all()):
                 raise ValueError(f"{where}: {name} needs finite values >= 0 of the parameter's shape")
 
-    def _own(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies in the order, and of the devices and dtypes, of the parameters."""
-        return {name: torch.empty_like(param).copy_(values[name]).detach() for name, param in self._params.items()}
+    def _own(
+        self, values: Mapping[str, Tensor], kind: Callable[[torch.dtype], torch.dtype] = lambda own: own
+    ) -> dict[str, Tensor]:
+        """Copies in the order, and of the devices and the kind of dtypes, of the parameters."""
+        return {
+            name: torch.empty_like(param, dtype=kind(param.dtype), requires_grad=False).copy_(values[name].detach())
+            for name, param in self._params.items()
+        }
 
 
 def _checked_strength(strength: float) -> float:

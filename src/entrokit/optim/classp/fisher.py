@@ -7,12 +7,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ..evaluation import evaluating
+from .update import at_least_float32
 
 
 def diagonal_fisher(
     model: nn.Module, inputs: Tensor, labels: Tensor | None = None, *, chunk: int = 64
 ) -> dict[str, Tensor]:
     """E_x E_{y ~ p(y|x)} (∂ log p(y|x) / ∂w)², of a classifier: a tensor of the parameter's shape each, at least 0.
+
+    Of parameters in half precision it is float32: squares of their gradients would underflow.
 
     Args:
         model: gives logits ``[N, C]``, or an object with such ``logits``, as transformers' classifiers do. It is run in
@@ -24,7 +27,7 @@ def diagonal_fisher(
 
     Raises:
         ValueError: no inputs, labels of another number or that are no classes, logits of another shape, no trainable
-            parameters, or a chunk below 1.
+            parameters, a chunk below 1, or a result that is NaN or infinite.
         RuntimeError: `torch.func` cannot run the model input by input.
     """
     if not len(inputs) or chunk < 1:
@@ -38,7 +41,7 @@ def diagonal_fisher(
         return logits.log_softmax(-1)[0].gather(-1, y[None])[0]
 
     scores = vmap(grad(log_likelihood), in_dims=(None, 0, 0))
-    fisher = {name: torch.zeros_like(param) for name, param in params.items()}
+    fisher = {name: torch.zeros_like(param, dtype=at_least_float32(param.dtype)) for name, param in params.items()}
 
     def add(x: Tensor, y: Tensor, weight: Tensor) -> None:
         try:
@@ -51,7 +54,8 @@ def diagonal_fisher(
                 "without in-place changes, branches on values of tensors, and state of its own"
             ) from error
         for name, score in found.items():
-            fisher[name] += torch.tensordot(weight, score.square(), 1) / len(inputs)
+            wide = score.to(fisher[name].dtype)
+            fisher[name] += torch.tensordot(weight.to(wide.dtype), wide.square(), 1) / len(inputs)
 
     with evaluating(model):
         with torch.no_grad():
@@ -61,12 +65,18 @@ def diagonal_fisher(
         for rows in torch.split(torch.arange(len(inputs), device=inputs.device), chunk):
             x = inputs[rows]
             if labels is not None:
-                add(x, labels[rows], torch.ones_like(rows, dtype=next(iter(params.values())).dtype))
+                add(x, labels[rows], torch.ones_like(rows, dtype=torch.float32))
                 continue
             with torch.no_grad():
                 logits = _logits(model(x), len(x))
-            for c, weight in enumerate(logits.softmax(-1).unbind(-1)):
+            for c, weight in enumerate(logits.to(at_least_float32(logits.dtype)).softmax(-1).unbind(-1)):
                 add(x, torch.full_like(rows, c), weight)
+    broken = [name for name, value in fisher.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(
+            f"diagonal_fisher: the information of {', '.join(broken[:5])} is NaN or infinite; look for NaN in the "
+            "inputs and weights, and for functions without a derivative"
+        )
     return fisher
 
 

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from .checks import (
-    check_group,
-    check_knobs,
-    largest_gradients,
-    refuse_sparse,
-    unusable,
-    usable,
-    with_gradient,
-)
-from .update import FOREACH_DEVICES, Bucket, Rule, history_dtype, update_each, update_foreach
+from ..checked import CheckedOptimizer
+from .checks import check_knobs, largest_gradients, refuse_sparse, unusable, usable, with_gradient
+from .update import FOREACH_DEVICES, Bucket, Rule, at_least_float32, update_each, update_foreach
 
 _HISTORY = "consolidation"
 
 
-class CLASSP(Optimizer):
+class CLASSP(CheckedOptimizer):
     """Continual learning by adjustment suppression and sparsity promotion (arXiv 2405.09637).
 
     Per entry, with gradient g and the sum S of what it has received, over all tasks:
@@ -57,9 +48,11 @@ class CLASSP(Optimizer):
     (`torch.amp.GradScaler` does it in ``scaler.step``).
 
     Raises:
-        ValueError: a knob out of range, or a complex parameter, for which the paper says nothing.
+        ValueError: a knob out of range, or a parameter that is complex (the paper says nothing of them), expanded, or
+            on the meta device.
     """
 
+    _buffer = _HISTORY
     # Of the class, since pickling an optimizer drops what is no state.
     _has_warned = False
 
@@ -87,19 +80,6 @@ class CLASSP(Optimizer):
             "maximize": maximize,
         }
         super().__init__(params, defaults)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group, its missing knobs from the defaults.
-
-        Raises:
-            ValueError: as the class.
-        """
-        super().add_param_group(param_group)
-        try:
-            check_group(self.param_groups[-1], len(self.param_groups) - 1)
-        except ValueError:
-            self.param_groups.pop()
-            raise
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -137,7 +117,7 @@ class CLASSP(Optimizer):
 
     def consolidation(self) -> dict[Tensor, Tensor]:
         """S of every parameter that has been stepped: its shape, at least 0; the tensors themselves, no copies."""
-        return {param: state[_HISTORY] for param, state in self.state.items()}
+        return {param: state[_HISTORY] for param, state in self.state.items() if state}
 
     @torch.no_grad()
     def update_density(self) -> float:
@@ -156,7 +136,7 @@ class CLASSP(Optimizer):
             if not all(usable(dtype, largest, rule.power) for dtype, largest in largest_gradients(group["params"])):
                 return math.nan
             for param, grad in with_gradient(group["params"]):
-                size = grad.to(history_dtype(param.dtype)).abs()
+                size = grad.to(at_least_float32(param.dtype)).abs()
                 if rule.released:
                     touched += param.numel() * int(rule.gate < 0.0 and bool(size.any()))
                 else:
@@ -172,7 +152,7 @@ class CLASSP(Optimizer):
         total, entries = 0.0, 0
         for group in self.param_groups:
             for param, _ in with_gradient(group["params"]):
-                if param in self.state:
+                if self.state.get(param):
                     total += float(self.state[param][_HISTORY].sum(dtype=torch.float64))
                     entries += param.numel()
         return total / entries if entries else 0.0
@@ -188,35 +168,26 @@ class CLASSP(Optimizer):
         """
         if not 0.0 <= factor <= 1.0:
             raise ValueError(f"decay_consolidation: factor must lie in 0 to 1, got {factor}")
-        for state in self.state.values():
-            state[_HISTORY].mul_(factor)
+        for history in self.consolidation().values():
+            history.mul_(factor)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As any optimizer's, with S in its own dtype: torch casts state to that of the parameters.
+        """As any optimiser's, with S in its own dtype: torch casts state to that of the parameters.
 
         Raises:
-            ValueError: groups that do not match, a knob out of range, or the state of another optimizer, with what it
-                lacks; nothing was loaded.
+            ValueError: groups that do not match, a knob out of range, the state of another optimiser, with what it
+                lacks, or of other parameters; nothing was loaded.
         """
-        another = "CLASSP.load_state_dict: this is another optimizer's state"
-        lacking = sorted({"state", "param_groups"} - state_dict.keys())
-        if lacking:
-            raise ValueError(f"{another}; it has no {', '.join(lacking)}")
-        for index, group in enumerate(state_dict["param_groups"]):
-            lacking = sorted(self.defaults.keys() - group.keys())
-            if lacking:
-                raise ValueError(f"{another}; group {index} has no {', '.join(lacking)}")
-            check_knobs(group, index)
-        if any(_HISTORY not in own for own in state_dict["state"].values()):
-            raise ValueError(f"{another}; it has no {_HISTORY!r}")
         super().load_state_dict(state_dict)
-        saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
-        held = chain.from_iterable(group["params"] for group in self.param_groups)
-        for key, param in zip(saved, held, strict=True):
-            if key in state_dict["state"]:
-                history = state_dict["state"][key][_HISTORY]
-                own = torch.zeros_like(param, dtype=history_dtype(param.dtype), requires_grad=False)
-                self.state[param][_HISTORY] = own.copy_(history)
+        for _, param, history in self._saved(state_dict):
+            own = torch.zeros_like(param, dtype=at_least_float32(param.dtype), requires_grad=False)
+            self.state[param][_HISTORY] = own.copy_(history)
+
+    def _check_knobs(self, group: Mapping[str, Any], index: int) -> None:
+        check_knobs(group, index)
+
+    def _sound(self, buffer: Tensor) -> bool:
+        return super()._sound(buffer) and bool((buffer >= 0.0).all())
 
     def _rules(self) -> list[Rule]:
         """What the groups ask for now; their knobs may have been set by hand since the last step."""
@@ -245,11 +216,8 @@ class CLASSP(Optimizer):
         """Parameters that have a gradient, by device and dtype, with their histories, which start here."""
         found: dict[tuple[torch.device, torch.dtype], Bucket] = {}
         for param, grad in with_gradient(params):
-            state = self.state[param]
-            if _HISTORY not in state:
-                state[_HISTORY] = torch.zeros_like(param, dtype=history_dtype(param.dtype), requires_grad=False)
             bucket = found.setdefault((param.device, param.dtype), Bucket([], [], []))
             bucket.params.append(param)
             bucket.grads.append(grad)
-            bucket.histories.append(state[_HISTORY])
+            bucket.histories.append(self._held(param, at_least_float32(param.dtype)))
         yield from found.values()

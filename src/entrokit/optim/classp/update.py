@@ -77,8 +77,8 @@ class Bucket(NamedTuple):
     histories: list[Tensor]
 
 
-def history_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Of S: in half precision sums of small numbers stand still."""
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Of sums over time: in half precision those of small numbers stand still, and squares underflow."""
     return torch.promote_types(dtype, torch.float32)
 
 

@@ -14,7 +14,8 @@ _TOLERANCE = 1e-6
 class ConvexK(Protocol):
     """A convex function K of a tensor, its gradient and its conjugate K*(y) = sup_z ⟨y, z⟩ − K(z).
 
-    Lion-K (arXiv 2310.05898) with such a K minimises f(x) + K*(λx)/λ. Scalars are 0-dim; `float` of them is used.
+    Lion-K (arXiv 2310.05898) with such a K minimises f(x) + K*(λx)/λ. Tensors are not empty. Scalars are 0-dim; `float`
+    of them is used.
 
     `LionK` refuses an object that lacks any of the six members below. It may also have ``check_shape(shape)``, which
     raises a ValueError for parameters that it does not take; ``foreach_grad_(zs)``, which writes the gradients of a

@@ -120,9 +120,11 @@ def flow_lyapunov(
     α = γ = (1−β2)/ε and e = ε(1−β1)/(1−β2).
 
     Raises:
-        ValueError: a constant below 0, eγ > 1 (eγ ≥ 1 without decay), unlike shapes, or as `lionk_lyapunov` at λ = 0.
+        ValueError: a constant below 0 or not finite, eγ > 1 (eγ ≥ 1 without decay), unlike shapes, or as
+            `lionk_lyapunov` at λ = 0.
     """
-    if min(alpha, gamma, e, weight_decay) < 0.0 or e * gamma > 1.0 or (weight_decay == 0.0 and e * gamma == 1.0):
+    finite = all(0.0 <= constant < math.inf for constant in (alpha, gamma, e, weight_decay))
+    if not finite or e * gamma > 1.0 or (weight_decay == 0.0 and e * gamma == 1.0):
         raise ValueError(
             "flow_lyapunov: needs constants of at least 0 and e * gamma <= 1, without weight decay < 1, got "
             f"alpha={alpha}, gamma={gamma}, e={e}, weight_decay={weight_decay}"

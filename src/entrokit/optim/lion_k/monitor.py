@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +71,8 @@ class LionKMonitor:
         what is maximised.
 
         Raises:
-            ValueError: no parameter has a gradient, or weight decay 0 with a K that is not least at 0.
+            ValueError: no parameter has a gradient, weight decay 0 with a K that is not least at 0, or explicit steps
+                with ελ ≥ 1 (`lyapunov_coefficients`).
         """
         step, self._calls = self._calls, self._calls + 1
         return self.record(step, loss) if step % self.every == 0 else None
@@ -81,23 +83,26 @@ class LionKMonitor:
         for group in self.optimizer.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if params:
-                K = self.optimizer.convex(group)
-                distances.append(feasibility(params, K, group["weight_decay"]))
+                K, decay = self.optimizer.convex(group), float(group["weight_decay"])
+                distances.append(feasibility(params, K, decay))
                 slopes = [_slope(p, group["maximize"]) for p in params]
-                gap += kkt_gap(params, slopes, K, group["weight_decay"], lr=float(group["lr"]))
+                gap += kkt_gap(params, slopes, K, decay, lr=float(group["lr"]))
                 excess += self._excess(params, K, group)
         if not distances:
             raise ValueError("LionKMonitor: no parameter has a gradient; call it between backward and optimizer.step")
         loss = loss.detach() if isinstance(loss, Tensor) else loss
-        record = LionKRecord(step, max(distances), gap, excess, None if loss is None else float(loss))
+        # The largest, in which NaN would depend on its place.
+        farthest = math.nan if any(map(math.isnan, distances)) else max(distances)
+        record = LionKRecord(step, farthest, gap, excess, None if loss is None else float(loss))
         self.history.append(record)
         return record
 
     def _excess(self, params: list[Tensor], K: ConvexK, group: dict[str, Any]) -> float:
-        lr, decay = float(group["lr"]), group["weight_decay"]
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
         if lr == 0.0:
-            return float("nan")
-        c = lyapunov_coefficients(lr, group["betas"], decay, scheme=group["scheme"]).c
+            return math.nan
+        beta1, beta2 = map(float, group["betas"])
+        c = lyapunov_coefficients(lr, (beta1, beta2), decay, scheme=group["scheme"]).c
         return lyapunov_excess(params, [self.optimizer.momentum(p) for p in params], K, c, lr, decay)
 
 
@@ -127,8 +132,12 @@ def lionk_callback(every: int | None = None) -> Any:
         monitor: LionKMonitor | None = None
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if self.monitor is None:
-                self.monitor = LionKMonitor(_unwrapped(kwargs["optimizer"]))
+            optimizer = _unwrapped(kwargs["optimizer"])
+            if self.monitor is None or self.monitor.optimizer is not optimizer:
+                # A trainer that trains again may make another one.
+                history = self.monitor.history if self.monitor else []
+                self.monitor = LionKMonitor(optimizer)
+                self.monitor.history = history
             step = state.global_step + 1
             if step % int(every or max(1, state.logging_steps or 1)) == 0:
                 self.monitor.record(step)

@@ -69,8 +69,9 @@ class TopK(_Norm):
     k: int
 
     def __post_init__(self) -> None:
-        if self.k != int(self.k) or self.k < 1:
+        if not 1 <= self.k < math.inf or self.k != int(self.k):
             raise ValueError(f"top-k: k must be a whole number of at least 1, got {self.k}")
+        object.__setattr__(self, "k", int(self.k))
 
     def value(self, z: Tensor) -> Tensor:
         return wide(z).abs().flatten().topk(min(self.k, z.numel())).values.sum()
@@ -116,6 +117,6 @@ class LogSumExp:
 
 
 def _unit(z: Tensor) -> tuple[Tensor, Tensor]:
-    """z over its largest absolute entry, and that entry; zeros stay zeros."""
+    """z over its largest absolute entry, and that entry; zeros stay zeros, and infinities infinite."""
     largest = z.abs().amax()
-    return z / torch.where(largest > 0, largest, 1.0), largest
+    return z / torch.where(largest > 0, largest.clamp(max=torch.finfo(z.dtype).max), 1.0), largest

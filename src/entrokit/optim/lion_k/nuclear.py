@@ -6,6 +6,7 @@ acts on the singular values alone, as the polynomial a s + b s³ + c s⁵.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,8 +37,9 @@ class Nuclear(_Norm):
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        if self.newton_schulz != int(self.newton_schulz) or self.newton_schulz < 0:
+        if not 0 <= self.newton_schulz < math.inf or self.newton_schulz != int(self.newton_schulz):
             raise ValueError(f"nuclear: newton_schulz is a number of steps, 0 or more, got {self.newton_schulz}")
+        object.__setattr__(self, "newton_schulz", int(self.newton_schulz))
         if len(self.coefficients) != 3:
             raise ValueError(f"nuclear: coefficients are three, of s, s³ and s⁵, got {self.coefficients}")
 
@@ -51,8 +53,7 @@ class Nuclear(_Norm):
 
     def value(self, z: Tensor) -> Tensor:
         self.check_shape(z.shape)
-        s: Tensor = torch.linalg.svdvals(wide(z))
-        return s.sum()
+        return _singular_values(wide(z)).sum()
 
     def grad(self, z: Tensor) -> Tensor:
         self.check_shape(z.shape)
@@ -66,8 +67,7 @@ class Nuclear(_Norm):
 
     def dual(self, y: Tensor) -> Tensor:
         self.check_shape(y.shape)
-        largest: Tensor = torch.linalg.matrix_norm(y, 2)
-        return largest
+        return _singular_values(y).amax()
 
 
 def newton_schulz(
@@ -82,7 +82,12 @@ def newton_schulz(
     Args:
         steps: how often p is applied. coefficients: of p = a s + b s³ + c s⁵.
         bfloat16: compute in it; in float32 at least otherwise. Slow on processors without it.
+
+    Raises:
+        ValueError: no matrix, or an empty one.
     """
+    if z.dim() != 2 or not z.numel():
+        raise ValueError(f"newton_schulz: expected a matrix that is not empty, got shape {list(z.shape)}")
     x = _near_one(wide(z))
     x = x.bfloat16() if bfloat16 else x
     tall = x.shape[0] > x.shape[1]
@@ -93,6 +98,15 @@ def newton_schulz(
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if tall else x).to(z.dtype)
+
+
+def _singular_values(z: Tensor) -> Tensor:
+    """``[k]``; NaN or infinite, as the largest entry is, of a matrix that no decomposition takes."""
+    largest = z.abs().amax()
+    if not bool(largest.isfinite()):
+        return largest[None]
+    values: Tensor = torch.linalg.svdvals(z)
+    return values
 
 
 def _near_one(z: Tensor) -> Tensor:

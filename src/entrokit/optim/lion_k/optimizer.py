@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
+from ..checked import CheckedOptimizer, number
 from .convex import ConvexK, check_members
 from .family import convex, named
 from .finite import refuse_non_finite
 from .update import SCHEMES, Moving, Rule, update
 
 
-class LionK(Optimizer):
+class LionK(CheckedOptimizer):
     """Momentum through ∇K, with decoupled weight decay: f(x) + K*(λx)/λ is what it minimises.
 
     Memory beyond parameters and gradients is one buffer of their size and dtype, `state[p]["momentum"]`; what a step
@@ -51,9 +51,12 @@ class LionK(Optimizer):
 
     Raises:
         ValueError: a knob out of range, an unknown K, an object that lacks a member of `ConvexK`, or parameters that
-            are complex or that K does not take. From `step`: a knob that was set out of range since, explicit steps
-            with ελ > 1, or a gradient that is sparse or not finite; no parameter has moved then.
+            are complex, expanded, on the meta device, or that K does not take. From `step`: a knob that was set out of
+            range since, explicit steps with ελ > 1, or a gradient that is sparse or not finite; no parameter has moved
+            then.
     """
+
+    _buffer = "momentum"
 
     def __init__(
         self,
@@ -88,15 +91,13 @@ class LionK(Optimizer):
         Raises:
             ValueError: as the class; the group is not added.
         """
-        group = dict(param_group)
+        group, own = dict(param_group), dict(self._own)
         if "K" in group:
             group["K"], group["K_kwargs"] = self._known(group["K"], group.get("K_kwargs"))
-        _check({**self.defaults, **group})
-        super().add_param_group(group)
         try:
-            self._check_params(self.param_groups[-1])
-        except ValueError:
-            self.param_groups.pop()
+            super().add_param_group(group)
+        except BaseException:
+            self._own = own
             raise
 
     @overload
@@ -137,27 +138,6 @@ class LionK(Optimizer):
             return found
         return torch.zeros_like(param, memory_format=torch.preserve_format)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As every optimiser's.
-
-        Raises:
-            ValueError: groups that do not match, a knob out of range, or the state of another optimiser, with what it
-                lacks; nothing was loaded.
-        """
-        another = "LionK.load_state_dict: this is no LionK's state"
-        lacking = sorted({"state", "param_groups"} - state_dict.keys())
-        if lacking:
-            raise ValueError(f"{another}; it lacks {', '.join(lacking)}")
-        for index, group in enumerate(state_dict["param_groups"]):
-            lacking = sorted(self.defaults.keys() - group.keys())
-            if lacking:
-                raise ValueError(f"{another}; group {index} lacks {', '.join(lacking)}")
-            _check(group)
-        for key, state in state_dict["state"].items():
-            if state and "momentum" not in state:
-                raise ValueError(f"{another}; parameter {key} lacks momentum, and has {', '.join(map(str, state))}")
-        super().load_state_dict(state_dict)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_own": self._own}
 
@@ -178,16 +158,34 @@ class LionK(Optimizer):
             self._own[same] = K
         return same, {}
 
-    def _check_params(self, group: Mapping[str, Any]) -> None:
-        check_shape = getattr(self.convex(group), "check_shape", None)
-        for param in group["params"]:
-            if param.is_complex():
-                raise ValueError(f"LionK: complex parameters are not supported, got one of shape {list(param.shape)}")
-            if check_shape is not None:
+    def _check_knobs(self, group: Mapping[str, Any], index: int) -> None:
+        where = f"LionK, group {index}"
+        for name in ("lr", "weight_decay"):
+            if not 0.0 <= number(group[name]) < math.inf:
+                raise ValueError(f"{where}: {name} must be a number of at least 0, got {group[name]}")
+        betas = group["betas"]
+        pair = betas if isinstance(betas, Sequence) else ()
+        if len(pair) != 2 or not all(0.0 <= number(beta) < 1.0 for beta in pair):
+            raise ValueError(f"{where}: betas are two numbers in [0, 1), got {betas}")
+        if group["scheme"] not in SCHEMES:
+            raise ValueError(f"{where}: scheme is one of {', '.join(SCHEMES)}, got {group['scheme']!r}")
+        if group["K"] in self._own and group["K_kwargs"]:
+            raise ValueError(
+                f"{where}: K_kwargs are for a K given by name, got {group['K_kwargs']} beside {group['K']}"
+            )
+
+    def _check_params(self, group: Mapping[str, Any], index: int) -> None:
+        super()._check_params(group, index)
+        self._check_shapes(self.convex(group), group["params"])
+
+    def _check_shapes(self, K: ConvexK, params: Sequence[Tensor]) -> None:
+        check_shape = getattr(K, "check_shape", None)
+        if check_shape is not None:
+            for param in params:
                 check_shape(param.shape)
 
     def _rule(self, group: Mapping[str, Any], index: int) -> Rule:
-        _check(group)
+        self._check_knobs(group, index)
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         implicit = group["scheme"] == "implicit"
         if not implicit and lr * decay > 1.0:
@@ -196,31 +194,17 @@ class LionK(Optimizer):
                 'weights beyond 0; lower one of them, or use scheme="implicit"'
             )
         K = self.convex(group)
+        self._check_shapes(K, group["params"])
+        beta1, beta2 = map(float, group["betas"])
         return Rule(
             K=K,
             rate=lr / (1.0 + lr * decay) if implicit else lr,
             shrink=1.0 / (1.0 + lr * decay) if implicit else 1.0 - lr * decay,
-            betas=group["betas"],
+            betas=(beta1, beta2),
             maximize=group["maximize"],
             foreach=K.elementwise if group["foreach"] is None else group["foreach"],
         )
 
     def _moved(self, param: Tensor) -> Moving:
-        if "momentum" not in self.state[param]:
-            self.state[param]["momentum"] = self.momentum(param)
         assert param.grad is not None
-        return Moving(param, param.grad, self.state[param]["momentum"])
-
-
-def _check(knobs: Mapping[str, Any]) -> None:
-    lr, betas, decay = knobs["lr"], knobs["betas"], knobs["weight_decay"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"LionK: lr is one number, got a tensor of shape {list(lr.shape)}")
-    for name, value in (("lr", lr), ("weight_decay", decay)):
-        if not isinstance(value, Real | Tensor) or not 0.0 <= float(value) < math.inf:
-            raise ValueError(f"LionK: {name} must be a number of at least 0, got {value}")
-    pair = betas if isinstance(betas, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(beta, Real | Tensor) and 0.0 <= float(beta) < 1.0 for beta in pair):
-        raise ValueError(f"LionK: betas are two numbers in [0, 1), got {betas}")
-    if knobs["scheme"] not in SCHEMES:
-        raise ValueError(f"LionK: scheme is one of {', '.join(SCHEMES)}, got {knobs['scheme']!r}")
+        return Moving(param, param.grad.to(param.dtype), self._held(param, param.dtype))

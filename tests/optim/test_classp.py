@@ -21,7 +21,6 @@ KINDS = {
     "default": {},
     "gated": {"lr": 0.05, "threshold": 0.1, "eps": 1e-4},
     "released": {"mode": "reference", "power": 2.0},
-    "unscaled": {"apply_scaling": False, "lr": 0.05, "threshold": 0.01},
 }
 
 

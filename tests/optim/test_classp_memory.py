@@ -37,6 +37,15 @@ def test_check_7_the_memory_survives_saving(dtype):
     assert history(other).dtype == torch.promote_types(dtype, torch.float32)
 
 
+def test_what_was_received_is_never_negative():
+    _, optimizer = trained()
+    held, saved = history(optimizer).clone(), copy.deepcopy(optimizer.state_dict())
+    saved["state"][0]["consolidation"][1] = -1e-3
+    with pytest.raises(ValueError, match="consolidation of parameter 0 is not finite, or out of its range"):
+        optimizer.load_state_dict(saved)
+    assert torch.equal(history(optimizer), held)
+
+
 def test_the_average_of_what_was_received():
     _, optimizer = trained(threshold=0.1)
     assert optimizer.average_grad_sum() == pytest.approx((1.9 + 1.8 + 0.5 + 1.0) / 4, abs=1e-12)

@@ -102,6 +102,26 @@ def test_a_gradient_that_would_poison_the_memory_is_refused_and_nothing_changes(
         assert torch.equal(state["consolidation"], held["state"][index]["consolidation"])
 
 
+def test_how_large_a_gradient_may_be_is_its_own_precision_s_matter():
+    wide, narrow = W0.clone().requires_grad_(), W0.float().requires_grad_()
+    optimizer = CLASSP([narrow, wide], lr=0.1)
+    narrow.grad, wide.grad = torch.ones(4), torch.tensor([-1e100, 1.0, 0.0, 0.0], dtype=torch.float64)
+    optimizer.step()
+    assert wide[0].item() == pytest.approx(1.1, abs=1e-12)
+    narrow.grad = torch.full((4,), 1e30)
+    optimizer.param_groups[0]["power"] = 2.0
+    with pytest.raises(RuntimeError, match="power of 2 overflow"):
+        optimizer.step()
+    half = torch.zeros(2, dtype=torch.float16, requires_grad=True)
+    half.grad = torch.full((2,), 6e4, dtype=torch.float16)
+    CLASSP([half], lr=0.1, power=2.0).step()
+    assert half.tolist() == pytest.approx([-0.1, -0.1], rel=1e-3), "squares are of the history's precision"
+    # A root of a sum of roots is finite whatever they are.
+    optimizer.param_groups[0].update(power=0.5, eps=1.0)
+    optimizer.step()
+    assert bool(narrow.isfinite().all())
+
+
 def test_it_warns_once_where_nothing_passes():
     param = W0.clone().requires_grad_()
     optimizer = CLASSP([param], lr=0.1, threshold=0.5)
@@ -126,6 +146,7 @@ def test_it_warns_once_where_nothing_passes():
         ({"eps": None}, "eps must be a finite number above 0, got None"),
         ({"eps": 1e-50}, "is 0 in float32; raise eps"),
         ({"eps": 1e-5, "power": 0.1}, "is 0 in float32; raise eps"),
+        ({"eps": 1e-50, "power": 2.0}, "is 0 in float32; raise eps"),
         ({"threshold": math.nan}, "threshold must be a number, got nan"),
         ({"mode": "official"}, "'paper' or 'reference', got 'official'"),
     ],

@@ -12,6 +12,7 @@ from entrokit.optim.condition import (
     SpectrumCache,
     condition_number,
     condition_numbers,
+    gaussian_condition_number,
     measure_matrices,
     normalized_log_volume,
     relative_to_gaussian,
@@ -132,6 +133,9 @@ def test_relative_to_gaussian_takes_the_shape_out():
     relative = relative_to_gaussian(found)
     assert relative["1.weight"] == pytest.approx(1.0, rel=0.2)
     assert relative["2.weight"] == pytest.approx(1.0, rel=0.2)
+    for (name, one), shape in zip(found.items(), ((64, 64), (64, 256), (64, 256)), strict=True):
+        usual = gaussian_condition_number(*shape, draws=3, seed=5)
+        assert relative_to_gaussian(found, draws=3, seed=5)[name] == pytest.approx(one.kappa / usual, rel=1e-12)
     # κ of square Gaussians lies within a factor of 10 of its median for 94 %: see the law in gaussian.py.
     assert 0.1 < relative["0.weight"] < 10.0
 

@@ -36,6 +36,14 @@ class Model(nn.Module):
         return x
 
 
+class Conv1D(nn.Module):
+    """As that of transformers is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+
+
 def nested():
     return nn.ModuleDict({"a": Experts(torch.ones(2, 2)), "b": nn.ModuleDict({"a": Experts(torch.ones(2, 2))})})
 
@@ -47,6 +55,18 @@ class TestPeft:
         assert found.target_modules == ["layers.1.q_proj", "embed"]
         assert found.target_parameters == ["layers.0.experts.gate_up_proj", "layers.1.q_proj.bias"]
         assert peft_targets(Model(), names[:1]).target_parameters is None
+
+    @pytest.mark.parametrize(
+        "layer",
+        [nn.Linear(2, 2), nn.Embedding(3, 2), nn.Conv1d(2, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv3d(2, 2, 1), Conv1D()],
+    )
+    def test_layers_that_peft_adapts_are_given_by_their_module_and_once(self, layer):
+        found = peft_targets(nn.ModuleDict({"own": layer}), ["own.weight", "own.weight"])
+        assert (found.target_modules, found.target_parameters) == (["own"], None)
+
+    def test_a_weight_of_another_layer_is_a_parameter(self):
+        found = peft_targets(nn.ModuleDict({"norm": nn.LayerNorm(2)}), ["norm.weight", "norm.weight"])
+        assert (found.target_modules, found.target_parameters) == ([], ["norm.weight"])
 
     def test_where_ends_of_names_are_not_enough_it_is_one_expression(self):
         model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))

@@ -174,14 +174,14 @@ def test_the_gram_matrix_gives_the_singular_values(shape):
     assert ((found - exact).abs() <= 1.001 * error / (2.0 * exact) + 40 * UNIT * exact[0]).all()
 
 
-@pytest.mark.parametrize("log_kappa", range(1, 12))
+@pytest.mark.parametrize("log_kappa", [1, 2, 3, 4, 4.83, 4.845, 5, 6, 7, 8, 9, 10, 11])
 def test_the_gram_matrix_is_left_where_the_bound_says_so(log_kappa):
     kappa = 10.0**log_kappa
     W = with_spectrum([1.0] * 9 + [1.0 / kappa], columns=20)
     found, how = singular_values(W, rtol=1e-4)
     # N tr G / λ_1 + k, with κ² where the boundary lies: 1e-4 / (u (20 · 9 + 10)) = 4.7e9.
     assert how == ("gram" if kappa**2 < 1e-4 / (UNIT * 190) else "svd")
-    assert how == ("gram" if log_kappa <= 4 else "svd")
+    assert how == ("gram" if log_kappa < 4.84 else "svd")
     allowed = 1e-4 if how == "gram" else 10 * 20 * UNIT * kappa
     assert float(found[0] / found[-1]) == pytest.approx(kappa, rel=allowed)
 
@@ -217,6 +217,12 @@ def test_squares_neither_overflow_nor_vanish(scale):
     assert float(normalized_log_volume(W * scale)) == pytest.approx(float(normalized_log_volume(W)), abs=1e-9)
 
 
+@pytest.mark.parametrize("exponent", [-1070, 1023])
+def test_the_ends_of_double_precision(exponent):
+    W = torch.diag(torch.tensor([1.0, 0.5, 0.25], dtype=FLOAT64)) * 2.0**exponent
+    assert condition_number(W) == 4.0
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_precision_is_that_of_the_weights_as_they_are(dtype):
     W = gaussian(12, 12, dtype=FLOAT64).to(dtype)
@@ -246,6 +252,14 @@ def test_float32_holds_condition_numbers_up_to_its_own_eps():
     assert condition_number(torch.diag(torch.tensor([1.0, 1e-3]).bfloat16())) == pytest.approx(1e3, rel=1e-2)
 
 
+def test_in_double_precision_the_longer_side_counts():
+    W = torch.zeros(2, 200, dtype=FLOAT64)
+    W[0, 0] = 1.0
+    for smallest, kappa in ((0.9, math.inf), (1.1, 1 / (1.1 * 400 * UNIT))):
+        W[1, 1] = smallest * 200 * 2 * UNIT
+        assert condition_number(W) == pytest.approx(kappa, rel=1e-9)
+
+
 def test_the_floor_of_the_adapter_version_depends_on_scale():
     W = torch.diag(torch.tensor([4.0, 1.0]))
     assert condition_number(W, floor=1e-8) == pytest.approx(4.0 / (1.0 + 1e-8), rel=1e-12)
@@ -262,6 +276,9 @@ def test_kappa_is_mostly_shape():
     assert 90 < gaussian_condition_number(64, 64, draws=25) < 1136
     assert gaussian_condition_number(128, 64) == wide
     assert gaussian_condition_number(1, 5) == 1.0
+    generator = torch.Generator().manual_seed(5)
+    drawn = sorted(condition_number(torch.randn(4, 6, generator=generator)) for _ in range(3))
+    assert gaussian_condition_number(6, 4, draws=3, seed=5) == drawn[1]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_squares_of_batch_gradients_as_the_released_baseline_takes_them_are_too_
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_of_half_precision_squares_neither_underflow_nor_stand_still(dtype):
     model = nn.Linear(3, 4, dtype=dtype)
+    nn.init.zeros_(model.weight)
     x = 1e-3 * torch.randn(12, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
     p = model(x).float().softmax(-1).detach()
     for labels in (None, torch.zeros(12, dtype=torch.long)):
@@ -95,10 +96,9 @@ def test_of_half_precision_squares_neither_underflow_nor_stand_still(dtype):
     ewc = EWC(model, 2.0)
     ewc.consolidate(found)
     with torch.no_grad():
-        model.weight.add_(2**-10)
-    moved = model.weight.detach().float() - ewc.tasks[0][1]["weight"].float()
-    assert ewc.penalty().item() == pytest.approx(float((found["weight"] * moved.square()).sum()), rel=1e-5)
-    assert ewc.penalty().item() > 0.0
+        model.weight.add_(2**-13)
+    # The square is below what float16 holds.
+    assert ewc.penalty().item() == pytest.approx(2**-26 * float(found["weight"].sum()), rel=1e-5)
     again = EWC(model, 1.0)
     again.load_state_dict(ewc.state_dict())
     assert torch.equal(again.tasks[0][0]["weight"], found["weight"])
@@ -131,6 +131,13 @@ def test_the_penalty_is_a_spring_for_every_task():
     ewc.penalty().backward()
     torch.testing.assert_close(model.weight.grad, torch.tensor([[3.0 * (-0.5 - 3.0), 0.0]], dtype=torch.float64))
     assert [set(part) for part in ewc.tasks[0]] == [{"weight"}, {"weight"}]
+    own, penalty = torch.ones(1, 2, dtype=torch.float64), ewc.penalty().item()
+    ewc.consolidate({"weight": own})
+    own.fill_(9.0)
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    assert ewc.penalty().item() == pytest.approx(1.5 * (0.5 * 0 + 2.0 * 1 + 1.0 * 4 + 2.0), abs=1e-12), "copies"
+    assert penalty == pytest.approx(1.5 * (0.5 * 1 + 1.0 * 9), abs=1e-12)
 
 
 def test_the_gradient_of_the_penalty_is_its_difference():
@@ -296,6 +303,7 @@ def test_tied_and_frozen_weights():
         (lambda m: EWC(m, 1.0).consolidate({"weight": torch.zeros(4, 3)}), r"differs at \['bias'\]"),
         (lambda m: EWC(m, 1.0).consolidate({"weight": torch.zeros(4, 3), "bias": torch.zeros(3)}), "bias needs finite"),
         (lambda m: EWC(m, 1.0).consolidate({"weight": -torch.ones(4, 3), "bias": torch.zeros(4)}), "weight needs"),
+        (lambda m: EWC(m, 1.0).consolidate({"weight": math.inf * torch.ones(4, 3), "bias": torch.ones(4)}), "weight"),
         (lambda m: EWC(m, 1.0).consolidate({"weight": math.nan * torch.ones(4, 3), "bias": torch.ones(4)}), "weight"),
     ],
 )

@@ -19,7 +19,6 @@ SUBJECTS = {
     "huber, implicit": partial(LionK, lr=0.01, K="huber", K_kwargs={"e": 0.5}, scheme="implicit"),
     "nuclear": partial(LionK, lr=0.01, K="nuclear"),
     "logsumexp": partial(LionK, lr=0.01, K="logsumexp", weight_decay=0.5),
-    "own": lambda params, lr=0.01, **knobs: LionK(params, lr, K=Smooth(), **knobs),
 }
 
 

@@ -11,6 +11,7 @@ from entrokit.optim.lion_k import LionK, LionKMonitor, feasibility, kkt_gap, lio
 from .lion_k_cases import OPTIONS, Smooth, draw, member, parameter
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_record_is_what_the_functions_say():
     matrix, bias, still = parameter(0.3 * draw(3, 3)), parameter(0.3 * draw(3)), parameter(draw(2))
     optimizer = LionK(

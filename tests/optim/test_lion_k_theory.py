@@ -129,7 +129,7 @@ def descent(steps, lr, betas, weight_decay):
 def test_the_discrete_bound(weight_decay, constants, levels, first):
     lr, betas = 0.05, (0.9, 0.99)
     assert lyapunov_coefficients(lr, betas, weight_decay, scheme="implicit") == pytest.approx(constants, abs=5e-7)
-    found, steps = descent(2000, lr, betas, weight_decay)
+    found, steps = descent(500, lr, betas, weight_decay)
     assert found[:2] == pytest.approx(levels, abs=6e-7)
     assert (steps[0].change, steps[0].bound) == pytest.approx(first, abs=6e-7)
     assert max(step.change - step.bound for step in steps) <= 1e-12

@@ -165,6 +165,9 @@ def test_check_6_a_relu_without_a_kink(x, beta, expected):
     nn.init.ones_(layer.gate.weight)
     slope = torch.func.grad(lambda u: ria(u, beta))(t(x)[0])
     torch.testing.assert_close(slope * x, layer(t(x))[0])
+    nn.init.constant_(layer.value.weight, 3.0)
+    nn.init.constant_(layer.gate.weight, 2.0)
+    torch.testing.assert_close(layer(t(x)), 3 * x * torch.special.ndtr(2 * beta * t(x)))
 
 
 def loss_ratios(x, y, steps):
@@ -253,8 +256,8 @@ def test_activation_radii(activation, height):
 @given(seeds, st.sampled_from([None, 2.5]), st.booleans())
 @settings(max_examples=15)
 def test_a_head_in_chunks_equals_its_logits(seed, cap, biased):
-    h, dh, w, dw = normal(2, 3, 5, seed=seed), normal(2, 3, 5, seed=seed + 1), *normal(2, 11, 5, seed=seed + 2)
-    b, db = normal(2, 11, seed=seed + 3) if biased else (torch.zeros(11).double(), torch.zeros(11).double())
+    h, dh, w, dw = normal(2, 3, 5, seed=seed), normal(2, 3, 5, seed=seed + 1), *normal(2, 13, 5, seed=seed + 2)
+    b, db = normal(2, 13, seed=seed + 3) if biased else (torch.zeros(13).double(), torch.zeros(13).double())
 
     def logits(h, w, b):
         z = h @ w.T + b
@@ -265,6 +268,17 @@ def test_a_head_in_chunks_equals_its_logits(seed, cap, biased):
         patch.setattr("entrokit.optim.radius.language._TILE", 24)
         found = linear_logit_spread(h, dh, w, dw, bias=b, bias_slope=db, temperature=0.7, softcap=cap)
     torch.testing.assert_close(found, slope_spread(slopes), rtol=1e-9, atol=0)
+
+
+def test_a_head_in_half_precision_and_one_of_no_class():
+    h, dh, w = normal(2, 5), normal(2, 5, seed=1), normal(3, 5, seed=2)
+    half = linear_logit_spread(*(x.bfloat16() for x in (h, dh, w)))
+    assert half.dtype == torch.float32
+    assert linear_logit_spread(h, dh, w).dtype == torch.float64
+    # Three factors are rounded; sums and products are not.
+    wide = linear_logit_spread(*(x.bfloat16().double() for x in (h, dh, w)))
+    torch.testing.assert_close(half.double(), wide, rtol=1e-5, atol=0)
+    assert linear_logit_spread(h, dh, w[:0]).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("m", "of"), [(1, 5), (2, 9), (5, 6), (6, 100)])

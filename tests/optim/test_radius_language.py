@@ -19,6 +19,8 @@ from transformers import (
 )
 
 from entrokit.optim.radius import RadiusClip, logit_spread, normalized_step, radius_callback, slope_spread
+from entrokit.optim.radius.inputs import Call
+from entrokit.optim.radius.language import _predicting, is_language_model
 
 SHAPE = {
     "vocab_size": 37,
@@ -115,6 +117,25 @@ def test_a_model_that_scales_its_logits_is_refused():
     model.config.logit_scale = 0.5
     with pytest.raises(ValueError, match="LlamaForCausalLM scales its logits"):
         logit_spread(model, values_of(model), {"input_ids": IDS}, direction_of(model))
+    model.config.logit_scale = 1.0
+    assert logit_spread(model, values_of(model), {"input_ids": IDS}, direction_of(model)).shape == IDS.shape
+
+
+def test_only_a_plain_head_is_read_in_chunks():
+    class Scaled(torch.nn.Linear):
+        def forward(self, x):
+            return 2.0 * super().forward(x)
+
+    model = llama(tied=False)
+    assert is_language_model(model)
+    model.lm_head.__class__ = Scaled
+    assert not is_language_model(model)
+
+
+def test_a_mask_of_pairs_of_positions_leaves_none_out():
+    call = Call((), {"attention_mask": torch.zeros(3, 1, 10, 10)})
+    assert _predicting(call, torch.zeros(3, 10)).all()
+    assert not _predicting(Call((), {"attention_mask": torch.zeros(3, 10)}), torch.zeros(3, 10)).any()
 
 
 def step(model, optimizer):
@@ -216,9 +237,3 @@ def test_a_run_that_broke_off_leaves_no_second_hook(tmp_path):
     for _ in range(2):
         callback.on_train_begin(None, None, None, model=model)
     assert len(model._forward_pre_hooks) == 1
-
-
-@pytest.mark.parametrize("options", [{"every": 0}, {"every": 2, "target_r": 1.0}, {"max_samples": 0}, {"class_dim": 0}])
-def test_options_of_the_callback_out_of_range_are_named(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        radius_callback(**options)

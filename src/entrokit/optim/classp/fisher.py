@@ -69,7 +69,7 @@ def diagonal_fisher(
                 continue
             with torch.no_grad():
                 logits = _logits(model(x), len(x))
-            for c, weight in enumerate(logits.to(at_least_float32(logits.dtype)).softmax(-1).unbind(-1)):
+            for c, weight in enumerate(logits.softmax(-1).unbind(-1)):
                 add(x, torch.full_like(rows, c), weight)
     broken = [name for name, value in fisher.items() if not bool(value.isfinite().all())]
     if broken:

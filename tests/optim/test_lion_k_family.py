@@ -88,6 +88,14 @@ def test_outside_of_the_domain_the_conjugate_is_infinite_and_distance_says_how_f
     assert float(K.conjugate((1 + 1e-5) * border)) == math.inf
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["l1", "l2"])
+def test_of_half_precision_two_eps_outside_pass_for_rounding(name, dtype):
+    eps = torch.finfo(dtype).eps
+    assert float(member(name).conjugate(torch.tensor([1 + 2 * eps], dtype=dtype))) == 0.0
+    assert float(member(name).conjugate(torch.tensor([1 + 3 * eps], dtype=dtype))) == math.inf
+
+
 def test_of_top_k_the_dual_ball_has_two_kinds_of_faces():
     K = convex("top-k", k=2)
     assert float(K.distance(torch.tensor([0.9, 0.9, 0.9]))) == pytest.approx(0.35)

@@ -217,12 +217,6 @@ def test_squares_neither_overflow_nor_vanish(scale):
     assert float(normalized_log_volume(W * scale)) == pytest.approx(float(normalized_log_volume(W)), abs=1e-9)
 
 
-@pytest.mark.parametrize("exponent", [-1070, 1023])
-def test_the_ends_of_double_precision(exponent):
-    W = torch.diag(torch.tensor([1.0, 0.5, 0.25], dtype=FLOAT64)) * 2.0**exponent
-    assert condition_number(W) == 4.0
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_precision_is_that_of_the_weights_as_they_are(dtype):
     W = gaussian(12, 12, dtype=FLOAT64).to(dtype)
@@ -243,21 +237,6 @@ def test_a_singular_matrix_that_was_rounded_is_singular(seed, shape):
     for half in (torch.bfloat16, torch.float16):
         values = torch.linalg.svdvals(W.to(half).double())
         assert values[-1] <= torch.finfo(half).eps * values[0], "what MatrixCondition.resolution says"
-
-
-def test_float32_holds_condition_numbers_up_to_its_own_eps():
-    assert condition_number(torch.diag(torch.tensor([1.0, 2e-7]))) == pytest.approx(5e6, rel=1e-6)
-    assert condition_number(torch.diag(torch.tensor([1.0, 1e-7]))) == math.inf
-    assert condition_number(torch.diag(torch.tensor([1.0, 1e-7], dtype=FLOAT64))) == pytest.approx(1e7, rel=1e-6)
-    assert condition_number(torch.diag(torch.tensor([1.0, 1e-3]).bfloat16())) == pytest.approx(1e3, rel=1e-2)
-
-
-def test_in_double_precision_the_longer_side_counts():
-    W = torch.zeros(2, 200, dtype=FLOAT64)
-    W[0, 0] = 1.0
-    for smallest, kappa in ((0.9, math.inf), (1.1, 1 / (1.1 * 400 * UNIT))):
-        W[1, 1] = smallest * 200 * 2 * UNIT
-        assert condition_number(W) == pytest.approx(kappa, rel=1e-9)
 
 
 def test_the_floor_of_the_adapter_version_depends_on_scale():

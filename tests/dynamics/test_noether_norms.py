@@ -222,6 +222,12 @@ ONE = torch.ones(())
         (lambda: equivalent_rmsprop(1.0, 0.9, 0.5), "= 20 must be at most 1"),
         (lambda: equilibrium_norm_sq(ONE, 0.1, 0.9, 0.0), "no equilibrium"),
         (lambda: effective_lr(-ONE, 0.1), "cannot be negative"),
+        (lambda: equilibrium_norm_sq(-ONE, 0.1, 0.9, 1e-3), "cannot be negative"),
+        (
+            lambda: predict_norm_sq_from_velocity(torch.ones(3), ONE, torch.ones(4, 3), 0.1, 0.9, 0.0),
+            r"rate0 has shape \[\] for a start of \[3\]",
+        ),
+        (lambda: lagrangian_residual(ONE, ONE, 0.1, 0.9, 0.0), "T >= 2"),
         (lambda: predict_norm_sq(-ONE, torch.ones(3), 0.1, 0.9, 0.0), "cannot be negative"),
         (lambda: predict_norm_sq(ONE, -torch.ones(3), 0.1, 0.9, 0.0), "cannot be negative"),
         (lambda: predict_norm_sq(ONE, torch.ones(0), 0.1, 0.9, 0.0), r"grad_unit_sq must be \[T, ...\]"),

@@ -112,3 +112,19 @@ def test_a_state_of_another_kind_of_prior_is_refused():
     with pytest.raises(ValueError, match="the state is of when='previous_task', and this prior of 'previous_step'"):
         other.load_state_dict(prior.state_dict())
     assert float(other.penalty().detach()) == 0.0
+
+
+def test_a_state_brings_the_fields_before_the_next_step():
+    model = two_layers()
+    prior, other = (PosteriorPrior(model, when="previous_step") for _ in range(2))
+    state = prior.state_dict()
+    with torch.no_grad():
+        model[0].theta.add_(0.1)
+    other.load_state_dict(PosteriorPrior(model, when="previous_step").state_dict())
+    other.load_state_dict(state)
+    for p in (prior, other):
+        p.after_step()
+    assert float(other.penalty().detach()) == float(prior.penalty().detach()) > 0
+    turned = nn.Sequential(layer(theta=THETA.T.contiguous()), nn.ReLU(), layer())
+    with pytest.raises(ValueError, match="the state is of layers"):
+        PosteriorPrior(turned, when="previous_step").load_state_dict(state)

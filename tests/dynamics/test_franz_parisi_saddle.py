@@ -24,7 +24,10 @@ def test_iterations_that_do_not_settle_raise(monkeypatch):
 def test_a_grid_that_is_too_coarse_is_refined_or_refused(monkeypatch):
     moving = {21: 0.3, 32: 0.301, 48: 0.3}
 
+    calls = []
+
     def equations(overlaps, nodes):
+        calls.append(nodes)
         return saddle.Image(saddle.Overlaps(moving[nodes], 0.1, 0.5), saddle.Conjugates(1, 1, 1), 0.0, 0.1, None)
 
     how = {"alpha": 1.0, "beta": 1.0, "nodes": 21, "what": "made up"}
@@ -32,6 +35,8 @@ def test_a_grid_that_is_too_coarse_is_refined_or_refused(monkeypatch):
     moving[72] = 0.3
     found = saddle.solve_saddle(equations, start, **how)
     assert (found.q, found.nodes) == (0.3, 48)
+    # One look at the finer grid, for each of three, is no iteration.
+    assert found.iterations == len(calls) - 3
     moving[72] = 0.31
     with pytest.raises(
         SaddlePointError, match=r"on a grid of 48 nodes, .* miss their equations by 1.0e-02 on one of 72"
@@ -94,3 +99,21 @@ def test_overlaps_that_run_to_their_bounds_raise_before_grids_fill_the_memory(mo
             grid()
     with pytest.raises(SaddlePointError, match="needs 41"):
         gaussian_grid(41, 0.0)
+
+
+def test_of_several_starts_that_fail_the_nearest_is_told_of():
+    def equations(overlaps, nodes):
+        image = (math.nan, 0.1, 0.5) if overlaps.q > 0.8 else (0.6, 0.1, 0.5)
+        return saddle.Image(saddle.Overlaps(*image), saddle.Conjugates(1, 1, 1), 0.0, 0.1, None)
+
+    starts = [saddle.Overlaps(0.9, 0.1, 0.9), saddle.Overlaps(0.1, 0.1, 0.9)]
+    with pytest.raises(SaddlePointError, match="miss r² <= q <= Q < 1 by 1.0e-01"):
+        saddle.solve_saddle(equations, starts, alpha=1, beta=1, nodes=21, what="made up")
+
+
+def test_a_sign_that_rounding_takes_beyond_1_is_no_error():
+    def equations(overlaps, nodes):
+        return saddle.Image(saddle.Overlaps(0.3, 0.1, 0.5), saddle.Conjugates(1, 1, 1), 0.0, 1 + 1e-15, -1 - 1e-15)
+
+    found = saddle.solve_saddle(equations, [saddle.Overlaps(0, 0, 0.3)], alpha=1, beta=1, nodes=21, what="made up")
+    assert (found.e1, found.e2) == (0.0, 1.0)

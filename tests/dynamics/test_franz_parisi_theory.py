@@ -114,6 +114,8 @@ def test_without_a_second_task_or_with_a_strong_kl_the_first_is_kept():
     assert idle.r == pytest.approx(0.3 * math.sqrt(idle.r**2 / 0.09), abs=1e-6)
     assert (idle.q_hat, idle.r_hat, idle.Q_hat) == (0.0, 0.0, 0.0)
     assert idle.e1 == pytest.approx(before.e1, abs=0.02)
+    # The mean of ln ∫dm/2 e^{-βγ KL}, which is below 0: without its normalisation it would be larger by βγ ln 2.
+    assert -20 * math.log(2) < idle.phi < 0
     assert math.cos(math.pi * idle.e2) == pytest.approx(0.3 * math.cos(math.pi * idle.e1), abs=1e-6)
 
 

@@ -118,6 +118,7 @@ def test_signs():
     before, after = torch.tensor([[1.0, 0.0, -2.0, 3.0]]), torch.tensor([[5.0, 1.0, -1.0, -3.0]])
     assert sign_similarity(before, after) == 0.5
     assert sign_similarity(before, before) == 1.0
+    assert sign_similarity(torch.zeros(2), torch.tensor([0.0, -1.0])) == 0.5
 
 
 def test_a_dead_network_has_no_alignment():
@@ -148,6 +149,9 @@ def test_a_dead_network_has_no_alignment():
         (lambda: sign_similarity(torch.ones(2), torch.tensor([1.0, math.nan])), "H1: 1 of 2"),
         (lambda: effective_rank(torch.ones(3)), r"a matrix \[N, d\], got shape \[3\]"),
         (lambda: effective_rank(torch.full((2, 2), math.nan)), "4 of 4 entries"),
+        (lambda: effective_rank(torch.tensor([[1.0, math.inf], [0.0, 1.0]])), "1 of 4 entries"),
+        (lambda: truncate_rank(torch.eye(3), 0), "rank must be 1 to 3"),
+        (lambda: RateRNN(2, 3, 2, leak=1.1), "at most 1, got 1.1"),
         (lambda: effective_rank(torch.eye(2), "numerical"), "kind is participation, .* got 'numerical'"),
         (lambda: effective_rank(torch.ones(2, 3), "abs_eig"), "square"),
         (lambda: spectral_radius(torch.ones(2, 3)), "spectral_radius: a square matrix"),

@@ -254,3 +254,17 @@ def test_a_state_that_is_loaded_brings_new_groups():
         watched(model, optimizer, 1, monitor)
         assert largest(monitor) < 1e-12
         halved.step()
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_verdict_where_the_step_is_taken_all_the_same():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    monitor = watched(model, optimizer, 1)
+    before = {name: found.clone() for name, found in monitor.breaking().items()}
+    backward(model)
+    model[0].weight.grad[0, 0] = math.inf
+    optimizer.step()
+    monitor.after_step()
+    name = "scale(0.weight, 0.bias)"
+    assert torch.equal(monitor.breaking()[name], before[name])
+    assert monitor.broken() == {}

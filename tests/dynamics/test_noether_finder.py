@@ -80,6 +80,9 @@ def test_every_structure_is_found_and_holds_by_gradient_and_by_finite_moves():
         (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Flatten(), nn.Linear(12, 1)), set()),
         (nn.Sequential(nn.LayerNorm(6), nn.Flatten(), nn.Linear(12, 1)), set()),
         (nn.Sequential(nn.RMSNorm(6), nn.Flatten(), nn.Linear(12, 1)), set()),
+        # Over two axes there are no channels, and a column moves the mean by what its input is there.
+        (nn.Sequential(nn.LayerNorm([6, 6]), nn.Linear(6, 1)), set()),
+        (nn.Sequential(nn.Linear(4, 6), nn.LayerNorm([5, 6])), {"scale(0.weight, 0.bias)"}),
         (nn.Sequential(nn.LayerNorm(4, bias=False), nn.Linear(4, 1)), {"rescale(0.weight / 1.weight)"}),
     ],
 )
@@ -116,7 +119,7 @@ def test_a_weight_read_by_hand_is_used_twice():
     assert names(ByHand(), kinds=("rescale",)) == []
 
 
-@pytest.mark.parametrize("gate", [torch.sigmoid, torch.relu])
+@pytest.mark.parametrize("gate", [torch.sigmoid, torch.relu, lambda h: h])
 def test_a_product_with_itself_is_not_homogeneous(gate):
     class Squared(nn.Module):
         def __init__(self):
@@ -213,3 +216,40 @@ def test_a_norm_over_another_axis_sees_all_channels_together(norm):
     assert float(symmetry_breaking(scale, bare, slopes).max()) < 1e-3
     row = Symmetry("scale", (Part("0.weight", 6), Part("0.bias", 6)))
     assert float(symmetry_breaking(row, bare, slopes).max()) > 1e-2
+
+
+class ScaledRMSNorm(nn.Module):
+    """One that torch has not, and whose forward pass is no stop for a trace."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        return self.weight * x / x.square().mean(-1, keepdim=True).sqrt()
+
+
+def test_a_norm_of_another_s_making_is_known_by_its_name():
+    found = names(nn.Sequential(nn.Linear(4, 6), ScaledRMSNorm(6), nn.Linear(6, 1)))
+    assert set(found) == {"scale(0.weight, 0.bias)", "rescale(1.weight / 2.weight)"}
+
+
+def test_what_is_read_beside_its_norm_has_a_scale():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.batch = nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4)
+
+        def forward(self, x):
+            h = self.conv(x)
+            return self.batch(h) + h
+
+    assert names(Residual(), kinds=("scale",)) == []
+
+
+def test_a_head_that_the_trace_finds_too_is_named_once():
+    class Model(nn.Sequential):
+        def get_output_embeddings(self):
+            return self[-1]
+
+    assert names(Model(nn.Linear(4, 3))) == ["translation(0.weight)", "translation(0.bias)"]

@@ -147,6 +147,8 @@ def test_the_residual_is_minus_the_gradient_along_the_generator():
     for symmetry, inner in zip(claimed, expected, strict=True):
         torch.testing.assert_close(monitor.residuals()[symmetry.name], inner, rtol=1e-9, atol=1e-12)
         assert float(inner.abs().max()) > 1e-3
+        largest_residual = monitor.summary()[f"noether/{symmetry.name}/residual"]
+        assert largest_residual == pytest.approx(float(inner.abs().max()), rel=1e-9)
 
 
 def test_a_claim_that_gradients_contradict_is_reported_and_not_used():
@@ -239,3 +241,28 @@ def test_parameters_that_are_not_contiguous():
     model[2].weight = nn.Parameter(model[2].weight.detach().T.contiguous().T)
     assert not model[2].weight.is_contiguous()
     assert largest(watched(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), 4)) < 1e-12
+
+
+def test_breaking_is_a_mean_over_steps_weighted_by_the_gradient():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    claimed = Symmetry("rescale", (Part("0.weight", 4), Part("2.weight", 4, 1, -1)))
+    monitor = NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05), [claimed])
+    along, size = torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    for n in range(3):
+        backward(model, n)
+        q, g = (
+            [torch.cat([a, sign * b.T], 1) for sign in (1, -1) for a, b in [pair]]
+            for pair in (
+                (model[0].weight.detach(), model[2].weight.detach()),
+                (model[0].weight.grad, model[2].weight.grad),
+            )
+        )
+        # The generator has the minus of the side that is divided, the gradient has not.
+        along += (q[1] * g[0]).sum(1).abs()
+        size += q[1].norm(dim=1) * g[0].norm(dim=1)
+        monitor.step()
+    found = monitor.breaking()[claimed.name]
+    torch.testing.assert_close(found, along / size, rtol=1e-9, atol=0)
+    for tolerance, broken in ((float(found.max()) * 1.001, 0), (float(found.max()) * 0.999, 1)):
+        monitor._tolerance = tolerance
+        assert len(monitor.broken()) == broken

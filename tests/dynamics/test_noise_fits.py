@@ -42,6 +42,7 @@ def test_points_that_do_not_count_are_left_out():
     x, y = [1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 4.0, math.inf]
     law = fit_power_law(x, y, keep=[True, True, True, False])
     assert (law.points, law.exponent) == (3, pytest.approx(1))
+    assert fit_power_law(x, y, keep=[1, 1, 1, 0]) == law
     with pytest.raises(ValueError, match="y must be positive and finite"):
         fit_power_law(x, y)
 
@@ -70,6 +71,7 @@ def test_critical_temperature():
     assert critical_temperature(temps, [1.0] * 6, 2.0) is None
     assert critical_temperature(temps, [3.0] * 6, 2.0) == 1.0
     assert critical_temperature(temps, [1, 1, math.nan, 1, 1, 1], 2.0) == 4.0
+    assert critical_temperature([1.0, 2.0], [1.0, 3.0], 3.0) == 2.0
     for t, v, level, message in (
         ([1.0], [1.0], 1.0, "two or more"),
         ([2.0, 1.0], [1.0, 1.0], 1.0, "rising"),
@@ -109,6 +111,9 @@ def test_a_phase_diagram():
     assert diagram.regimes(moved=0.25)[1] == ["lazy", "features", "noise", "diverged"]
     assert diagram.best_temperature() == [2.0, 2.0]
     assert phase_diagram([*runs, ended(1.0, 1.0, size=16)], size=8).alphas == (0.5, 2.0)
+    ends = [ended(1.0, 1.0, status, error=None) for status in ("censored", "censored", "diverged")]
+    assert phase_diagram(ends).regimes() == [["censored"]]
+    assert phase_diagram(ends[1:]).regimes() == [["diverged"]]
     none = phase_diagram([ended(1.0, 1.0, "diverged", error=None)])
     assert none.best_temperature() == [None]
 

@@ -82,6 +82,7 @@ def test_half_precision_is_computed_in_float32():
     loss = scaled_hinge(o, torch.tensor([1.0, 1.0], dtype=torch.float16), 2.0**18)
     assert loss.dtype == torch.float32
     assert loss.tolist() == [0.0, 0.5 + 2.0**-18]
+    assert scaled_hinge(o.bfloat16(), torch.ones(2).bfloat16(), 1.0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_temperature_and_rate_are_inverse():
     for name, call in (("lr", temperature), ("temp", learning_rate)):
         with pytest.raises(ValueError, match=f"{name} must be positive"):
             call(0.0, 4)
-        with pytest.raises(ValueError, match="at least 1"):
-            call(1.0, 0)
+        for sizes in ((0,), (4, 0)):
+            with pytest.raises(ValueError, match="at least 1"):
+                call(1.0, *sizes)
 
 
 def test_check_4_the_noise_is_that_of_all_batches():
@@ -194,6 +196,8 @@ def test_squares_of_half_precision_do_not_leave_its_range():
     torch.testing.assert_close(gradient_noise_covariance(small, 2), wide, rtol=1e-4, atol=1e-12)
     for ours, exact in zip(gradient_statistics(small), gradient_statistics(small.double()), strict=True):
         torch.testing.assert_close(ours, exact.float(), rtol=1e-5, atol=0)
+    net = MeanFieldMLP((3, 4), seeded(0), dtype=torch.float16)
+    assert tangent_gram(net, dict(net.named_parameters()), small).dtype == torch.float32
     K = torch.full((2, 2), 1000.0).half()
     torch.testing.assert_close(kernel_change(K, 2 * K), torch.tensor(1.0), rtol=1e-6, atol=0)
     w = torch.tensor([60000.0, 60000.0]).half()

@@ -62,6 +62,7 @@ def test_the_exponents_of_the_theory():
     flat, depleted = PerceptronTheory(0.0), PerceptronTheory(1.0)
     assert (flat.signal_exponent, flat.time_exponent, flat.growth_exponent) == (1, 3, 1 / 3)
     assert (depleted.signal_exponent, depleted.time_exponent, depleted.critical_exponent) == (0.5, 2, 0.5)
+    assert depleted.growth_exponent == 0.25
     for chi in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="chi must be finite and above -1"):
             PerceptronTheory(chi)

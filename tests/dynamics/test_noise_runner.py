@@ -282,3 +282,8 @@ def test_nan_is_neither_right_nor_fitted():
     # An output that is infinite may be on the right side.
     assert boom.history[-1].error > 0.5
     assert boom.history[-1].unfitted > 12
+
+
+def test_a_single_point_has_one_output_and_is_alive():
+    run = runner(batch_size=1, max_steps=200).run([Condition(1.0, 0.1, 1)])[0]
+    assert run.status == "fitted"

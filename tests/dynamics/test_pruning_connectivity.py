@@ -258,3 +258,10 @@ def test_a_loader_is_gone_through_no_oftener_than_needed():
     linear_mode_connectivity(trained(0), trained(1), loader, points=3)
     # Twice a point, and once for the commonest label.
     assert loader.times == 7
+
+
+def test_chance_is_the_commonest_label():
+    """One answer for all errs in a tenth of these examples, and has learnt nothing."""
+    rare = [(X, (torch.arange(60) % 10 == 0).long())]
+    with pytest.warns(RuntimeWarning, match="the ends err in 0.10 and 0.10"):
+        assert math.isnan(linear_mode_connectivity(Constant(1.0, 0.0), Constant(2.0, 0.0), rare, points=2).lmc)

@@ -155,3 +155,10 @@ def test_what_is_sparser_already_is_refused():
         prune_magnitude(model, 0.5)
     with pytest.raises(ValueError, match="no layer has a mask"):
         density_of(network())
+
+
+def test_to_the_same_density_again_nothing_changes():
+    model = network()
+    first = {name: mask.clone() for name, mask in prune_magnitude(model, 0.5).items()}
+    again = prune_magnitude(model, 0.5)
+    assert all(torch.equal(mask, again[name]) for name, mask in first.items())

@@ -123,6 +123,7 @@ def test_a_diagram_judges_similarity_within_a_column():
     cka[1, 0] = math.nan
     assert RegimeDiagram([5, 40], [0.05, 0.2, 0.8], lmc.tolist(), cka).labels()[1][0] == "II"
     assert RegimeDiagram([5, 40], [0.05, 0.2, 0.8], lmc, cka, tau_c=0.4).labels()[0][0] == "II-B"
+    assert RegimeDiagram([5, 40], [0.05, 0.2, 0.8], lmc, cka, tau_s=0.03).labels()[1][1] == "II-B"
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_check_5_the_theorem_against_the_flow():
         start.append(orthogonal(30, 2 * i) @ torch.diag(scale * s / s.norm()) @ orthogonal(30, 2 * i + 1))
     W1, beta = torch.stack(start)[:, None], normal(20, 30, seed=99)
     beta = beta / beta.norm(dim=1, keepdim=True)
-    end = two_layer_kernel(*linear_flow(W1, torch.zeros(30), beta, tolerance=1e-5))
+    end = two_layer_kernel(*linear_flow(W1, torch.zeros(30), beta, step=0.4, tolerance=1e-5))
     for s, W, ends in zip(spectra(), W1[:, 0], end, strict=True):
         M0 = W.T @ W
         found = torch.tensor([kernel_alignment(M0, M) for M in ends]).double()
@@ -134,21 +134,21 @@ def test_check_6_aligned_starts():
 def test_check_7_the_flow_conserves_the_balance_and_meets_the_target():
     W1, w2, beta = normal(4, 3), normal(4, seed=1), normal(3, seed=2)
     start = W1.clone()
-    end1, end2 = linear_flow(W1, w2, beta, tolerance=1e-4)
+    end1, end2 = linear_flow(W1, w2, beta, tolerance=1e-3)
     before = W1 @ W1.T - torch.outer(w2, w2)
     assert float((end1 @ end1.T - torch.outer(end2, end2) - before).norm()) < 1e-6
-    assert float((end1.T @ end2 - beta).norm()) <= 1e-4 * float(beta.norm())
+    assert float((end1.T @ end2 - beta).norm()) <= 1e-3 * float(beta.norm())
     assert float((end1 - W1).norm()) > 0.1
     assert torch.equal(W1, start)
 
 
 def test_flows_of_many_nets_are_those_of_each():
     W1, w2, beta = normal(2, 1, 4, 3), normal(2, 1, 4, seed=1), normal(5, 3, seed=2)
-    many = linear_flow(W1, w2, beta, tolerance=1e-10)
+    many = linear_flow(W1, w2, beta, step=0.5, tolerance=1e-10)
     assert [list(x.shape) for x in many] == [[2, 5, 4, 3], [2, 5, 4]]
     off = (many[0].mT @ many[1][..., None])[..., 0] - beta
     assert bool((off.norm(dim=-1) <= 1e-10 * beta.norm(dim=-1)).all())
-    one = linear_flow(W1[1, 0], w2[1, 0], beta[3], tolerance=1e-10)
+    one = linear_flow(W1[1, 0], w2[1, 0], beta[3], step=0.5, tolerance=1e-10)
     # The batch flows on until its last net has arrived, by 1e-10 of a target and little more of the weights.
     torch.testing.assert_close(many[0][1, 3], one[0], atol=1e-8, rtol=0)
     torch.testing.assert_close(many[1][1, 3], one[1], atol=1e-8, rtol=0)

@@ -29,13 +29,13 @@ def test_an_exact_law_is_found_exactly(a, b, c):
 
 
 def test_the_error_is_that_of_repeated_fits():
-    """Spread of the exponents of 2000 noisy laws; its own relative error is 1/√(2·2000), five of which are 8 %."""
+    """Spread of the exponents of 800 noisy laws; its own relative error is 1/√(2·800), five of which are 12.5 %."""
     x, rng = np.array([1.0, 2, 4, 8, 16, 32]), np.random.default_rng(0)
-    laws = [fit_power_law(x, 3 * x**1.5 * np.exp(rng.normal(0, 0.2, 6))) for _ in range(2000)]
+    laws = [fit_power_law(x, 3 * x**1.5 * np.exp(rng.normal(0, 0.2, 6))) for _ in range(800)]
     exponents, errors = np.array([(law.exponent, law.stderr) for law in laws]).T
-    assert exponents.mean() == pytest.approx(1.5, abs=5 * exponents.std() / math.sqrt(2000))
-    assert np.sqrt((errors**2).mean()) == pytest.approx(exponents.std(), rel=0.08)
-    assert np.sqrt(np.mean([law.residual**2 for law in laws])) == pytest.approx(0.2, rel=0.08)
+    assert exponents.mean() == pytest.approx(1.5, abs=5 * exponents.std() / math.sqrt(800))
+    assert np.sqrt((errors**2).mean()) == pytest.approx(exponents.std(), rel=0.125)
+    assert np.sqrt(np.mean([law.residual**2 for law in laws])) == pytest.approx(0.2, rel=0.125)
 
 
 def test_points_that_do_not_count_are_left_out():

@@ -89,7 +89,7 @@ def test_a_stack_is_plain_sgd_of_each(kind):
 
 def test_runs_are_independent_and_end_as_they_should():
     conditions = [Condition(4.0, t, p, s, s) for t, p, s in ((0.1, 8, 0), (0.02, 24, 1), (0.3, 16, 0), (1e-6, 24, 2))]
-    together = runner(max_steps=1200, test=points(10)).run(conditions)
+    together = runner(max_steps=400, test=points(10)).run(conditions)
     assert [run.status for run in together] == ["fitted"] * 3 + ["censored"]
     assert [run.condition for run in together] == conditions
     for run in together[:3]:
@@ -98,10 +98,10 @@ def test_runs_are_independent_and_end_as_they_should():
         assert run.history[-1].margin >= 0.25
         assert run.time == pytest.approx(learning_rate(run.condition.temp, 4, 8) * run.steps)
         assert run.spacing == pytest.approx(run.time - run.history[-2].time)
-        alone = runner(max_steps=1200, test=points(10)).run([run.condition])[0]
+        alone = runner(max_steps=400, test=points(10)).run([run.condition])[0]
         assert (alone.steps, alone.status) == (run.steps, run.status)
         assert alone.change == pytest.approx(run.change, rel=1e-9)
-    assert together[3].steps == 1200
+    assert together[3].steps == 400
 
 
 def test_check_8_whole_batches_do_not_depend_on_their_seed_and_smaller_ones_do():

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,11 +120,11 @@ def linear_flow(
     )
 
 
-def _batch(W1: Tensor, w2: Tensor, beta: Tensor) -> torch.Size:
+def _batch(W1: Tensor, w2: Tensor, beta: Tensor) -> tuple[int, ...]:
     """The leading dimensions that all three have together."""
     if W1.dim() > 1 and w2.dim() and beta.dim() and (w2.shape[-1], beta.shape[-1]) == W1.shape[-2:]:
-        with suppress(RuntimeError):
-            return torch.broadcast_shapes(W1.shape[:-2], w2.shape[:-1], beta.shape[:-1])
+        with suppress(ValueError):
+            return np.broadcast_shapes(W1.shape[:-2], w2.shape[:-1], beta.shape[:-1])
     raise ValueError(
         f"linear_flow: W1 [..., N, d], w2 [..., N], beta [..., d]; got {list(W1.shape)}, {list(w2.shape)}, "
         f"{list(beta.shape)}"

@@ -177,3 +177,11 @@ def test_logits_that_are_no_distribution_are_refused(function):
     for bad in ([math.inf, 0.0], [-math.inf, -math.inf]):
         with pytest.raises(ValueError, match="logits hold NaN or inf, or a row of -inf"):
             function(log_p, torch.tensor([[0.0, 1.0], bad]))
+
+
+def test_the_rounding_of_a_dtype_is_no_representation():
+    a = torch.full((9, 10), 0.1)
+    a[0, 0] = torch.nextafter(a[0, 0], torch.tensor(1.0))
+    with pytest.warns(RuntimeWarning, match="X is the same for all"):
+        assert math.isnan(linear_cka(a, drawn(0, 9, 4)))
+    assert linear_cka(a.double(), a.double()) == pytest.approx(1.0, abs=1e-9)

@@ -177,6 +177,10 @@ def test_a_run_is_the_same_again_and_leaves_what_it_was_given():
         (lambda: binary_perceptron_loss(THETA, X[:, :3], Y, 1.0), r"got \[4\], \[3, 3\], \[3\]"),
         (lambda: binary_perceptron_loss(THETA, X, Y[:2], 1.0), r"y \[P\]"),
         (lambda: binary_perceptron_loss(THETA, X, Y, 0.0), "slope of tanh"),
+        (lambda: binary_perceptron_loss(THETA, X, (Y + 1) / 2, 1.0), "labels must be 1 or -1"),
+        (lambda: generalization_error(THETA * math.nan, THETA), "4 of 4 fields are NaN"),
+        (lambda: perceptron_task(torch.ones(3), math.nan), "is no pattern"),
+        (lambda: perceptron_task(torch.ones(3), math.inf), "is no pattern"),
         (lambda: binary_perceptron_loss(THETA + math.nan, X, Y, 1.0), "no weight has a variance"),
         (lambda: binary_perceptron_loss(torch.full((4,), 1e4).double(), X, Y, 1.0), "no weight has a variance"),
         (lambda: related_teacher(torch.ones(3), 1.5), "r0 is an overlap"),
@@ -191,3 +195,8 @@ def test_a_run_is_the_same_again_and_leaves_what_it_was_given():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_tasks_are_compared_by_identity():
+    one, other = (perceptron_task(torch.ones(10), 1.0, seeded()) for _ in range(2))
+    assert one != other

@@ -196,3 +196,14 @@ def test_bad_input_is_named(options, message):
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)).double()
     with pytest.raises(ValueError, match=message):
         LazinessTracker(model, **{"probes": X, "weight_name": "0.weight"} | options)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [(lambda x: (x, x), "for 3 probes, got tuple"), (lambda x: x[:2], r"for 3 probes, got \[2, 3\]")],
+)
+def test_activity_that_is_not_of_the_probes_is_refused(hidden, message):
+    tracker = LazinessTracker(linear(), X, "0.weight", hidden=hidden)
+    with pytest.raises(ValueError, match=message):
+        tracker.snapshot()
+    assert tracker.history == []

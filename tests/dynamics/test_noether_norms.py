@@ -192,6 +192,7 @@ def test_without_decay_the_fourth_power_grows_by_a_line():
     torch.testing.assert_close(found.square(), expected[:, None].expand(6, 2), rtol=1e-12, atol=0)
     nearly = predict_norm_sq(torch.ones(2), torch.ones(5, 2), 0.1, 0.5, 1e-13)
     torch.testing.assert_close(nearly, found, rtol=1e-9, atol=0)
+    assert found.dtype == predict_norm_sq_from_velocity(ONE, None, torch.ones(3), 0.1, 0.5, 0.0).dtype == torch.float64
 
 
 def test_noise_is_driven_less():
@@ -215,6 +216,7 @@ ONE = torch.ones(())
     [
         (lambda: mass(0.0), "lr must be finite and above 0, got 0.0"),
         (lambda: mass(math.nan), "lr must be finite"),
+        (lambda: mass(math.inf), "lr must be finite"),
         (lambda: friction(1.0), r"momentum must be in \[0, 1\), got 1.0"),
         (lambda: friction(-0.1), "momentum"),
         (lambda: equivalent_rmsprop(0.1, 0.9, -1e-3), "weight_decay must be finite and at least 0"),
@@ -222,6 +224,12 @@ ONE = torch.ones(())
         (lambda: equivalent_rmsprop(1.0, 0.9, 0.5), "= 20 must be at most 1"),
         (lambda: equilibrium_norm_sq(ONE, 0.1, 0.9, 0.0), "no equilibrium"),
         (lambda: effective_lr(-ONE, 0.1), "cannot be negative"),
+        (lambda: equilibrium_norm_sq(-ONE, 0.1, 0.9, 1e-3), "cannot be negative"),
+        (
+            lambda: predict_norm_sq_from_velocity(torch.ones(3), ONE, torch.ones(4, 3), 0.1, 0.9, 0.0),
+            r"rate0 has shape \[\] for a start of \[3\]",
+        ),
+        (lambda: lagrangian_residual(ONE, ONE, 0.1, 0.9, 0.0), "T >= 2"),
         (lambda: predict_norm_sq(-ONE, torch.ones(3), 0.1, 0.9, 0.0), "cannot be negative"),
         (lambda: predict_norm_sq(ONE, -torch.ones(3), 0.1, 0.9, 0.0), "cannot be negative"),
         (lambda: predict_norm_sq(ONE, torch.ones(0), 0.1, 0.9, 0.0), r"grad_unit_sq must be \[T, ...\]"),

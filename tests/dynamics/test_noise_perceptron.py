@@ -62,6 +62,7 @@ def test_the_exponents_of_the_theory():
     flat, depleted = PerceptronTheory(0.0), PerceptronTheory(1.0)
     assert (flat.signal_exponent, flat.time_exponent, flat.growth_exponent) == (1, 3, 1 / 3)
     assert (depleted.signal_exponent, depleted.time_exponent, depleted.critical_exponent) == (0.5, 2, 0.5)
+    assert depleted.growth_exponent == 0.25
     for chi in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="chi must be finite and above -1"):
             PerceptronTheory(chi)
@@ -245,3 +246,14 @@ def test_data_that_cannot_be_are_refused():
         depleted_sign(4, 2, -1.0, seeded(0))
     with pytest.raises(ValueError, match="at least one point"):
         depleted_sign(0, 2, 1.0, seeded(0))
+
+
+@pytest.mark.parametrize("temp", [1e308, 8e307])
+def test_a_temperature_that_leaves_float64_is_not_a_fit(temp):
+    with pytest.raises(OverflowError, match="outputs left float64; lower temp"):
+        train_perceptrons(*world(8, 3, 1.0, 2), alpha=1.0, temp=temp, seeds=[0, 1])
+
+
+def test_runs_are_compared_by_identity():
+    one, other = (train_perceptrons(*world(8, 3, 1.0, 2), alpha=1.0, temp=1.0, seeds=[0, 1]) for _ in range(2))
+    assert one != other

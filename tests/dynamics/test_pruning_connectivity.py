@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, TensorDataset
 
 from entrokit.dynamics.pruning import (
     linear_mode_connectivity,
@@ -19,6 +17,8 @@ from entrokit.dynamics.pruning import (
     prune_magnitude,
     refresh_batch_norm,
 )
+
+from .normed_networks import LOADER, X, Y, normed, seeded, trained
 
 
 class Constant(nn.Module):
@@ -30,31 +30,6 @@ class Constant(nn.Module):
 
     def forward(self, x):
         return self.w.expand(len(x), -1)
-
-
-def seeded(build, seed):
-    torch.manual_seed(seed)
-    return build()
-
-
-def normed(seed, dtype=torch.float64):
-    model = seeded(lambda: nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)), seed)
-    return model.to(dtype)
-
-
-X = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-Y = X[:, :3].argmax(1)
-LOADER = [(X[:25], Y[:25]), (X[25:50], Y[25:50]), (X[50:], Y[50:])]
-
-
-def trained(seed):
-    model = normed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(40):
-        optimizer.zero_grad()
-        functional.cross_entropy(model(X), Y).backward()
-        optimizer.step()
-    return model
 
 
 @pytest.mark.parametrize(
@@ -211,51 +186,6 @@ def test_data_of_a_single_label_has_no_chance_to_compare_with():
     assert linear_mode_connectivity(Constant(1.0, 0.0), Constant(2.0, 0.0), one).lmc == 0.0
 
 
-def test_the_refresh_is_that_of_torch_where_batches_are_equal_and_nothing_drops_out():
-    loader = DataLoader(TensorDataset(X, Y), batch_size=20)
-    ours, theirs = trained(0), trained(0)
-    refresh_batch_norm(ours, loader)
-    update_bn(loader, theirs)
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        torch.testing.assert_close(getattr(ours[1], name), getattr(theirs[1], name), rtol=1e-9, atol=1e-12)
-
-
-def test_the_refresh_is_the_mean_over_examples_and_leaves_dropout_off():
-    model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(5, momentum=0.3)).double()
-    refresh_batch_norm(model, [*LOADER, (X[:1] + 100.0, Y[:1])])
-    torch.testing.assert_close(model[1].running_mean, X.mean(0), rtol=1e-9, atol=1e-12)
-    variance = sum(len(x) * x.var(0) for x, _ in LOADER) / 60
-    torch.testing.assert_close(model[1].running_var, variance, rtol=1e-9, atol=1e-12)
-    assert model.training
-    assert model[1].training
-    assert model[1].momentum == 0.3
-
-
-def test_a_refresh_that_fails_leaves_momentum_and_mode():
-    model = nn.Sequential(nn.BatchNorm1d(5, momentum=0.3)).double()
-    with pytest.raises(RuntimeError):
-        refresh_batch_norm(model, [(torch.randn(4, 6).double(), Y[:4])])
-    assert model[0].momentum == 0.3
-    assert model[0].training
-
-
-def test_batches_of_one_example_have_no_variance():
-    model = trained(0)
-    kept = copy.deepcopy(model.state_dict())
-    with pytest.raises(ValueError, match="batch of two"):
-        refresh_batch_norm(model, [(X[:1], Y[:1])] * 3)
-    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
-
-
-def test_without_batch_norm_there_is_nothing_to_refresh():
-    model = nn.Linear(5, 3)
-    refresh_batch_norm(model, iter([]))
-    a, b = (seeded(lambda: nn.Linear(5, 3).double(), seed) for seed in (0, 1))
-    assert linear_mode_connectivity(a, b, LOADER, metric="loss") == linear_mode_connectivity(
-        a, b, LOADER, metric="loss", refresh_bn=False
-    )
-
-
 def test_tied_weights_and_half_precision():
     def tied(seed):
         model = seeded(lambda: nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5)), seed).bfloat16()
@@ -300,3 +230,38 @@ def test_outputs_that_are_not_finite_are_refused():
         model[3].bias[0] = math.nan
     with pytest.raises(ValueError, match="outputs at t = 0 hold NaN or inf"):
         linear_mode_connectivity(normed(1), model, LOADER)
+
+
+def test_buffers_that_are_infinite_and_alike_stay():
+    class Masked(nn.Module):
+        def __init__(self, seed):
+            super().__init__()
+            self.layer = seeded(lambda: nn.Linear(5, 3).double(), seed)
+            self.register_buffer("mask", torch.tensor([0.0, -math.inf, 0.0], dtype=torch.float64))
+
+        def forward(self, x):
+            return self.layer(x) + self.mask.clamp(min=-50.0)
+
+    path = linear_mode_connectivity(Masked(0), Masked(1), LOADER, points=3, metric="loss")
+    assert all(math.isfinite(value) for value in path.values)
+
+
+def test_a_loader_is_gone_through_no_oftener_than_needed():
+    class Counting:
+        times = 0
+
+        def __iter__(self):
+            self.times += 1
+            return iter(LOADER)
+
+    loader = Counting()
+    linear_mode_connectivity(trained(0), trained(1), loader, points=3)
+    # Twice a point, and once for the commonest label.
+    assert loader.times == 7
+
+
+def test_chance_is_the_commonest_label():
+    """One answer for all errs in a tenth of these examples, and has learnt nothing."""
+    rare = [(X, (torch.arange(60) % 10 == 0).long())]
+    with pytest.warns(RuntimeWarning, match="the ends err in 0.10 and 0.10"):
+        assert math.isnan(linear_mode_connectivity(Constant(1.0, 0.0), Constant(2.0, 0.0), rare, points=2).lmc)

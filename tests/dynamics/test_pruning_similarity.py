@@ -153,3 +153,35 @@ def test_logits_that_do_not_correspond_are_refused(function):
             function(a, b)
     with pytest.raises(ValueError, match="NaN"):
         function(X, X.clone().fill_(math.nan))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e305])
+@pytest.mark.parametrize("debiased", [False, True])
+def test_scale_does_not_matter_even_where_squares_leave_float64(scale, debiased):
+    assert linear_cka(scale * X, Y, debiased) == pytest.approx(linear_cka(X, Y, debiased), abs=1e-9)
+
+
+def test_examples_that_are_all_equally_unlike_have_no_debiased_form():
+    """One-hot rows: off the diagonal the centred Gram matrix is one number."""
+    onehot = 3.0 * torch.eye(6)
+    for a, b, which in ((onehot, drawn(0, 6, 4), "X"), (drawn(0, 6, 4), onehot, "Y"), (onehot, onehot, "X")):
+        with pytest.warns(RuntimeWarning, match=f"in {which} all pairs of examples are equally unlike"):
+            assert math.isnan(linear_cka(a, b, debiased=True))
+    assert linear_cka(onehot, onehot) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("function", [mean_jensen_shannon, agreement])
+def test_logits_that_are_no_distribution_are_refused(function):
+    log_p = torch.tensor([[0.0, -math.inf], [-0.7, -0.7]])
+    assert math.isfinite(function(log_p, log_p))
+    for bad in ([math.inf, 0.0], [-math.inf, -math.inf]):
+        with pytest.raises(ValueError, match="logits hold NaN or inf, or a row of -inf"):
+            function(log_p, torch.tensor([[0.0, 1.0], bad]))
+
+
+def test_the_rounding_of_a_dtype_is_no_representation():
+    a = torch.full((9, 10), 0.1)
+    a[0, 0] = torch.nextafter(a[0, 0], torch.tensor(1.0))
+    with pytest.warns(RuntimeWarning, match="X is the same for all"):
+        assert math.isnan(linear_cka(a, drawn(0, 9, 4)))
+    assert linear_cka(a.double(), a.double()) == pytest.approx(1.0, abs=1e-9)

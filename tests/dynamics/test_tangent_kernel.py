@@ -241,6 +241,11 @@ class Named(nn.Linear):
         return {"logits": super().forward(x)}
 
 
+class Chosen(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).argmax(1)
+
+
 @pytest.mark.parametrize(
     ("model", "inputs", "options", "message"),
     [
@@ -254,6 +259,8 @@ class Named(nn.Linear):
         ),
         (nn.Linear(2, 1), torch.ones(2, 2), {"params": []}, "no parameter to differentiate"),
         (nn.ReLU(), torch.ones(2, 2), {}, "no parameter to differentiate"),
+        (nn.Linear(0, 2, bias=False), torch.ones(2, 0), {}, "no parameter to differentiate"),
+        (Chosen(2, 3), torch.ones(2, 2), {}, r"gives torch.int64 \[1\]"),
         (nn.Linear(2, 1).requires_grad_(False), torch.ones(2, 2), {}, "let some require a gradient"),
         (nn.Linear(2, 1), torch.ones(2, 2), {"chunk": 0}, "chunk and memory must be at least 1"),
         (nn.Linear(2, 1), torch.ones(2, 2), {"memory": 0}, "chunk and memory must be at least 1"),

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .probit import hazard, log_tail
-from .quadrature import gaussian_grid
+from .quadrature import MOST_TOGETHER, check_size, gaussian_grid
 
 # What is under a root or divides is at least this while a solution is looked for.
 LEAST = 1e-12
@@ -62,6 +62,7 @@ def _tilted(field: Tensor, spread: float, width: float, beta: float, nodes: int)
     """
     slope = spread / width
     x, _ = gaussian_grid(nodes, 1.0 / math.sqrt(1.0 + beta * slope**2))
+    check_size(len(field) * len(x), MOST_TOGETHER)
     centre = torch.zeros_like(field)
     for _ in range(_NEWTON):  # a convex function, from the right: Newton's steps do not overshoot
         u = slope * centre + field / width

@@ -19,7 +19,7 @@ class BinaryVariationalLinear(nn.Module):
         z = (1/√N) m a + v ε,    v² = (1/N) σ² a²,    N = in_features
 
     In evaluation mode it is the mean, z = (1/√N) m a. There is no bias. ``beta`` may be set at any time
-    (`beta_schedule`) and is part of the state.
+    (`beta_schedule`) and is part of the state. Half precision is computed in float32: sums over N leave float16.
 
     Args:
         in_features, out_features: sizes, at least 1. beta: slope of tanh, above 0.
@@ -72,17 +72,20 @@ class BinaryVariationalLinear(nn.Module):
         """
         if not a.dim() or a.shape[-1] != self.in_features:
             raise ValueError(f"BinaryVariationalLinear: expected inputs [..., {self.in_features}], got {list(a.shape)}")
-        mean = nn.functional.linear(a, self.mean()) / math.sqrt(self.in_features)
+        dtype = torch.promote_types(a.dtype, self.theta.dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        a = a.to(wide)
+        mean = nn.functional.linear(a, self.mean().to(wide)) / math.sqrt(self.in_features)
         if not (self.training or noise is not None if sample is None else sample):
-            return mean
+            return mean.to(dtype)
         if noise is None:
             noise = torch.randn_like(mean)
         elif noise.shape != mean.shape:
             raise ValueError(f"BinaryVariationalLinear: noise {list(noise.shape)} for a result {list(mean.shape)}")
-        variance = nn.functional.linear(a.square(), self.variance()) / self.in_features
+        variance = nn.functional.linear(a.square(), self.variance().to(wide)) / self.in_features
         # The slope of the root is infinite at 0, which inputs of 0 and certain weights reach: no noise, no gradient.
         some = variance > 0
-        return mean + torch.where(some, variance, 1.0).sqrt() * torch.where(some, noise, 0.0)
+        return (mean + torch.where(some, variance, 1.0).sqrt() * torch.where(some, noise, 0.0)).to(dtype)
 
     def mean(self) -> Tensor:
         """m, ``[out_features, in_features]``, -1 to 1."""

@@ -18,7 +18,7 @@ from .binary_weights import check_beta, weight_kl, weight_mean, weight_variance
 from .probit import log_tail
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PerceptronTask:
     """Patterns ``x`` ``[P, N]`` and labels ``y`` ``[P]``, all ±1, of a teacher ``[N]``."""
 
@@ -58,14 +58,16 @@ def binary_perceptron_loss(theta: Tensor, x: Tensor, y: Tensor, beta: float) -> 
         theta: fields ``[N]``. x: ``[P, N]``. y: ``[P]``, ±1.
 
     Raises:
-        ValueError: shapes that do not fit, or weights all of which are certain: without variance there is no
-            likelihood.
+        ValueError: shapes that do not fit, labels other than ±1, or weights all of which are certain: without variance
+            there is no likelihood.
     """
     if theta.dim() != 1 or x.dim() != 2 or x.shape[1] != len(theta) or y.shape != x.shape[:1]:
         raise ValueError(
             f"binary_perceptron_loss: expected theta [N], x [P, N], y [P]; got {list(theta.shape)}, {list(x.shape)}, "
             f"{list(y.shape)}"
         )
+    if not bool((y.abs() == 1).all()):
+        raise ValueError("binary_perceptron_loss: labels must be 1 or -1; two classes 0 and 1 are 2 * y - 1")
     variance = weight_variance(theta, check_beta(beta)).sum()
     if not variance.detach() > 0:
         raise ValueError("binary_perceptron_loss: no weight has a variance; fields are too large, or none or NaN")
@@ -90,7 +92,7 @@ def perceptron_task(teacher: Tensor, alpha: float, generator: torch.Generator | 
     Raises:
         ValueError: no pattern.
     """
-    count = round(alpha * len(teacher))
+    count = round(alpha * len(teacher)) if math.isfinite(alpha) else 0
     if count < 1:
         raise ValueError(f"perceptron_task: alpha={alpha} of {len(teacher)} weights is no pattern")
     x = 2.0 * torch.randint(2, (count, len(teacher)), generator=generator).to(teacher.dtype) - 1.0
@@ -138,10 +140,12 @@ def generalization_error(theta: Tensor, teacher: Tensor) -> float:
     """Share of all inputs on which sgn θ, +1 where θ is 0, and a teacher ``[N]`` disagree, as N grows: 0 to 1.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or NaN in θ, which has no sign.
     """
     if theta.shape != teacher.shape or not theta.numel():
         raise ValueError(f"generalization_error: fields {list(theta.shape)} for a teacher {list(teacher.shape)}")
+    if bad := int(theta.isnan().sum()):
+        raise ValueError(f"generalization_error: {bad} of {theta.numel()} fields are NaN and have no sign")
     overlap = float((_sign(theta) * teacher).double().mean())
     return math.acos(min(max(overlap, -1.0), 1.0)) / math.pi
 

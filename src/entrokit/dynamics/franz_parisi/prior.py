@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -75,19 +75,22 @@ class PosteriorPrior:
         if self.when == "previous_task":
             self._reference = self._snapshot()
 
-    def state_dict(self) -> dict[str, dict[str, Tensor] | None]:
-        """The references."""
+    def state_dict(self) -> dict[str, Any]:
+        """The references, and of which kind they are."""
         return {
+            "when": self.when,
             "reference": None if self._reference is None else {n: t.clone() for n, t in self._reference.items()},
             "latest": {n: t.clone() for n, t in self._latest.items()},
         }
 
-    def load_state_dict(self, state: dict[str, dict[str, Tensor] | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from references.
 
         Raises:
-            ValueError: they are of other layers or shapes; nothing is taken then.
+            ValueError: they are of other layers or shapes, or of another ``when``; nothing is taken then.
         """
+        if state.get("when", self.when) != self.when:
+            raise ValueError(f"PosteriorPrior: the state is of when={state['when']!r}, and this prior of {self.when!r}")
         taken: dict[str, dict[str, Tensor] | None] = {}
         for kind in ("reference", "latest"):
             given = state.get(kind)

@@ -87,6 +87,10 @@ class SaddlePointError(ArithmeticError):
         super().__init__(message)
         self.residual = residual
 
+    def __reduce__(self) -> tuple[type[SaddlePointError], tuple[str, float]]:
+        # Out of another process an error comes by pickle, which would call it with the message alone.
+        return type(self), (str(self), self.residual)
+
 
 Equations = Callable[[Overlaps, int], Image]
 

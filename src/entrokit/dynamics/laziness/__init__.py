@@ -7,6 +7,7 @@ from .linear_theory import alignment_for_task, expected_alignment, linear_flow, 
 from .ranks import effective_rank, spectral_radius
 from .rate_rnn import RateRNN
 from .tracker import LazinessTracker
+from .trainer import laziness_callback
 
 __all__ = [
     "LazinessTracker",
@@ -16,6 +17,7 @@ __all__ = [
     "effective_rank",
     "expected_alignment",
     "kernel_alignment",
+    "laziness_callback",
     "linear_flow",
     "low_rank_init_",
     "representation_alignment",

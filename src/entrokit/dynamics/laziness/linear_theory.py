@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +23,13 @@ Velocity = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def two_layer_kernel(W1: Tensor, w2: Tensor) -> Tensor:
-    """M ``[..., d, d]`` of weights ``[..., N, d]`` and ``[..., N]``."""
+    """M ``[..., d, d]`` of weights ``[..., N, d]`` and ``[..., N]``.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if W1.dim() < 2 or not w2.dim() or w2.shape[-1] != W1.shape[-2]:
+        raise ValueError(f"two_layer_kernel: W1 [..., N, d] and w2 [..., N], got {list(W1.shape)} and {list(w2.shape)}")
     eye = torch.eye(W1.shape[-1], dtype=W1.dtype, device=W1.device)
     return W1.mT @ W1 + w2.square().sum(-1)[..., None, None] * eye
 
@@ -37,7 +45,7 @@ def alignment_for_task(M0: Tensor, beta: Tensor) -> float:
     Raises:
         ValueError: shapes that do not fit, or either zero or not finite.
     """
-    d = len(beta)
+    d = beta.numel()
     if beta.dim() != 1 or M0.shape != (d, d):
         raise ValueError(f"alignment_for_task: M0 [d, d] and beta [d], got {list(M0.shape)} and {list(beta.shape)}")
     M0, beta = M0.detach().double(), beta.detach().double()
@@ -83,19 +91,16 @@ def linear_flow(
         W1 and w2 at the end, in float64; the given ones stay as they are.
 
     Raises:
-        ValueError: shapes that do not fit, beta 0, entries that are not finite, or a step out of range.
+        ValueError: shapes that do not fit, beta 0, entries that are not finite, or a step or max_steps out of range.
         RuntimeError: a net has not arrived: it began on a saddle, as W_1 = w_2 = 0 is, or too close to one.
     """
-    if W1.dim() < 2 or not w2.dim() or not beta.dim() or (w2.shape[-1], beta.shape[-1]) != W1.shape[-2:]:
-        raise ValueError(
-            f"linear_flow: W1 [..., N, d], w2 [..., N], beta [..., d]; got {list(W1.shape)}, {list(w2.shape)}, "
-            f"{list(beta.shape)}"
-        )
+    if max_steps < 1:
+        raise ValueError(f"linear_flow: max_steps must be at least 1, got {max_steps}")
+    batch = _batch(W1, w2, beta)
     W1, w2, beta = W1.double(), w2.double(), beta.double()
     size = beta.norm(dim=-1)
     if not all(bool(torch.isfinite(x).all()) for x in (W1, w2, beta)) or not bool((size > 0).all()) or not 0 < step < 1:
         raise ValueError(f"linear_flow: finite weights, beta other than 0 and a step in (0, 1); got step {step}")
-    batch = (W1[..., 0, 0] + w2[..., 0] + beta[..., 0]).shape
     W1, w2 = W1.expand(*batch, *W1.shape[-2:]), w2.expand(*batch, w2.shape[-1])
 
     def velocity(W1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,8 +115,19 @@ def linear_flow(
         h = step / torch.maximum(W1.square().sum((-2, -1)) + w2.square().sum(-1), size)
         W1, w2 = _runge_kutta(velocity, W1, w2, h)
     raise RuntimeError(
-        f"linear_flow: {int((gap > tolerance).sum())} of {gap.numel()} nets not there after {max_steps} steps, the "
+        f"linear_flow: {int((~(gap <= tolerance)).sum())} of {gap.numel()} nets not there after {max_steps} steps, the "
         f"farthest {float(gap.max()):.3g} of ‖β‖ away; start farther from W1 = w2 = 0, or allow more steps"
+    )
+
+
+def _batch(W1: Tensor, w2: Tensor, beta: Tensor) -> tuple[int, ...]:
+    """The leading dimensions that all three have together."""
+    if W1.dim() > 1 and w2.dim() and beta.dim() and (w2.shape[-1], beta.shape[-1]) == W1.shape[-2:]:
+        with suppress(ValueError):
+            return np.broadcast_shapes(W1.shape[:-2], w2.shape[:-1], beta.shape[:-1])
+    raise ValueError(
+        f"linear_flow: W1 [..., N, d], w2 [..., N], beta [..., d]; got {list(W1.shape)}, {list(w2.shape)}, "
+        f"{list(beta.shape)}"
     )
 
 

@@ -49,7 +49,13 @@ class RateRNN(nn.Module):
             nn.init.uniform_(weight, -within, within, generator=generator)
 
     def activity(self, x: Tensor) -> Tensor:
-        """h of inputs ``[n, T, inputs]``: ``[n, T, hidden]``, from 0 up."""
+        """h of inputs ``[n, T, inputs]``: ``[n, T, hidden]``, from 0 up.
+
+        Raises:
+            ValueError: inputs of another shape, or of no step.
+        """
+        if x.dim() != 3 or not x.shape[1] or x.shape[2] != self.W_in.shape[1]:
+            raise ValueError(f"RateRNN: inputs [n, T, {self.W_in.shape[1]}] of T >= 1 steps, got {list(x.shape)}")
         h = x.new_zeros(len(x), self.W_rec.shape[0])
         course = []
         for driven in (x @ self.W_in.T).unbind(1):
@@ -58,5 +64,5 @@ class RateRNN(nn.Module):
         return torch.stack(course, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs ``[n, T, outputs]`` of every step."""
+        """Outputs ``[n, T, outputs]`` of every step; see `activity`."""
         return self.activity(x) @ self.W_out.T

@@ -73,7 +73,8 @@ class LazinessTracker:
         """Measures the model as it is now against the first snapshot, which this may be; see `report`.
 
         Raises:
-            ValueError: activity or derivatives are not finite. Nothing is recorded then.
+            ValueError: activity or derivatives are not finite, or ``hidden`` gives no tensor ``[n, ...]``. Nothing is
+                recorded then.
         """
         now = self._measure()
         start = self._start or now
@@ -86,7 +87,8 @@ class LazinessTracker:
         """The last snapshot against the first.
 
         Returns:
-            ``weight_change`` (Frobenius norm) and ``relative_weight_change``; ``kernel_alignment``; with ``hidden``,
+            ``weight_change`` (Frobenius norm) and ``relative_weight_change`` (NaN of a weight that began as 0);
+            ``kernel_alignment``; with ``hidden``,
             ``representation_alignment`` and ``sign_similarity``; effective ranks ``rank_...`` of the weight at the
             start and ``final_rank_...``; of a square one, ``spectral_radius`` and ``final_spectral_radius``.
 
@@ -147,7 +149,13 @@ class LazinessTracker:
         found = {"weight": weight.detach().clone()}
         if self._hidden is not None:
             with evaluating(self._model), torch.no_grad():
-                found["hidden"] = self._hidden(self._probes).detach().clone()
+                activity = self._hidden(self._probes)
+            if not isinstance(activity, Tensor) or activity.shape[:1] != self._probes.shape[:1]:
+                what = list(activity.shape) if isinstance(activity, Tensor) else type(activity).__name__
+                raise ValueError(
+                    f"LazinessTracker: hidden must give a tensor [n, ...] for {len(self._probes)} probes, got {what}"
+                )
+            found["hidden"] = activity.detach().clone()
         found["kernel"] = tangent_kernel(
             self._model,
             self._probes[: self._kernel_probes],

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, fx, nn
 
-from .graph import Graph, Read, forgets_bias, is_linear, is_norm, normalised_groups, own_parameters
+from .graph import Graph, Read, channels_last, forgets_bias, is_linear, is_norm, normalised_groups, own_parameters
 from .symmetry import Kind, Part, Symmetry
 
 _SOFTMAX_FUNCTIONS = ("softmax", "log_softmax")
@@ -75,7 +75,7 @@ class _Finder:
         channels = len(own_parameters(layer)[0])
         # What is common to all norms: a factor for as many rows as the coarsest of them takes together.
         blocks = math.gcd(*(normalised_groups(norm, channels) for norm in norms))
-        free = all(read.direct and forgets_bias(norm) for read, norm in zip(reads, norms, strict=True))
+        free = all(read.direct and forgets_bias(norm, channels) for read, norm in zip(reads, norms, strict=True))
         parameters = own_parameters(layer)[:1] if free else own_parameters(layer)
         yield from self._symmetry("scale", [(p, blocks, 0, 1) for p in parameters])
 
@@ -91,7 +91,7 @@ class _Finder:
         if not above:
             return
         channels = len(above[0])
-        below = [_columns_of(read.module, channels) for read in self._graph.readers(node)]
+        below = [_columns_of(read.module, channels, channels_last(layer)) for read in self._graph.readers(node)]
         if below and None not in below:
             sides = [(p, channels, 0, 1) for p in above]
             yield from self._symmetry("rescale", [*sides, *((p, channels, 1, -1) for p in below if p is not None)])
@@ -116,12 +116,16 @@ def _of_head(model: nn.Module, names: dict[int, str], shared: set[int]) -> Itera
             yield Symmetry("translation", (Part(names[id(head.bias)]),))
 
 
-def _columns_of(reader: nn.Module | None, channels: int) -> Tensor | None:
-    """The weight of a layer whose axis 1 is made of so many input channels; of a grouped convolution it never is."""
+def _columns_of(reader: nn.Module | None, channels: int, last: bool) -> Tensor | None:
+    """The weight of a layer whose axis 1 is made of so many input channels; of a grouped convolution it never is.
+
+    Channels that come ``last`` must be all of it: of several places they would lie side by side, in no blocks.
+    """
     if reader is None or not is_linear(reader):
         return None
     weight = own_parameters(reader)[0]
-    return weight if weight.numel() and weight.shape[1] % channels == 0 else None
+    fits = weight.numel() and (weight.shape[1] == channels or (not last and weight.shape[1] % channels == 0))
+    return weight if fits else None
 
 
 def _subtracts_mean(read: Read, width: int) -> bool:

@@ -60,13 +60,21 @@ def is_norm(module: nn.Module) -> bool:
 def normalised_groups(norm: nn.Module, channels: int) -> int:
     """Into how many groups of consecutive channels a norm's input falls, each with a scale of its own."""
     if isinstance(norm, nn.GroupNorm):
-        return norm.num_groups
-    return channels if isinstance(norm, _BATCH_NORMS) else 1
+        return norm.num_groups if norm.num_channels == channels else 1
+    return channels if forgets_bias(norm, channels) else 1
 
 
-def forgets_bias(norm: nn.Module) -> bool:
-    """Whether a norm subtracts the mean of every channel, and with it whatever was added to the channel."""
-    return isinstance(norm, _BATCH_NORMS)
+def forgets_bias(norm: nn.Module, channels: int) -> bool:
+    """Whether a norm subtracts the mean of every channel, and with it whatever was added to the channel.
+
+    One of another number of channels lies along another axis, as BatchNorm over the T of ``[N, T, channels]``.
+    """
+    return isinstance(norm, _BATCH_NORMS) and norm.num_features == channels
+
+
+def channels_last(layer: nn.Module) -> bool:
+    """Whether a layer has its channels on the last axis, where flattening puts those of all places together."""
+    return isinstance(layer, (nn.Linear, nn.LayerNorm)) or is_rms_norm(layer)
 
 
 @dataclass(frozen=True)

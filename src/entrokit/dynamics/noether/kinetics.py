@@ -89,9 +89,11 @@ def equilibrium_norm_sq(
         noise: gradients are independent draws of mean zero, rather than lasting ones.
 
     Raises:
-        ValueError: see `check_sgd`; or weight_decay = 0, without which r⁴ grows for ever.
+        ValueError: see `check_sgd`; weight_decay = 0, without which r⁴ grows for ever; or a negative square.
     """
     check_sgd(lr, momentum, weight_decay)
+    if bool((grad_unit_sq < 0).any()):
+        raise ValueError("grad_unit_sq holds squares and cannot be negative")
     if weight_decay == 0:
         raise ValueError("without weight decay there is no equilibrium: r⁴ grows for ever")
     return (gain(lr, momentum, noise=noise) * friction(momentum) / (4 * weight_decay) * grad_unit_sq).sqrt()

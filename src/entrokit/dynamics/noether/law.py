@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .symmetry import Part, Symmetry, along_gradient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Balance:
     """One symmetry at the latest step, ``[blocks]`` float64 each.
 
@@ -35,7 +35,6 @@ class Watched:
 
     part: Part
     parameter: nn.Parameter
-    group: dict[str, Any]
     carried: Tensor = field(default_factory=lambda: torch.zeros(()))
     started: bool = False
 
@@ -78,9 +77,9 @@ class Tracked:
         self.size = self.size + torch.where(finite, size, 0.0)
 
 
-def move(symmetry: Symmetry, one: Watched, before: Tensor) -> Balance:
-    """What a step did to a part that was at ``before``."""
-    lr, group = float(one.group["lr"]), one.group
+def move(symmetry: Symmetry, one: Watched, group: dict[str, Any], before: Tensor) -> Balance:
+    """What a step with the settings of a ``group`` did to a part that was at ``before``."""
+    lr = float(group["lr"])
     was = one.part.rows(before).double()
     change = one.part.rows(one.parameter.detach()).double() - was
     generator = symmetry.generator(one.part, before)

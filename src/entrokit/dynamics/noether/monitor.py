@@ -34,7 +34,8 @@ class NoetherMonitor:
     A hook of the optimizer looks at the parameters before each of its steps. Where others have moved them since the
     monitor looked last (a step without `after_step`, ``load_state_dict``, a projection), the law starts anew from where
     they are, and the gradients of that step, which may have been taken elsewhere, are not held against the symmetries
-    whose parameters moved. What moves them between a step and `after_step` enters the residual.
+    whose parameters moved. What moves them between a step and `after_step` enters the residual. A second hook holds the
+    gradients of a step against the symmetries once it is taken: a step that a scaler skips tests nothing.
 
     Args:
         model, optimizer: what is trained; an optimizer may be wrapped as `accelerate` does.
@@ -69,7 +70,7 @@ class NoetherMonitor:
         self._moved: set[str] = set()
         self._stepped = False
         self._parameters = dict(model.named_parameters())
-        trained = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        trained = _groups(self._optimizer)
         self._tracked: list[Tracked] = []
         self._before: dict[str, Tensor] = {}
         for symmetry in find_symmetries(model) if groups is None else groups:
@@ -77,7 +78,7 @@ class NoetherMonitor:
                 self.left_out[symmetry.name] = reason
             else:
                 parameters = [self._parameters[part.name] for part in symmetry.parts]
-                watched = [Watched(part, p, trained[id(p)]) for part, p in zip(symmetry.parts, parameters, strict=True)]
+                watched = [Watched(part, p) for part, p in zip(symmetry.parts, parameters, strict=True)]
                 none = torch.zeros(symmetry.parts[0].blocks, dtype=torch.float64, device=parameters[0].device)
                 self._tracked.append(Tracked(symmetry, watched, none, none))
                 self._before |= {one.part.name: torch.empty_like(one.parameter).detach() for one in watched}
@@ -108,17 +109,19 @@ class NoetherMonitor:
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Reads what the step did. Gradients that are still there are held against the symmetries."""
-        stepped = self._stepped
-        if not stepped:  # a scaler skipped it: what has moved since was moved by others
+        """Reads what the step did."""
+        if not self._stepped:  # a scaler skipped it: what has moved since was moved by others
             self._start()
         self.steps += 1
         self.restarts += bool(self._moved)
+        # Anew at each step: a state that is loaded brings the optimizer new groups.
+        groups = _groups(self._optimizer)
         for tracked in self._tracked:
-            if stepped and not any(one.part.name in self._moved for one in tracked.watched):
-                tracked.test(self._before)
             device = tracked.along.device
-            steps = [move(tracked.symmetry, one, self._before[one.part.name]) for one in tracked.watched]
+            steps = [
+                move(tracked.symmetry, one, groups[id(one.parameter)], self._before[one.part.name])
+                for one in tracked.watched
+            ]
             quantity, charge, kinetic, residual = (
                 torch.stack([getattr(b, name).to(device) for b in steps]).sum(0) for name in Balance.__annotations__
             )
@@ -221,8 +224,15 @@ class NoetherMonitor:
             if (monitor := own()) is not None:
                 monitor._start()
 
-        handle = self._optimizer.register_step_pre_hook(start)
-        weakref.finalize(self, handle.remove)
+        def test(*_: object) -> None:
+            if (monitor := own()) is not None:
+                monitor._test()
+
+        for handle in (
+            self._optimizer.register_step_pre_hook(start),
+            self._optimizer.register_step_post_hook(test),
+        ):
+            weakref.finalize(self, handle.remove)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy has a copy of the optimizer, which hooks do not come along with.
@@ -237,6 +247,13 @@ class NoetherMonitor:
         }
         self._keep()
         self._stepped = True
+
+    @torch.no_grad()
+    def _test(self) -> None:
+        """A step was taken, with the gradients that are there."""
+        for tracked in self._tracked:
+            if not any(one.part.name in self._moved for one in tracked.watched):
+                tracked.test(self._before)
 
     def _keep(self) -> None:
         """What the next step is measured from."""
@@ -255,6 +272,11 @@ class NoetherMonitor:
         if self._tolerance is not None:
             return self._tolerance
         return max(1e-3, *(math.sqrt(torch.finfo(one.parameter.dtype).eps) for one in tracked.watched))
+
+
+def _groups(optimizer: torch.optim.SGD) -> dict[int, dict[str, Any]]:
+    """The group of every parameter, by its id."""
+    return {id(p): group for group in optimizer.param_groups for p in group["params"]}
 
 
 def _sgd(optimizer: torch.optim.Optimizer) -> torch.optim.SGD:

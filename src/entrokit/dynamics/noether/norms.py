@@ -74,6 +74,8 @@ def predict_norm_sq_from_velocity(
     rates = torch.as_tensor(lr, dtype=torch.float64, device=vel_sq.device)
     if rates.dim() and rates.shape != vel_sq.shape[:1]:
         raise ValueError(f"lr has shape {list(rates.shape)} for {len(vel_sq)} steps; give one number, or one a step")
+    if rate0 is not None and rate0.shape != r0_sq.shape:
+        raise ValueError(f"rate0 has shape {list(rate0.shape)} for a start of {list(r0_sq.shape)}")
     if form == "discrete":
         return _discrete(r0_sq, rate0, vel_sq, rates.expand(len(vel_sq)), momentum, weight_decay)
     if form != "lagrangian":
@@ -96,7 +98,7 @@ def lagrangian_residual(norm_sq: Tensor, vel_sq: Tensor, lr: float, momentum: fl
         ValueError: see `check_sgd`, or fewer than two steps, or shapes that do not fit.
     """
     check_sgd(lr, momentum, weight_decay)
-    if len(vel_sq) < 2 or norm_sq.shape != (len(vel_sq) + 1, *vel_sq.shape[1:]):
+    if vel_sq.dim() < 1 or len(vel_sq) < 2 or norm_sq.shape != (len(vel_sq) + 1, *vel_sq.shape[1:]):
         raise ValueError(
             f"needs norm_sq [T + 1, ...] and vel_sq [T, ...] with T >= 2, got {list(norm_sq.shape)} and "
             f"{list(vel_sq.shape)}"

@@ -112,7 +112,10 @@ def along_gradient(
         eps = max(eps, torch.finfo(gradient.dtype).eps)
     generator, slope = torch.cat(generators, 1), torch.cat(slopes, 1)
     slope_norm = slope.norm(dim=1)
-    size = slope_norm.maximum(math.sqrt(eps) * slope_norm.mean()) * generator.norm(dim=1)
+    # What overflowed says nothing of how large the others usually are.
+    finite = torch.isfinite(slope_norm)
+    usual = torch.where(finite, slope_norm, 0.0).sum() / finite.sum().clamp(min=1)
+    size = slope_norm.maximum(math.sqrt(eps) * usual) * generator.norm(dim=1)
     return (generator * slope).sum(1).abs(), size
 
 
@@ -130,7 +133,8 @@ def check_symmetry(
         parameters: by name, e.g. ``dict(model.named_parameters())``. s: of the group, not 0.
 
     Raises:
-        KeyError: a parameter is not there. ValueError: s is 0 or not finite, or see `Part.rows`.
+        KeyError: a parameter is not there. ValueError: s is 0 or not finite, or so small that rounding leaves a
+            parameter where it was; or see `Part.rows`.
     """
     if not math.isfinite(s) or s == 0:
         raise ValueError(f"check_symmetry: s must be finite and not 0, got {s}")
@@ -140,8 +144,13 @@ def check_symmetry(
     kept = [parameter.detach().clone() for _, parameter in moved]
     before = float(loss_fn())
     try:
-        for part, parameter in moved:
+        for (part, parameter), own in zip(moved, kept, strict=True):
             parameter.copy_(parameter + s if symmetry.kind == "translation" else parameter * math.exp(part.sign * s))
+            if torch.equal(parameter, own) and bool(symmetry.generator(part, own).any()):
+                raise ValueError(
+                    f"check_symmetry: {part.name} is {parameter.dtype}, in which a move by s={s} is rounded away; give "
+                    "a larger one"
+                )
         return abs(float(loss_fn()) - before)
     finally:
         for (_, parameter), own in zip(moved, kept, strict=True):

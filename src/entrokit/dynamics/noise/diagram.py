@@ -15,7 +15,7 @@ from .records import Run, Status
 Regime = Literal["lazy", "features", "noise", "diverged", "censored"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhaseDiagram:
     """Runs over a grid of α and T.
 

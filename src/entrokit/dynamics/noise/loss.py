@@ -48,8 +48,8 @@ def hinge(u: Tensor, alpha: Tensor, kind: Kind) -> Tensor:
     if kind == "squared":
         return short.square() / alpha
     if kind == "soft":
-        # e^{−1/(2u)} at a u of 1 where the branch is not taken: its gradient is finite there.
-        return torch.where(u > 0, short * torch.exp(-0.5 / torch.where(u > 0, u, 1.0)), 0.0) / alpha
+        # e^{−1/(2u)} at a u of 1 where the branch is not taken: its gradient is finite there. NaN stays NaN.
+        return torch.where(u <= 0, 0.0, short * torch.exp(-0.5 / torch.where(u <= 0, 1.0, u))) / alpha
     raise ValueError(f"kind must be 'hinge', 'squared' or 'soft', got {kind!r}")
 
 

@@ -44,7 +44,7 @@ def depleted_sign(P: int, d: int, chi: float, generator: torch.Generator) -> tup
     return x, y
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PerceptronRuns:
     """What R runs came to.
 
@@ -95,7 +95,8 @@ def train_perceptrons(
 
     Raises:
         ValueError: shapes that do not fit, points that are not finite, labels other than ±1, α, T or ``max_steps`` that
-            are not positive, a batch larger than P.
+            are not positive, a batch larger than P. OverflowError: weights left float64, at a temperature or points
+            near its largest number.
     """
     alphas, rates = _checked(X, y, alpha, temp, batch_size, seeds, max_steps)
     runs = _Runs(X, y, 1 / alphas, rates, seeds, batch_size)
@@ -132,7 +133,11 @@ class _Runs:
 
     def wait(self) -> tuple[Reals, Booleans]:
         """Steps up to and with the next that moves ``[A]``, and which runs have nothing left to fit ``[A]``."""
-        self.unfitted = (self.points @ self.w[:, :, None])[..., 0] < self.margin
+        with np.errstate(over="ignore", invalid="ignore"):
+            reached = (self.points @ self.w[:, :, None])[..., 0]
+        if not np.isfinite(reached).all():
+            raise OverflowError("train_perceptrons: outputs left float64; lower temp, or scale the points down")
+        self.unfitted = reached < self.margin
         self.counts: Integers = self.unfitted.sum(1)
         idle = self.table[self.counts, 0]
         done = self.counts == 0
@@ -200,4 +205,5 @@ def _checked(
         if not bool((torch.isfinite(each) & (each > 0)).all()):
             raise ValueError(f"{name} must be positive and finite, got {value}")
         found.append(each.expand(len(X)).numpy().copy())
-    return found[0], found[1] * batch_size
+    with np.errstate(over="ignore"):  # `_Runs.wait` says so
+        return found[0], found[1] * batch_size

@@ -59,7 +59,7 @@ class Run:
         status: ``fitted`` where every point was; ``censored`` at ``max_steps``; ``diverged``: NaN or
             inf in an output, or one output for all points, of a net whose units have died.
         steps, time: at the end; ``time`` is t* of a fitted run, seen late by less than ``spacing``, the time since the
-            look before. change: ‖w − w_0‖/‖w_0‖.
+            look before. change: ‖w − w_0‖/‖w_0‖, inf where w_0 is 0.
         test_error, kernel_change: None where not asked for, or diverged.
     """
 

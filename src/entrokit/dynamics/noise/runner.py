@@ -26,7 +26,8 @@ class NoiseRegimeRunner:
 
     Args:
         model_fn: a model of a seeded generator, of ``[n, ...]`` to one number a point, ``[n]`` or ``[n, 1]``. Batch
-            norm, dropout and buffers are refused; biases and weight decay change what the paper's laws say.
+            norm, dropout and buffers are refused; biases change what the paper's laws say. What requires no gradient
+            stays as it starts.
         data, test: points ``[N, ...]`` and labels ±1 ``[N]``.
         width: h, by which the last layer is divided. kind: of the loss, see `scaled_hinge`.
         max_steps: from here on a run is censored. growth: ratio of the steps of two looks at the whole training set,
@@ -53,9 +54,9 @@ class NoiseRegimeRunner:
         for name, given in (("data", data), ("test", test)):
             if given is not None:
                 _check_data(name, *given)
-        if max_steps < 1 or kernel_points < 0 or not growth > 1:
+        if max_steps < 1 or kernel_points < 0 or not 1 < growth < math.inf:
             raise ValueError(
-                f"max_steps must be at least 1, kernel_points at least 0 and growth above 1; got {max_steps}, "
+                f"max_steps must be at least 1, kernel_points at least 0, growth above 1 and finite; got {max_steps}, "
                 f"{kernel_points}, {growth}"
             )
         learning_rate(1.0, batch_size, width)
@@ -68,12 +69,14 @@ class NoiseRegimeRunner:
 
         Raises:
             ValueError: no conditions, α or T that are not positive and finite, a P below the batch size or above the
-                number of points, a model that is refused or that gives another shape.
+                number of points, a model that is refused, that nothing of is trained, or that gives another shape.
         """
         self._check(conditions)
         models = [self._model_fn(torch.Generator().manual_seed(c.seed)) for c in conditions]
         for name, module in models[0].named_modules():
             _check_module(name, module)
+        if not any(p.requires_grad for p in models[0].parameters()):
+            raise ValueError("the model has no parameter that requires a gradient, and there is nothing to train")
         stack = Stack(self._data, conditions, models, self._batch, self._width, self._kind)
         ended: dict[int, Run] = {}
         with torch.no_grad():
@@ -113,7 +116,7 @@ class NoiseRegimeRunner:
             error = kernel = None
             if status != "diverged":
                 error, kernel = self._evaluate(stack, k, models[i])
-            change = math.sqrt(sum(look.change_sq.values()) / sum(histories[i][0].norm_sq.values()))
+            change = _relative(sum(look.change_sq.values()), sum(histories[i][0].norm_sq.values()))
             rate = look.time / look.steps
             ended[i] = Run(
                 stack.conditions[k],
@@ -137,7 +140,7 @@ class NoiseRegimeRunner:
             wrong = 0
             for points, labels in zip(torch.split(x, POINTS), torch.split(y, POINTS), strict=True):
                 o, o_0 = (flat(functional_call(model, p, (points,)), len(points)) for p in (now, start))
-                wrong += int(((o.double() - o_0.double()) * labels <= 0).sum())
+                wrong += int((~((o.double() - o_0.double()) * labels > 0)).sum())
             error = wrong / len(x)
         if self._kernel_points:
             points = self._data[0][stack.rows[k, : min(self._kernel_points, stack.conditions[k].size)]]
@@ -156,6 +159,11 @@ class NoiseRegimeRunner:
                     f"P must be at least the batch size {self._batch}, of which T is made, and at most the "
                     f"{len(self._data[0])} points given; got {c}"
                 )
+
+
+def _relative(moved_sq: float, start_sq: float) -> float:
+    """‖w − w_0‖/‖w_0‖; inf where w_0 is 0 and w is not."""
+    return math.sqrt(moved_sq / start_sq if start_sq else moved_sq and moved_sq * math.inf)
 
 
 def _check_module(name: str, module: nn.Module) -> None:

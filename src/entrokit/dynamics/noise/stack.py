@@ -36,7 +36,7 @@ class Stack:
         self.conditions, self.alive = list(conditions), list(range(len(conditions)))
         stacked, _ = stack_module_state(models)
         self.start: dict[str, Tensor] = {name: p.detach() for name, p in stacked.items()}
-        self.params = {name: p.clone().requires_grad_() for name, p in self.start.items()}
+        self.params = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in stacked.items()}
         first = next(iter(self.params.values()))
         self.device = first.device
         alphas = [c.alpha for c in conditions]
@@ -60,12 +60,14 @@ class Stack:
             drawn = next(self._batches)
         x, y = self.x[rows := self.rows.gather(1, drawn)], self.y[rows]
         o = self._forward(x) - self.zero.gather(1, drawn)
+        o = o.to(torch.promote_types(o.dtype, torch.float32))
         alpha = self.alpha.to(o.dtype)[:, None]
         # Runs share nothing, so that the gradient of their sum is that of each.
         loss = hinge(1 - alpha * o * y, alpha, self.kind).mean(1).sum()
-        gradients = torch.autograd.grad(loss, list(self.params.values()))
+        trained = [p for p in self.params.values() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, trained, materialize_grads=True)
         with torch.no_grad():
-            for p, g in zip(self.params.values(), gradients, strict=True):
+            for p, g in zip(trained, gradients, strict=True):
                 p.sub_(self.lr.to(p.dtype).reshape(-1, *[1] * (p.dim() - 1)) * g)
         self.steps += 1
 
@@ -87,8 +89,9 @@ class Stack:
                     self.steps,
                     lr * self.steps,
                     float(loss[k, : c.size].mean()),
-                    float((own <= 0).double().mean()),
-                    int((scaled[k, : c.size] < 1).sum()),
+                    # Of a diverged run NaN is neither right nor fitted.
+                    float((~(own > 0)).double().mean()),
+                    int((~(scaled[k, : c.size] >= 1)).sum()),
                     float(own.min()) if _alive(f[k, : c.size]) else math.nan,
                     {name: n[k] for name, n in norms.items()},
                     {name: n[k] for name, n in moved.items()},
@@ -105,7 +108,9 @@ class Stack:
             t[at.to(t.device)] for t in (self.alpha, self.lr, self.rows, self.zero, self.sizes)
         )
         self.start = {name: p[at.to(p.device)] for name, p in self.start.items()}
-        self.params = {name: p.detach()[at.to(p.device)].requires_grad_() for name, p in self.params.items()}
+        self.params = {
+            name: p.detach()[at.to(p.device)].requires_grad_(p.requires_grad) for name, p in self.params.items()
+        }
         self._batches = iter([drawn[at.to(drawn.device)] for drawn in self._batches])
 
     def _draw(self) -> Iterator[Tensor]:

@@ -88,7 +88,9 @@ def linear_mode_connectivity(
     ts, values = [i / (points - 1) for i in range(points)], []
     for t in ts:
         for own, a, b in moved:
-            own.copy_((1 - t) * a + t * b.to(a.device))
+            other = b.to(a.device)
+            # What is alike stays: a mask of −∞ has no mean.
+            own.copy_(torch.where(a == other, a, (1 - t) * a + t * other))
         if refresh_bn:
             refresh_batch_norm(between, loader)
         values.append(_mean_metric(between, loader, metric, t))
@@ -112,12 +114,14 @@ def refresh_batch_norm(model: nn.Module, loader: Batches) -> None:
     batches count by their size. A batch of one example has no variance and is passed over.
 
     Raises:
-        ValueError: the loader holds no batch of two examples. TypeError: it is an iterator.
+        ValueError: the loader holds no batch of two examples. TypeError: it is an iterator. Statistics are as they were
+            then, and where the model fails.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
     momenta, seen = [norm.momentum for norm in norms], 0
+    kept = [{name: b.clone() for name, b in norm.named_buffers(recurse=False)} for norm in norms]
     with evaluating(model):
         try:
             for x, _ in batches_for(model, loader, "refresh_batch_norm"):
@@ -131,6 +135,11 @@ def refresh_batch_norm(model: nn.Module, loader: Batches) -> None:
                 for norm in norms:
                     norm.momentum = len(x) / seen
                 model(x)
+        except BaseException:
+            for norm, buffers in zip(norms, kept, strict=True):
+                for name, value in buffers.items():
+                    norm.get_buffer(name).copy_(value)
+            raise
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

@@ -42,8 +42,8 @@ def prune_magnitude(
 
     Raises:
         ValueError: a density or scope that is none, a name in ``skip`` that is no layer, nothing to prune, a weight
-            that is tied or not finite, a layer that would keep no weight (uniform), or one that is sparser already.
-            The model is then as it was.
+            that is tied, computed from others or not finite, a layer that would keep no weight (uniform), or one that
+            is sparser already. The model is then as it was.
     """
     if not 0 < density <= 1:
         raise ValueError(f"prune_magnitude: density is the share of weights that stay, in (0, 1], got {density}")
@@ -78,6 +78,7 @@ def _layers(model: nn.Module, skip: Collection[str] | None) -> dict[str, nn.Modu
     every: dict[str, nn.Module] = {name: m for name, m in model.named_modules() if isinstance(m, _LAYERS)}
     if skip is None:
         skip = [name for name, module in every.items() if isinstance(module, nn.Linear)][-1:]
+    skip = [skip] if isinstance(skip, str) else skip
     if unknown := sorted(set(skip) - every.keys()):
         raise ValueError(f"prune_magnitude: skip names {unknown[0]!r}, which is none of {', '.join(every)}")
     layers = {name: module for name, module in every.items() if name not in set(skip)}
@@ -92,7 +93,12 @@ def _layers(model: nn.Module, skip: Collection[str] | None) -> dict[str, nn.Modu
 def _check_weights(model: nn.Module, layers: dict[str, nn.Module]) -> None:
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     for name, layer in layers.items():
-        weight = _weight(layer)
+        weight = layer._parameters.get("weight_orig" if hasattr(layer, "weight_mask") else "weight")
+        if weight is None:
+            raise ValueError(
+                f"prune_magnitude: the weight of {name} is computed from others (a parametrization); remove that, or "
+                "skip it"
+            )
         if is_lazy(weight) or not weight.numel():
             raise ValueError(f"prune_magnitude: {name} has no weights yet; run the model once, or skip it")
         if uses[id(weight)] > 1:

@@ -48,7 +48,7 @@ def batches_for(model: nn.Module, loader: Batches, what: str) -> Iterator[tuple[
     Raises:
         TypeError: the loader is an iterator, which a second pass would find empty. ValueError: it has no batch.
     """
-    if iter(loader) is loader:
+    if isinstance(loader, Iterator):
         raise TypeError(f"{what}: loader is gone through several times; give a DataLoader or a list, not an iterator")
     parameter, empty = next(model.parameters(), None), True
     for x, y in loader:

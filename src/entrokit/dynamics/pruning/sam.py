@@ -20,7 +20,8 @@ def sam_step(optimizer: torch.optim.Optimizer, closure: Callable[[], Tensor], rh
     and are moved neither way.
 
     Args:
-        closure: clears gradients, calls ``backward`` and gives the loss; called twice, on the same batch.
+        closure: clears gradients, calls ``backward`` and gives the loss; called twice, on the same batch. Running
+            statistics of a batch norm see both calls.
         rho: of the ball, at least 0; 0 is the plain step.
 
     Raises:
@@ -29,7 +30,7 @@ def sam_step(optimizer: torch.optim.Optimizer, closure: Callable[[], Tensor], rh
     if not (rho >= 0 and math.isfinite(rho)):
         raise ValueError(f"sam_step: rho is finite and at least 0, got {rho}")
     loss = closure()
-    moved = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    moved = _with_gradient(optimizer)
     norm = _norm(moved)
     kept = [p.detach().clone() for p in moved]
     try:
@@ -38,13 +39,17 @@ def sam_step(optimizer: torch.optim.Optimizer, closure: Callable[[], Tensor], rh
                 assert p.grad is not None
                 p.add_(p.grad, alpha=rho / (norm + 1e-12))
         closure()
-        _norm(moved)
+        _norm(_with_gradient(optimizer))
     finally:
         with torch.no_grad():
             for p, own in zip(moved, kept, strict=True):
                 p.copy_(own)
     optimizer.step()
     return loss
+
+
+def _with_gradient(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _norm(parameters: list[Tensor]) -> float:

@@ -24,7 +24,9 @@ def linear_cka(X: Tensor, Y: Tensor, debiased: bool = False) -> float:
 
     Args:
         X, Y: ``[m, p]`` and ``[m, q]``, e.g. softmax outputs.
-        debiased: with the unbiased estimator of HSIC, whose mean is 0 for what is independent; may be negative.
+        debiased: with the unbiased estimator of HSIC, whose mean is 0 for what is independent; may be negative. It
+            sees the similarity of different examples alone: where all are equally unlike, as one-hot rows are, there
+            is none, and the result is NaN with a warning too.
 
     Raises:
         ValueError: not two matrices of as many rows, fewer than 2 examples (4 for debiased), NaN or inf.
@@ -47,18 +49,27 @@ def linear_cka(X: Tensor, Y: Tensor, debiased: bool = False) -> float:
         )
         return math.nan
     hsic = _unbiased_hsic if debiased else _gram_product
-    own = hsic(a, a) * hsic(b, b)
-    return hsic(a, b) / math.sqrt(own) if own > 0 else math.nan
+    own = hsic(a, a), hsic(b, b)
+    # Both norms are 1: what is left of them is rounding.
+    if min(own) <= len(a) * torch.finfo(torch.float64).eps:
+        warnings.warn(
+            f"linear_cka: in {'X' if own[0] <= own[1] else 'Y'} all pairs of examples are equally unlike, and debiased "
+            "CKA is NaN",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return math.nan
+    return hsic(a, b) / math.sqrt(own[0] * own[1])
 
 
 def mean_jensen_shannon(logits_a: Tensor, logits_b: Tensor) -> float:
     """Mean Jensen-Shannon divergence of output distributions, in nats: 0 (alike) to ln 2 (disjoint).
 
     Args:
-        logits_a, logits_b: ``[m, classes]``, of the same examples; log-probabilities will do.
+        logits_a, logits_b: ``[m, classes]``, of the same examples; log-probabilities will do, of 0 too.
 
     Raises:
-        ValueError: other shapes, or NaN.
+        ValueError: other shapes, or a row with NaN or +inf, or of -inf alone.
     """
     _check_logits("mean_jensen_shannon", logits_a, logits_b)
     a, b = logits_a.detach().double(), logits_b.detach().double().to(logits_a.device)
@@ -72,7 +83,7 @@ def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
         logits_a, logits_b: ``[m, classes]``, of the same examples.
 
     Raises:
-        ValueError: other shapes, or NaN.
+        ValueError: other shapes, or a row with NaN or +inf, or of -inf alone.
     """
     _check_logits("agreement", logits_a, logits_b)
     return float((logits_a.argmax(1) == logits_b.argmax(1).to(logits_a.device)).double().mean())
@@ -81,6 +92,8 @@ def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
 def _centred(X: Tensor) -> Tensor | None:
     """Float64 without the mean of every column, of Frobenius norm 1; None where nothing but rounding is left."""
     exact = X.detach().double()
+    # Squares of very large or small entries stay in range.
+    exact = exact / exact.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
     centred = exact - exact.mean(0)
     eps = torch.finfo(X.dtype if X.is_floating_point() else torch.float64).eps
     size = centred.norm()
@@ -114,5 +127,5 @@ def _check_logits(what: str, a: Tensor, b: Tensor) -> None:
         raise ValueError(
             f"{what}: needs logits [m, classes] of the same examples, got {list(a.shape)}, {list(b.shape)}"
         )
-    if bool(a.isnan().any() or b.isnan().any()):
-        raise ValueError(f"{what}: logits hold NaN")
+    if not bool(a.amax(1).isfinite().all() and b.amax(1).isfinite().all()):
+        raise ValueError(f"{what}: logits hold NaN or inf, or a row of -inf alone, which are no distribution")

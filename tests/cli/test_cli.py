@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from entrokit.runs import Run
 
-from ..processes import PATIENCE
+from ..processes import PATIENCE, started
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
 pytest.importorskip("plotly", reason="reports need the extra 'report'")
@@ -113,25 +112,6 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
     # Paired seeds: before any update, both recipes have sampled the same completions.
     first, second = (Run.load(tmp_path / "c" / n) for n in ("grpo-seed0", "grpo+forking-tokens_rho=0.3-seed0"))
     assert [r["completion"] for r in first.rollouts(0)] == [r["completion"] for r in second.rollouts(0)]
-
-
-@contextmanager
-def started(*args, cwd):
-    """A process that hears Ctrl-C, even where the suite itself runs in the background, and never outlives it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "entrokit", *args],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for_lines(metrics, process, lines=4):

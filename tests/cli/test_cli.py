@@ -1,13 +1,18 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line as a user runs it: in a process of its own where that matters, else as that process would begin."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from unittest.mock import patch
 
 import pytest
 
+from entrokit.cli import main
 from entrokit.runs import Run
 
 from ..processes import PATIENCE, started
@@ -27,6 +32,20 @@ def entrokit(*args, cwd, check=True, **environment):
         env=os.environ | {"COLUMNS": "200"} | environment,
         check=False,
     )
+    assert not check or done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+def called(*args, cwd, check=True):
+    """The same in this process, which has imported what a new one waits seconds for."""
+    out, err, code = StringIO(), StringIO(), 0
+    argv, environment = patch.object(sys, "argv", ["entrokit", *args]), patch.dict(os.environ, COLUMNS="200")
+    with chdir(cwd), argv, environment, warnings.catch_warnings(), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    done = subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
     assert not check or done.returncode == 0, done.stderr + done.stdout
     return done
 
@@ -104,7 +123,7 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
         "grpo-seed0",
         "report.html",
     ]
-    again = entrokit(
+    again = called(
         "compare", *recipes, "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path, check=False
     )
     assert again.returncode == 1
@@ -160,14 +179,14 @@ def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint
     assert "Stopped; the runs begun in c are whole" in out
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["grpo-seed0"]
     assert (tmp_path / "c" / "grpo-seed0" / "checkpoint" / "model.safetensors").exists()
-    assert entrokit("report", "c", cwd=tmp_path).returncode == 0
+    assert called("report", "c", cwd=tmp_path).returncode == 0
 
 
 def test_explain(tmp_path):
-    done = entrokit("explain", "grpo+kl-cov(ratio=0.1)+steer(form='exact')", "--updates", "1", cwd=tmp_path)
+    done = called("explain", "grpo+kl-cov(ratio=0.1)+steer(form='exact')", "--updates", "1", cwd=tmp_path)
     for text in ("replaced by kl-cov", "prepare", "penalty", "collision", "cannot act with one update per rollout"):
         assert text in done.stdout
-    assert "cannot act" not in entrokit("explain", "grpo+kl-cov", cwd=tmp_path).stdout
+    assert "cannot act" not in called("explain", "grpo+kl-cov", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
@@ -182,23 +201,23 @@ def test_explain(tmp_path):
     ],
 )
 def test_what_a_user_can_mend_is_one_line(args, message, tmp_path):
-    done = entrokit(*args, cwd=tmp_path, check=False)
+    done = called(*args, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
-    listed = entrokit("papers", cwd=tmp_path).stdout
+    listed = called("papers", cwd=tmp_path).stdout
     assert "2510.10150" in listed
     assert "forking-tokens" in listed
-    found = entrokit("papers", "--search", "clip covary", cwd=tmp_path).stdout
+    found = called("papers", "--search", "clip covary", cwd=tmp_path).stdout
     assert "entropy-mechanism" in found
     assert "steer" not in found
-    nothing = entrokit("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
+    nothing = called("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
     assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
-    assert "entrokit.rlvr.interventions.steer.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
-    unknown = entrokit("papers", "ster", cwd=tmp_path, check=False)
+    assert "entrokit.rlvr.interventions.steer.Steer" in called("papers", "steer", cwd=tmp_path).stdout
+    unknown = called("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr
 
@@ -213,10 +232,10 @@ def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path
     kept = load(tmp_path / "r" / "results" / "recap.json").experiments["miniature"]
     assert kept.seeds == (0, 1)
     assert kept.findings[0].measured in " ".join(first.stdout.split())
-    other = entrokit("reproduce", "recap", "--experiment", "pocket", cwd=tmp_path, check=False)
+    other = called("reproduce", "recap", "--experiment", "pocket", cwd=tmp_path, check=False)
     assert other.returncode == 1
     assert "recap has no experiment 'pocket'; it has miniature" in other.stderr
-    none = entrokit("reproduce", cwd=tmp_path, check=False)
+    none = called("reproduce", cwd=tmp_path, check=False)
     assert "name a paper (`entrokit papers` lists them), or write --all" in none.stderr
 
 

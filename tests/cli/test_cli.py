@@ -5,17 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
-from unittest.mock import patch
 
 import pytest
 
-from entrokit.cli import main
 from entrokit.runs import Run
 
 from ..processes import PATIENCE, started
+from .command import called
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
 pytest.importorskip("plotly", reason="reports need the extra 'report'")
@@ -32,20 +28,6 @@ def entrokit(*args, cwd, check=True, **environment):
         env=os.environ | {"COLUMNS": "200"} | environment,
         check=False,
     )
-    assert not check or done.returncode == 0, done.stderr + done.stdout
-    return done
-
-
-def called(*args, cwd, check=True):
-    """The same in this process, which has imported what a new one waits seconds for."""
-    out, err, code = StringIO(), StringIO(), 0
-    argv, environment = patch.object(sys, "argv", ["entrokit", *args]), patch.dict(os.environ, COLUMNS="200")
-    with chdir(cwd), argv, environment, warnings.catch_warnings(), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    done = subprocess.CompletedProcess(args, code, out.getvalue(), err.getvalue())
     assert not check or done.returncode == 0, done.stderr + done.stdout
     return done
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -33,3 +35,23 @@ def run(arguments, out, **environment):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(Path(out).read_text())
+
+
+@contextmanager
+def started(*arguments, cwd, **environment):
+    """`entrokit` in a process that hears Ctrl-C, even where the suite runs in the background, and never outlives it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrokit", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": checkout_path()} | environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

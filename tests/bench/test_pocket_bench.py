@@ -31,6 +31,11 @@ def test_runs_are_trained_once_and_read_again(character_checkpoint, tmp_path):
     np.testing.assert_array_equal(both["grpo"][0].entropy, first[0].entropy)
     assert {f: f.stat().st_mtime_ns for f in written} == written
     assert (tmp_path / "dapo-seed4").exists()
+    # What only listens makes no other run of it; what clips does.
+    PocketBench((3,), replace(settings, radius_every=2, radius_rows=1), jobs=1).courses("grpo")
+    with pytest.raises(ValueError, match=r"with radius_rows=8 instead of 1, radius_clip=None instead of 1\.0; choose"):
+        PocketBench((3,), replace(settings, radius_every=1, radius_rows=1, radius_clip=1.0)).courses("grpo")
+    assert {f: f.stat().st_mtime_ns for f in written} == written
 
     with pytest.raises(ValueError, match="grpo-seed3 holds a run with steps=4 instead of 8; choose another folder"):
         PocketBench((3,), replace(settings, steps=8)).courses("grpo")

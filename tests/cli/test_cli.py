@@ -1,17 +1,17 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line as a user runs it: in a process of its own where that matters, else as that process would begin."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from entrokit.runs import Run
 
-from ..processes import PATIENCE
+from ..processes import PATIENCE, started
+from .command import called
 
 pytest.importorskip("trl", reason="training needs the extra 'trl'")
 pytest.importorskip("plotly", reason="reports need the extra 'report'")
@@ -105,7 +105,7 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
         "grpo-seed0",
         "report.html",
     ]
-    again = entrokit(
+    again = called(
         "compare", *recipes, "--model", character_checkpoint, "--out", "c", *SMALL, cwd=tmp_path, check=False
     )
     assert again.returncode == 1
@@ -113,25 +113,6 @@ def test_compare_writes_one_run_each_and_one_report(character_checkpoint, tmp_pa
     # Paired seeds: before any update, both recipes have sampled the same completions.
     first, second = (Run.load(tmp_path / "c" / n) for n in ("grpo-seed0", "grpo+forking-tokens_rho=0.3-seed0"))
     assert [r["completion"] for r in first.rollouts(0)] == [r["completion"] for r in second.rollouts(0)]
-
-
-@contextmanager
-def started(*args, cwd):
-    """A process that hears Ctrl-C, even where the suite itself runs in the background, and never outlives it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "entrokit", *args],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for_lines(metrics, process, lines=4):
@@ -180,14 +161,14 @@ def test_ctrl_c_ends_a_comparison_and_starts_no_further_run(character_checkpoint
     assert "Stopped; the runs begun in c are whole" in out
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["grpo-seed0"]
     assert (tmp_path / "c" / "grpo-seed0" / "checkpoint" / "model.safetensors").exists()
-    assert entrokit("report", "c", cwd=tmp_path).returncode == 0
+    assert called("report", "c", cwd=tmp_path).returncode == 0
 
 
 def test_explain(tmp_path):
-    done = entrokit("explain", "grpo+kl-cov(ratio=0.1)+steer(form='exact')", "--updates", "1", cwd=tmp_path)
+    done = called("explain", "grpo+kl-cov(ratio=0.1)+steer(form='exact')", "--updates", "1", cwd=tmp_path)
     for text in ("replaced by kl-cov", "prepare", "penalty", "collision", "cannot act with one update per rollout"):
         assert text in done.stdout
-    assert "cannot act" not in entrokit("explain", "grpo+kl-cov", cwd=tmp_path).stdout
+    assert "cannot act" not in called("explain", "grpo+kl-cov", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
@@ -202,23 +183,23 @@ def test_explain(tmp_path):
     ],
 )
 def test_what_a_user_can_mend_is_one_line(args, message, tmp_path):
-    done = entrokit(*args, cwd=tmp_path, check=False)
+    done = called(*args, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
-    listed = entrokit("papers", cwd=tmp_path).stdout
+    listed = called("papers", cwd=tmp_path).stdout
     assert "2510.10150" in listed
     assert "forking-tokens" in listed
-    found = entrokit("papers", "--search", "clip covary", cwd=tmp_path).stdout
+    found = called("papers", "--search", "clip covary", cwd=tmp_path).stdout
     assert "entropy-mechanism" in found
     assert "steer" not in found
-    nothing = entrokit("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
+    nothing = called("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
     assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
-    assert "entrokit.rlvr.interventions.steer.Steer" in entrokit("papers", "steer", cwd=tmp_path).stdout
-    unknown = entrokit("papers", "ster", cwd=tmp_path, check=False)
+    assert "entrokit.rlvr.interventions.steer.Steer" in called("papers", "steer", cwd=tmp_path).stdout
+    unknown = called("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr
 
@@ -233,10 +214,10 @@ def test_reproduce_prints_claim_beside_measurement_and_keeps_it_as_data(tmp_path
     kept = load(tmp_path / "r" / "results" / "recap.json").experiments["miniature"]
     assert kept.seeds == (0, 1)
     assert kept.findings[0].measured in " ".join(first.stdout.split())
-    other = entrokit("reproduce", "recap", "--experiment", "pocket", cwd=tmp_path, check=False)
+    other = called("reproduce", "recap", "--experiment", "pocket", cwd=tmp_path, check=False)
     assert other.returncode == 1
     assert "recap has no experiment 'pocket'; it has miniature" in other.stderr
-    none = entrokit("reproduce", cwd=tmp_path, check=False)
+    none = called("reproduce", cwd=tmp_path, check=False)
     assert "name a paper (`entrokit papers` lists them), or write --all" in none.stderr
 
 

@@ -1,10 +1,7 @@
 """`entrokit watch` as it follows a run: what it says when, and how it leaves."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from io import StringIO
 
 import pytest
@@ -18,7 +15,7 @@ from entrokit.diagnose import diagnose
 from tests.diagnose.cases import CASES, falling, line, table
 from tests.hooks import listening, writing
 
-from ..processes import PATIENCE, checkout_path
+from ..processes import PATIENCE, started
 
 GOOD = [f"{i},{e},{r}" for i, (e, r) in enumerate(zip(line(0.6, 0.45, 30), line(0.2, 0.5, 30), strict=True))]
 BAD = [f"{i + 30},{e},{0.5}" for i, e in enumerate(falling(0.4, 0.01, 40, speed=12.0))]
@@ -311,17 +308,10 @@ def test_ctrl_c_leaves_with_130_and_the_last_verdict(tmp_path):
     """The real one, at a process of its own that waits."""
     file = tmp_path / "train.csv"
     write(file, GOOD + BAD)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "entrokit", "watch", str(file), "--every", "600"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": checkout_path(), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
-    )
-    try:
+    wide = {"PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    with started("watch", str(file), "--every", "600", cwd=tmp_path, **wide) as process:
         assert "collapse" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
     assert process.returncode == 130
     assert rest.splitlines()[-1].startswith("Stopped; last verdict: collapse")

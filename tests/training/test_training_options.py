@@ -69,6 +69,36 @@ def test_an_account_looks_at_the_rows_that_were_asked_for(character_checkpoint, 
     assert {(a.rows, a.sampled) for a in accounts} == {(4, sampled)}
 
 
+def radii(folder):
+    return [tuple(Run.load(folder).series(f"radius/{name}")[1]) for name in ("r", "scale")]
+
+
+def test_steps_are_measured_in_radii_and_clipped_where_that_was_asked_for(character_checkpoint, tmp_path, trainers):
+    """Updates of one prompt each; of the same steps, the clipped run's first is the measured run's."""
+    task = replace(load_task("countdown", train_size=16, eval_size=1), reward=every_other, correct=None)
+    options = {"evaluation_prompts": 0, "updates": 4, "learning_rate": 1e-2}
+    for name, asked in {
+        "none": {},
+        "measured": {"radius_every": 1, "radius_rows": 0},
+        "some": {"radius_every": 1, "radius_rows": 2},
+        "clipped": {"radius_every": 1, "radius_rows": 0, "radius_clip": 0.05},
+    }.items():
+        train(settings(character_checkpoint, tmp_path / name, **options, **asked), task=task)
+    assert trainers[0].radius is None
+    r, scale = radii(tmp_path / "measured")
+    assert max(r) > 0.05
+    assert set(scale) == {1.0}
+    assert [found.rows for _, found in trainers[1].radius.history] == [4] * 4
+    assert [found.rows for _, found in trainers[2].radius.history] == [2] * 4
+    same = [trainers[i].model.state_dict() for i in (0, 1, 3)]
+    assert all(torch.equal(weight, same[1][name]) for name, weight in same[0].items())
+    assert not all(torch.equal(weight, same[2][name]) for name, weight in same[0].items())
+    proposed = [found for _, found in trainers[3].radius.history]
+    assert proposed[0].r == trainers[1].radius.history[0][1].r
+    for found in proposed:
+        assert found.scale == pytest.approx(min(1.0, 0.05 / found.r), rel=1e-6)
+
+
 @pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
 def test_weights_have_the_dtype_that_was_asked_for(character_checkpoint, tmp_path, trainers, name, dtype):
     train(settings(character_checkpoint, tmp_path / "run", dtype=name))

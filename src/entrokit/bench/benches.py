@@ -104,7 +104,9 @@ def finished(settings: TrainSettings) -> bool:
         return False
     run = Run.load(settings.out)
     # None of them changes what is trained.
-    listening = ("out", "rollouts_every", "account_every", "account_rows", "save_every")
+    listening = {"out", "rollouts_every", "account_every", "account_rows", "radius_every", "save_every"}
+    if settings.radius_clip is None:
+        listening.add("radius_rows")
     wanted = {name: value for name, value in asdict(settings.resolved()).items() if name not in listening}
     # A run from before a setting existed was made with its default.
     known = asdict(TrainSettings("grpo", "")) | run.config

@@ -49,6 +49,13 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "rollouts_every": _option(int, 25, help="generation batches from one whose completions are kept to the next"),
     "account_every": _option(int, 0, help="optimiser steps from one entropy account to the next; 0 keeps none"),
     "account_rows": _option(int, 12, help="completions that an account looks at, drawn by lot; 0: all of the step"),
+    "radius_every": _option(
+        int, 0, help="optimiser steps from one whose length is measured in radii of its series to the next; 0: none"
+    ),
+    "radius_rows": _option(int, 8, help="completions that a step's length is measured on, drawn by lot; 0: all"),
+    "radius_clip": _option(
+        float | None, None, help="the most radii that a step may have, else shortened; needs --radius-every 1"
+    ),
     "save_every": _option(int, 0, help="optimiser steps from one checkpoint to resume from to the next; 0 keeps none"),
     "trust_remote_code": _option(
         bool, False, "--trust-remote-code", help="let Python code that comes with the model run"

@@ -24,7 +24,7 @@ from .recorder import Recorder
 from .settings import FACTS, POCKET, TrainSettings
 
 if TYPE_CHECKING:
-    from entrokit.engines.trl import GenerationBatch
+    from entrokit.engines.trl import GenerationBatch, RadiusOptions
 
 _MOST_TRAINING_PROMPTS = 8192
 # Prompts that a task holds out, of which a run asks the first ones.
@@ -147,6 +147,7 @@ class _Training:
                 prompts=_selector(settings, task, model, tokenizer),
                 on_generation=self._on_generation,
                 peft_config=_adapters(settings),
+                radius=_radius(settings),
                 rollout_func=None if task.environment is None else EpisodeRollout(task.environment),
             )
         self._held_out, self._answered = len(held_out) * settings.completions, 0
@@ -220,6 +221,14 @@ def _adapters(settings: TrainSettings) -> Any:
 
     # Twice the rank is the usual scale: a rank changes what can be learned and not how far a step goes.
     return LoraConfig(r=settings.lora, lora_alpha=2 * settings.lora, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _radius(settings: TrainSettings) -> RadiusOptions | None:
+    if not settings.radius_every:
+        return None
+    from entrokit.engines.trl import RadiusOptions
+
+    return RadiusOptions(settings.radius_every, settings.radius_rows or None, settings.radius_clip)
 
 
 def _selector(settings: TrainSettings, task: Task, model: Any, tokenizer: Any) -> FixedPrompts | None:

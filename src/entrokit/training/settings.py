@@ -66,6 +66,10 @@ class TrainSettings:
         rollouts_every: generation batches from one written batch of completions to the next.
         account_every: optimiser steps from one entropy account to the next; 0 keeps none.
         account_rows: completions of a step that an account looks at, drawn by lot; 0 for all of them.
+        radius_every: optimiser steps from one whose length is measured in radii of its Taylor series (the metrics
+            ``radius/...``, see `entrokit.engines.trl.RadiusOptions`) to the next; 0 measures none.
+        radius_rows: completions of a step that its length is measured on, drawn by lot; 0 for all of them.
+        radius_clip: the most radii that a step may have, a longer one being shortened; needs ``radius_every=1``.
         save_every: optimiser steps from one checkpoint that `resume` can go on from to the next; 0 keeps none.
         trust_remote_code: whether Python code that comes with ``model`` may run; see SECURITY.md.
 
@@ -98,6 +102,9 @@ class TrainSettings:
     rollouts_every: int = 25
     account_every: int = 0
     account_rows: int = 12
+    radius_every: int = 0
+    radius_rows: int = 8
+    radius_clip: float | None = None
     save_every: int = 0
     trust_remote_code: bool = False
 
@@ -109,16 +116,19 @@ class TrainSettings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: must be one of {list(allowed)}, got {getattr(self, name)!r}")
         self._at_least(1, "steps", "prompts", "updates", "pool", "rollouts_every")
-        self._at_least(0, "account_every", "account_rows", "save_every", "evaluation_prompts", "lora", "seed")
+        self._at_least(0, "account_every", "account_rows", "radius_every", "radius_rows", "save_every")
+        self._at_least(0, "evaluation_prompts", "lora", "seed")
         if self.seed > _LARGEST_SEED:
             raise ValueError(f"seed: must be at most {_LARGEST_SEED}, got {self.seed}")
         if self.max_completion_length is not None:
             self._at_least(1, "max_completion_length")
-        for name in ("learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature", "radius_clip"):
             value = getattr(self, name)
             # NaN is neither; a whole number of a file may be larger than any float.
             if value is not None and not 0 < value <= sys.float_info.max:
                 raise ValueError(f"{name}: must be above 0 and finite, got {value}")
+        if self.radius_clip is not None and self.radius_every != 1:
+            raise ValueError(f"radius_clip: needs every step measured, radius_every=1, got {self.radius_every}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: must be in (0, 1], got {self.top_p}")
         if self.completions < 2:

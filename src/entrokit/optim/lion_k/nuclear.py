@@ -111,7 +111,9 @@ def _singular_values(z: Tensor) -> Tensor:
 
 def _near_one(z: Tensor) -> Tensor:
     """z times the power of two, exactly, that brings its largest entry near 1: its norm then does not overflow."""
-    exponent = torch.frexp(z.abs().amax()).exponent
-    # One factor of 2^150 would be infinite.
+    largest = z.abs().amax()
+    exponent = torch.frexp(largest).exponent
+    # One factor of 2^150 would be infinite; `ldexp` of all entries takes half of Newton–Schulz's time.
     half = exponent // 2
-    return torch.ldexp(torch.ldexp(z, -half), half - exponent)
+    one = torch.ones_like(largest)
+    return z * torch.ldexp(one, -half) * torch.ldexp(one, half - exponent)

@@ -191,7 +191,7 @@ def test_rounding_in_half_precision_breaks_nothing_and_a_false_claim_is_seen(hal
 def test_a_closure_is_forwarded():
     model = network()
     monitor = NoetherMonitor(model, torch.optim.SGD(model.parameters(), lr=0.05))
-    assert float(monitor.step(lambda: backward(model))) == pytest.approx(math.log(3), abs=0.5)
+    assert monitor.step(lambda: backward(model)).item() == pytest.approx(math.log(3), abs=0.5)
     assert largest(monitor) < 1e-12
 
 

@@ -17,7 +17,9 @@ PAGE = ROOT / "docs" / "api.md"
 NOT_PUBLIC = {"entrokit.cli"}
 # Wings, and where methods lie: a file more is a method more, so these stand on the site alone and not in PAGE.
 OF_METHODS = (
+    "entrokit.attention",
     "entrokit.choice",
+    "entrokit.compression",
     "entrokit.decoding",
     "entrokit.dynamics",
     "entrokit.information",

@@ -28,8 +28,8 @@ _MODULES = {"scikit-learn": "sklearn"}
 
 # `engines.verl` is not here: verl loads it, with whatever else of the extra happens to be there.
 _NEEDED_BY = {
-    **dict.fromkeys(("account", "bench", "decoding", "distributions", "dynamics", "losses", "papers"), "torch"),
-    **dict.fromkeys(("optim", "rlvr", "testing", "training"), "torch"),
+    **dict.fromkeys(("account", "attention", "bench", "compression", "decoding", "distributions", "dynamics"), "torch"),
+    **dict.fromkeys(("losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "engines.prime_rl": "torch",

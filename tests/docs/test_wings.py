@@ -1,4 +1,4 @@
-"""What the pages of the optimisers' and the dynamics' wing show is run."""
+"""What the pages of the wings show is run."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted([*(DOCS / "optim").glob("*.md"), *(DOCS / "dynamics").glob("*.md")])
+WINGS = ("attention", "compression", "dynamics", "losses", "optim")
+PAGES = sorted(page for wing in WINGS for page in (DOCS / wing).glob("*.md"))
 BLOCKS = [
     pytest.param(code, id=f"{page.parent.name}/{page.stem}-{i}")
     for page in PAGES

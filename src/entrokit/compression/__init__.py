@@ -1,0 +1,1 @@
+"""Floor 2: low bits. A package a topic."""

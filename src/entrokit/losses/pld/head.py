@@ -1,8 +1,8 @@
-"""The loss of a language model's head: hidden states and weights in, gradients in both out, logits of a few rows at once.
+"""The loss of a language model's head: hidden states and weights in, gradients in both out, few rows of logits at once.
 
-Rows of the student's logits are made from hidden states, ranked by the teacher, turned in place into the loss's gradient
-in them, and that into its part of the gradients in hidden states and head, before the next rows are made: three matrix
-products, and memory that does not grow with the number of positions but for what has their shape.
+Rows of the student's logits are made from hidden states, ranked by the teacher and turned in place into the loss's
+gradient in them, and that into its part of the gradients in hidden states and head, before the next rows are made:
+three matrix products, and memory that does not grow with the number of positions but for what has their shape.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def linear_pld_loss(
         places = labelled(target, shape[:-1], shape[-1], ignore_index)
         alpha_of_places = None if weights is None else place_weights(weights, shape[-1:], hidden.device)
         labels = places.take(target.reshape(-1), slice(0, places.count)).long()
-        ranked = RankedByLogits(_logits_of(teacher, shape, places, target), labels, places, temperature, alpha_of_places)
+        ranked = RankedByLogits(
+            _logits_of(teacher, shape, places, target), labels, places, temperature, alpha_of_places
+        )
     else:
         raise TypeError(f"teacher: a TeacherHead or a TopKTeacher, got {type(teacher).__name__}")
     scale = 1.0 / max(1, places.count) if reduction == "mean" else 1.0
@@ -99,7 +101,9 @@ def _check_model(whose: str, hidden: Tensor, weight: Tensor, bias: Tensor | None
         if not x.dtype.is_floating_point:
             raise TypeError(f"{whose}{name}: expected floating point numbers, got {x.dtype}")
         if hasattr(x, "full_tensor"):
-            raise ValueError(f"{whose}{name}: is sharded; pass its full_tensor(), or call the loss where it is gathered")
+            raise ValueError(
+                f"{whose}{name}: is sharded; pass its full_tensor(), or call the loss where it is gathered"
+            )
     if not hidden.dim() or weight.dim() != 2 or not len(weight):
         raise ValueError(
             f"{whose}hidden, {whose}weight: expected shapes [..., d] and [V, d], got {list(hidden.shape)} and "
@@ -117,8 +121,8 @@ def _logits_of(teacher: TeacherHead, shape: torch.Size, places: Places, target: 
     check_device("teacher.hidden", hidden, target)
     if hidden.shape[:-1] != shape[:-1] or len(weight) != shape[-1]:
         raise ValueError(
-            f"teacher: expected hidden {[*shape[:-1], 'd']} and weight [{shape[-1]}, 'd'] of the student's classes, got "
-            f"{list(hidden.shape)} and {list(weight.shape)}"
+            f"teacher: expected hidden {[*shape[:-1], 'd']} and weight [{shape[-1]}, 'd'] of the student's classes, "
+            f"got {list(hidden.shape)} and {list(weight.shape)}"
         )
     tiles = Tiles(hidden, weight, bias, target, places.index, 1.0, teacher.softcap, chunked)
 

@@ -5,11 +5,10 @@ For student logits a_1..a_m in that order and weights α_k (Plackett-Luce Distil
     L = Σ_k α_k (M_k - a_k)        M_k = log Σ_{l >= k} exp(a_l)
     ∂L/∂a_j = exp(a_j) Σ_{k <= j} α_k exp(-M_k) - α_j
 
-Both inner sums are of positive numbers, and float64 adds 150 000 of them to 2e-11 of themselves. So they are running
-sums of exponentials, without a logarithm in between: in float32, a logcumsumexp drops whatever is below half a unit of
-the last place of its running value, and of 150 000 small classes that is a lot. Only where the class ranked last is so
-far below the best that its exponential vanishes are the sums taken by logcumsumexp, in float64 too; the gradient is then
-right to 1e-15 of the largest logit.
+Both inner sums are of positive numbers, and float64 adds 150 000 of them to 2e-11 of themselves at worst. So they are
+running sums of exponentials, without a logarithm at every step that would round it anew, and take longer than all else
+here. Only where the class ranked last is so far below the best that its exponential vanishes are the sums taken by
+logcumsumexp; the gradient is then right to 1e-15 of the largest logit.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def dkd_loss(
     # KL of two coins by their log-odds: cross-entropy minus entropy.
     q = odds_t.sigmoid()
     tckd = binary_cross_entropy_with_logits(odds_s, q) - binary_cross_entropy_with_logits(odds_t, q)
-    decoupled = temperature**2 * (target_weight * tckd + other_weight * nckd)
+    decoupled: Tensor = temperature**2 * (target_weight * tckd + other_weight * nckd)
     return ce_weight * cross_entropy(student_logits, target) + decoupled
 
 

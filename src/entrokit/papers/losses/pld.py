@@ -44,7 +44,10 @@ def miniature(budget: Budget) -> Iterator[Shown]:
         for name, loss in losses.items():
             student = perceptron(20, 24, 20, seed + 1000)
             found[name].append(distil(world, teachers[-1], student, loss, LEARNING, seed))
-    claim, same = "PLD beats cross-entropy without a teacher by 0.05 and more.", "independent check of the same miniature"
+    claim, same = (
+        "PLD beats cross-entropy without a teacher by 0.05 and more.",
+        "independent check of the same miniature",
+    )
     yield _more(found, "accuracy", "CE", claim, 0.05, reference=f"{same}, 3 seeds: +.108, +.100, +.083")
     claim = "PLD orders classes as the teacher does, more than cross-entropy by 0.08."
     yield _more(found, "tau", "CE", claim, 0.08, reference=f"{same}, 3 seeds: +.127, +.121, +.134")

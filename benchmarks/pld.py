@@ -1,10 +1,10 @@
 """PLD against KD at a vocabulary of 151 936, and of SmolLM2's head in chunks: processor seconds and peak memory.
 
-    python benchmarks/pld.py [--quick]      # writes runs/bench/pld.json; about three minutes
+    python benchmarks/pld.py [--quick] [--kind head]      # writes runs/bench/pld.json; about two minutes
 
 Loss and gradient of float32 logits, on one core, in turns that rotate with every round. ``plain PLD`` is the paper's
 listing (a sort, a gather, a reversed logcumsumexp) left to autograd. Peaks are of a process of its own each: what a
-call needs beyond its inputs, the gradient that it leaves included.
+call needs beyond its inputs, the gradients that it leaves included.
 
 The head: real text through SmolLM2-135M (fetch it by `experiments/smollm2.py`; random hidden states where it is not
 there) as the teacher, and through its first half as the student. Whole logits are made from the same hidden states.
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ from entrokit.losses.pld import (
     topk_pld_loss,
 )
 
-VOCABULARY, ROWS, K = 151_936, 64, 32
-HEAD_ROWS = 256
+VOCABULARY, ROWS, K = 151_936, 32, 32
+# Peaks of the head are of more rows than are there at once; to time as many would take long.
+HEAD_ROWS, HEAD_PEAK_ROWS = 128, 768
 CACHE = Path("~/.cache/entrokit").expanduser()
 TEXT = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
@@ -80,9 +81,9 @@ def of_logits(rows: int) -> dict[str, Call]:
 
 
 def of_head(rows: int) -> dict[str, Call]:
-    hidden, theirs, weight, target = hidden_states(rows)
+    hidden, theirs, weight, target = hidden_states()
+    hidden, theirs, target = hidden[:rows].clone().requires_grad_(), theirs[:rows], target[:rows]
     head = weight.clone().requires_grad_()
-    hidden.requires_grad_()
     top = TopKTeacher.of(theirs @ weight.T, K, target)
     losses: dict[str, Callable[[], Tensor]] = {
         "KD, whole": lambda: kd_loss(hidden @ head.T, theirs @ weight.T, target),
@@ -104,8 +105,9 @@ def _both(loss: Callable[[], Tensor], leaves: list[Tensor]) -> Call:
     return call
 
 
+@cache
 @torch.no_grad()
-def hidden_states(rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def hidden_states(rows: int = HEAD_PEAK_ROWS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of the student and the teacher ``[rows, d]``, their head ``[V, d]``, and the tokens that come next."""
     folders = sorted(CACHE.glob("smollm2-135m-instruct-*"))
     if not folders:
@@ -122,10 +124,11 @@ def hidden_states(rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return half[0].clone(), states[-1][0].clone(), model.lm_head.weight.detach().clone(), tokens[0, 1:]
 
 
-KINDS: dict[str, tuple[Callable[[int], dict[str, Call]], int]] = {
-    "logits": (of_logits, ROWS),
-    "head": (of_head, HEAD_ROWS),
+KINDS: dict[str, tuple[Callable[[int], dict[str, Call]], int, int]] = {
+    "logits": (of_logits, ROWS, ROWS),
+    "head": (of_head, HEAD_ROWS, HEAD_PEAK_ROWS),
 }
+"""By kind: how many rows are timed, and of how many the peaks are."""
 
 
 def timed(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
@@ -149,20 +152,21 @@ def resident(field: str) -> int:
     raise RuntimeError(f"/proc/self/status says no {field}")
 
 
-def peak(kind: str, name: str, rows: int) -> float:
-    """Megabytes that a call needs beyond its inputs, in this process."""
-    of, _ = KINDS[kind]
-    call = of(rows)[name]
-    # From here on the most is counted anew.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    call()
-    return (resident("VmHWM") - before) / 1e6
-
-
-def peak_elsewhere(kind: str, name: str, rows: int) -> float:
-    command = [sys.executable, __file__, "--peak", kind, name, str(rows)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def peak(call: Call) -> float:
+    """Megabytes that a call needs beyond what is there, in a child of this process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        # From here on the most is counted anew.
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident("VmRSS")
+        call()
+        os.write(writer, str((resident("VmHWM") - before) / 1e6).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as found:
+        return float(found.read())
 
 
 def precision() -> dict[str, float]:
@@ -192,38 +196,43 @@ def extended(student: Tensor, teacher: Tensor, target: Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="an eighth of the rows, one round")
+    parser.add_argument("--kind", choices=KINDS, help="one part alone")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peak", nargs=3, metavar=("KIND", "NAME", "ROWS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.peak:
-        kind, name, count = arguments.peak
-        print(peak(kind, name, int(count)))
-        return
     rounds = 1 if arguments.quick else arguments.rounds
     summary: dict[str, Any] = {"vocabulary": VOCABULARY, "k": K, "torch": torch.__version__}
-    for kind, (of, full) in KINDS.items():
-        rows = full // 8 if arguments.quick else full
+    for kind, (of, *full) in KINDS.items():
+        if arguments.kind not in (None, kind):
+            continue
+        rows, peak_rows = (n // 8 for n in full) if arguments.quick else full
+        # Before anything has run in this process, so that a child inherits no memory that was freed.
+        megabytes = {name: peak(call) for name, call in of(peak_rows).items()}
         calls = of(rows)
         spent = timed(calls, rounds)
         values = {name: float(call()) for name, call in calls.items()}
-        del calls
         base = spent[next(iter(spent))]
-        print(f"\n{kind}: {rows} rows\n{'':22} {'seconds':>8} {'':16} {'ratio':>6} {'':14} {'peak MB':>8} {'loss':>9}")
-        summary[kind] = {"rows": rows, "seconds": spent, "megabytes": {}, "losses": values}
+        print(f"\n{kind}: {rows} rows, peaks of {peak_rows}")
+        print(f"{'':22} {'seconds':>8} {'':16} {'ratio':>6} {'':14} {'peak MB':>8} {'loss':>9}")
+        summary[kind] = {
+            "rows": rows,
+            "peak_rows": peak_rows,
+            "seconds": spent,
+            "megabytes": megabytes,
+            "losses": values,
+        }
         for name, own in spent.items():
             ratios = sorted(a / b for a, b in zip(own, base, strict=True))
-            megabytes = peak_elsewhere(kind, name, rows)
-            summary[kind]["megabytes"][name] = megabytes
             print(
                 f"{name:22} {statistics.median(own):8.2f} [{min(own):6.2f}, {max(own):6.2f}] "
-                f"{statistics.median(ratios):6.2f} [{ratios[0]:5.2f}, {ratios[-1]:5.2f}] {megabytes:8.0f} "
+                f"{statistics.median(ratios):6.2f} [{ratios[0]:5.2f}, {ratios[-1]:5.2f}] {megabytes[name]:8.0f} "
                 f"{values[name]:9.4f}",
                 flush=True,
             )
-    summary["off"] = precision()
-    for name, share in summary["off"].items():
-        print(f"{name}: off by a share of {share:.1e} at most")
+    if arguments.kind != "head":
+        summary["off"] = precision()
+        for name, share in summary["off"].items():
+            print(f"{name}: off by a share of {share:.1e} at most")
     file = Path("runs/bench/pld.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -73,14 +73,15 @@ def dkd_loss(
     # KL of two coins by their log-odds: cross-entropy minus entropy.
     q = odds_t.sigmoid()
     tckd = binary_cross_entropy_with_logits(odds_s, q) - binary_cross_entropy_with_logits(odds_t, q)
-    decoupled: Tensor = temperature**2 * (target_weight * tckd + other_weight * nckd)
+    decoupled = temperature**2 * (target_weight * tckd + other_weight * nckd)
     return ce_weight * cross_entropy(student_logits, target) + decoupled
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:
     """Pearson's ρ of every row."""
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    return (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1) + _EPS)
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(y, dim=1)
+    return (x * y).sum(1) / (norms + _EPS)
 
 
 def _split(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Floor 2: losses of supervised training: `entropy_sft`."""
+"""Floor 2: losses of supervised training: `entropy_sft`, `pld`."""
 
 from entrokit.moved import by_name, moved_names
 

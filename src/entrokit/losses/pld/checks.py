@@ -1,0 +1,120 @@
+"""What the arguments must be; errors say what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the rows that are computed lie among all positions: those whose label is not ignored.
+
+    Attributes:
+        shape: of the positions. index: ``[n]``, flat; None where every position is computed.
+    """
+
+    shape: torch.Size
+    index: Tensor | None
+
+    @property
+    def count(self) -> int:
+        return self.shape.numel() if self.index is None else len(self.index)
+
+    def take(self, x: Tensor, part: slice) -> Tensor:
+        """Rows ``part`` of those computed, out of ``[positions, ...]``; a view where it can be."""
+        return x[part] if self.index is None else x[self.index[part]]
+
+    def name(self, row: int) -> list[int]:
+        """The position of a row of those computed."""
+        flat = torch.tensor(row) if self.index is None else self.index[row].cpu()
+        return [int(i) for i in torch.unravel_index(flat, self.shape)]
+
+    def refuse(self, broken: Tensor, first_row: int, name: str, words: str) -> None:
+        """Raises `ValueError` with the first of ``broken [n]``, whose first row is ``first_row`` of those computed."""
+        if bool(broken.any()):
+            at = self.name(first_row + int(broken.nonzero()[0, 0]))
+            raise ValueError(f"{name}: {words}, first at position {at}")
+
+
+def check_logits(name: str, logits: Tensor) -> None:
+    """Raises: TypeError: no floats. ValueError: no class."""
+    if not logits.dtype.is_floating_point:
+        raise TypeError(f"{name}: expected floating point logits, got {logits.dtype}")
+    if logits.dim() < 1 or not logits.shape[-1]:
+        raise ValueError(f"{name}: expected shape [..., C] with at least one class, got {list(logits.shape)}")
+
+
+def check_teacher(student: Tensor, teacher: Tensor) -> None:
+    """Raises `ValueError` for logits of another shape or device than the student's; `TypeError` for no floats."""
+    check_logits("teacher_logits", teacher)
+    if teacher.shape != student.shape:
+        raise ValueError(
+            f"teacher_logits: expected the student's shape {list(student.shape)}, got {list(teacher.shape)}; both need "
+            "one class order"
+        )
+    check_device("teacher_logits", teacher, student)
+
+
+def check_device(name: str, x: Tensor, like: Tensor) -> None:
+    """Raises `ValueError` for a tensor elsewhere than ``like``."""
+    if x.device != like.device:
+        raise ValueError(f"{name}: is on {x.device}, and the student on {like.device}; move it there")
+
+
+def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int | None) -> Places:
+    """The positions that have a label.
+
+    Args:
+        target: ``[...]`` of integers. shape: what its shape must be. classes: C. ignore_index: None for no such label.
+
+    Raises:
+        TypeError: labels that are no integers. ValueError: another shape, or a label outside [0, C).
+    """
+    if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype == torch.bool:
+        raise TypeError(
+            f"target: expected integer labels, got {target.dtype}; soft labels (mixup, label smoothing) name no class "
+            "that could be ranked first"
+        )
+    if target.shape != shape:
+        hint = "; classes are the last dimension: logits [N, C, H, W] go in as logits.movedim(1, -1)"
+        hint = hint if target.dim() == len(shape) and target.dim() > 1 else ""
+        if target.shape == (*shape, classes):
+            hint = "; one label a position, not one number a class"
+        raise ValueError(f"target: expected shape {list(shape)}, got {list(target.shape)}{hint}")
+    kept = torch.ones_like(target, dtype=torch.bool) if ignore_index is None else target != ignore_index
+    outside = kept & ((target < 0) | (target >= classes))
+    if bool(outside.any()):
+        first = outside.nonzero()[0].tolist()
+        raise ValueError(
+            f"target: {int(target[tuple(first)])} at position {first} lies outside the classes [0, {classes})"
+            + ("" if ignore_index is None else f" and is not ignore_index ({ignore_index})")
+        )
+    return Places(shape, None if bool(kept.all()) else kept.reshape(-1).nonzero().squeeze(1))
+
+
+def check_options(temperature: float, reduction: str, reductions: tuple[str, ...] = REDUCTIONS) -> None:
+    """Raises `ValueError` for a temperature that is not above 0, or an unknown reduction."""
+    if not 0.0 < temperature < math.inf:
+        raise ValueError(f"temperature: must be a number above 0, got {temperature}")
+    if reduction not in reductions:
+        raise ValueError(f"reduction: is one of {', '.join(reductions)}; got {reduction!r}")
+
+
+def refuse_broken(logits: Tensor, name: str, places: Places, first_row: int) -> None:
+    """Raises `ValueError` with the first row of ``[n, C]`` that is no distribution's logits."""
+    broken = ~torch.isfinite(logits.amax(1))
+    places.refuse(broken, first_row, name, "NaN, +inf or nothing but -inf")
+
+
+def refuse_forbidden(a: Tensor, alpha: Tensor, places: Places, first_row: int) -> None:
+    """Raises `ValueError` where the student forbids (-inf) a class of weight above 0: its loss would be infinite."""
+    forbidden = a == -math.inf
+    if bool(forbidden.any()):
+        words = "-inf for a class to which the ranking gives weight; its loss is infinite"
+        places.refuse((forbidden & (alpha > 0)).any(1), first_row, "student_logits", words)

@@ -6,6 +6,7 @@ import math
 import platform
 import statistics
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -205,7 +206,7 @@ def _order(found: dict[str, list[dict[str, Any]]], unigram: float) -> Finding:
         "LayerNorm and GELU each lower the perplexity of a small decoder on Python source.",
         "mean held-out perplexity of a character over seeds, in the paper's order: " + " < ".join(ORDER),
         text + ", ".join(f"{name} {value:.3f}" for name, value in means.items()),
-        all(means[a] < means[b] for a, b in zip(ORDER, ORDER[1:], strict=False)),
+        all(means[a] < means[b] for a, b in pairwise(ORDER)),
         "GPT-2 small, CodeParrot, T = 128: 2.69, 3.20, 3.38, 3.478, diverges; EReg 3.21",
         {f"perplexity, {name}": _values(runs) for name, runs in found.items()},
     )
@@ -321,18 +322,18 @@ PAPER = Paper(
             miniature,
             seeds=8,
             minutes=3,
-            criterion="a decoder without LayerNorm learns to copy a string (accuracy at least 0.99) with and without the "
-            "regulariser, and its smallest head entropy is at least 0.9 nats with it and at most 0.7 without, in every "
-            "seed",
+            criterion="a decoder without LayerNorm learns to copy a string (accuracy at least 0.99) with and without "
+            "the regulariser, and its smallest head entropy is at least 0.9 nats with it and at most 0.7 without, in "
+            "every seed",
         ),
         "source": Experiment(
             source,
             seeds=3,
             minutes=15,
-            criterion="on Python source, perplexities of small decoders are in the paper's order (SM+LN+GELU < SM+GELU < "
-            "SM+LN < SM+ScFuFFN < SM), SM diverges, EReg is below SM+ScFuFFN and below SM(t)+ScFuFFN, more heads are in "
-            "the highest quarter without LayerNorm and fewer with EReg, and more in the lowest in SM, each difference by "
-            "a 95 % Student interval",
+            criterion="on Python source, perplexities of small decoders are in the paper's order (SM+LN+GELU < "
+            "SM+GELU < SM+LN < SM+ScFuFFN < SM), SM diverges, EReg is below SM+ScFuFFN and below SM(t)+ScFuFFN, more "
+            "heads are in the highest quarter without LayerNorm and fewer with EReg, and more in the lowest in SM, "
+            "each difference by a 95 % Student interval",
         ),
     },
 )

@@ -99,7 +99,7 @@ class TestRegularizer:
 
     @pytest.mark.parametrize(("gamma", "loss"), [(0.0, 0.031363), (0.1, 0.027554), (0.2, 0.027554), (0.3, 0.0)])
     def test_check_2_by_head(self, gamma, loss):
-        assert float(regularizer("head", gamma)(entropies())) == pytest.approx(loss, abs=1e-6)
+        assert regularizer("head", gamma)(entropies()).item() == pytest.approx(loss, abs=1e-6)
 
     @pytest.mark.parametrize(("gamma", "slopes"), [(0.2, [-0.433784, 0.673108]), (0.0, [-0.419827, 0.753409])])
     def test_check_2_gradients_of_thresholds(self, gamma, slopes):
@@ -120,7 +120,7 @@ class TestRegularizer:
             return torch.func.functional_call(made, {"thresholds": thresholds}, (values,))
 
         assert torch.autograd.gradcheck(loss, given)
-        assert float(loss(*given)) > 0.0
+        assert loss(*given).item() > 0.0
 
     @pytest.mark.parametrize("granularity", ["query", "head"])
     def test_check_5_the_dead_zone(self, granularity):
@@ -131,9 +131,9 @@ class TestRegularizer:
             made.zero_grad()
             loss = made([own])
             loss.backward()
-            assert float(loss.detach()) == pytest.approx(expected, rel=3e-3)
+            assert loss.detach().item() == pytest.approx(expected, rel=3e-3)
             inside = abs(off) < 1.0
-            assert (float(loss.detach()) == 0.0) == inside
+            assert (loss.detach().item() == 0.0) == inside
             assert (float(own.grad) == 0.0) == inside
             assert (float(made.thresholds.grad) == 0.0) == inside
 
@@ -142,8 +142,8 @@ class TestRegularizer:
         swapped = regularizer()
         with torch.no_grad():
             swapped.thresholds.copy_(made.thresholds.flip(1))
-        assert float(swapped([one.flip(1) for one in own])) == pytest.approx(float(made(own)), abs=1e-12)
-        assert float(made([one.flip(1) for one in own])) != pytest.approx(float(made(own)), abs=1e-3)
+        assert swapped([one.flip(1) for one in own]).item() == pytest.approx(made(own).item(), abs=1e-12)
+        assert made([one.flip(1) for one in own]).item() != pytest.approx(made(own).item(), abs=1e-3)
 
     def test_check_7_the_band(self):
         made = EntropyRegularizer(1, 4, 16, weight=1.0, granularity="head", learnable=False)
@@ -156,13 +156,13 @@ class TestRegularizer:
             optimizer.step()
         share = head_entropy(attention_entropy(logits.detach().softmax(-1))) / math.log(16)
         assert ((share > 0.3) & (share < 0.7)).all()
-        assert float(loss.detach()) == 0.0
+        assert loss.detach().item() == 0.0
         assert (logits.grad == 0.0).all()
         assert made.thresholds.grad is None
 
     def test_the_two_granularities_differ_by_the_number_of_rows_where_rows_are_alike(self):
         own = [torch.full((3, 2, 4), 1.2, dtype=torch.float64)] * 2
-        by_query, by_head = (float(regularizer(g, 0.0)(own)) for g in ("query", "head"))
+        by_query, by_head = (regularizer(g, 0.0)(own).item() for g in ("query", "head"))
         assert by_query == pytest.approx(3 * 4 * by_head, rel=1e-12)
 
     @pytest.mark.parametrize("granularity", ["query", "head"])
@@ -173,19 +173,19 @@ class TestRegularizer:
         made = regularizer(granularity, 0.1)
         wide = EntropyRegularizer(2, 2, 6, gamma=0.1, weight=1.0, granularity=granularity, init=made.thresholds)
         plain = EntropyRegularizer(2, 2, 6, gamma=0.1, weight=1.0, granularity=granularity, init=made.thresholds)
-        expected = float(plain.double()(own))
-        assert float(wide.double()(padded, real)) == pytest.approx(expected, abs=1e-12)
+        expected = plain.double()(own).item()
+        assert wide.double()(padded, real).item() == pytest.approx(expected, abs=1e-12)
         extra = [torch.cat([one, torch.full_like(one, 7.0)]) for one in padded]
         both = torch.cat([real, torch.zeros_like(real)])
-        assert float(wide(extra, both)) == pytest.approx(expected, abs=1e-12), "a sequence of padding alone"
-        assert float(wide(extra, torch.zeros_like(both))) == 0.0
+        assert wide(extra, both).item() == pytest.approx(expected, abs=1e-12), "a sequence of padding alone"
+        assert wide(extra, torch.zeros_like(both)).item() == 0.0
 
     def test_one_side(self):
         low, high = (torch.full((1, 2, 4), value, dtype=torch.float64) for value in (0.01, 1.3))
         both, upper = regularizer(), regularizer(side="upper")
-        assert float(both([low, low])) > 0.0
-        assert float(upper([low, low])) == 0.0
-        assert float(upper([high, high])) == float(both([high, high])) > 0.0
+        assert both([low, low]).item() > 0.0
+        assert upper([low, low]).item() == 0.0
+        assert upper([high, high]).item() == both([high, high]).item() > 0.0
 
     def test_the_first_queries_pull_thresholds_down_unless_the_largest_is_causal(self):
         """A query that sees i keys uniformly is at its own largest entropy, and far from log T."""
@@ -195,22 +195,22 @@ class TestRegularizer:
         for one in made.values():
             one(own).backward()
         assert float(made[False].thresholds.grad) > 1.0
-        assert float(made[True](own)) == 0.0
-        assert float(made[True](own, visible=torch.arange(1, 65))) == 0.0
-        assert float(made[True](own, visible=[torch.full((1, 1, 64), 64)])) == float(made[False](own))
+        assert made[True](own).item() == 0.0
+        assert made[True](own, visible=torch.arange(1, 65)).item() == 0.0
+        assert made[True](own, visible=[torch.full((1, 1, 64), 64)]).item() == made[False](own).item()
 
     def test_it_is_silent_in_evaluation_and_keeps_its_weight(self):
         made = regularizer()
         half = EntropyRegularizer(2, 2, 4, weight=0.5, init=made.thresholds.detach()).double()
-        assert float(half(entropies())) == pytest.approx(0.5 * float(made(entropies())), rel=1e-12)
-        assert float(made.eval()(entropies())) == 0.0
+        assert half(entropies()).item() == pytest.approx(0.5 * made(entropies()).item(), rel=1e-12)
+        assert made.eval()(entropies()).item() == 0.0
 
     def test_half_precision_and_a_context_of_one(self):
         made = regularizer()
         found = made([one.bfloat16() for one in entropies()])
         assert found.dtype == torch.float64
         one = EntropyRegularizer(1, 2, 1, weight=1.0)
-        assert float(one([torch.zeros(3, 2, 1)])) == 0.0
+        assert one([torch.zeros(3, 2, 1)]).item() == 0.0
 
     @pytest.mark.parametrize(
         ("given", "queries", "message"),

@@ -91,15 +91,16 @@ class TestQueriesAndKeys:
     @pytest.mark.parametrize("mask", ["none", "boolean", "of heads", "a row for all"])
     @pytest.mark.parametrize("softcap", [None, 0.7])
     def test_the_gradient_is_that_of_differences(self, mask, softcap):
-        query, key, mask = drawn(2, 4, 6, 3), drawn(2, 2, 9, 3, seed=1), MASKS[mask]
+        query, key = drawn(1, 4, 4, 2), drawn(1, 2, 5, 2, seed=1)
+        mask = MASKS[mask] if MASKS[mask] is None else MASKS[mask][:1, :, :4, :5]
         inputs = [query.requires_grad_(), key.requires_grad_()]
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.clone().requires_grad_()
             inputs.append(mask)
-        weights = drawn(2, 4, 6, seed=9)
+        weights = drawn(1, 4, 4, seed=9)
 
         def total(query, key, mask=mask):
-            return (weights * attention_entropy_qk(query, key, mask=mask, causal=True, softcap=softcap, block=4)).sum()
+            return (weights * attention_entropy_qk(query, key, mask=mask, causal=True, softcap=softcap, block=3)).sum()
 
         assert torch.autograd.gradcheck(total, inputs)
 

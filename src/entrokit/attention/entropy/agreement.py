@@ -12,9 +12,9 @@ from .taps import Call
 def check_agreement(call: Call, output: Tensor) -> None:
     """Holds the kernel's output of the last query to what its queries, keys, mask and scaling give.
 
-    With logits within M = scaling · max |q| · max |k|, rounding to u moves one by up to √d u M on the scale of sums of d
-    products, weights by that share, and outputs by that share of max |v|; 16 such are allowed. Half precision rounds
-    too much for it to tell anything, and dropout leaves weights out: these are passed over.
+    With M = scaling · max |q| · max |k|, rounding to u moves a logit, a sum of d products, by about √d u M, weights by
+    that share, and outputs by that share of max |v|; 16 such are allowed. Half precision rounds too much for it to tell
+    anything, and dropout leaves weights out: these are passed over.
 
     Raises:
         ValueError: they differ; names the layer.
@@ -42,8 +42,8 @@ def check_agreement(call: Call, output: Tensor) -> None:
         if bool((seen & (apart > allowed)).any()):
             raise ValueError(
                 f"{call.name}: its kernel gives another output than its queries, keys, mask and scaling do (apart by "
-                f"{float(apart[seen].max()):.3g}), so that its logits have a term that is not seen here; leave it out by "
-                "include="
+                f"{float(apart[seen].max()):.3g}), so that its logits have a term that is not seen here; leave it out "
+                "by include="
             )
 
 

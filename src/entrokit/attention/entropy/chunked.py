@@ -124,7 +124,7 @@ class _RowEntropy(torch.autograd.Function):
             return torch.cat([_entropy(blocks.logits(first)[0], blocks.seen(first)) for first in blocks.starts], -1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         query, key, mask = ctx.saved_tensors
         blocks = _Blocks(query, key, mask, *ctx.options)

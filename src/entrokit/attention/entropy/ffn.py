@@ -44,11 +44,9 @@ class ScaledLinearFFN(nn.Module):
         with torch.no_grad():
             made.linear.weight.copy_(down.weight @ up.weight)
             if made.linear.bias is not None:
-                made.linear.bias.zero_()
-                if up.bias is not None:
-                    made.linear.bias += down.weight @ up.bias
-                if down.bias is not None:
-                    made.linear.bias += down.bias
+                zero = torch.zeros_like(made.linear.bias)
+                through = zero if up.bias is None else down.weight @ up.bias
+                made.linear.bias.copy_(through + (zero if down.bias is None else down.bias))
         return made
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What attention layers of a `transformers` model give to their kernels, eager or SDPA, seen or changed on the way.
 
-A layer asks `AttentionInterface.get_interface(name, its own eager function)` for its kernel. While somebody listens, the
-answer is that very kernel behind a function that shows the call to listeners. Registering a kernel under a new name
+A layer asks `AttentionInterface.get_interface(name, its own eager function)` for its kernel. While somebody listens,
+the answer is that very kernel behind a function that shows the call to listeners. Registering a kernel under a new name
 would not do: the name decides which masks a model makes, and a layer's own eager function is in no registry.
 """
 
@@ -132,7 +132,7 @@ def _install() -> None:
         return
     from transformers import modeling_utils
 
-    interface = getattr(modeling_utils, "AttentionInterface", None)
+    interface: Any = getattr(modeling_utils, "AttentionInterface", None)
     if not hasattr(interface, "get_interface"):
         raise RuntimeError("this version of transformers has no AttentionInterface.get_interface; needs 5.10 or later")
     plain = interface.get_interface

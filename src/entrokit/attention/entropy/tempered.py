@@ -128,8 +128,8 @@ class TemperedAttention(nn.Module):
         query, key, value = self._heads(x)
         mask = self._mask(x, real)
         out = scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal and mask is None)
-        out = self.leave(out.transpose(1, 2).flatten(2))
-        return out
+        mixed: Tensor = self.leave(out.transpose(1, 2).flatten(2))
+        return mixed
 
     def entropy(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Entropies ``[B, H, T]`` of its attention to ``x``, with gradient; 0 of padded queries without a key.

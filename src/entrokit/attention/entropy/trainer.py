@@ -20,7 +20,8 @@ class _Watcher:
     def __init__(self, every: int, context: int | None, include: Include | None) -> None:
         if every < 1 or (context is not None and context < 2):
             raise ValueError(
-                f"attention_entropy_callback: every must be at least 1 and context at least 2, got {every} and {context}"
+                f"attention_entropy_callback: every must be at least 1 and context at least 2, got {every} and "
+                f"{context}"
             )
         self._every, self._include = every, include
         self._maximum = None if context is None else math.log(context)

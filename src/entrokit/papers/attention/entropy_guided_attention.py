@@ -93,7 +93,8 @@ def copying(seed: int, weight: float) -> dict[str, float]:
         logits = model(tokens, entropies)[:, STRING - 1 : -1]
         loss = cross_entropy(logits.flatten(0, 1), tokens[:, STRING:].flatten())
         _descend(optimizer, loss if entropies is None else loss + regularizer(entropies), parameters)
-    tokens, seen = _twice(256, strings), []
+    tokens = _twice(256, strings)
+    seen: list[Tensor] = []
     with torch.no_grad():
         logits = model(tokens, seen)[:, STRING - 1 : -1]
     accuracy = float((logits.argmax(-1) == tokens[:, STRING:]).double().mean())

@@ -175,8 +175,9 @@ class TestWatching:
             model.generate(ids, max_new_tokens=2, do_sample=False, pad_token_id=0)
             assert watch.entropies[0].shape == (1, 4, 1)
 
-    def test_temperatures_behind_a_cache_go_by_positions(self):
-        model, ids = llama(), tokens(1, 6)
+    @pytest.mark.parametrize("make", [llama, gpt2])
+    def test_temperatures_behind_a_cache_go_by_positions(self, make):
+        model, ids = make(), tokens(1, 6)
         with torch.no_grad(), temper_attention(model, 8) as temperatures:
             for softmax in temperatures:
                 softmax.log_temperature.normal_(generator=torch.Generator().manual_seed(0))
@@ -185,6 +186,19 @@ class TestWatching:
             assert_within(model(ids[:, 5:], past_key_values=past).logits, whole, CLOSE)
             with pytest.raises(ValueError, match="positions 0 to 8, but temperatures for 8"):
                 model(tokens(1, 9))
+
+    def test_temperatures_of_queries_without_positions_are_refused(self):
+        from transformers import DynamicCache
+
+        model = llama(layers=1)
+        attention, past, x = model.model.layers[0].self_attn, DynamicCache(), torch.zeros(1, 2, 16)
+        angles = (torch.ones(1, 2, 4), torch.zeros(1, 2, 4))
+        with temper_attention(model, 8):
+            attention(x, angles, past_key_values=past)
+            with pytest.raises(
+                ValueError, match=r"layers\.0\.self_attn does not say which positions its 2 queries have"
+            ):
+                attention(x, angles, past_key_values=past)
 
     def test_nan_is_counted_and_does_not_stop_the_model(self):
         model = llama(layers=1)

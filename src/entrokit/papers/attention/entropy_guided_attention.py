@@ -41,7 +41,7 @@ ARMS = {
     "EReg": Arm(norm=False, ffn="scaled", tempered=True, weight=1e-4),
 }
 ORDER = ("SM+LN+GELU", "SM+GELU", "SM+LN", "SM+ScFuFFN", "SM")
-WIDTH, HEADS, LAYERS, CONTEXT = 64, 4, 6, 128
+WIDTH, HEADS, LAYERS, CONTEXT = 64, 4, 4, 128
 SOURCE_BATCH, SOURCE_STEPS, WARM_UP, RATE = 8, 300, 50, 1e-3
 EVALUATED = 96
 QUARTERS = ("lowest quarter", "second", "third", "highest quarter")
@@ -343,7 +343,7 @@ PAPER = Paper(
         "source": Experiment(
             source,
             seeds=3,
-            minutes=6,
+            minutes=4,
             criterion="on Python source, perplexities of small decoders are in the paper's order (SM+LN+GELU < "
             "SM+GELU < SM+LN < SM+ScFuFFN < SM), SM diverges, EReg is below SM+ScFuFFN and below SM(t)+ScFuFFN, more "
             "heads are in the highest quarter without LayerNorm and fewer with EReg, and more in the lowest in SM, "

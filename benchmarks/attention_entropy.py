@@ -2,8 +2,8 @@
 
 The peer is what transformers offers: `eager_attention_forward` of its Llama, whose weights `[B, H, T, T]` are then
 summed. Nine heads over three of keys, 64 wide, as of SmolLM2-135M; float32, causal, one core. Memory: the most that a
-process of its own holds beyond its inputs. Time: seconds of the core, in turns, median and range of the rounds; fused
-attention itself beside it. With gradient: the entropies' sum, down to queries and keys.
+process of its own holds beyond its inputs (Linux). Time: seconds of the core, in turns, median and range of the rounds;
+fused attention itself beside it. With gradient: the entropies' sum, down to queries and keys.
 
 Prints a table, writes runs/bench/attention_entropy.json.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -77,15 +76,17 @@ def megabytes(name: str, length: int, grad: bool) -> float:
 
 def memory_of(name: str, length: int, grad: bool) -> float:
     run(name, 64, grad)
+    given = inputs(length, grad)
+    # The kernel of Linux forgets the peak so far; that of a child's `getrusage` would begin with its parent's.
+    Path("/proc/self/clear_refs").write_text("5")
     before = _peak()
-    kept = inputs(length, grad)
-    inputs_mb = sum(t.numel() * t.element_size() for t in kept) / 2**20
-    run(name, length, grad)
-    return max(0.0, _peak() - before - 2 * inputs_mb)
+    METHODS[name](*given).sum().backward() if grad else METHODS[name](*(t.detach() for t in given))
+    return _peak() - before
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    status = Path("/proc/self/status").read_text()
+    return next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024.0
 
 
 def main() -> None:

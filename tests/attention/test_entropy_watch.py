@@ -175,6 +175,18 @@ class TestWatching:
             model.generate(ids, max_new_tokens=2, do_sample=False, pad_token_id=0)
             assert watch.entropies[0].shape == (1, 4, 1)
 
+    def test_padding_behind_a_cache(self):
+        model, ids = llama(), tokens(2, 6)
+        real = torch.ones(2, 6, dtype=torch.long)
+        real[1, :2] = 0
+        positions = (real.cumsum(1) - 1).clamp_min(0)
+        with torch.no_grad(), watch_attention(model) as watch:
+            past = model(ids[:, :5], attention_mask=real[:, :5], position_ids=positions[:, :5]).past_key_values
+            assert watch.queries.tolist() == real[:, :5].bool().tolist()
+            model(ids[:, 5:], attention_mask=real, position_ids=positions[:, 5:], past_key_values=past)
+            assert watch.queries.tolist() == [[True], [True]]
+            assert [own.flatten()[-1].item() for own in watch.visible] == [4, 4]
+
     @pytest.mark.parametrize("make", [llama, gpt2])
     def test_temperatures_behind_a_cache_go_by_positions(self, make):
         model, ids = make(), tokens(1, 6)
@@ -241,6 +253,8 @@ class TestWatching:
             with watch_attention(model, grad=True) as watch:
                 model(ids, use_cache=False)
                 sum(own.sum() for own in watch.entropies).backward()
+                # Rows that were counted twice would weigh more beside those of another pass.
+                model(tokens(1, 3, seed=1), use_cache=False)
                 rows = watch.head_entropy()
             found.append([rows, *(p.grad for p in model.parameters() if p.grad is not None)])
         assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -175,6 +175,14 @@ class TestWatching:
             model.generate(ids, max_new_tokens=2, do_sample=False, pad_token_id=0)
             assert watch.entropies[0].shape == (1, 4, 1)
 
+    @pytest.mark.parametrize(("attention", "seen"), [("eager", [3, 3, 3]), ("sdpa", [1, 2, 3])])
+    def test_without_a_mask_eager_is_not_causal(self, attention, seen):
+        layer = llama(attention, layers=1).model.layers[0].self_attn
+        x = torch.randn(1, 3, 16, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad(), watch_attention(layer) as watch:
+            layer(x, (torch.ones(1, 3, 4), torch.zeros(1, 3, 4)), None)
+        assert watch.visible[0].tolist() == seen
+
     def test_padding_behind_a_cache(self):
         model, ids = llama(), tokens(2, 6)
         real = torch.ones(2, 6, dtype=torch.long)

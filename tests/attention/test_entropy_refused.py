@@ -170,6 +170,25 @@ class TestCallback:
             name: own for name, (_, own) in before.items()
         }
 
+    def test_a_line_has_the_rows_of_the_watched_steps_since_the_last(self):
+        model, callback = llama(), attention_entropy_callback(every=2)
+        now = transformers.TrainerState()
+        batches = [tokens(1, 5, seed=i) for i in range(4)]
+        callback.on_train_begin(None, now, None, model=model)
+        for step, ids in enumerate(batches):
+            now.global_step = step
+            callback.on_step_begin(None, now, None)
+            model(ids)
+            callback.on_step_end(None, now, None)
+            model(tokens(3, 7))
+            callback.on_log(None, now, None, logs={})
+        callback.on_train_end(None, now, None)
+        assert [row["step"] for row in callback.history] == [0.0, 2.0]
+        for row, ids in zip(callback.history, batches[::2], strict=True):
+            with watch_attention(model) as watch:
+                model(ids)
+            assert watch.summary().items() <= row.items()
+
     def test_bad_options_are_named(self):
         for options in ({"every": 0}, {"context": 1}):
             with pytest.raises(ValueError, match="every must be at least 1 and context at least 2"):

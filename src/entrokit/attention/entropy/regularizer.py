@@ -1,0 +1,150 @@
+"""Holds every head's entropy in a band around a share of log T that it learns: Algorithm 1 of arXiv 2501.03489."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class EntropyRegularizer(nn.Module):
+    """weight · mean over layers and heads of δ² 1(|δ| > γ E_max), δ = E - θ E_max, with a learnable θ a layer and head.
+
+        loss = cross_entropy + regularizer([attention_entropy(a) for a in attentions])
+
+    Where every δ is within the band, loss and gradients are exactly 0; just outside the penalty is (γ E_max)², a jump
+    on purpose. Gradients reach the attention and θ. Leave ``thresholds`` out of weight decay.
+
+    Args:
+        num_layers, num_heads: L and H; ``thresholds`` are ``[L, H]``.
+        context_size: T of E_max = log T. Explicit, since E_max of a shorter batch would move every threshold; a longer
+            batch is refused. At 1 the penalty is 0.
+        gamma: γ, half the band's width as a share of E_max.
+        weight: λ. It belongs to the granularity: see there.
+        granularity: ``query`` (the official code) penalises every query row and sums over batch and queries; ``head``
+            (Algorithm 1) penalises each sequence's mean over queries, and takes the mean over the batch, so that it
+            needs a λ larger by about B·T. The paper's 1e-5 is for ``query``.
+        side: ``both``, or ``upper`` to penalise δ > γ E_max only.
+        causal_max: E_max of query i is the log of the keys that it sees, not log T. Under a causal mask the first
+            queries cannot reach log T; without this they pull θ down.
+        init: θ at the start, a number or ``[L, H]``; the paper does not say, and trained ones were .20 to .52.
+        learnable: False keeps θ as it is.
+
+    Raises:
+        ValueError: sizes below 1, a negative γ or λ, an unknown word, or thresholds of another shape or not finite.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_heads: int,
+        context_size: int,
+        *,
+        gamma: float = 0.2,
+        weight: float = 1e-5,
+        granularity: Literal["query", "head"] = "query",
+        side: Literal["both", "upper"] = "both",
+        causal_max: bool = False,
+        init: float | Tensor = 0.5,
+        learnable: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(num_layers, num_heads, context_size) < 1:
+            raise ValueError(
+                "EntropyRegularizer: num_layers, num_heads and context_size must be at least 1, got "
+                f"{num_layers}, {num_heads}, {context_size}"
+            )
+        if not 0.0 <= gamma < math.inf or not 0.0 <= weight < math.inf:
+            raise ValueError(f"EntropyRegularizer: gamma and weight must be at least 0, got {gamma} and {weight}")
+        if granularity not in ("query", "head") or side not in ("both", "upper"):
+            raise ValueError(
+                "EntropyRegularizer: granularity is 'query' or 'head' and side 'both' or 'upper', got "
+                f"{granularity!r} and {side!r}"
+            )
+        start = torch.as_tensor(init, dtype=torch.float32).detach()
+        if start.shape not in ((), (num_layers, num_heads)) or not bool(start.isfinite().all()):
+            raise ValueError(
+                f"EntropyRegularizer: thresholds must be one number or [layers, heads] = [{num_layers}, {num_heads}] "
+                f"of finite numbers, got shape {list(start.shape)}"
+            )
+        self.context_size, self.gamma, self.weight = context_size, gamma, weight
+        self.granularity, self.side, self.causal_max = granularity, side, causal_max
+        thresholds = start.expand(num_layers, num_heads).clone()
+        self.thresholds = nn.Parameter(thresholds, requires_grad=learnable)
+
+    def forward(
+        self,
+        entropies: Sequence[Tensor],
+        queries: Tensor | None = None,
+        visible: Tensor | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """The penalty, 0-dim; 0 in evaluation mode, and of a batch without a query.
+
+        Args:
+            entropies: of every layer, ``[B, H, T]``, as `attention_entropy` or `attention_entropy_qk` gives them.
+            queries: bool ``[B, T]``, False of padding.
+            visible: with ``causal_max``: how many keys queries see, broadcasts to ``[B, H, T]``, for all layers or one
+                of each; see `visible_keys`. By default those of a causal mask.
+
+        Raises:
+            ValueError: other layers, heads or lengths than it was made for, or NaN; the message names the layer.
+        """
+        layers, _ = self.thresholds.shape
+        if len(entropies) != layers:
+            raise ValueError(f"EntropyRegularizer: entropies of {len(entropies)} layers, thresholds of {layers}")
+        for layer, own in enumerate(entropies):
+            self._check(layer, own, queries)
+        if not self.training:
+            return self.thresholds.new_zeros(())
+        total = self.thresholds.new_zeros(())
+        for layer, own in enumerate(entropies):
+            seen = visible if visible is None or isinstance(visible, Tensor) else visible[layer]
+            total = total + self._layer(layer, own, queries, seen)
+        return self.weight * total / layers
+
+    def _layer(self, layer: int, entropies: Tensor, queries: Tensor | None, visible: Tensor | None) -> Tensor:
+        values = entropies.to(torch.promote_types(entropies.dtype, torch.float32))
+        largest = self._largest(values, visible)
+        counted = torch.ones_like(values[:, :1]) if queries is None else queries[:, None].to(values.dtype)
+        if self.granularity == "head":
+            # Sequences of padding alone have no mean, and do not count.
+            length = counted.sum(-1)
+            values = (values * counted).sum(-1) / length.clamp_min(1.0)
+            largest = (largest * counted).sum(-1) / length.clamp_min(1.0)
+            counted = (length > 0).to(values.dtype)
+        deviation = values - self.thresholds[layer].view(-1, *[1] * (values.dim() - 2)) * largest
+        size = deviation if self.side == "upper" else deviation.abs()
+        penalty = deviation.square() * (size > self.gamma * largest) * counted
+        per_head = penalty.sum() / values.shape[1]
+        return per_head / counted.sum().clamp_min(1.0) if self.granularity == "head" else per_head
+
+    def _largest(self, values: Tensor, visible: Tensor | None) -> Tensor:
+        """E_max, broadcast to ``[B, H, T]``."""
+        if not self.causal_max:
+            return torch.full_like(values, math.log(self.context_size))
+        if visible is None:
+            visible = torch.arange(1, values.shape[2] + 1, device=values.device)
+        return visible.to(values.dtype).clamp_min(1.0).log().expand(values.shape)
+
+    def _check(self, layer: int, entropies: Tensor, queries: Tensor | None) -> None:
+        heads = self.thresholds.shape[1]
+        if entropies.dim() != 3 or entropies.shape[1] != heads:
+            raise ValueError(
+                f"EntropyRegularizer: layer {layer}: expected entropies [B, {heads}, T], got {list(entropies.shape)}; "
+                "of attention weights [B, H, T, S] give attention_entropy(weights)"
+            )
+        batch, _, length = entropies.shape
+        if length > self.context_size:
+            raise ValueError(
+                f"EntropyRegularizer: layer {layer}: {length} queries, but context_size is {self.context_size}; their "
+                f"entropies may exceed its logarithm: make the regularizer with context_size={length}"
+            )
+        if queries is not None and queries.shape != (batch, length):
+            raise ValueError(
+                f"EntropyRegularizer: queries must be [B, T] = {[batch, length]}, got {list(queries.shape)}"
+            )
+        if bool(entropies.detach().isnan().any()):
+            raise ValueError(f"EntropyRegularizer: layer {layer}: entropies hold NaN; look at the model's activations")

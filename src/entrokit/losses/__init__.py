@@ -1,4 +1,4 @@
-"""Floor 2: losses of supervised training: `entropy_sft`."""
+"""Floor 2: losses of supervised training: `entropy_sft`; what a likelihood prefers, and its decisions: `preference`."""
 
 from entrokit.moved import by_name, moved_names
 

@@ -1,0 +1,326 @@
+"""Utility-probability duality (arXiv 2305.14859), reconstructed: maps from utilities to probabilities."""
+
+import math
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from entrokit.distributions import entropy
+from entrokit.losses.preference import UtilityToProbability
+from entrokit.losses.preference.slopes import _likelihood, pieces_of
+
+from .preference_cases import FLOAT64, U, forbidding, rows
+
+
+def at(tau, kind="temperature"):
+    """A map of that temperature."""
+    made = UtilityToProbability(kind)
+    made.slopes_, made.breaks_, made.tau_ = (1.0 / tau,), (0.0,), tau
+    return made
+
+
+@pytest.mark.parametrize(
+    ("tau", "probs", "nats"),
+    [
+        (0.5, (0.567220, 0.114520, 0.311297, 0.006964), 0.967660),
+        (1.0, (0.434603, 0.195280, 0.321962, 0.048155), 1.192076),
+        (2.0, (0.349174, 0.234059, 0.300537, 0.116230), 1.318741),
+        (0.25, None, 0.661722),
+    ],
+)
+def test_check_4_temperatures(tau, probs, nats):
+    found = at(tau).transform(U)
+    if probs:
+        assert found.tolist() == pytest.approx(probs, abs=5e-7)
+    assert float(entropy(at(tau).rescale(U), from_logits=True)) == pytest.approx(nats, abs=5e-7)
+
+
+def test_check_4_the_slope_of_entropy_is_variance_over_tau_cubed():
+    for tau in (0.3, 1.0, 4.0):
+        own = torch.tensor(tau, dtype=FLOAT64, requires_grad=True)
+        p = torch.softmax(U / own, -1)
+        (slope,) = torch.autograd.grad(-(p * p.log()).sum(), own)
+        variance = (p * U**2).sum() - (p * U).sum() ** 2
+        assert float(slope) == pytest.approx(float(variance / tau**3), abs=1e-12)
+        h = 1e-5
+        up, down = (float(entropy(at(tau + s).rescale(U), from_logits=True)) for s in (h, -h))
+        assert float(slope) == pytest.approx((up - down) / (2 * h), abs=1e-7)
+
+
+def test_check_4_limits():
+    assert at(1e-3).transform(U).tolist() == pytest.approx([1.0, 0.0, 0.0, 0.0], abs=1e-12)
+    assert at(1e-3).transform(torch.tensor([2.0, 1.0, 2.0], dtype=FLOAT64)).tolist() == [0.5, 0.0, 0.5]
+    assert at(1e9).transform(U).tolist() == pytest.approx([0.25] * 4, abs=1e-8)
+
+
+def moments(u, target, probs):
+    """Mean utility of what was observed, and of what the map expects."""
+    finite = torch.where(u == -torch.inf, 0.0, u)
+    return finite.gather(1, target[:, None]).mean(), (probs * finite).sum(1).mean()
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_check_8_a_fitted_temperature_matches_moments(forbidden):
+    u, target = rows(300, 6)
+    u = forbidding(u, target) if forbidden else u
+    fitted = UtilityToProbability().fit(u, target)
+    seen, expected = moments(u, target, fitted.transform(u))
+    assert float(seen) == pytest.approx(float(expected), abs=1e-9)
+    assert 0.5 < fitted.tau_ < 0.9, "targets were drawn at 1 / 1.5"
+    assert not fitted.at_bound_
+    assert fitted.nll_ == pytest.approx(float(cross_entropy(fitted.rescale(u), target)), abs=1e-12)
+    assert fitted.nll_before_ == pytest.approx(float(cross_entropy(u, target)), abs=1e-12)
+    assert fitted.nll_ < fitted.nll_before_
+
+
+@pytest.mark.parametrize("kind", ["temperature", "monotone"])
+@given(st.integers(0, 10**6), st.floats(0.2, 5.0))
+@settings(max_examples=15)
+def test_check_8_multiples_of_utilities_have_the_same_probabilities(kind, seed, c):
+    u, target = rows(60, 5, seed)
+    # A bracket that never binds: at its ends multiples would not be the same.
+    one, other = (UtilityToProbability(kind, bracket=(1e-6, 1e6)).fit(v, target) for v in (u, c * u))
+    if one.tau_ is not None and other.tau_ is not None:
+        assert other.tau_ == pytest.approx(c * one.tau_, rel=1e-6)
+    if not (one.at_bound_ or other.at_bound_):
+        torch.testing.assert_close(one.transform(u), other.transform(c * u), rtol=0, atol=1e-5)
+
+
+def test_check_6_an_offset_of_a_row_changes_nothing():
+    u, target = rows(80, 5)
+    offset = 100 * torch.randn(80, 1, dtype=FLOAT64)
+    for kind in ("temperature", "monotone"):
+        one = UtilityToProbability(kind).fit(u, target)
+        other = UtilityToProbability(kind).fit(u + offset, target)
+        torch.testing.assert_close(one.transform(u), other.transform(u + offset), rtol=0, atol=1e-9)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6))
+@settings(max_examples=25)
+def test_a_monotone_map_keeps_the_order_and_is_never_worse_on_its_own_data(seed, pieces):
+    u, target = rows(40, 5, seed)
+    u[:, 3] = u[:, 1]
+    single = UtilityToProbability(bracket=(1e-3, 1e3)).fit(u, target)
+    fitted = UtilityToProbability("monotone", pieces=pieces, bracket=(1e-3, 1e3)).fit(u, target)
+    assert len(fitted.slopes_) == len(fitted.breaks_) <= pieces
+    assert fitted.breaks_[0] == 0.0
+    assert all(1e-3 <= slope <= 1e3 for slope in fitted.slopes_)
+    assert fitted.nll_ <= single.nll_ + 1e-12
+    fresh = 3 * torch.randn(50, 5, dtype=FLOAT64, generator=torch.Generator().manual_seed(seed))
+    mapped = fitted.rescale(fresh)
+    assert torch.equal(mapped.argsort(-1), fresh.argsort(-1))
+    probs = fitted.transform(u)
+    assert torch.equal(probs[:, 3], probs[:, 1]), "ties stay ties"
+    assert float(probs.sum(-1).sub(1).abs().max()) < 1e-12
+
+
+def test_one_piece_is_the_temperature():
+    u, target = rows(100, 5)
+    one, other = UtilityToProbability().fit(u, target), UtilityToProbability("monotone", pieces=1).fit(u, target)
+    assert other.tau_ == pytest.approx(one.tau_, rel=1e-9)
+    torch.testing.assert_close(one.transform(u), other.transform(u), rtol=0, atol=1e-9)
+
+
+def test_a_monotone_map_finds_a_kink():
+    """Data of a map that is steep up to a gap of 1 and flat beyond, which no temperature has."""
+    u, _ = rows(20_000, 4)
+    gaps = u.amax(-1, keepdim=True) - u
+    true = -(3.0 * gaps.clamp(max=1.0) + 0.3 * (gaps - 1.0).clamp(min=0.0))
+    target = torch.multinomial(torch.softmax(true, -1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
+    fitted = UtilityToProbability("monotone", pieces=6).fit(u, target)
+    first, last = fitted.slopes_[0], fitted.slopes_[-1]
+    # Standard errors of both are near 0.1.
+    assert first == pytest.approx(3.0, abs=0.5)
+    assert last == pytest.approx(0.3, abs=0.3)
+    single = UtilityToProbability().fit(u, target)
+    assert fitted.nll_ < single.nll_ - 0.01
+
+
+def test_slopes_are_a_stationary_point_with_the_right_derivatives():
+    u, target = rows(30, 5)
+    breaks, theta = [0.0, 0.5, 1.5], torch.tensor([1.3, 0.4, 2.0], dtype=FLOAT64)
+
+    def nll(theta):
+        phi = pieces_of(u.amax(-1, keepdim=True) - u, breaks)
+        return cross_entropy(-(phi * theta).sum(-1), target)
+
+    value, slope, curve = _likelihood(u, target[:, None], breaks, theta)
+    assert value == pytest.approx(float(nll(theta)), abs=1e-12)
+    torch.testing.assert_close(slope, torch.func.grad(nll)(theta), rtol=0, atol=1e-10)
+    torch.testing.assert_close(curve, torch.func.hessian(nll)(theta), rtol=0, atol=1e-10)
+    fitted = UtilityToProbability("monotone").fit(u, target)
+    _, slope, _ = _likelihood(u, target[:, None], fitted.breaks_, torch.tensor(fitted.slopes_, dtype=FLOAT64))
+    low, high = (torch.tensor(fitted.slopes_) <= 1 / 30 + 1e-12), (torch.tensor(fitted.slopes_) >= 1 / 0.03 - 1e-9)
+    assert (slope[~low & ~high].abs() < 1e-9).all()
+    assert (slope[low] >= 0).all()
+    assert (slope[high] <= 0).all()
+
+
+def test_rows_in_parts_are_the_same(monkeypatch):
+    u, target = rows(50, 5)
+    whole = UtilityToProbability("monotone").fit(u, target)
+    monkeypatch.setattr("entrokit.losses.preference.slopes._CHUNK", 100)
+    parts = UtilityToProbability("monotone").fit(u, target)
+    assert parts.slopes_ == pytest.approx(whole.slopes_, rel=1e-6)
+    assert parts.nll_ == pytest.approx(whole.nll_, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["temperature", "monotone"])
+def test_forbidden_candidates_stay_at_zero_for_every_map(kind):
+    u, target = rows(40, 6)
+    u = forbidding(u, target)
+    fitted = UtilityToProbability(kind).fit(u, target)
+    for one in (fitted, at(1e-3), at(1e6)):
+        probs = one.transform(u)
+        assert (probs[u == -torch.inf] == 0).all()
+        assert float((probs.sum(-1) - 1).abs().max()) < 1e-12
+    # The same as without them.
+    single = u[0][u[0] > -torch.inf]
+    torch.testing.assert_close(fitted.transform(u[0])[u[0] > -torch.inf], fitted.transform(single))
+    free = u.clone().requires_grad_()
+    fitted.transform(free)[:, 0].sum().backward()
+    assert torch.isfinite(free.grad).all()
+
+
+def test_separable_data_are_clamped_with_a_warning():
+    u, _ = rows(30, 4)
+    for kind in ("temperature", "monotone"):
+        with pytest.warns(RuntimeWarning, match=r"stays at the lower end, 0.03: .*first in every row \(separable\)"):
+            fitted = UtilityToProbability(kind).fit(u, u.argmax(-1))
+        assert fitted.tau_ == pytest.approx(0.03, rel=1e-12)
+        assert fitted.at_bound_
+        assert torch.equal(fitted.transform(u).argmax(-1), u.argmax(-1))
+
+
+def test_all_wrong_data_are_clamped_with_a_warning():
+    u, _ = rows(30, 4)
+    with pytest.warns(RuntimeWarning, match="stays at the upper end, 20: .*all wrong"):
+        fitted = UtilityToProbability(bracket=(0.1, 20.0)).fit(u, u.argmin(-1))
+    assert fitted.tau_ == pytest.approx(20.0, rel=1e-12)
+
+
+def test_utilities_of_great_size():
+    u, target = rows(100, 5)
+    for c in (1e-3, 1e4):
+        fitted = UtilityToProbability(bracket=(1e-6, 1e6)).fit(c * u, target)
+        assert fitted.tau_ / c == pytest.approx(UtilityToProbability().fit(u, target).tau_, rel=1e-6)
+
+
+def test_a_criterion_of_your_own():
+    u, target = rows(200, 5)
+
+    def likelihood(probs, own):
+        return float(probs.gather(1, own[:, None]).log().mean())
+
+    by_score = UtilityToProbability(criterion=likelihood).fit(u, target)
+    by_nll = UtilityToProbability().fit(u, target)
+    # Neighbours of the grid are a factor 1000^(1/60) apart.
+    assert abs(math.log(by_score.tau_ / by_nll.tau_)) <= math.log(1000) / 60
+    assert by_score.nll_ == pytest.approx(float(cross_entropy(u / by_score.tau_, target)), abs=1e-12)
+
+    def accuracy(probs, own):
+        return float((probs.argmax(1) == own).double().mean())
+
+    assert UtilityToProbability(criterion=accuracy).fit(u, target).tau_ == pytest.approx(
+        math.exp(min((abs(math.log(0.03) + math.log(1000) * i / 60), math.log(0.03) + math.log(1000) * i / 60)
+                     for i in range(61))[1])
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the criterion is nan at a temperature of 0.03"):
+        UtilityToProbability(criterion=lambda probs, own: math.nan).fit(u, target)
+
+
+def test_an_error_leaves_the_map_as_it_was():
+    u, target = rows(50, 4)
+    fitted = UtilityToProbability("monotone").fit(u, target)
+    before = dict(vars(fitted))
+    for bad_u, bad_target in ((u, target + 4), (u * torch.nan, target), (torch.ones_like(u), target)):
+        with pytest.raises(ValueError):  # noqa: PT011 - each is named elsewhere
+            fitted.fit(bad_u, bad_target)
+        assert vars(fitted) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_lower_precisions(dtype):
+    u, target = rows(60, 5, dtype=dtype)
+    fitted = UtilityToProbability("monotone").fit(u, target)
+    exact = UtilityToProbability("monotone").fit(u.double(), target)
+    assert fitted.slopes_ == pytest.approx(exact.slopes_, rel=1e-9), "rows are taken in float64"
+    assert fitted.transform(u).dtype == torch.float32
+
+
+def test_a_map_is_saved_and_says_what_it_is():
+    u, target = rows(60, 5)
+    fitted = UtilityToProbability("monotone").fit(u, target)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert torch.equal(again.transform(u), fitted.transform(u))
+    assert repr(again).startswith("UtilityToProbability('monotone', temperatures ")
+    assert repr(at(0.5)) == "UtilityToProbability('temperature', τ = 0.5)"
+    assert repr(UtilityToProbability()) == "UtilityToProbability('temperature', not fitted)"
+
+
+def test_a_peer_fits_the_same_temperature():
+    """scikit-learn's own, through a classifier that gives the utilities as they are."""
+    calibration = pytest.importorskip("sklearn.calibration")
+    frozen = pytest.importorskip("sklearn.frozen")
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Given(ClassifierMixin, BaseEstimator):
+        def fit(self, x, y):
+            self.classes_, self.n_features_in_ = torch.arange(5).numpy(), 5
+            return self
+
+        def decision_function(self, x):
+            return x
+
+        def predict(self, x):
+            return x.argmax(1)
+
+    u, target = rows(400, 5)
+    try:
+        peer = calibration.CalibratedClassifierCV(frozen.FrozenEstimator(Given().fit(None, None)), method="temperature")
+        peer.fit(u.numpy(), target.numpy())
+    except ValueError as error:
+        pytest.skip(f"this version of scikit-learn has no temperature scaling: {error}")
+    fitted = UtilityToProbability().fit(u, target)
+    # It searches log β to sqrt(eps) of float64 near a minimum that is flat.
+    torch.testing.assert_close(fitted.transform(u), torch.from_numpy(peer.predict_proba(u.numpy())), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "vector"}, "kind must be temperature or monotone, got 'vector'"),
+        ({"criterion": "score"}, "criterion must be 'nll' or a function"),
+        ({"criterion": len, "kind": "monotone"}, "for kind='temperature' alone"),
+        ({"pieces": 0}, "pieces must be a whole number of at least 1, got 0"),
+        ({"bracket": (0.0, 1.0)}, "bracket must be 0 < low < high"),
+        ({"bracket": (2.0, 1.0)}, "bracket"),
+        ({"bracket": (1.0, math.inf)}, "bracket"),
+        ({"bracket": (math.nan, 1.0)}, "bracket"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        UtilityToProbability(**options)
+
+
+def test_bad_data_are_named():
+    u, target = rows(5, 3)
+    with pytest.raises(RuntimeError, match=r"fit\(u, target\) on held-out data comes before transform"):
+        UtilityToProbability().transform(u)
+    with pytest.raises(ValueError, match="in every row all allowed candidates have the same utility"):
+        UtilityToProbability().fit(torch.tensor([[1.0, 1.0, -torch.inf]]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="the same utility"):
+        UtilityToProbability().fit(u[:, :1], torch.zeros(5, dtype=torch.long))
+    with pytest.raises(ValueError, match="nothing but -inf"):
+        UtilityToProbability().fit(torch.full((1, 3), -torch.inf), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"target 3 at \[0\] lies outside"):
+        UtilityToProbability().fit(u, target * 0 + 3)
+    with pytest.raises(ValueError, match="there are no rows"):
+        UtilityToProbability().fit(u[:0], target[:0])
+    with pytest.raises(ValueError, match="NaN"):
+        at(1.0).transform(torch.tensor([0.0, torch.nan]))

@@ -2,6 +2,8 @@
 
 import torch
 
+from entrokit.losses.preference import UtilityToProbability
+
 FLOAT64 = torch.float64
 # Check 1: u = W x.
 W = torch.tensor([[0.2, 0.1, -0.3], [0.5, -0.2, 0.4], [-0.1, 0.3, 0.2], [0.0, 0.6, -0.5]], dtype=FLOAT64)
@@ -25,3 +27,10 @@ def forbidding(u, target, seed=0):
     """A fifth of the candidates at -inf, none of them observed."""
     out = torch.rand(u.shape, generator=torch.Generator().manual_seed(seed)) < 0.2
     return u.masked_fill(out.scatter(-1, target[:, None], False), -torch.inf)
+
+
+def at(tau, kind="temperature"):
+    """A map of that temperature."""
+    made = UtilityToProbability(kind)
+    made.slopes_, made.breaks_, made.tau_ = (1.0 / tau,), (0.0,), tau
+    return made

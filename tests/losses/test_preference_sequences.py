@@ -1,4 +1,4 @@
-"""Utility-probability duality (arXiv 2305.14859), reconstructed: utilities of sequences, and candidates of `generate`."""
+"""Utility-probability duality (arXiv 2305.14859), reconstructed: utilities and candidates of sequences."""
 
 import math
 from types import SimpleNamespace
@@ -16,8 +16,8 @@ from entrokit.losses.preference import (
     sequence_utility,
     stack_candidates,
 )
-from tests.rounding import bound
 
+from ..rounding import bound
 from .preference_cases import FLOAT64
 
 INF = torch.inf

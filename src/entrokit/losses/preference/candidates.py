@@ -76,7 +76,7 @@ def candidate_lists(
     steps = getattr(output, of, None)
     if not steps:
         raise ValueError(
-            f"candidate_lists: generate returned no {of}; call it with return_dict_in_generate=True and output_{of}=True"
+            f"candidate_lists: generate returned no {of}; call it with return_dict_in_generate=True, output_{of}=True"
         )
     tokens = output.sequences[:, prompt_length:]
     rows, length = tokens.shape

@@ -1,4 +1,4 @@
-"""Decisions that need probabilities: sampling, and the largest expected gain. They change with the map; argmax does not."""
+"""Decisions that need probabilities: sampling, and the largest expected gain. Both change with the map."""
 
 from __future__ import annotations
 

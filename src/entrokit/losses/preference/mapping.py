@@ -26,10 +26,10 @@ class UtilityToProbability:
 
     ``kind="temperature"``: P(y) = softmax(u / τ), one parameter τ > 0, ``tau_``.
 
-    ``kind="monotone"``: P(y) = softmax(g(u)) with g(u) = -Σ_j θ_j φ_j(max u - u), where φ_j is how much of the gap to the
-    row's best lies in piece j. Parameters: one slope θ_j in [1/high, 1/low] for each of ``pieces`` pieces, ``slopes_``,
-    which begin at ``breaks_``: quantiles of the gaps of observed outputs that are not best themselves. One piece is the
-    temperature, from which the fit starts, so that on its own data it is never worse.
+    ``kind="monotone"``: P(y) = softmax(g(u)) with g(u) = -Σ_j θ_j φ_j(max u - u), where φ_j is how much of the gap to
+    the row's best lies in piece j. Parameters: one slope θ_j in [1/high, 1/low] for each of ``pieces`` pieces,
+    ``slopes_``, which begin at ``breaks_``: quantiles of the gaps of observed outputs that are not best themselves. One
+    piece is the temperature, from which the fit starts, so that on its own data it is never worse.
 
     Both are softmax of a strictly increasing function of a row's utilities, since every slope is above 0: no order of
     two candidates changes, ties stay ties, a constant that is added to a row changes nothing, and -inf stays at
@@ -177,14 +177,17 @@ class UtilityToProbability:
             why = (
                 "the observed output is first in every row (separable), and the likelihood has no best temperature"
                 if first == 1.0
-                else f"the observed output is first in {first:.1%} of the rows, and close calls are always right"
+                else f"the observed output is first in {first:.1%} of the rows, and within a piece the better candidate always"
             )
             ends.append(f"the lower end, {self.bracket[0]:g}: {why}")
         if any(fitted.at_low):
-            ends.append(
-                f"the upper end, {self.bracket[1]:g}: observed outputs have no more utility than others in that range, "
-                "and the best map is a uniform one (all wrong, or the wrong targets)"
+            why = (
+                "observed outputs have on average no more utility than other candidates, and the best map is uniform "
+                "(all wrong, or the wrong targets)"
+                if len(fitted.values) == 1
+                else f"in {sum(fitted.at_low)} of {len(fitted.values)} pieces more utility is not likelier to be right"
             )
+            ends.append(f"the upper end, {self.bracket[1]:g}: {why}")
         if ends:
             warnings.warn(
                 f"UtilityToProbability: a temperature stays at {'; and at '.join(ends)}", RuntimeWarning, stacklevel=3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -104,7 +105,7 @@ def pool_reliability(pictures: Sequence[Reliability]) -> Reliability:
     if not bins:
         raise ValueError("pool_reliability: there are no pictures")
     ends = sorted(bins)
-    for (_, high), (low, _) in zip(ends, ends[1:], strict=False):
+    for (_, high), (low, _) in pairwise(ends):
         if low < high:
             raise ValueError(
                 f"pool_reliability: bins up to {high:g} and from {low:g} overlap; pool pictures of equal bins"

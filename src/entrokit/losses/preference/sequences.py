@@ -27,8 +27,8 @@ def sequence_utility(
     the same prefixes.
 
     Args:
-        token_logits: ``[..., T, V]``, at each position those that chose its token. tokens, mask: ``[..., T]``; positions
-            outside of the mask (bool: prompt, padding) are not read.
+        token_logits: ``[..., T, V]``, at each position those that chose its token. tokens, mask: ``[..., T]``;
+            positions outside of the mask (bool: prompt, padding) are not read.
         temperature: of every token, > 0. Another map than a temperature of the whole sequence.
         length_exponent: a; divides by (number of tokens)^a. Above 0 it changes the order of sequences of different
             length, and so is no map that preserves it.
@@ -51,8 +51,8 @@ def sequence_utility(
     empty = ~mask.any(-1)
     if bool(empty.any()):
         raise ValueError(
-            f"sequence_utility: {int(empty.sum())} of {empty.numel()} sequences have no token inside of the mask, first "
-            f"{empty.nonzero()[0].tolist()}"
+            f"sequence_utility: {int(empty.sum())} of {empty.numel()} sequences have no token inside of the mask, "
+            f"first {empty.nonzero()[0].tolist()}"
         )
     # Of both kinds the same is checked, and the same forbidden.
     logp = token_statistics(token_logits, tokens, temperature=temperature, mask=mask, need={"logp"}).logp

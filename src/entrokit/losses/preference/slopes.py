@@ -1,7 +1,7 @@
 """Strictly increasing, piecewise linear maps of the gap below a row's best utility, fitted by maximum likelihood.
 
-With d = max u - u ≥ 0, breaks 0 = t₀ < t₁ < … and slopes θ_j > 0 the map is g(u) = -Σ_j θ_j φ_j(d), where φ_j is how much
-of [0, d] lies in piece j. The negative log-likelihood
+With d = max u - u ≥ 0, breaks 0 = t₀ < t₁ < … and slopes θ_j > 0 the map is g(u) = -Σ_j θ_j φ_j(d), where φ_j is how
+much of [0, d] lies in piece j. The negative log-likelihood
 
     mean over rows of  log Σ_k exp(-θ·φ(d_k)) + θ·φ(d_y)
 
@@ -31,7 +31,7 @@ _FACTOR = 8.0
 
 @dataclass(frozen=True)
 class Slopes:
-    """Of a fit: the slope of every piece, the mean NLL in nats, and which slopes lie at the lower or the upper bound."""
+    """Of a fit: the slope of every piece, the mean NLL (nats), which slopes lie at the lower or the upper bound."""
 
     values: tuple[float, ...]
     nll: float

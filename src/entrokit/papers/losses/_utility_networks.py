@@ -81,10 +81,11 @@ class Reading:
     """Utilities read as probabilities in one way, on test inputs.
 
     Attributes:
-        tau: of a temperature. changed: rows whose argmax is another than that of the utilities. accuracy: of the argmax.
-        nll: nats. sampled: accuracy of one output drawn. silent, partial: mean gain of the best decision where a
-            wrong answer costs as much as a right one brings and silence nothing, and where an answer is worth the
-            cosine of both classes' directions, at least 0. picture: of the argmax.
+        tau: of a temperature. changed: rows whose argmax is another than that of the utilities.
+        accuracy: of the argmax. nll: nats. sampled: accuracy of one output drawn.
+        silent, partial: mean gain of the best decision where a wrong answer costs as much as a right one brings and
+            silence nothing, and where an answer is worth the cosine of both classes' directions, at least 0.
+        picture: of the argmax.
     """
 
     tau: float | None

@@ -84,10 +84,20 @@ def decisions(budget: Budget) -> Iterator[Shown]:
     for name, words in (("smoothed", "trained with label smoothing"), ("5000", "over-trained")):
         found = _readings(budget, name)
         before, after = [a for a, _ in found], [b for _, b in found]
-        yield _gains(before, after, lambda r: r.silent, f"Network {words}: it is better known when to keep silent.",
-                     "mean gain (right 1, wrong -1, silent 0)")  # fmt: skip
-        yield _gains(before, after, lambda r: r.partial, f"Network {words}: decisions for partial credit become better.",
-                     "mean gain (cosine of classes, at least 0)")  # fmt: skip
+        yield _gains(
+            f"Network {words}: it is better known when to keep silent.",
+            "mean gain (right 1, wrong -1, silent 0)",
+            before,
+            after,
+            lambda r: r.silent,
+        )
+        yield _gains(
+            f"Network {words}: decisions for partial credit become better.",
+            "mean gain (cosine of classes, at least 0)",
+            before,
+            after,
+            lambda r: r.partial,
+        )
         yield _every_seed(
             f"Network {words}: it is right as often as its probabilities say.",
             "expected calibration error of the argmax (10 bins) falls in every seed",
@@ -153,7 +163,7 @@ def _every_seed(
 
 
 def _gains(
-    before: Sequence[Reading], after: Sequence[Reading], of: Callable[[Reading], float], claim: str, what: str
+    claim: str, what: str, before: Sequence[Reading], after: Sequence[Reading], of: Callable[[Reading], float]
 ) -> Finding:
     old, new = [of(r) for r in before], [of(r) for r in after]
     return judge_interval(
@@ -177,8 +187,8 @@ PAPER = Paper(
     arxiv="2305.14859",
     year=2023,
     family="losses",
-    claim="A likelihood teaches preferences rather than probabilities; a map from utilities to probabilities improves the "
-    "decisions that need probabilities (reconstructed from the abstract: the paper's equation was not available).",
+    claim="A likelihood teaches preferences rather than probabilities; a map from utilities to probabilities improves "
+    "the decisions that need probabilities (reconstructed from the abstract: the paper's equation was not available).",
     names=(
         "entrokit.losses.preference.UtilityToProbability",
         "entrokit.losses.preference.preference_gradient_weights",

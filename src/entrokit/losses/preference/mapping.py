@@ -177,7 +177,7 @@ class UtilityToProbability:
             why = (
                 "the observed output is first in every row (separable), and the likelihood has no best temperature"
                 if first == 1.0
-                else f"the observed output is first in {first:.1%} of the rows, and within a piece the better candidate always"
+                else f"the observed output is first in {first:.1%} of the rows; a piece is as steep as it may be"
             )
             ends.append(f"the lower end, {self.bracket[0]:g}: {why}")
         if any(fitted.at_low):

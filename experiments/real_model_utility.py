@@ -8,8 +8,8 @@ by drawing, and by the largest expected closeness (minimum Bayes risk).
 
 The criteria, written before the first run. tokens: in every seed a fitted temperature lowers the test NLL and the
 calibration error. sequences: in every seed it changes no argmax and raises the accuracy of a drawn answer, and over
-seeds it does not lower the mean closeness that decisions by expected closeness bring. (The shape was cut down before any
-result to what a crowded machine has room for.)
+seeds it does not lower the mean closeness that decisions by expected closeness bring. (The shape was cut down before
+any result to what a crowded machine has room for.)
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_loss_and_gradient_are_those_of_the_likelihood(shape):
     loss, nll = preference_loss(u, y), cross_entropy(u, y)
     p = torch.softmax(u, -1)
     entropy = -(p * p.log()).sum(-1).mean()
-    assert float(loss) == pytest.approx(float(nll - entropy), abs=1e-12)
+    assert loss.item() == pytest.approx((nll - entropy).item(), abs=1e-12)
     torch.testing.assert_close(torch.autograd.grad(loss, u)[0], torch.autograd.grad(nll, u)[0], rtol=0, atol=1e-12)
 
 
@@ -113,7 +113,7 @@ def test_check_7_sampled_rivals_are_unbiased():
     (exact,) = torch.autograd.grad(-preference_loss(u, y), w)
     # The largest standard deviation of an entry is |x| /2, its error a 450th of that.
     assert (found - exact).abs().max() < 5e-3
-    assert float(loss) == pytest.approx(float(preference_loss(u, y)), abs=5e-3)
+    assert loss.item() == pytest.approx(preference_loss(u, y).item(), abs=5e-3)
 
 
 def test_one_sampled_rival_moves_two_outputs_or_none():
@@ -146,7 +146,7 @@ def test_half_precision_is_taken_in_float32(half):
     loss = preference_loss(u.requires_grad_(), y)
     assert loss.dtype == torch.float32
     single = u.detach().float().requires_grad_()
-    assert float(loss) == float(preference_loss(single, y))
+    assert loss.item() == preference_loss(single, y).item()
     (gradient,) = torch.autograd.grad(loss, u)
     assert gradient.dtype == half
     torch.testing.assert_close(gradient, torch.autograd.grad(preference_loss(single, y), single)[0].to(half))

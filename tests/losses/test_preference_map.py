@@ -14,6 +14,9 @@ from entrokit.losses.preference.slopes import _likelihood, pieces_of
 
 from .preference_cases import FLOAT64, U, at, forbidding, rows
 
+# Pieces with few data lie at a bound, of which `fit` warns; that it does is held elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore:UtilityToProbability:RuntimeWarning")
+
 
 @pytest.mark.parametrize(
     ("tau", "probs", "nats"),
@@ -71,7 +74,7 @@ def test_check_8_a_fitted_temperature_matches_moments(forbidden):
 
 @pytest.mark.parametrize("kind", ["temperature", "monotone"])
 @given(st.integers(0, 10**6), st.floats(0.2, 5.0))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_check_8_multiples_of_utilities_have_the_same_probabilities(kind, seed, c):
     u, target = rows(60, 5, seed)
     # A bracket that never binds: at its ends multiples would not be the same.
@@ -80,6 +83,13 @@ def test_check_8_multiples_of_utilities_have_the_same_probabilities(kind, seed, 
         assert other.tau_ == pytest.approx(c * one.tau_, rel=1e-6)
     if not (one.at_bound_ or other.at_bound_):
         torch.testing.assert_close(one.transform(u), other.transform(c * u), rtol=0, atol=1e-5)
+
+
+@given(st.integers(0, 10**6), st.floats(1.01, 5.0))
+def test_a_flatter_map_draws_the_best_candidate_less_often(seed, tau):
+    u, _ = rows(6, 4, seed)
+    best = [at(t).transform(u).amax(-1) for t in (1.0, tau)]
+    assert (best[1] < best[0]).all()
 
 
 def test_check_6_an_offset_of_a_row_changes_nothing():
@@ -92,7 +102,7 @@ def test_check_6_an_offset_of_a_row_changes_nothing():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_a_monotone_map_keeps_the_order_and_is_never_worse_on_its_own_data(seed, pieces):
     u, target = rows(40, 5, seed)
     u[:, 3] = u[:, 1]

@@ -62,6 +62,7 @@ def test_an_error_leaves_the_map_as_it_was():
         assert vars(fitted) == before
 
 
+@pytest.mark.filterwarnings("ignore:UtilityToProbability:RuntimeWarning")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_lower_precisions(dtype):
     u, target = rows(60, 5, dtype=dtype)

@@ -120,6 +120,16 @@ def test_a_monotone_map_keeps_the_order_and_is_never_worse_on_its_own_data(seed,
     assert float(probs.sum(-1).sub(1).abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize(("gap", "wrong"), [(10.0, 1), (10.0, 400), (0.01, 1), (1000.0, 1)])
+def test_two_candidates_at_one_gap_have_a_closed_form(gap, wrong):
+    """P(wrong) is its share; the first of these starts where a Newton step goes far beyond the optimum."""
+    u = torch.tensor([[gap, 0.0]], dtype=FLOAT64).expand(1000, 2)
+    target = (torch.arange(1000) < wrong).long()
+    fitted = UtilityToProbability(bracket=(1e-4, 1e4)).fit(u, target)
+    # A last step that would win less than float64 tells, 1e-16 nats, is not taken: an error of 1e-7 at most here.
+    assert fitted.tau_ == pytest.approx(gap / math.log((1000 - wrong) / wrong), rel=1e-6)
+
+
 def test_one_piece_is_the_temperature():
     u, target = rows(100, 5)
     one, other = UtilityToProbability().fit(u, target), UtilityToProbability("monotone", pieces=1).fit(u, target)

@@ -39,13 +39,12 @@ def expected_gain(probs: Tensor, gain: Tensor) -> Tensor:
     probs = check_probabilities("expected_gain", probs)
     gain = _checked_gain("expected_gain", gain, probs.shape[-1])
     dtype = torch.promote_types(probs.dtype, gain.dtype)
-    try:
-        torch.broadcast_shapes(probs.shape[:-1], gain.shape[:-2])
-    except RuntimeError:
+    sizes = zip(reversed(probs.shape[:-1]), reversed(gain.shape[:-2]), strict=False)
+    if not all(a == b or 1 in (a, b) for a, b in sizes):
         raise ValueError(
             f"expected_gain: gains {list(gain.shape)} do not fit probabilities {list(probs.shape)}: give one [D, K] "
             "matrix, or one for each row"
-        ) from None
+        )
     return (gain.to(probs.device, dtype) @ probs.to(dtype).unsqueeze(-1)).squeeze(-1)
 
 

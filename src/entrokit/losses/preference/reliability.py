@@ -74,7 +74,7 @@ def reliability(confidence: Tensor, correct: Tensor, *, bins: int = 10, equal_ma
     if equal_mass:
         ordered = p.sort().values
         inner = ordered[[len(p) * j // bins for j in range(1, bins)]]
-        edges = torch.cat([edges[:1], inner, edges[-1:]]).unique()
+        edges = torch.tensor(sorted({0.0, *inner.tolist(), 1.0}), dtype=torch.float64)
     own = torch.bucketize(p, edges[1:-1])
     held = own.bincount(minlength=len(edges) - 1)
     sums = torch.zeros(2, len(held), dtype=torch.float64)

@@ -96,7 +96,7 @@ def _likelihood(u: Tensor, index: Tensor, breaks: Sequence[float], theta: Tensor
 
 def _chunks(u: Tensor, index: Tensor, pieces: int) -> Iterator[tuple[Tensor, Tensor]]:
     rows = max(1, _CHUNK // (u.shape[-1] * pieces))
-    for part, own in zip(u.detach().split(rows), index.split(rows), strict=True):
+    for part, own in zip(torch.split(u.detach(), rows), torch.split(index, rows), strict=True):
         values = part.double()
         yield (values.amax(-1, keepdim=True) - values).clamp(max=_FORBIDDEN), own
 

@@ -242,6 +242,10 @@ class TestReliability:
         assert found.overconfidence == pytest.approx(gap, abs=1e-12)
         assert abs(gap) - 1e-12 <= found.expected_calibration_error <= 1.0
 
+    def test_an_edge_belongs_to_the_bin_below(self):
+        found = reliability(torch.tensor([0.0, 0.5, 0.75, 1.0]), torch.ones(4, dtype=torch.bool), bins=2)
+        assert (found.low, found.high, found.count) == ((0.0, 0.5), (0.5, 1.0), (2, 2))
+
     def test_perfect_and_hopeless(self):
         sure = torch.ones(5)
         assert reliability(sure, torch.ones(5, dtype=torch.bool)).expected_calibration_error == 0.0

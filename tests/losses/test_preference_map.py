@@ -40,7 +40,7 @@ def test_check_4_the_slope_of_entropy_is_variance_over_tau_cubed():
         p = torch.softmax(U / own, -1)
         (slope,) = torch.autograd.grad(-(p * p.log()).sum(), own)
         variance = (p * U**2).sum() - (p * U).sum() ** 2
-        assert float(slope) == pytest.approx(float(variance / tau**3), abs=1e-12)
+        assert float(slope) == pytest.approx((variance / tau**3).item(), abs=1e-12)
         h = 1e-5
         up, down = (float(entropy(at(tau + s).rescale(U), from_logits=True)) for s in (h, -h))
         assert float(slope) == pytest.approx((up - down) / (2 * h), abs=1e-7)

@@ -52,6 +52,7 @@ def test_utilities_of_great_size():
         assert fitted.tau_ / c == pytest.approx(UtilityToProbability().fit(u, target).tau_, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:UtilityToProbability:RuntimeWarning")
 def test_an_error_leaves_the_map_as_it_was():
     u, target = rows(50, 4)
     fitted = UtilityToProbability("monotone").fit(u, target)

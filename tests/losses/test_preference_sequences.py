@@ -161,7 +161,8 @@ class TestCandidates:
         u = stack_candidates([first, second])
         assert u.shape == (2, 2)
         assert u[0, 1] == -INF
-        probs = UtilityToProbability().fit(u, torch.tensor([0, 1 - int(u[1].argmax())])).transform(u)
+        with pytest.warns(RuntimeWarning, match="all wrong"):
+            probs = UtilityToProbability().fit(u, torch.tensor([0, 1 - int(u[1].argmax())])).transform(u)
         assert probs[0].tolist() == [1.0, 0.0]
 
     @pytest.mark.parametrize(

@@ -4,7 +4,8 @@
     python experiments/real_model.py account --seeds 3  # one of them
 
 survey: how often the model solves each task in words before it is trained. account: the entropy account of every step,
-full and with adapters (LoRA), at two rates each. learn: `grpo` against two interventions. The model is fetched once
+full and with adapters (LoRA), at two rates each. learn: `grpo` against two interventions. utility: logits and
+answers read as probabilities, before and after a map that is fitted to held-out data. The model is fetched once
 (93 MB, Apache-2.0; see smollm2.py). What is finished stands in results/real_model, one file each, and is not made
 again, so the program can be stopped and goes on. On a machine with a GPU everything runs there.
 """
@@ -20,9 +21,10 @@ from pathlib import Path
 from real_model_account import account
 from real_model_learn import learn
 from real_model_survey import survey
+from real_model_utility import utility
 from smollm2 import FetchError, smollm2
 
-PARTS = {"survey": lambda model, seeds: survey(model), "account": account, "learn": learn}
+PARTS = {"survey": lambda model, seeds: survey(model), "account": account, "learn": learn, "utility": utility}
 
 
 def main() -> None:

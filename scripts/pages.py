@@ -24,6 +24,7 @@ from statistics import mean, stdev
 from head_tables import heads_table
 from real_model_tables import account_table, cost_table, learn_table, padding_table, rows_table, survey_table
 from scale_tables import collectives_table, loss_memory_table
+from utility_tables import sequences_table, tokens_table
 
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
@@ -37,7 +38,7 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models", "one-pass")
+_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models", "one-pass", "losses/utility-probability")
 WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in _TABLED)]
 RESULTS = ROOT / "results"
 
@@ -227,6 +228,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "real-model-padding": padding_table,
     "real-model-rows": rows_table,
     "real-model-survey": survey_table,
+    "utility-tokens": tokens_table,
+    "utility-sequences": sequences_table,
     "heads": heads_table,
     "verdicts": verdicts,
     "methods": method_table,

@@ -1,4 +1,4 @@
-"""Floor 2: losses of supervised training: `entropy_sft`, `pld`."""
+"""Floor 2: losses of supervised training, a file or a package a topic."""
 
 from entrokit.moved import by_name, moved_names
 

@@ -1,0 +1,206 @@
+"""From utilities to probabilities by a map that keeps their order, calibrated on held-out data.
+
+Utility-Probability Duality of Neural Networks (arXiv 2305.14859) turns learned utilities into a new probability
+estimate by an equation that was not available to us. What is here is a reconstruction from its abstract.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .rows import check_target, check_utilities
+from .slopes import Slopes, fit_slopes, pieces_of
+
+Score = Callable[[Tensor, Tensor], float]
+_GRID = 61
+
+
+class UtilityToProbability:
+    """Utility-to-probability map (reconstruction; the paper's own equation is unknown to us).
+
+    ``kind="temperature"``: P(y) = softmax(u / τ), one parameter τ > 0, ``tau_``.
+
+    ``kind="monotone"``: P(y) = softmax(g(u)) with g(u) = -Σ_j θ_j φ_j(max u - u), where φ_j is how much of the gap to
+    the row's best lies in piece j. Parameters: one slope θ_j in [1/high, 1/low] for each of ``pieces`` pieces,
+    ``slopes_``, which begin at ``breaks_``: quantiles of the gaps of observed outputs that are not best themselves. One
+    piece is the temperature, from which the fit starts, so that on its own data it is never worse.
+
+    Both are softmax of a strictly increasing function of a row's utilities, since every slope is above 0: no order of
+    two candidates changes, ties stay ties, a constant that is added to a row changes nothing, and -inf stays at
+    probability 0. In floating point a map may tie what differed by rounding; decide by `argmax_decision` of ``u``.
+
+    Args:
+        kind: see above. pieces: of a monotone map, at least 1; fewer where there are too few different gaps.
+        criterion: ``"nll"``, the mean negative log-likelihood (nats), convex in the slopes; or, for a temperature, a
+            function ``(probabilities, target) -> float``, the higher the better, as the gain of a decision: the best of
+            61 temperatures, equal steps of their logarithm over the bracket (12 % apart by default), of equally good
+            ones the nearest to 1.
+        bracket: (low, high), temperatures that a piece may have.
+
+    Attributes:
+        tau_: τ; None of a monotone map of several pieces. slopes_, breaks_: see above (1/τ and 0 of a temperature).
+        nll_before_, nll_: mean NLL of the held-out data at τ = 1 and as fitted, nats.
+        at_bound_: whether a slope lies at an end of the bracket, of which `fit` warns.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["temperature", "monotone"] = "temperature",
+        *,
+        criterion: Literal["nll"] | Score = "nll",
+        pieces: int = 4,
+        bracket: tuple[float, float] = (0.03, 30.0),
+    ) -> None:
+        if kind not in ("temperature", "monotone"):
+            raise ValueError(f"UtilityToProbability: kind must be temperature or monotone, got {kind!r}")
+        if criterion != "nll" and not callable(criterion):
+            raise ValueError(
+                f"UtilityToProbability: criterion must be 'nll' or a function of probabilities and target, "
+                f"got {criterion!r}"
+            )
+        if criterion != "nll" and kind != "temperature":
+            raise ValueError("UtilityToProbability: a criterion of your own is fitted for kind='temperature' alone")
+        if isinstance(pieces, bool) or not isinstance(pieces, int) or pieces < 1:
+            raise ValueError(f"UtilityToProbability: pieces must be a whole number of at least 1, got {pieces!r}")
+        low, high = bracket
+        if not (0.0 < low < high < math.inf):
+            raise ValueError(f"UtilityToProbability: bracket must be 0 < low < high, finite, got {bracket}")
+        self.kind, self.criterion, self.pieces, self.bracket = kind, criterion, pieces, (float(low), float(high))
+        self.tau_: float | None = None
+        self.breaks_: tuple[float, ...] = ()
+        self.slopes_: tuple[float, ...] = ()
+        self.nll_before_: float | None = None
+        self.nll_: float | None = None
+        self.at_bound_ = False
+
+    def fit(self, u: Tensor, target: Tensor) -> UtilityToProbability:
+        """Fits the map to held-out data, which the network was not trained on, and returns itself.
+
+        Rows are taken in float64, a few at a time. On an error the map is what it was before.
+
+        Args:
+            u: utilities ``[..., K]``; -inf forbids a candidate, as in lists of different length. target: ``[...]``.
+
+        Raises:
+            TypeError: ``u`` holds no floats or ``target`` no integers.
+            ValueError: NaN, +inf or a row of -inf; a target outside of the candidates, forbidden, or of another shape;
+                no rows; utilities that are equal in every row; a criterion of your own that is not finite.
+
+        Warns:
+            RuntimeWarning: the best slope of a piece lies beyond the bracket.
+        """
+        u = check_utilities("UtilityToProbability.fit", u).detach()
+        index = check_target("UtilityToProbability.fit", u, target)
+        u, index = u.reshape(-1, u.shape[-1]), index.reshape(-1, 1)
+        top = u.amax(-1, keepdim=True)
+        if not bool(((u < top) & (u > -torch.inf)).any()):
+            raise ValueError(
+                "UtilityToProbability.fit: in every row all allowed candidates have the same utility, and every map "
+                "gives the same probabilities"
+            )
+        low, high = (1.0 / t for t in reversed(self.bracket))
+        own = (top.double() - u.gather(-1, index).double()).squeeze(-1)
+        before = fit_slopes(u, index, [0.0], 1.0, 1.0, 1.0).nll
+        breaks = [0.0]
+        if self.criterion != "nll":
+            tau = self._best_of_grid(u, index)
+            fitted = fit_slopes(u, index, breaks, 1.0 / tau, 1.0 / tau, 1.0 / tau)
+            at_bound = False
+        else:
+            fitted = fit_slopes(u, index, breaks, low, high, 1.0)
+            if self.kind == "monotone":
+                breaks = _breaks(own, self.pieces)
+                fitted = fit_slopes(u, index, breaks, low, high, fitted.values[0])
+            at_bound = self._warn_of_bounds(fitted, first=float((own == 0).double().mean()))
+        self.breaks_, self.slopes_ = tuple(breaks), fitted.values
+        self.tau_ = 1.0 / fitted.values[0] if len(breaks) == 1 else None
+        self.nll_before_, self.nll_, self.at_bound_ = before, fitted.nll, at_bound
+        return self
+
+    def rescale(self, u: Tensor) -> Tensor:
+        """The utilities after the map, ``[..., K]``, whose softmax are the probabilities; differentiable.
+
+        Say for an entropy: ``entropy(map.rescale(u), from_logits=True)``.
+
+        Raises:
+            RuntimeError: the map was not fitted. TypeError, ValueError: see `check_utilities` of `fit`.
+        """
+        if not self.slopes_:
+            raise RuntimeError("UtilityToProbability: fit(u, target) on held-out data comes before transform")
+        u = check_utilities("UtilityToProbability", u)
+        if self.tau_ is not None:
+            return u / self.tau_
+        phi = pieces_of(u.amax(-1, keepdim=True) - u, self.breaks_)
+        return -(phi * phi.new_tensor(self.slopes_)).sum(-1)
+
+    def transform(self, u: Tensor) -> Tensor:
+        """Probabilities ``[..., K]`` of utilities ``[..., K]``, float32 (float64 of float64); see `rescale`."""
+        return torch.softmax(self.rescale(u), -1)
+
+    def __repr__(self) -> str:
+        if not self.slopes_:
+            return f"UtilityToProbability({self.kind!r}, not fitted)"
+        taus = ", ".join(f"{1.0 / slope:.4g}" for slope in self.slopes_)
+        if len(self.slopes_) == 1:
+            return f"UtilityToProbability({self.kind!r}, τ = {taus})"
+        breaks = ", ".join(f"{b:.4g}" for b in self.breaks_)
+        return f"UtilityToProbability({self.kind!r}, temperatures {taus} from gaps {breaks})"
+
+    def _best_of_grid(self, u: Tensor, index: Tensor) -> float:
+        assert callable(self.criterion)
+        low, high = (math.log(t) for t in self.bracket)
+        best: tuple[float, float, float] | None = None
+        for i in range(_GRID):
+            log_tau = low + (high - low) * i / (_GRID - 1)
+            score = float(self.criterion(torch.softmax(u / math.exp(log_tau), -1), index.squeeze(-1)))
+            if not math.isfinite(score):
+                raise ValueError(
+                    f"UtilityToProbability.fit: the criterion is {score} at a temperature of {math.exp(log_tau):.4g}"
+                )
+            if best is None or (score, -abs(log_tau)) > best[:2]:
+                best = (score, -abs(log_tau), log_tau)
+        assert best is not None
+        return math.exp(best[2])
+
+    def _warn_of_bounds(self, fitted: Slopes, first: float) -> bool:
+        ends = []
+        if any(fitted.at_high):
+            why = (
+                "the observed output is first in every row (separable), and the likelihood has no best temperature"
+                if first == 1.0
+                else f"the observed output is first in {first:.1%} of the rows; a piece is as steep as it may be"
+            )
+            ends.append(f"the lower end, {self.bracket[0]:g}: {why}")
+        if any(fitted.at_low):
+            why = (
+                "observed outputs have on average no more utility than other candidates, and the best map is uniform "
+                "(all wrong, or the wrong targets)"
+                if len(fitted.values) == 1
+                else f"in {sum(fitted.at_low)} of {len(fitted.values)} pieces more utility is not likelier to be right"
+            )
+            ends.append(f"the upper end, {self.bracket[1]:g}: {why}")
+        if ends:
+            warnings.warn(
+                f"UtilityToProbability: a temperature stays at {'; and at '.join(ends)}", RuntimeWarning, stacklevel=3
+            )
+        return bool(ends)
+
+
+def _breaks(own: Tensor, pieces: int) -> list[float]:
+    """0, and quantiles of the gaps that are not 0."""
+    gaps = own[own > 0]
+    if not len(gaps) or pieces == 1:
+        return [0.0]
+    # Order statistics rather than interpolations, which scale with the utilities bit for bit.
+    ordered = gaps.sort().values
+    inner = {float(ordered[len(ordered) * j // pieces]) for j in range(1, pieces)}
+    return [0.0, *sorted(inner - {0.0})]

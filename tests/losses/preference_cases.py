@@ -1,0 +1,36 @@
+"""Utilities whose numbers the sheet gives, and rows that are drawn."""
+
+import torch
+
+from entrokit.losses.preference import UtilityToProbability
+
+FLOAT64 = torch.float64
+# Check 1: u = W x.
+W = torch.tensor([[0.2, 0.1, -0.3], [0.5, -0.2, 0.4], [-0.1, 0.3, 0.2], [0.0, 0.6, -0.5]], dtype=FLOAT64)
+X = torch.tensor([1.0, -0.5, 2.0], dtype=FLOAT64)
+# Checks 4 and 5.
+U = torch.tensor([1.2, 0.4, 0.9, -1.0], dtype=FLOAT64)
+GAIN = torch.tensor(
+    [[1.0, 0.2, 0.0, 0.1], [0.2, 1.0, 0.6, 0.5], [0.0, 0.6, 1.0, 0.4], [0.1, 0.5, 0.4, 1.0]], dtype=FLOAT64
+)
+
+
+def rows(count, candidates, seed=0, dtype=FLOAT64):
+    """Utilities ``[count, candidates]`` and targets drawn from softmax(1.5 u): neither separable nor all wrong."""
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(count, candidates, dtype=FLOAT64, generator=generator)
+    target = torch.multinomial(torch.softmax(1.5 * u, -1), 1, generator=generator)[:, 0]
+    return u.to(dtype), target
+
+
+def forbidding(u, target, seed=0):
+    """A fifth of the candidates at -inf, none of them observed."""
+    out = torch.rand(u.shape, generator=torch.Generator().manual_seed(seed)) < 0.2
+    return u.masked_fill(out.scatter(-1, target[:, None], False), -torch.inf)
+
+
+def at(tau, kind="temperature"):
+    """A map of that temperature."""
+    made = UtilityToProbability(kind)
+    made.slopes_, made.breaks_, made.tau_ = (1.0 / tau,), (0.0,), tau
+    return made

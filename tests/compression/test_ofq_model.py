@@ -56,13 +56,13 @@ def test_methods_learn(method):
     made = quantize_model(model, 3, method=method)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     x, y = torch.randn(32, 6), torch.randn(32, 3)
-    first = float((model(x) - y).square().mean())
+    first = float((model(x) - y).square().mean().detach())
     steps = [q.step.detach().clone() for q in made.values() if method == "lsq"]
     for _ in range(30):
         optimizer.zero_grad()
         (model(x) - y).square().mean().backward()
         optimizer.step()
-    assert float((model(x) - y).square().mean()) < first
+    assert float((model(x) - y).square().mean().detach()) < first
     assert all(not torch.equal(a, q.step) for a, q in zip(steps, made.values(), strict=False))
 
 
@@ -104,7 +104,7 @@ def test_what_is_unpacked_is_what_was_packed(method, bits, dtype):
     assert state["2.weight:codes"].shape == (5, 8 * bits)
     assert state["2.weight:steps"].dtype == (torch.float64 if dtype is torch.float64 else torch.float32)
     plain, unpacked = dequantized(model), unpacked_state_dict(state)
-    assert list(unpacked) == list(plain.state_dict()) == list(float_model.state_dict())
+    assert set(unpacked) == set(plain.state_dict()) == set(float_model.state_dict())
     for name, value in plain.state_dict().items():
         assert unpacked[name].dtype == value.dtype
         assert torch.equal(unpacked[name], value)

@@ -1,4 +1,4 @@
-"""Quantisation-aware training of weights in 2 to 8 bits whose codes stand still (OFQ, arXiv 2302.02210), and its peers."""
+"""Training of weights in 2 to 8 bits whose codes stand still at the end (OFQ, arXiv 2302.02210), and its peers."""
 
 from .annealing import ConfidenceGuidedAnnealing
 from .attention import ProductAttention, QKReparamAttention

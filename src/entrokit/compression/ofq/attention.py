@@ -169,14 +169,15 @@ class QKReparamAttention(ProductAttention):
         """
         if any(parametrize.is_parametrized(layer) for layer in module.modules()):
             raise ValueError(
-                "QKReparamAttention: a layer is quantised already, or otherwise parametrised; reparametrise attention first"
+                "QKReparamAttention: a layer is quantised already, or otherwise parametrised; call this before "
+                "quantize_model"
             )
         found = _of_multihead(module) if isinstance(module, nn.MultiheadAttention) else _of_fused(module)
         weight, bias, proj, heads, p = found
         dim = weight.shape[1]
         if weight.shape != (3 * dim, dim) or proj.weight.shape != (dim, dim):
             raise ValueError(
-                f"QKReparamAttention: queries, keys and values of one size are needed, C to 3 C and C to C; got weights "
+                "QKReparamAttention: queries, keys and values of one size are needed, C to 3 C and C to C; got weights "
                 f"{list(weight.shape)} and {list(proj.weight.shape)}"
             )
         if bias is not None and bool(bias[:dim].any()) and not drop_query_bias:

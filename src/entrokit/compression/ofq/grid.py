@@ -1,7 +1,7 @@
 """A weight's place in a grid of 2^b levels, and which input is refused before it is looked for.
 
-Codes are integers k from -n to n - 1, n = 2^(b - 1). A place z is where a weight lies among them: its code is z rounded,
-half to even, and the 2^b - 1 thresholds are i + 1/2, i from -n to n - 2.
+Codes are integers k from -n to n - 1, n = 2^(b - 1). A place z is where a weight lies among them: its code is z
+rounded, half to even, and the 2^b - 1 thresholds are i + 1/2, i from -n to n - 2.
 """
 
 from __future__ import annotations

@@ -114,8 +114,15 @@ def dequantized(model: nn.Module) -> nn.Module:
     """
     plain = copy.deepcopy(model)
     for module in list(plain.modules()):
-        for tensor, _, _ in _parametrised(module):
-            parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
+        for tensor, _, latent in _parametrised(module):
+            with torch.no_grad():
+                values = nn.Parameter(getattr(module, tensor).clone(), requires_grad=latent.requires_grad)
+            # The copy shares the class that holds the property, and would take it from the original too.
+            own = type(module)
+            module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))
+            parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+            # A parameter of its own: that of a tied weight is float in its other uses.
+            setattr(module, tensor, values)
     for module in list(plain.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, QKReparamAttention):

@@ -57,7 +57,8 @@ def stats_codes(weight: Tensor, bits: int, *, dim: int = 0) -> Tensor:
         ValueError: bits outside 2 to 8; or see `stats_scale`. TypeError: see `stats_scale`.
     """
     check_bits("stats_codes", bits)
-    return place(working(weight), stats_scale(weight, dim=dim), bits).round().to(torch.int8)
+    scale = stats_scale(weight, dim=dim)
+    return place(working(weight), scale, bits).round().to(torch.int8)
 
 
 def stats_quantize(weight: Tensor, bits: int, *, dim: int = 0, boundary_range: float | None = None) -> Tensor:
@@ -93,7 +94,8 @@ def confidence_distance(weight: Tensor, bits: int, *, dim: int = 0) -> Tensor:
         ValueError: bits outside 2 to 8; or see `stats_scale`. TypeError: see `stats_scale`.
     """
     check_bits("confidence_distance", bits)
-    return distance_to_threshold(place(working(weight), stats_scale(weight, dim=dim), bits), bits)
+    scale = stats_scale(weight, dim=dim)
+    return distance_to_threshold(place(working(weight), scale, bits), bits)
 
 
 def updatable_mask(weight: Tensor, bits: int, boundary_range: float = 0.005, *, dim: int = 0) -> Tensor:

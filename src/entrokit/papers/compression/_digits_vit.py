@@ -27,9 +27,9 @@ from entrokit.compression.ofq import (
     quantized_weights,
 )
 
-TRAIN, BATCH, TOKENS = 1200, 100, 16
+TRAIN, BATCH, TOKENS = 1200, 60, 16
 DIM, HEADS, DEPTH, HIDDEN = 24, 3, 2, 48
-FLOAT_EPOCHS, EPOCHS, LAST_EPOCHS, WARM_UP = 60, 40, 12, 2
+FLOAT_EPOCHS, EPOCHS, LAST_EPOCHS, WARM_UP = 40, 16, 6, 1
 LEARNING_RATE, LAST_RATE, DECAY = 2e-3, 4e-5, 0.05
 BOUNDARY_RANGE = 0.005
 ENDS = ["embed", "head"]

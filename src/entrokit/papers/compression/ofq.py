@@ -210,8 +210,8 @@ PAPER = Paper(
     arxiv="2302.02210",
     year=2023,
     family="compression",
-    claim="Low-bit weights whose scale is a statistic, whose queries and keys are one, and of which only undecided ones "
-    "move at the end, stop oscillating and learn better.",
+    claim="Low-bit weights whose scale is a statistic, whose queries and keys are one, and of which only those near a "
+    "threshold move at the end, stop oscillating and learn better.",
     names=(
         "entrokit.compression.ofq.quantize_model",
         "entrokit.compression.ofq.stats_quantize",
@@ -227,8 +227,8 @@ PAPER = Paper(
             regression,
             seeds=8,
             minutes=0.5,
-            criterion="linear regression in 2 bits: annealed, codes change less than 5 % as often and the error is below "
-            "0.8 of that without, every seed",
+            criterion="linear regression in 2 bits: annealed, codes change less than 5 % as often and the error is "
+            "below 0.8 of that without, every seed",
         ),
         "vision": Experiment(
             vision,

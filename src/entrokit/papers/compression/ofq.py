@@ -13,7 +13,6 @@ from ..evidence import Budget, Finding
 from ._annealed_regression import FROM, STEPS, Regression, regress
 from ._digits_vit import LAST_EPOCHS, Trained, digits, float_model, learn
 
-BITS = (2, 3, 4)
 ARMS = ("ste", "lsq", "statsq", "statsq+cga", "qkr", "qkr+cga")
 OURS = "qkr+cga"
 NAMES = {
@@ -26,7 +25,7 @@ NAMES = {
 }
 _WINDOW = 25
 
-Found = list[dict[tuple[int, str], Trained]]
+Found = list[dict[str, Trained]]
 
 
 def regression(budget: Budget) -> Iterator[Shown]:
@@ -61,31 +60,49 @@ def regression(budget: Budget) -> Iterator[Shown]:
     )
 
 
-def vision(budget: Budget) -> Iterator[Shown]:
+def two_bits(budget: Budget) -> Iterator[Shown]:
+    found, floats = _vision(budget, 2)
+    yield from _against_peers(found, 2)
+    yield _more_accurate(found, 2, "qkr", "statsq")
+    yield _more_accurate(found, 2, "statsq+cga", "statsq")
+    yield _fewer(found, "statsq", "lsq", "before", "A learnt scale makes weights oscillate more: StatsQ's do less.")
+    yield _fewer(found, "qkr", "statsq", "before", "Queries and keys quantised as one oscillate less.")
+    yield _fewer(found, "statsq+cga", "statsq", "after", "After annealing fewer weights oscillate.")
+    yield _evenly(found)
+    yield from _charts(found, floats, 2)
+
+
+def three_bits(budget: Budget) -> Iterator[Shown]:
+    found, floats = _vision(budget, 3)
+    yield from _against_peers(found, 3)
+    yield from _charts(found, floats, 3)
+
+
+def four_bits(budget: Budget) -> Iterator[Shown]:
+    found, floats = _vision(budget, 4)
+    yield from _against_peers(found, 4)
+    yield _lossless(found, floats)
+    yield from _charts(found, floats, 4)
+
+
+def _vision(budget: Budget, bits: int) -> tuple[Found, list[float]]:
+    """What every arm learnt, by seed, and the accuracy of the float models that they started from."""
     found, floats = [], []
     for seed in budget.seeds:
         data = digits(seed)
         teacher = float_model(data, seed)
         floats.append(data.accuracy(teacher))
-        runs: dict[tuple[int, str], Trained] = {}
-        for bits in BITS:
-            for method in ("ste", "lsq", "statsq", "qkr"):
-                runs |= {(bits, arm): own for arm, own in learn(teacher, data, seed, bits, method).items()}
+        runs: dict[str, Trained] = {}
+        for method in ("ste", "lsq", "statsq", "qkr"):
+            runs |= learn(teacher, data, seed, bits, method)
         found.append(runs)
-    for bits in BITS:
-        for other in ("lsq", "ste"):
-            yield _more_accurate(found, bits, OURS, other, _REFERENCE if (bits, other) == (2, "lsq") else "")
-    for bits in BITS:
-        yield _more_accurate(found, bits, "statsq", "lsq", _STATSQ[bits])
-    yield _more_accurate(found, 2, "qkr", "statsq")
-    yield _more_accurate(found, 2, "statsq+cga", "statsq")
-    yield _lossless(found, floats)
-    yield _fewer(found, "statsq", "lsq", "before", "A learnt scale makes weights oscillate more: StatsQ's do less.")
-    yield _fewer(found, "qkr", "statsq", "before", "Queries and keys quantised as one oscillate less.")
-    yield _fewer(found, "statsq+cga", "statsq", "after", "After annealing fewer weights oscillate.")
-    yield _evenly(found)
-    yield _accuracies(found, floats)
-    yield _calming(found)
+    return found, floats
+
+
+def _against_peers(found: Found, bits: int) -> Iterator[Shown]:
+    for other in ("lsq", "ste"):
+        yield _more_accurate(found, bits, OURS, other, _REFERENCE if (bits, other) == (2, "lsq") else "")
+    yield _more_accurate(found, bits, "statsq", "lsq", _STATSQ[bits])
 
 
 _REFERENCE = "paper, ImageNet: +9.8 (DeiT-T), +7.7 (DeiT-S), +4.64 (Swin-T) points over the best before"
@@ -96,26 +113,29 @@ _STATSQ = {
 }
 
 
-def _of(found: Found, bits: int, arm: str, what: str) -> list[float]:
-    return [getattr(runs[bits, arm], what) for runs in found]
+def _of(found: Found, arm: str, what: str) -> list[float]:
+    return [getattr(runs[arm], what) for runs in found]
+
+
+def _raw(found: Found, arms: Sequence[str], what: str) -> dict[str, list[float]]:
+    return {NAMES[arm]: _of(found, arm, what) for arm in arms}
 
 
 def _more_accurate(found: Found, bits: int, arm: str, other: str, reference: str = "") -> Finding:
-    own, against = (_of(found, bits, one, "accuracy") for one in (arm, other))
     return judge_interval(
         f"{NAMES[arm]} beats {NAMES[other]} at {bits} bits.",
         f"{bits} bits of weights and activations, accuracy on held-out digits, {NAMES[arm]} minus {NAMES[other]}",
         "",
-        own,
-        against,
-        {NAMES[arm]: own, NAMES[other]: against},
+        _of(found, arm, "accuracy"),
+        _of(found, other, "accuracy"),
+        _raw(found, (arm, other), "accuracy"),
         above=True,
         reference=reference,
     )
 
 
 def _lossless(found: Found, floats: Sequence[float]) -> Finding:
-    own = _of(found, 4, OURS, "accuracy")
+    own = _of(found, OURS, "accuracy")
     gap = [a - b for a, b in zip(own, floats, strict=True)]
     return Finding(
         "Four bits cost no accuracy.",
@@ -129,68 +149,49 @@ def _lossless(found: Found, floats: Sequence[float]) -> Finding:
 
 
 def _fewer(found: Found, arm: str, other: str, when: str, claim: str) -> Finding:
-    own, against = (_of(found, 2, one, when) for one in (arm, other))
     where = "the cosine" if when == "before" else f"{LAST_EPOCHS} more epochs at the last learning rate"
     return judge_interval(
         claim,
         f"2 bits, share of weights that oscillate (frequency above 0.005) at the end of {where}, {NAMES[arm]} minus "
         f"{NAMES[other]}",
         "",
-        own,
-        against,
-        {f"{NAMES[one]}, {bits} bits": _of(found, bits, one, when) for one in (arm, other) for bits in BITS},
+        _of(found, arm, when),
+        _of(found, other, when),
+        _raw(found, (arm, other), when),
         above=False,
     )
 
 
 def _evenly(found: Found) -> Finding:
-    own, against = (_of(found, 2, arm, "entropy") for arm in ("statsq", "lsq"))
     return judge_interval(
         "StatsQ uses its levels more evenly than LSQ.",
         "2 bits, entropy of codes at the end, mean over weights, StatsQ minus LSQ",
         "bits",
-        own,
-        against,
-        {f"{NAMES[arm]}, {bits} bits": _of(found, bits, arm, "entropy") for arm in ARMS for bits in BITS},
+        _of(found, "statsq", "entropy"),
+        _of(found, "lsq", "entropy"),
+        _raw(found, ("statsq", "lsq"), "entropy"),
         above=True,
         reference="in theory 1.98 bits of Gaussian weights under StatsQ, 1.95 of Laplacian ones",
     )
 
 
-def _accuracies(found: Found, floats: Sequence[float]) -> Chart:
-    series = [Series("float", [str(b) for b in BITS], [fmean(floats)] * len(BITS))]
-    for arm in ARMS:
-        values = [_of(found, bits, arm, "accuracy") for bits in BITS]
-        series.append(
-            Series(
-                NAMES[arm],
-                [str(b) for b in BITS],
-                [fmean(v) for v in values],
-                True,
-                [min(v) for v in values],
-                [max(v) for v in values],
-            )
+def _charts(found: Found, floats: Sequence[float], bits: int) -> Iterator[Chart]:
+    def bars(title: str, y_label: str, what: str, line: float | None = None) -> Chart:
+        values = {arm: _of(found, arm, what) for arm in ARMS}
+        series = (
+            Series(NAMES[arm], [NAMES[arm]], [fmean(own)], True, [min(own)], [max(own)]) for arm, own in values.items()
         )
-    return Chart(
-        "A vision transformer on digits, in few bits",
-        "bits of weights and activations (bars: range over seeds)",
-        "accuracy on held-out digits",
-        tuple(series),
-    )
+        return Chart(title, "bars: range over seeds", y_label, tuple(series), y_line=line)
 
-
-def _calming(found: Found) -> Chart:
+    yield bars(f"Digits in {bits} bits; the line is float", "accuracy on held-out digits", "accuracy", fmean(floats))
+    yield bars(f"Codes of {bits} bits", "entropy of codes (bits), mean over weights", "entropy")
     epochs = list(range(LAST_EPOCHS + 1))
-
-    def mean(arm: str) -> list[float]:
-        courses = [(runs[2, arm].before, *runs[2, arm].course) for runs in found]
-        return [fmean(own) for own in zip(*courses, strict=True)]
-
-    return Chart(
-        "Weights of two bits that oscillate in the last phase",
+    courses = {arm: [(runs[arm].before, *runs[arm].course) for runs in found] for arm in ARMS}
+    yield Chart(
+        f"Weights of {bits} bits that oscillate in the last phase",
         "epoch at the last learning rate",
         "share of weights",
-        tuple(Series(NAMES[arm], epochs, mean(arm)) for arm in ARMS),
+        tuple(Series(NAMES[arm], epochs, [fmean(v) for v in zip(*own, strict=True)]) for arm, own in courses.items()),
     )
 
 
@@ -230,14 +231,28 @@ PAPER = Paper(
             criterion="linear regression in 2 bits: annealed, codes change less than 5 % as often and the error is "
             "below 0.8 of that without, every seed",
         ),
-        "vision": Experiment(
-            vision,
-            seeds=5,
-            minutes=12,
-            criterion="a vision transformer on digits, from a float teacher: StatsQ with QKR and CGA beats LSQ and a "
-            "plain STE at 2, 3 and 4 bits, StatsQ beats LSQ, QKR and CGA each add at 2 bits, each by a 95 % Student "
-            "interval; 4 bits lose nothing against float; and weights oscillate less under StatsQ than LSQ, under QKR "
-            "than without, after CGA than without",
+        "two-bits": Experiment(
+            two_bits,
+            seeds=4,
+            minutes=4,
+            criterion="a vision transformer on digits, from a float teacher, 2 bits of weights and activations: StatsQ "
+            "with QKR and CGA beats LSQ and a plain STE, StatsQ beats LSQ, QKR and CGA each add, each by a 95 % Student "
+            "interval; and weights oscillate less under StatsQ than LSQ, under QKR than without, after CGA than without",
+            needs=("information",),
+        ),
+        "three-bits": Experiment(
+            three_bits,
+            seeds=4,
+            minutes=4,
+            criterion="the same in 3 bits: StatsQ with QKR and CGA beats LSQ and a plain STE, and StatsQ beats LSQ, each "
+            "by a 95 % Student interval",
+            needs=("information",),
+        ),
+        "four-bits": Experiment(
+            four_bits,
+            seeds=4,
+            minutes=4,
+            criterion="the same in 4 bits, and StatsQ with QKR and CGA loses nothing against the float model",
             needs=("information",),
         ),
     },

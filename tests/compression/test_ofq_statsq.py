@@ -72,6 +72,13 @@ def test_check_2_distances():
     assert updatable_mask(W, 2, 1.0).all()
 
 
+def test_a_threshold_counts_though_no_weight_is_beyond_it():
+    # s = 1 and the largest code is 0; the official annealing looks at thresholds between codes in use alone.
+    weight = tensor([[0.499, -0.9, 0.1, -0.501]], dtype=torch.float64)
+    assert stats_codes(weight, 2).tolist() == [[0, -2, 0, -2]]
+    assert updatable_mask(weight, 2).tolist() == [[True, False, False, True]]
+
+
 @given(matrices(), st.integers(2, 8), st.floats(1e-6, 1e6))
 def test_check_3_a_multiple_has_the_same_codes(weight, bits, c):
     torch.testing.assert_close(stats_quantize(c * weight, bits), c * stats_quantize(weight, bits), rtol=1e-9, atol=0)

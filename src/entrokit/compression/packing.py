@@ -56,7 +56,8 @@ def pack_codes(codes: Tensor, bits: int) -> Tensor:
     places = torch.arange(8, device=codes.device)
     step = max(1, _SLAB // size)
     for start in range(0, len(flat), step):
-        groups = pad(flat[start : start + step].to(torch.int64), (0, -size % 8)).unflatten(1, (-1, 8))
+        groups = pad(flat[start : start + step].to(torch.int64), (0, -size % 8))
+        groups = groups.view(len(groups), -1, 8)
         # Eight codes are at most 64 bits; disjoint bits, so that a sum is what an `or` would be.
         words = (groups << places * bits).sum(2, keepdim=True)
         laid = (words >> 8 * places[:bits]) & 0xFF
@@ -96,7 +97,8 @@ def unpack_codes(packed: Tensor, bits: int, size: int) -> Tensor:
     places = torch.arange(8, device=packed.device)
     step = max(1, _SLAB // size)
     for start in range(0, len(flat), step):
-        groups = pad(flat[start : start + step].to(torch.int64), (0, -needed % bits)).unflatten(1, (-1, bits))
+        groups = pad(flat[start : start + step].to(torch.int64), (0, -needed % bits))
+        groups = groups.view(len(groups), -1, bits)
         words = (groups << 8 * places[:bits]).sum(2, keepdim=True)
         laid = (words >> places * bits) & (1 << bits) - 1
         out[start : start + step] = laid.to(torch.uint8).flatten(1)[:, :size]

@@ -57,6 +57,11 @@ class ProductAttention(nn.Module):
             )
         self.dim, self.num_heads, self.dropout = dim, num_heads, dropout
         self.v, self.proj = nn.Linear(dim, dim, bias=bias), nn.Linear(dim, dim, bias=bias)
+        self.input: nn.Module
+        self.keys: nn.Module
+        self.values: nn.Module
+        self.attention: nn.Module
+        self.output: nn.Module
         self.input, self.keys, self.values, self.attention, self.output = (nn.Identity() for _ in range(5))
         if activation_bits is not None and tokens is not None:
             self.input = ActivationQuantizer(activation_bits, tokens, dim)
@@ -79,7 +84,9 @@ class ProductAttention(nn.Module):
         heads = self.products().view(self.num_heads, C, C)
         keys = torch.einsum("hdc,bmc->bmhd", heads, x)
         keys = self.keys(keys.reshape(B, N * self.num_heads, C)).view(B, N, self.num_heads, C)
-        return torch.einsum("bnd,bmhd->bhnm", x, keys) * (self.dim // self.num_heads) ** -0.5
+        scores: Tensor = torch.einsum("bnd,bmhd->bhnm", x, keys)
+        scale: float = (self.dim // self.num_heads) ** -0.5
+        return scores * scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Raises: ValueError: no ``[B, N, C]``."""

@@ -33,11 +33,8 @@ def learned_step_quantize(x: Tensor, step: Tensor, low: int, high: int) -> Tenso
     """
     if not low <= 0 < high:
         raise ValueError(f"learned_step_quantize: codes go from low <= 0 to high >= 1, got {low} to {high}")
-    try:
-        fits = torch.broadcast_shapes(x.shape, step.shape) == x.shape
-    except RuntimeError:
-        fits = False
-    if not fits or not step.numel():
+    sizes = zip(reversed(x.shape), reversed(step.shape), strict=False)
+    if step.ndim > x.ndim or not all(own in (1, size) for size, own in sizes):
         raise ValueError(
             f"learned_step_quantize: steps of shape {list(step.shape)} do not broadcast to {list(x.shape)}"
         )

@@ -150,7 +150,7 @@ def matching(what: str, names: Sequence[Sequence[str]], patterns: str | Sequence
 def _chosen(
     model: nn.Module, layers: str | Sequence[str], skip: str | Sequence[str]
 ) -> list[tuple[nn.Module, str, str]]:
-    there = []
+    there: list[tuple[nn.Module, str, str]] = []
     for name, module in model.named_modules():
         if isinstance(module, _LAYERS):
             there.append((module, "weight", name))

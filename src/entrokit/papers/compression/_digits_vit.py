@@ -75,15 +75,13 @@ class DigitsViT(nn.Module):
         super().__init__()
         self.embed = nn.Linear(4, DIM)
         self.positions = nn.Parameter(0.02 * torch.randn(TOKENS, DIM))
-        self.blocks = nn.ModuleList(Block(bits) for _ in range(DEPTH))
+        self.blocks = nn.Sequential(*(Block(bits) for _ in range(DEPTH)))
         self.norm, self.head = nn.LayerNorm(DIM), nn.Linear(DIM, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        patches = x.unflatten(1, (4, 2)).unflatten(3, (4, 2)).transpose(2, 3).reshape(len(x), TOKENS, 4)
+        patches = x.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(-1, TOKENS, 4)
         x = self.embed(patches) + self.positions
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x).mean(1))  # type: ignore[no-any-return]
+        return self.head(self.norm(self.blocks(x)).mean(1))  # type: ignore[no-any-return]
 
 
 def _activations(bits: int | None, steps: int, features: int, *, signed: bool = True) -> nn.Module:
@@ -131,6 +129,7 @@ def student(teacher: DigitsViT, bits: int, method: str) -> DigitsViT:
     model.load_state_dict(teacher.state_dict(), strict=False)
     if method == "qkr":
         for block in model.blocks:
+            assert isinstance(block, Block)
             block.attn = QKReparamAttention.from_attention(block.attn, bits, activation_bits=bits, tokens=TOKENS)
     quantize_model(model, bits, method="statsq" if method == "qkr" else method, skip=ENDS)
     quantize_model(model, 8, method="lsq", layers=ENDS)

@@ -236,6 +236,15 @@ def test_a_model_without_layers_is_named():
         quantized_weights(mlp())
 
 
+def test_weights_that_became_nan_are_named_when_they_are_packed():
+    model = mlp()
+    quantize_model(model, 2)
+    with torch.no_grad():
+        quantized_weights(model)["2.weight"].parameter[0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"packed_state_dict: 2.weight: .*1 of 45 weights are NaN"):
+        packed_state_dict(model)
+
+
 class TestParts:
     def state(self):
         model = mlp()

@@ -148,6 +148,18 @@ def test_a_model_is_followed():
     assert monitor.trackers["0.weight"].updates == 2
 
 
+def test_weights_that_became_nan_are_named_before_any_tracker_moves():
+    model = mlp()
+    quantize_model(model, 2)
+    monitor = OscillationMonitor(model)
+    monitor.update()
+    with torch.no_grad():
+        quantized_weights(model)["2.weight"].parameter[0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"OscillationMonitor: 2.weight: .*1 of 45 weights are NaN"):
+        monitor.update()
+    assert [tracker.updates for tracker in monitor.trackers.values()] == [0, 0, 0]
+
+
 def test_watching_changes_nothing():
     found = []
     for watch in (False, True):

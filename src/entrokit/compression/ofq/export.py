@@ -96,9 +96,14 @@ def packed_state_dict(model: nn.Module) -> dict[str, Tensor]:
     it has in `dequantized`.
 
     Raises:
-        ValueError: a model without quantised weights.
+        ValueError: a model without quantised weights, or weights that are NaN or inf; names them.
     """
-    packed = {name: pack_weight(w.latent(), w.quantizer) for name, w in quantized_weights(model).items()}
+    packed = {}
+    for name, weight in quantized_weights(model).items():
+        try:
+            packed[name] = pack_weight(weight.latent(), weight.quantizer)
+        except ValueError as error:
+            raise ValueError(f"packed_state_dict: {name}: {error}") from error
     state: dict[str, Tensor] = {}
     for name, value in dequantized(model).state_dict().items():
         if name in packed:

@@ -124,14 +124,27 @@ class OscillationMonitor:
         self.trackers = {name: OscillationTracker(momentum) for name in self._weights}
 
     def update(self) -> dict[str, float]:
-        """Over all weights: shares whose code ``changed`` and ``oscillated`` in this step (0 at the first)."""
+        """Over all weights: shares whose code ``changed`` and ``oscillated`` in this step (0 at the first).
+
+        Raises:
+            ValueError: weights that became NaN or inf; names them, and no tracker has moved then.
+        """
         changed, oscillated, weights = 0, 0, 0
-        for name, weight in self._weights.items():
-            own = self.trackers[name].update(weight.codes())
+        for name, codes in self._codes().items():
+            own = self.trackers[name].update(codes)
             changed += self.trackers[name].changed
             oscillated += int(own.sum())
             weights += own.numel()
         return {"changed": changed / weights, "oscillated": oscillated / weights}
+
+    def _codes(self) -> dict[str, Tensor]:
+        found = {}
+        for name, weight in self._weights.items():
+            try:
+                found[name] = weight.codes()
+            except ValueError as error:
+                raise ValueError(f"OscillationMonitor: {name}: {error}") from error
+        return found
 
     def share(self, threshold: float = 0.005) -> float:
         """Share of all weights that oscillate: f above ``threshold``; NaN before the second update."""

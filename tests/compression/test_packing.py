@@ -39,7 +39,7 @@ def test_unpacked_is_what_was_packed(drawn):
 
 
 def test_the_layout_of_three_bits():
-    # 101 011 110 | lowest first: bits 1,0,1 1,1,0 0,1 | 1.
+    # 5, 3 and 6 are 101, 011 and 110; the first code is lowest, and one bit is left for the second byte.
     assert pack_codes(tensor([5, 3, 6]), 3).tolist() == [0b10_011_101, 0b1]
     assert unpack_codes(tensor([0b10_011_101, 0b1], dtype=torch.uint8), 3, 3).tolist() == [5, 3, 6]
 

@@ -139,13 +139,11 @@ def student(teacher: DigitsViT, bits: int, method: str) -> DigitsViT:
 @dataclass(frozen=True)
 class Trained:
     """Of one student: accuracy on held-out digits; shares of weights that oscillate at the end of the cosine, and at
-    the end of the last phase; mean share of codes that change in a step of that phase; entropy of codes, in bits, mean
-    over weights; and the share that oscillates after every epoch of the last phase."""
+    the end of the last phase; entropy of codes, in bits, mean over weights; and the share that oscillates after every epoch of the last phase."""
 
     accuracy: float
     before: float
     after: float
-    changed: float
     entropy: float
     course: tuple[float, ...]
 
@@ -171,11 +169,9 @@ def learn(teacher: DigitsViT, data: Digits, seed: int, bits: int, method: str) -
             if annealed
             else nullcontext()
         ):
-            course, changed = _last(model, teacher, optimizer, data, seed, monitor)
+            course = _last(model, teacher, optimizer, data, seed, monitor)
         entropy = [code_entropy_bits(w.codes(), bits) for w in quantized_weights(model.blocks).values()]
-        found[name] = Trained(
-            data.accuracy(model), before, monitor.share(), changed, sum(entropy) / len(entropy), tuple(course)
-        )
+        found[name] = Trained(data.accuracy(model), before, monitor.share(), sum(entropy) / len(entropy), tuple(course))
     return found
 
 
@@ -210,15 +206,15 @@ def _last(
     data: Digits,
     seed: int,
     monitor: OscillationMonitor,
-) -> tuple[list[float], float]:
-    generator, course, changed = torch.Generator().manual_seed(10_000 + seed), [], []
+) -> list[float]:
+    generator, course = torch.Generator().manual_seed(10_000 + seed), []
     optimizer.param_groups[0]["lr"] = LAST_RATE
     for _ in range(LAST_EPOCHS):
         for x, y in data.batches(generator):
             _step(model, teacher, optimizer, x, y)
-            changed.append(monitor.update()["changed"])
+            monitor.update()
         course.append(monitor.share())
-    return course, sum(changed) / len(changed)
+    return course
 
 
 def _step(model: DigitsViT, teacher: DigitsViT | None, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:

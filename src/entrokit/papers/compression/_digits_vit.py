@@ -139,7 +139,8 @@ def student(teacher: DigitsViT, bits: int, method: str) -> DigitsViT:
 @dataclass(frozen=True)
 class Trained:
     """Of one student: accuracy on held-out digits; shares of weights that oscillate at the end of the cosine, and at
-    the end of the last phase; entropy of codes, in bits, mean over weights; and the share that oscillates after every epoch of the last phase."""
+    the end of the last phase; entropy of codes, in bits, mean over weights; and the share that oscillates after every
+    epoch of the last phase."""
 
     accuracy: float
     before: float

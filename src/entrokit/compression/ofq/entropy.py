@@ -28,7 +28,7 @@ def code_entropy_bits(codes: Tensor, bits: int) -> float:
     if not codes.numel() or int(codes.min()) < -n or int(codes.max()) >= n:
         span = f"from {int(codes.min())} to {int(codes.max())}" if codes.numel() else "none at all"
         raise ValueError(f"code_entropy_bits: codes of {bits} bits are from {-n} to {n - 1}, got {span}")
-    counts = torch.bincount(codes.flatten().long() + n, minlength=2 * n).double()
+    counts = torch.bincount(codes.flatten().long() + n).double()
     share = counts[counts > 0] / counts.sum()
     # Of a single code, -(1 log 1) is -0.
     return max(0.0, -float((share * share.log2()).sum()))

@@ -1,0 +1,137 @@
+"""CGA: a last phase in which only weights near a threshold may move, until their codes stand still (2302.02210).
+
+Every step: U = [distance to the nearest threshold <= boundary range] of weights and scales as they are now; gradients
+count where U; and after the optimiser's step every weight outside of U is what it was, bit for bit, whatever momentum
+and weight decay made of it. A weight that leaves the band stays where it is then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .grid import check_boundary_range
+from .model import QuantizedWeight, matching, quantized_weights
+
+
+class ConfidenceGuidedAnnealing:
+    """Freezes quantised weights that are far from a threshold, at every step of an optimiser, until it is removed.
+
+    It hangs on the optimiser's own hooks: the training loop, a trainer or a `GradScaler` need not know of it. The
+    learning rate should be the last, smallest one. As a context manager it ends with the block:
+
+        with ConfidenceGuidedAnnealing(model, optimizer):
+            train(model, optimizer, epochs=30)
+
+    Biases, norms, steps of LSQ and activations train on. Products of query and key weights are no parameters and
+    cannot be held: with ``mask_products`` the gradient reaches W_q and W_k through entries of M near a threshold
+    alone, and still every entry moves with them. The official code means this, but it has no effect there.
+
+    Args:
+        model: with quantised weights, see `quantize_model`. optimizer: over any of them.
+        boundary_range: half the width of the band that may move, in quantisation steps; the paper's 0.005. It should
+            be of the order of what one optimiser step moves a weight by.
+        layers: names or patterns of weights, as `quantized_weights` has them; the paper leaves out first and last.
+        mask_products: see above; False is the official code.
+
+    Raises:
+        ValueError: a boundary range below 0 or not finite, a pattern that fits nothing, or an optimiser that has none
+            of the weights; in a step, of weights that became NaN or inf (names them).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        boundary_range: float = 0.005,
+        *,
+        layers: str | Sequence[str] = "*",
+        mask_products: bool = True,
+    ) -> None:
+        check_boundary_range("ConfidenceGuidedAnnealing", boundary_range)
+        every = quantized_weights(model)
+        names = list(every)
+        taken = matching("ConfidenceGuidedAnnealing: layers", [(n, n.rpartition(".")[0]) for n in names], layers)
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        chosen = {names[i]: every[names[i]] for i in sorted(taken)}
+        self._held = {n: w for n, w in chosen.items() if w.parameter is not None and id(w.parameter) in trained}
+        self._products = [w.quantizer for w in chosen.values() if w.parameter is None and mask_products]
+        if not self._held and not self._products:
+            raise ValueError(
+                "ConfidenceGuidedAnnealing: the optimizer has none of the quantised weights; make it of "
+                "model.parameters(), after quantize_model"
+            )
+        self.boundary_range = float(boundary_range)
+        self._kept: list[tuple[nn.Parameter, Tensor, Tensor]] = []
+        self._before = [quantizer.boundary_range for quantizer in self._products]
+        for quantizer in self._products:
+            quantizer.boundary_range = self.boundary_range
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._freeze),
+            optimizer.register_step_post_hook(self._restore),
+        ]
+
+    def masks(self) -> dict[str, Tensor]:
+        """Which weights may move, by name, as weights and scales are now."""
+        return {name: self._mask(name, weight) for name, weight in self._held.items()}
+
+    def free_share(self) -> float:
+        """Share of the weights that may move now."""
+        masks = self.masks().values()
+        return sum(int(m.sum()) for m in masks) / max(1, sum(m.numel() for m in masks))
+
+    @torch.no_grad()
+    def mask_gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Gradients of frozen weights become 0. A step does so itself; call it before gradients are clipped by norm.
+
+        Returns:
+            Parameters, each once, and which of their weights may move.
+        """
+        free: dict[int, tuple[nn.Parameter, Tensor]] = {}
+        for name, mask in self.masks().items():
+            parameter = self._held[name].parameter
+            assert parameter is not None
+            # Of a tied weight, whatever is near a threshold of either use.
+            before = free.get(id(parameter))
+            free[id(parameter)] = parameter, mask if before is None else mask | before[1]
+        for parameter, mask in free.values():
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(~mask, 0.0)
+        return list(free.values())
+
+    def remove(self) -> None:
+        """Ends it: all weights may move again. What was frozen is as it is."""
+        for hook in self._hooks:
+            hook.remove()
+        for quantizer, before in zip(self._products, self._before, strict=True):
+            quantizer.boundary_range = before
+        self._hooks, self._products, self._before = [], [], []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def _mask(self, name: str, weight: QuantizedWeight) -> Tensor:
+        try:
+            return weight.quantizer.distance(weight.latent()) <= self.boundary_range
+        except ValueError as error:
+            raise ValueError(f"ConfidenceGuidedAnnealing: {name}: {error}") from error
+
+    @torch.no_grad()
+    def _freeze(self, optimizer: Optimizer, *arguments: Any) -> None:
+        self._kept = [(parameter, mask, parameter.detach().clone()) for parameter, mask in self.mask_gradients()]
+
+    @torch.no_grad()
+    def _restore(self, optimizer: Optimizer, *arguments: Any) -> None:
+        for parameter, mask, before in self._kept:
+            parameter.copy_(torch.where(mask, parameter, before))
+        self._kept = []

@@ -1,0 +1,193 @@
+"""A model whose layers are quantised: by which weights, and what it is once training is over."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from .attention import QKReparamAttention
+from .grid import check_bits
+from .quantizers import METHODS, WeightQuantizer
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight that a model multiplies by in low bits.
+
+    Attributes:
+        quantizer: that does it. parameter: what is trained; None of a product of query and key weights.
+    """
+
+    quantizer: WeightQuantizer
+    parameter: nn.Parameter | None
+    attention: QKReparamAttention | None = None
+
+    def latent(self) -> Tensor:
+        """The weight before it is quantised, detached."""
+        with torch.no_grad():
+            if self.attention is not None:
+                return self.attention.latent_products()
+            assert self.parameter is not None
+            return self.parameter.detach()
+
+    def codes(self) -> Tensor:
+        """k, int8 in the shape of the weight."""
+        return self.quantizer.codes(self.latent())
+
+
+def quantize_model(
+    model: nn.Module,
+    bits: int,
+    *,
+    method: str = "statsq",
+    layers: str | Sequence[str] = "*",
+    skip: str | Sequence[str] = (),
+) -> dict[str, WeightQuantizer]:
+    """Quantises the weights of linear and convolutional layers, and of `MultiheadAttention`, in place.
+
+    A parametrisation (`torch.nn.utils.parametrize`): ``layer.weight`` is quantised from now on, and what is trained is
+    the parameter that it was, the very same, under ``layer.parametrizations.weight.original``. An optimiser that has
+    it need not be made anew, but for the steps of LSQ. Biases, norms and embeddings stay as they are; activations too
+    (see `ActivationQuantizer`). The paper leaves the first layer and the head at 8 bits: two calls.
+
+    Args:
+        bits: 2 to 8. method: ``statsq``, ``lsq`` or ``ste`` (`StatsQuantizer`, `LearnedStepQuantizer`, `MaxQuantizer`).
+        layers, skip: names or patterns (``blocks.*.fc1``) of layers or of their weights, as `named_modules` has them.
+
+    Returns:
+        Quantisers by the names of their weights, ``blocks.0.fc1.weight``.
+
+    Raises:
+        ValueError: bits, a method or a pattern that fits nothing; no layer left; a layer that is quantised or otherwise
+            parametrised already; weights that `stats_scale` refuses. TypeError: as `stats_scale`. Names the layer, and
+            nothing has been changed then.
+    """
+    check_bits("quantize_model", bits)
+    if method not in METHODS:
+        raise ValueError(f"quantize_model: method is one of {', '.join(METHODS)}, got {method!r}")
+    chosen = _chosen(model, layers, skip)
+    made = [(module, tensor, name, _quantizer(module, tensor, name, bits, method)) for module, tensor, name in chosen]
+    done: list[tuple[nn.Module, str]] = []
+    try:
+        for module, tensor, _, quantizer in made:
+            parametrize.register_parametrization(module, tensor, quantizer)
+            done.append((module, tensor))
+    except BaseException:
+        for module, tensor in done:
+            parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+        raise
+    for module, _, _, quantizer in made:
+        quantizer.train(module.training)
+    return {name: quantizer for _, _, name, quantizer in made}
+
+
+def quantized_weights(model: nn.Module) -> dict[str, QuantizedWeight]:
+    """What a model has in low bits, by name and in its order; of a `QKReparamAttention` its products, ``attn.qk``.
+
+    Raises:
+        ValueError: it has nothing.
+    """
+    found = {}
+    for name, module in model.named_modules():
+        for tensor, quantizer, parameter in _parametrised(module):
+            found[_joined(name, tensor)] = QuantizedWeight(quantizer, parameter)
+        if isinstance(module, QKReparamAttention):
+            found[_joined(name, "qk")] = QuantizedWeight(module.quantizer, None, module)
+    if not found:
+        raise ValueError("the model has no quantised weights; call quantize_model(model, bits) first")
+    return found
+
+
+def dequantized(model: nn.Module) -> nn.Module:
+    """A copy with plain parameters at the values that the model multiplies by; it computes the same.
+
+    Names are those of the model before it was quantised; a `QKReparamAttention` becomes a `ProductAttention`.
+    """
+    plain = copy.deepcopy(model)
+    for module in list(plain.modules()):
+        for tensor, _, latent in _parametrised(module):
+            with torch.no_grad():
+                values = nn.Parameter(getattr(module, tensor).clone(), requires_grad=latent.requires_grad)
+            # The copy shares the class that holds the property, and would take it from the original too.
+            own = type(module)
+            module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))
+            parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+            # A parameter of its own: that of a tied weight is float in its other uses.
+            setattr(module, tensor, values)
+    for module in list(plain.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, QKReparamAttention):
+                setattr(module, name, child.deployed())
+    return plain.deployed() if isinstance(plain, QKReparamAttention) else plain
+
+
+def matching(what: str, names: Sequence[Sequence[str]], patterns: str | Sequence[str]) -> set[int]:
+    """Indices of those of whose names one fits a pattern.
+
+    Raises:
+        ValueError: a pattern that fits none; says which there are.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    found: set[int] = set()
+    for pattern in patterns:
+        own = {i for i, every in enumerate(names) if any(fnmatchcase(name, pattern) for name in every)}
+        if not own:
+            there = [every[0] for every in names]
+            raise ValueError(f"{what}: nothing is named {pattern!r}; there are {', '.join(there[:8]) or 'no layers'}")
+        found |= own
+    return found
+
+
+def _chosen(
+    model: nn.Module, layers: str | Sequence[str], skip: str | Sequence[str]
+) -> list[tuple[nn.Module, str, str]]:
+    there: list[tuple[nn.Module, str, str]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, _LAYERS):
+            there.append((module, "weight", name))
+        elif isinstance(module, nn.MultiheadAttention):
+            if module.in_proj_weight is None:
+                tensors = ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+            else:
+                tensors = ["in_proj_weight"]
+            there += [(module, tensor, name) for tensor in tensors]
+    names = [(name, _joined(name, tensor)) for _, tensor, name in there]
+    taken = matching("quantize_model: layers", names, layers) - matching("quantize_model: skip", names, skip)
+    if not taken:
+        raise ValueError("quantize_model: no layer is left; skip takes all that layers chose")
+    return [(module, tensor, _joined(name, tensor)) for i, (module, tensor, name) in enumerate(there) if i in taken]
+
+
+def _quantizer(module: nn.Module, tensor: str, name: str, bits: int, method: str) -> WeightQuantizer:
+    if parametrize.is_parametrized(module, tensor):
+        raise ValueError(f"quantize_model: {name} is quantised or otherwise parametrised already; skip it")
+    weight = getattr(module, tensor)
+    if is_lazy(weight):
+        raise ValueError(f"quantize_model: {name} has no shape yet; run the model once, then quantise it")
+    try:
+        quantizer = METHODS[method](bits, weight)
+        quantizer.grid(weight)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"quantize_model: {name}: {error}") from error
+    return quantizer.to(weight.device)
+
+
+def _parametrised(module: nn.Module) -> Iterator[tuple[str, WeightQuantizer, nn.Parameter]]:
+    if not parametrize.is_parametrized(module):
+        return
+    for tensor, every in list(module.parametrizations.items()):  # type: ignore[union-attr, operator]
+        if len(every) == 1 and isinstance(every[0], WeightQuantizer):
+            yield tensor, every[0], every.original
+
+
+def _joined(module: str, tensor: str) -> str:
+    return f"{module}.{tensor}" if module else tensor

@@ -1,0 +1,234 @@
+"""CGA: what is frozen stays bit for bit, what is near a threshold moves, and nothing outlives it."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from entrokit.compression.ofq import (
+    ConfidenceGuidedAnnealing,
+    QKReparamAttention,
+    quantize_model,
+    quantized_weights,
+    updatable_mask,
+)
+
+from .ofq_cases import FusedAttention, learn, mlp
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05, weight_decay=0.1),
+}
+
+
+def latents(model):
+    return {name: weight.parameter.detach().clone() for name, weight in quantized_weights(model).items()}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("method", ["statsq", "lsq", "ste"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_check_7_frozen_weights_are_the_same_bits(optimizer, method, dtype):
+    model = mlp(dtype)
+    quantize_model(model, 3, method=method)
+    optimizer = OPTIMIZERS[optimizer](model.parameters())
+    learn(model, optimizer, 3)  # momentum to be frozen against
+    moved = 0
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.1) as annealing:
+        for _ in range(5):
+            before, masks = latents(model), annealing.masks()
+            bias = model[0].bias.detach().clone()
+            learn(model, optimizer, 1)
+            for name, after in latents(model).items():
+                assert torch.equal(after[~masks[name]], before[name][~masks[name]])
+                moved += int((after != before[name])[masks[name]].sum())
+            assert not torch.equal(model[0].bias, bias)
+    assert moved > 0
+
+
+def test_masks_are_those_of_the_weights_as_they_are_now():
+    model = mlp()
+    quantize_model(model, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.2) as annealing:
+        for _ in range(3):
+            expected = {name: updatable_mask(w, 2, 0.2) for name, w in latents(model).items()}
+            masks = annealing.masks()
+            assert all(torch.equal(masks[name], mask) for name, mask in expected.items())
+            free = sum(int(m.sum()) for m in masks.values()) / sum(m.numel() for m in masks.values())
+            assert annealing.free_share() == pytest.approx(free)
+            learn(model, optimizer, 1)
+
+
+def test_what_leaves_the_band_stays_where_it_is():
+    model = nn.Linear(4, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():  # s = 1, a threshold at 0.5
+        model.weight.copy_(torch.tensor([[0.501, 0.25, -0.3, -0.949]], dtype=torch.float64))
+    quantize_model(model, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    course = []
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.01):
+        for _ in range(3):
+            model.parametrizations.weight.original.grad = torch.full((1, 4), 0.01, dtype=torch.float64)
+            optimizer.step()
+            course.append(model.parametrizations.weight.original.detach().flatten().tolist())
+    assert course[0] == pytest.approx([0.491, 0.25, -0.3, -0.949], abs=1e-12)
+    assert course[2] == course[1] == course[0]
+
+
+def test_it_ends_with_its_block_or_by_hand():
+    model = mlp()
+    quantize_model(model, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = latents(model)
+
+    def fail():
+        with ConfidenceGuidedAnnealing(model, optimizer, 0.0):
+            learn(model, optimizer, 2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert all(torch.equal(w, before[name]) for name, w in latents(model).items())
+    learn(model, optimizer, 1)
+    assert not any(torch.equal(w, before[name]) for name, w in latents(model).items())
+    annealing = ConfidenceGuidedAnnealing(model, optimizer, 0.0)
+    annealing.remove()
+    annealing.remove()
+    before = latents(model)
+    learn(model, optimizer, 1)
+    assert not any(torch.equal(w, before[name]) for name, w in latents(model).items())
+
+
+def test_gradients_can_be_masked_before_they_are_clipped():
+    model = mlp()
+    quantize_model(model, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    annealing = ConfidenceGuidedAnnealing(model, optimizer, 0.1)
+    model(torch.randn(8, 6)).square().sum().backward()
+    given = {name: w.parameter.grad.clone() for name, w in quantized_weights(model).items()}
+    free = annealing.mask_gradients()
+    assert len(free) == 3
+    for name, mask in annealing.masks().items():
+        assert torch.equal(quantized_weights(model)[name].parameter.grad, torch.where(mask, given[name], 0.0))
+
+
+def test_a_grad_scaler_s_steps_are_annealed_too():
+    model = mlp()
+    quantize_model(model, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.05) as annealing:
+        before, masks = latents(model), annealing.masks()
+        scaler.scale(model(torch.randn(8, 6)).square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        after = latents(model)
+    assert all(torch.equal(after[n][~masks[n]], before[n][~masks[n]]) for n in masks)
+    assert any(not torch.equal(after[n], before[n]) for n in masks)
+
+
+def test_only_the_layers_that_were_named():
+    model = mlp()
+    quantize_model(model, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.0, layers=["2", "4.weight"]):
+        before = latents(model)
+        learn(model, optimizer, 1)
+        after = latents(model)
+    assert [name for name in after if torch.equal(after[name], before[name])] == ["2.weight", "4.weight"]
+
+
+def test_a_tied_weight_may_move_where_either_use_is_near():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    model[1].weight = model[0].weight
+    quantize_model(model, 2, layers="0")
+    quantize_model(model, 3, layers="1")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with ConfidenceGuidedAnnealing(model, optimizer, 0.1) as annealing:
+        masks, before = annealing.masks(), latents(model)["0.weight"]
+        free = masks["0.weight"] | masks["1.weight"]
+        learn(model, optimizer, 1)
+        after = latents(model)["0.weight"]
+    assert torch.equal(after != before, free)
+
+
+class TestProducts:
+    def model(self):
+        attention = QKReparamAttention.from_attention(FusedAttention(), 2)
+        return nn.Sequential(attention, nn.Linear(12, 3))
+
+    def test_the_gradient_of_a_product_is_masked_while_it_lasts(self):
+        model = self.model()
+        attention, x, G = model[0], torch.randn(2, 5, 12), torch.randn(36, 12)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        found = {}
+        annealing = ConfidenceGuidedAnnealing(model, optimizer, 0.05)
+        for name in ("annealed", "plain"):
+            attention.q_weight.grad = None
+            (G * attention.products()).sum().backward()
+            found[name] = attention.q_weight.grad
+            annealing.remove()
+        mask = updatable_mask(attention.latent_products(), 2, 0.05)
+        assert mask.any()
+        for name, gradient in (("annealed", G * mask), ("plain", G)):
+            heads = gradient.view(3, 12, 12)
+            expected = attention.k_weight.view(3, 4, 12) @ heads.mT
+            torch.testing.assert_close(found[name], expected.reshape(12, 12).detach())
+        assert attention.quantizer.boundary_range is None
+        assert attention(x).isfinite().all()
+
+    def test_or_not_as_in_the_official_code(self):
+        model = self.model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(ValueError, match="the optimizer has none of the quantised weights"):
+            ConfidenceGuidedAnnealing(model, optimizer, mask_products=False)
+        quantize_model(model, 2)
+        with ConfidenceGuidedAnnealing(model, optimizer, mask_products=False):
+            assert model[0].quantizer.boundary_range is None
+
+
+class TestBadInput:
+    def test_it_is_named(self):
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(ValueError, match="no quantised weights; call quantize_model"):
+            ConfidenceGuidedAnnealing(model, optimizer)
+        quantize_model(model, 2)
+        for wrong in (-0.1, math.nan, math.inf):
+            with pytest.raises(ValueError, match="finite and at least 0"):
+                ConfidenceGuidedAnnealing(model, optimizer, wrong)
+        with pytest.raises(ValueError, match=r"nothing is named 'fc1'; there are 0.weight, 2.weight, 4.weight"):
+            ConfidenceGuidedAnnealing(model, optimizer, layers=["0", "fc1"])
+        other = torch.optim.SGD([model[0].bias], lr=0.1)
+        with pytest.raises(ValueError, match="the optimizer has none of the quantised weights"):
+            ConfidenceGuidedAnnealing(model, other)
+        assert not optimizer._optimizer_step_pre_hooks
+
+    def test_weights_that_became_nan_are_named_before_anything_moves(self):
+        model = mlp()
+        quantize_model(model, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with ConfidenceGuidedAnnealing(model, optimizer):
+            model(torch.randn(8, 6)).square().mean().backward()
+            with torch.no_grad():
+                model[2].parametrizations.weight.original[0, 0] = math.nan
+            before = copy.deepcopy(model.state_dict())
+            with pytest.raises(ValueError, match=r"2.weight: .*1 of 45 weights are NaN or inf"):
+                optimizer.step()
+            after = model.state_dict()
+        assert all(torch.equal(after[n].nan_to_num(7.0), before[n].nan_to_num(7.0)) for n in before)
+
+    def test_a_gradient_that_is_nan_does_not_reach_what_is_frozen(self):
+        model = mlp()
+        quantize_model(model, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        before = latents(model)
+        with ConfidenceGuidedAnnealing(model, optimizer, 0.0):
+            for weight in quantized_weights(model).values():
+                weight.parameter.grad = torch.full_like(weight.parameter, math.nan)
+            optimizer.step()
+        assert all(torch.equal(w, before[name]) for name, w in latents(model).items())

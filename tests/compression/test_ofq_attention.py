@@ -1,0 +1,184 @@
+"""QKR: the same attention as before, the gradient that it is for, and what it has no place for."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from entrokit.compression.ofq import (
+    ProductAttention,
+    QKReparamAttention,
+    dequantized,
+    packed_state_dict,
+    quantize_model,
+    quantized_weights,
+    stats_quantize,
+    unpacked_state_dict,
+)
+
+from .ofq_cases import FusedAttention
+
+
+def unquantised(attention):
+    """With M as it is trained."""
+    attention.quantizer = nn.Identity()
+    return attention
+
+
+def test_check_5_scores_are_those_of_attention():
+    float_one, x = FusedAttention().double(), torch.randn(2, 7, 12, dtype=torch.float64)
+    ours = unquantised(QKReparamAttention.from_attention(float_one, 4))
+    torch.testing.assert_close(ours.scores(x), float_one.logits(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours(x), float_one(x), rtol=0, atol=1e-12)
+
+
+def test_check_5_the_gradient_of_keys_goes_through_real_queries():
+    attention, x = QKReparamAttention(12, 3, 2).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    found = attention.products()
+    found.retain_grad()
+    attention.products = lambda: found
+    attention(x).square().sum().backward()
+    heads = found.grad.view(3, 12, 12)
+    q, k = (w.detach().view(3, 4, 12) for w in (attention.q_weight, attention.k_weight))
+    torch.testing.assert_close(attention.k_weight.grad.view(3, 4, 12), q @ heads, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(attention.q_weight.grad.view(3, 4, 12), k @ heads.mT, rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_against_differences():
+    attention = unquantised(QKReparamAttention(4, 2, 2).double())
+    names = ("q_weight", "k_weight")
+    x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+
+    def scores(x, *weights):
+        return torch.func.functional_call(attention, dict(zip(names, weights, strict=True)), (x,))
+
+    weights = [getattr(attention, name).detach().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(scores, (x, *weights))
+
+
+def test_every_row_of_every_head_has_its_scale():
+    attention = QKReparamAttention(12, 3, 3)
+    M = [attention.q_weight[4 * h : 4 * h + 4].T @ attention.k_weight[4 * h : 4 * h + 4] for h in range(3)]
+    torch.testing.assert_close(attention.latent_products(), torch.cat(M))
+    torch.testing.assert_close(attention.products(), stats_quantize(attention.latent_products(), 3))
+    assert attention.products().shape == (36, 12)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_torch_s_own_attention(dropout):
+    theirs = nn.MultiheadAttention(12, 3, dropout=dropout, batch_first=True).double()
+    with torch.no_grad():
+        theirs.in_proj_bias[12:].normal_()
+        theirs.out_proj.bias.normal_()
+    ours = unquantised(QKReparamAttention.from_attention(theirs, 2))
+    assert ours.dropout == dropout
+    x = torch.randn(2, 5, 12, dtype=torch.float64)
+    ours.eval(), theirs.eval()
+    expected, _ = theirs(x, x, x)
+    torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-9)
+
+
+def test_a_bias_of_the_keys_goes_without_a_trace_and_one_of_the_queries_is_refused():
+    module, x = FusedAttention(qkv_bias=True).double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    with torch.no_grad():
+        module.qkv.bias.normal_()
+        module.qkv.bias[:12] = 0.0
+    ours = unquantised(QKReparamAttention.from_attention(module, 2))
+    torch.testing.assert_close(ours(x), module(x), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        module.qkv.bias[3] = 1.0
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(ValueError, match=r"queries have a bias that is not 0.*qkv_bias=False"):
+        QKReparamAttention.from_attention(module, 2)
+    dropped = unquantised(QKReparamAttention.from_attention(module, 2, drop_query_bias=True))
+    torch.testing.assert_close(dropped(x), ours(x), rtol=0, atol=1e-12)
+    assert not torch.allclose(module(x), dropped(x), atol=1e-3), "what the official code loses without a word"
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_model_with_it_is_deployed_and_packed():
+    model = nn.Sequential(QKReparamAttention.from_attention(FusedAttention(), 3), nn.Linear(12, 4))
+    quantize_model(model, 2, skip="1")
+    assert list(quantized_weights(model)) == ["0.qk", "0.v.weight", "0.proj.weight"]
+    x = torch.randn(2, 5, 12)
+    plain = dequantized(model)
+    assert type(plain[0]) is ProductAttention
+    assert torch.equal(plain(x), model(x))
+    assert type(dequantized(model[0])) is ProductAttention
+    loaded = nn.Sequential(ProductAttention(12, 3), nn.Linear(12, 4))
+    loaded.load_state_dict(unpacked_state_dict(packed_state_dict(model)))
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_activations_in_few_bits():
+    attention = QKReparamAttention.from_attention(FusedAttention(), 4, activation_bits=3, tokens=5)
+    model, x = nn.Sequential(attention), torch.randn(2, 5, 12)
+    found = attention(x)
+    assert torch.equal(dequantized(model)(x), found)
+    assert len(attention.input(x).detach().sub(attention.input.after).unique()) <= 5 * 8
+    found.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
+    state = attention.state_dict()
+    again = QKReparamAttention(12, 3, 4, activation_bits=3, tokens=5)
+    again.load_state_dict(state)
+    assert torch.equal(again(x), found)
+    with pytest.raises(ValueError, match="expected 5 at dimension -2"):
+        attention(torch.randn(2, 6, 12))
+
+
+def test_dropout_is_of_training_alone():
+    attention, x = QKReparamAttention(8, 2, 2, dropout=0.5), torch.randn(2, 6, 8)
+    assert not torch.equal(attention(x), attention(x))
+    attention.eval()
+    assert torch.equal(attention(x), attention(x))
+
+
+def with_(**changes):
+    module = FusedAttention()
+    for name, value in changes.items():
+        setattr(module, name, value)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "message"),
+    [
+        (lambda: nn.Linear(4, 4), TypeError, "a Linear is no MultiheadAttention and has no layers qkv and proj"),
+        (lambda: with_(num_heads=None), TypeError, "beside num_heads"),
+        (lambda: with_(q_norm=nn.LayerNorm(4)), ValueError, "q_norm stands between queries and keys"),
+        (lambda: with_(k_norm=nn.LayerNorm(4)), ValueError, "k_norm stands"),
+        (lambda: with_(proj_drop=nn.Dropout(0.1)), ValueError, "proj_drop"),
+        (lambda: with_(qkv=nn.Linear(12, 24)), ValueError, r"\[24, 12\] and \[12, 12\]"),
+        (lambda: with_(proj=nn.Linear(12, 6)), ValueError, r"\[36, 12\] and \[6, 12\]"),
+        (lambda: with_(num_heads=5), ValueError, "5 heads do not divide 12 features"),
+        (lambda: nn.MultiheadAttention(12, 3, kdim=8), ValueError, "of other sizes than queries"),
+        (lambda: nn.MultiheadAttention(12, 3, add_bias_kv=True), ValueError, "bias_k"),
+        (lambda: nn.MultiheadAttention(12, 3, add_zero_attn=True), ValueError, "add_zero_attn"),
+    ],
+)
+def test_what_it_has_no_place_for_is_named(module, error, message):
+    with pytest.raises(error, match=message):
+        QKReparamAttention.from_attention(module(), 2)
+
+
+def test_attention_that_is_quantised_already_is_refused():
+    module = FusedAttention()
+    quantize_model(module, 2)
+    with pytest.raises(ValueError, match="quantised already"):
+        QKReparamAttention.from_attention(module, 2)
+
+
+def test_other_bad_input_is_named():
+    for bits in (1, 9):
+        with pytest.raises(ValueError, match="from 2 to 8"):
+            QKReparamAttention(8, 2, bits)
+    for given in ({"activation_bits": 2}, {"tokens": 4}):
+        with pytest.raises(ValueError, match="belong together"):
+            QKReparamAttention(8, 2, 2, **given)
+    for dim, heads in ((8, 3), (8, 0), (0, 1)):
+        with pytest.raises(ValueError, match="do not divide"):
+            ProductAttention(dim, heads)
+    for shape in ((2, 8), (2, 3, 4), (1, 2, 3, 8)):
+        with pytest.raises(ValueError, match=r"expected \[B, N, 8\]"):
+            QKReparamAttention(8, 2, 2)(torch.zeros(shape))

@@ -22,9 +22,9 @@ from entrokit.losses.anyloss import (
 from ..rounding import unit
 from .imbalanced import METRICS, P, Y, matthews
 
-rows = st.lists(
-    st.tuples(st.floats(0.0, 1.0), st.booleans(), st.floats(0.125, 4.0)), min_size=2, max_size=12
-).map(lambda drawn: torch.tensor(drawn, dtype=torch.float64).T)
+rows = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans(), st.floats(0.125, 4.0)), min_size=2, max_size=12).map(
+    lambda drawn: torch.tensor(drawn, dtype=torch.float64).T
+)
 close = pytest.approx
 
 
@@ -37,9 +37,7 @@ def test_check_1_amplified_probabilities_and_counts():
     assert amplify(P, 10.0).tolist() == close(expected, abs=5e-7)
     expected = [0.999843, 0.188467, 0.0, 0.100652, 0.899348, 0.0, 0.590250, 1.0]
     assert amplify(P).tolist() == close(expected, abs=5e-7)
-    assert torch.stack(soft_confusion(P, Y, 10.0)).tolist() == close(
-        [2.176096, 0.823904, 1.674295, 3.325705], abs=5e-7
-    )
+    assert torch.stack(soft_confusion(P, Y, 10.0)).tolist() == close([2.176096, 0.823904, 1.674295, 3.325705], abs=5e-7)
 
 
 def test_check_1_metrics():
@@ -61,12 +59,15 @@ def test_check_1_metrics():
     assert float(g_mean(*hard, squared=True)) == close(float(g_mean(*hard)) ** 2)
 
 
-def test_check_5_where_one_is_reached():
-    one = exactly(1.0)
-    assert float(amplify(one, 73.0)) == 0.9999999999999998 < 1.0
-    assert float(amplify(one, 74.0)) == 1.0
-    assert float(amplify(one.float(), 33.0)) < 1.0
-    assert float(amplify(one.float(), 34.0)) == 1.0
+@pytest.mark.parametrize(("dtype", "last"), [(torch.float64, 73), (torch.float32, 33)])
+def test_check_5_where_one_is_reached(dtype, last):
+    """The formula as it is written gets to 73; rounded to nearest, h is below 1 at one scale more."""
+    one = torch.ones(1, dtype=dtype)
+    for scale in range(last - 3, last + 5):
+        assert bool(1 / (1 + torch.exp(-scale * (one - 0.5))) < 1) == (scale <= last)
+        assert bool(amplify(one, scale) < 1) == (scale <= last + 1)
+    # 1 - e^-36.5 lies between 1 - 2^-53 and 1 - 2^-52, and nearer to the first.
+    assert float(amplify(one.double())) == 1 - 2**-53
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -148,7 +149,9 @@ def test_columns_are_matrices_of_their_own():
 
 
 def test_a_class_that_is_absent_is_left_out_of_means():
-    no_positives, no_negatives = (Confusion(*map(torch.tensor, e)) for e in ((0.0, 0.0, 1.0, 3.0), (1.0, 3.0, 0.0, 0.0)))
+    no_positives, no_negatives = (
+        Confusion(*map(torch.tensor, e)) for e in ((0.0, 0.0, 1.0, 3.0), (1.0, 3.0, 0.0, 0.0))
+    )
     for score in (g_mean, balanced_accuracy):
         assert float(score(*no_positives)) == close(0.75)
         assert float(score(*no_negatives)) == close(0.25)
@@ -192,8 +195,8 @@ class TestThreshold:
             assert float(tune_score(metric, scores, y, found.threshold, w, options)) == close(float(found.score))
 
     def test_it_lies_in_the_widest_gap_of_those_that_tie(self):
-        found = tune_threshold(exactly(0.1, 0.2, 0.5, 0.6, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
-        assert found.threshold.tolist() == close(0.35)
+        found = tune_threshold(exactly(0.1, 0.2, 0.6, 0.7, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
+        assert found.threshold.tolist() == close(0.4)
         assert found.score.tolist() == close(0.8)
         separable = tune_threshold(exactly(0.1, 0.3, 0.7), torch.tensor([0, 0, 1]))
         assert separable.threshold.tolist() == close(0.5)

@@ -94,6 +94,13 @@ def test_float32_has_the_gradients_of_float64():
     assert float(gradient(AnyLoss("accuracy"), z[:1], y[:1])[0]) == close(7.3e-15, rel=0.01)
 
 
+def test_the_counts_are_the_batch_s_own():
+    """The official listing for networks divides by the rows of the training set."""
+    entries = soft_confusion(P[:4], Y[:4])
+    assert float(AnyLoss("accuracy")(Z[:4], Y[:4])) == close(1.0 - float(entries.tp + entries.tn) / 4)
+    assert float(AnyLoss("gmean")(Z[:4], Y[:4])) == close(1.0 - float(entries.tp / 2 * entries.tn / 2) ** 0.5)
+
+
 def test_it_learns_from_p_of_one_half():
     for metric, options in METRICS.items():
         z = torch.zeros(8, dtype=torch.float64)
@@ -256,5 +263,7 @@ def test_half_precision_gives_a_loss_in_single_and_a_gradient_in_half():
     z = Z.bfloat16().requires_grad_()
     loss = AnyLoss()(z, Y)
     assert loss.dtype is torch.float32
-    assert float(loss) == close(float(1 - f_beta(*soft_confusion(torch.sigmoid(z.detach().double()), Y))), abs=1e-4)
+    assert float(loss.detach()) == close(
+        float(1 - f_beta(*soft_confusion(torch.sigmoid(z.detach().double()), Y))), abs=1e-4
+    )
     assert torch.autograd.grad(loss, z)[0].dtype is torch.bfloat16

@@ -25,8 +25,9 @@ def check_finite(values: Tensor, who: str, what: str) -> Tensor:
         raise ValueError(f"{who}: {what} must be [n] or [n, K], got shape {list(values.shape)}")
     if not values.numel():
         raise ValueError(f"{who}: an empty batch, {what} of shape {list(values.shape)}, has no confusion matrix")
-    bad = ~torch.isfinite(values)
-    if bool(bad.any()):
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        bad = ~finite
         at = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(
             f"{who}: {int(bad.sum())} of {bad.numel()} {what} are NaN or infinite, the first {float(values[at])} at "
@@ -37,8 +38,9 @@ def check_finite(values: Tensor, who: str, what: str) -> Tensor:
 
 def check_binary(y: Tensor, like: Tensor, who: str) -> Tensor:
     """Labels as numbers of the dtype and on the device of ``like``."""
-    bad = (y != 0) & (y != 1)
-    if bool(bad.any()):
+    fine = (y == 0) | (y == 1)
+    if not bool(fine.all()):
+        bad = ~fine
         at = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(f"{who}: labels must be 0 or 1, got {y[at].item()} at {list(at)}")
     return y.to(device=like.device, dtype=like.dtype)

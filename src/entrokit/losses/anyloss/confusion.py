@@ -34,8 +34,8 @@ class Confusion(NamedTuple):
 def amplify(p: Tensor, scale: float = 73.0) -> Tensor:
     """h = 1 / (1 + exp(-scale (p - 1/2))), of the shape of ``p``: near 0 or 1 on either side of one half.
 
-    In float64, 73 is the largest integer scale at which h of p = 1 is still below 1; in float32 it is 33. Beyond, h
-    rounds to 1 and its gradient stays what it is.
+    In float64, 74 is the largest integer scale at which h of p = 1 is still below 1, in float32 34; the formula as it
+    is written gets to 73 and 33. Beyond, h rounds to 1, and its gradient stays what it is.
 
     Args:
         p: probabilities. scale: L, above 0.
@@ -74,14 +74,14 @@ def hard_confusion(
         ValueError, TypeError: as `soft_confusion`; scores may be any that are finite.
     """
     scores = check_finite(scores, "hard_confusion", "scores")
-    y, weight = _counted(scores, y, weight, "hard_confusion")
+    parts = _split(*_counted(scores, y, weight, "hard_confusion"))
     h = (scores > threshold).to(scores.dtype)
-    return _sums(h, 1.0 - h, y, weight)
+    return _sums(h, 1.0 - h, *parts)
 
 
 def confusion_of(x: Tensor, y: Tensor, weight: Tensor | None) -> Confusion:
     """The soft matrix by x = L (p - 1/2); what it is given has been checked."""
-    return _sums(*_tails(x), y, weight)
+    return _sums(*_tails(x), *_split(y, weight))
 
 
 def check_probabilities(p: Tensor, who: str) -> Tensor:
@@ -107,7 +107,7 @@ def _check_scale(scale: float, who: str) -> float:
 
 
 def _tails(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sigmoid(x) and 1 - sigmoid(x); where one of them is near 0 it is exact, and where near 1 its slope is."""
+    """Sigmoid(x) and 1 - sigmoid(x): exact where near 0, and with an exact slope where near 1."""
     above = x > 0
     # Not -|x|, whose slope at 0 is 0: a model that begins at p = 1/2 would stay there.
     small = torch.sigmoid(torch.where(above, -x, x))
@@ -115,9 +115,11 @@ def _tails(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(above, large, small), torch.where(above, small, large)
 
 
-def _sums(h: Tensor, rest: Tensor, y: Tensor, weight: Tensor | None) -> Confusion:
+def _split(y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What each row counts as a positive, and as a negative."""
     positive = y if weight is None else y * weight
-    negative = 1.0 - y if weight is None else weight - positive
-    return Confusion(
-        (positive * h).sum(0), (positive * rest).sum(0), (negative * h).sum(0), (negative * rest).sum(0)
-    )
+    return positive, (1.0 if weight is None else weight) - positive
+
+
+def _sums(h: Tensor, rest: Tensor, positive: Tensor, negative: Tensor) -> Confusion:
+    return Confusion((positive * h).sum(0), (positive * rest).sum(0), (negative * h).sum(0), (negative * rest).sum(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,9 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier trained to maximise a metric of the confusion matrix (arXiv 2405.14745).
 
     Features are standardised inside. Without a hidden layer it starts from zeros and descends by plain gradient steps,
-    as the paper's perceptron does. With one (tanh, where the paper has a sigmoid) the output layer starts from zeros, so
-    that every row starts at p = 1/2, where the loss has a gradient, and the steps are Adam's. The paper's network also
-    normalises batches; here it does not, since batch statistics would not heed sample weights. All is in float64.
+    as the paper's perceptron does. With one (tanh, where the paper has a sigmoid) the output layer starts from zeros,
+    so that every row starts at p = 1/2, where the loss has a gradient, and the steps are Adam's. The paper's network
+    also normalises batches; here it does not, since batch statistics would not heed sample weights. All is in float64.
 
     Probabilities trained in this way are not calibrated: most stay near 1/2.
 
@@ -85,9 +86,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def objective(self) -> Objective:
         """The loss of logits ``[n]`` or ``[n, K]``, targets and weights ``[n]``; a subclass may have another."""
-        return AnyLoss(
-            self.metric, beta=self.beta, amplify=self.amplify, smooth=self.smooth, bce_share=self.bce_share
-        )
+        return AnyLoss(self.metric, beta=self.beta, amplify=self.amplify, smooth=self.smooth, bce_share=self.bce_share)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AnyLossClassifier:
         """Trains.
@@ -119,7 +118,8 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, target = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"AnyLossClassifier needs two classes at least, got {len(self.classes_)} class: {self.classes_.tolist()}"
+                f"AnyLossClassifier needs two classes at least, got {len(self.classes_)} class: "
+                f"{self.classes_.tolist()}"
             )
         if self.tune_threshold and len(self.classes_) > 2:
             raise ValueError(f"tune_threshold needs two classes, got {len(self.classes_)}")
@@ -186,7 +186,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         generator = torch.Generator().manual_seed(seed)
         outputs = len(self.classes_) if len(self.classes_) > 2 else 1
         widths = [X.shape[1], *([self.hidden] if self.hidden else []), outputs]
-        coefs = [torch.zeros(a, b, dtype=X.dtype) for a, b in zip(widths, widths[1:], strict=False)]
+        coefs = [torch.zeros(a, b, dtype=X.dtype) for a, b in pairwise(widths)]
         if self.hidden:
             coefs[0] = torch.randn(coefs[0].shape, generator=generator, dtype=X.dtype) * (2.0 / widths[0]) ** 0.5
         intercepts = [torch.zeros(b, dtype=X.dtype) for b in widths[1:]]

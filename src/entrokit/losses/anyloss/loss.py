@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from .checks import check_binary, check_finite, check_weight
-from .confusion import check_probabilities, confusion_of
+from .confusion import Confusion, check_probabilities, confusion_of
 from .scores import Score, check_score, score_by_name
 
 
@@ -97,13 +97,13 @@ class AnyLoss(nn.Module):
             )
         y = check_binary(targets, given, "AnyLoss")
         weight = check_weight(weight, given, "AnyLoss")
-        self._warn_of_absent(y, weight)
         if self.from_logits:
             # p - 1/2 = tanh(z/2) / 2, which does not cancel near 1/2.
             x = 0.5 * self.amplify * torch.tanh(0.5 * given)
         else:
             x = self.amplify * (check_probabilities(given, "AnyLoss") - 0.5)
         confusion = confusion_of(x, y, weight)
+        self._warn_of_absent(confusion, len(y))
         loss = 1.0 - check_score(self._score(*confusion), confusion, "AnyLoss")
         if self.bce_share:
             loss = (1.0 - self.bce_share) * loss + self.bce_share * self._cross_entropy(given, y, weight)
@@ -121,22 +121,21 @@ class AnyLoss(nn.Module):
             there = there + (size > 0)
         return total / there
 
-    def _warn_of_absent(self, y: Tensor, weight: Tensor | None) -> None:
+    def _warn_of_absent(self, confusion: Confusion, rows: int) -> None:
         if callable(self.metric) or self.metric == "accuracy":
             return
-        counted = torch.ones_like(y) if weight is None else (weight > 0).to(y.dtype)
-        positives, rows = (counted * y).sum(0), counted.sum(0)
-        absent = {"positives": positives == 0}
+        tp, fn, fp, tn = (entry.detach() for entry in confusion)
+        absent = {"positives": tp + fn == 0}
         if self.metric in ("f1", "fbeta"):
             then = "there its loss is 1 and has no gradient"
         else:
-            absent["negatives"] = positives == rows
+            absent["negatives"] = fp + tn == 0
             then = "there it is the recall of the class that is present"
         for which, columns in absent.items():
             if bool(columns.any()):
-                where = f" in columns {[int(i) for i in columns.nonzero()[:5, 0]]}" if y.ndim == 2 else ""
+                where = f" in columns {[int(i) for i in columns.nonzero()[:5, 0]]}" if columns.ndim else ""
                 warnings.warn(
-                    f"AnyLoss: the batch of {len(y)} has no {which}{where}, and {self.metric} needs them: {then}; take "
+                    f"AnyLoss: the batch of {rows} has no {which}{where}, and {self.metric} needs them: {then}; take "
                     "larger or stratified batches",
                     stacklevel=5,
                 )

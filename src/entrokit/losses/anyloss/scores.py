@@ -31,9 +31,7 @@ def f_beta(tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, *, beta: float = 1.0,
     return _over(own, own + beta**2 * fn + fp, smooth)
 
 
-def g_mean(
-    tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, *, squared: bool = False, smooth: float = 0.0
-) -> Tensor:
+def g_mean(tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, *, squared: bool = False, smooth: float = 0.0) -> Tensor:
     """√(TP/P · TN/N), or without the root; with one class absent, the recall of the other (squared: its square)."""
     first, second = _recalls(tp, fn, fp, tn, smooth)
     product = first * second

@@ -97,8 +97,8 @@ def _beats(found: ByTask, metric: str, against: str, *, reference: str = "") -> 
     how = {"BCE, tuned": "cross-entropy with a tuned threshold", "weighted BCE": "weighted cross-entropy"}
     return Finding(
         f"Trained for {WORDS[metric]}, a model has more of it than by {how.get(against, 'cross-entropy')}.",
-        f"test {WORDS[metric]}, mean over seeds, AnyLoss minus {against}: 95 % Student interval over the {len(own)} data "
-        "sets above 0",
+        f"test {WORDS[metric]}, mean over seeds, AnyLoss minus {against}: 95 % Student interval over the {len(own)} "
+        "data sets above 0",
         f"{measured(gap)}; means {statistics.fmean(other):.3f} and {statistics.fmean(own):.3f}, AnyLoss not worse on "
         f"{sum(v >= 0 for v in gap.values)} of {len(own)}",
         gap.low > 0,
@@ -166,8 +166,8 @@ PAPER = Paper(
             datasets,
             seeds=8,
             minutes=8.0,
-            criterion="on thirteen imbalanced data sets linear models have more of the metric that they were trained for "
-            "than by cross-entropy, by a 95 % Student interval over data sets; and than by cross-entropy with a "
+            criterion="on thirteen imbalanced data sets linear models have more of the metric that they were trained "
+            "for than by cross-entropy, by a 95 % Student interval over data sets; and than by cross-entropy with a "
             "threshold tuned on inner folds, weighted and focal cross-entropy",
             needs=("information",),
         ),

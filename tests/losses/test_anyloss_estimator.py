@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
-from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, matthews_corrcoef
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -197,23 +197,43 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
 
 
 class TestComparison:
-    def test_models_side_by_side_are_models_alone(self):
+    def test_models_side_by_side_are_models_alone(self, monkeypatch):
+        monkeypatch.setattr(arms, "FOLDS", 2)
         X, y = blobs(rows=40)
         rows, labels = torch.from_numpy(X), torch.from_numpy(y)
-        weights = torch.ones(40, 2, dtype=torch.float64)
-        weights[::4, 1] = 0.0
-        both = arms.descend(rows, weights, arms._any_loss("f1", labels), 0.05, steps=20)
-        kept = weights[:, 1] > 0
-        alone = arms.descend(rows[kept], weights[kept, :1], arms._any_loss("f1", labels[kept]), 0.05, steps=20)
-        torch.testing.assert_close(both[:, 1:], alone, rtol=1e-9, atol=1e-12)
-        assert not torch.allclose(both[:, 0], both[:, 1])
+        weights = (torch.rand(2, 40, 4, dtype=torch.float64) < 0.8).double()
+        both = torch.stack([rows, rows * 2 + 1])
+        found = arms.descend(both, weights, arms.any_losses(["f1", "gmean"], labels), 0.05, steps=20)
+        for fold in range(2):
+            for column in range(4):
+                theta, kept = torch.zeros(2, dtype=torch.float64, requires_grad=True), weights[fold, :, column] > 0
+                for _ in range(20):
+                    loss = AnyLoss(("f1", "gmean")[column // 2])(both[fold, kept] @ theta, labels[kept])
+                    theta = (theta - 0.05 * torch.autograd.grad(loss, theta)[0]).detach().requires_grad_()
+                alone = both[fold] @ theta.detach()
+                torch.testing.assert_close(found[fold, :, column], alone, rtol=1e-9, atol=1e-12)
 
-    def test_focal_without_focus_is_cross_entropy(self):
+    def test_cross_entropies_by_their_weights(self):
         z, y = torch.randn(9, 1, dtype=torch.float64), torch.arange(9) % 2
-        weights = torch.full((9, 1), 1 / 9, dtype=torch.float64)
-        plain = arms._cross_entropy(y)(z, weights)
-        torch.testing.assert_close(arms._focal(y, gamma=0.0)(z, weights), plain)
-        assert arms._focal(y)(z, weights) < plain
+        weights = torch.rand(9, 1, dtype=torch.float64)
+        plain = arms.cross_entropies(y)(z, weights)
+        assert plain.tolist() == close(
+            [log_loss(y, torch.sigmoid(z[:, 0]).numpy(), sample_weight=weights[:, 0].numpy())]
+        )
+        torch.testing.assert_close(arms.focal_losses(y, gamma=0.0)(z, weights), plain)
+        q = torch.where(y == 1, torch.sigmoid(z[:, 0]), torch.sigmoid(-z[:, 0]))
+        focal = -(weights[:, 0] * (1 - q) ** 2 * q.log()).sum() / weights.sum()
+        assert arms.focal_losses(y)(z, weights).tolist() == close([float(focal)])
+
+    def test_a_threshold_is_tuned_on_rows_that_its_models_did_not_see(self):
+        y = np.arange(60) % 3 == 0
+        test = arms.parts_of(y, 3, 0)[0]
+        parts = arms._inner_parts(y, test, 0)
+        assert sorted(np.concatenate([test, *parts])) == list(range(60))
+        logits = torch.full((60, 1 + arms.INNER), 100.0, dtype=torch.float64)
+        for k, part in enumerate(parts, 1):
+            logits[part, k] = torch.from_numpy(2.0 * y[part] + 4.0)
+        assert float(arms._tuned(logits, torch.from_numpy(y), parts, "f1")) == 5.0
 
     def test_every_arm_gives_every_score(self, monkeypatch):
         monkeypatch.setattr(arms, "STEPS", 5)

@@ -5,22 +5,23 @@ Needs scikit-learn to be imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from entrokit.losses.anyloss import tune_threshold
 from entrokit.losses.anyloss.estimator import AnyLossClassifier, Objective
 
-from ._anyloss_arms import ANYLOSS_RATE, FOLDS, RATE, STEPS, Found, held_out, inner_parts
+from ._anyloss_arms import ANYLOSS_RATE, INNER, RATE, STEPS, Found, held_out, mean_over_folds, parts_of
 from ._anyloss_tasks import Task
 
-HIDDEN, EPOCHS, NETWORK_RATE, NETWORK_FOLDS = 8, 300, 0.005, 3
+HIDDEN, EPOCHS, NETWORK_RATE = 8, 300, 0.005
+PERCEPTRON_FOLDS, NETWORK_FOLDS = 5, 3
 NETWORK_METRICS = ("f1", "balanced_accuracy")
 PERCEPTRON_METRICS = ("f1", "gmean", "balanced_accuracy")
 
@@ -51,7 +52,7 @@ def perceptron(task: Task, seed: int) -> Found:
             }
         return found
 
-    return _over_folds(task, seed, FOLDS, fold)
+    return _over_folds(task, seed, PERCEPTRON_FOLDS, fold)
 
 
 def networks(task: Task, seed: int) -> Found:
@@ -66,7 +67,7 @@ def networks(task: Task, seed: int) -> Found:
         share = y.mean()
         equal = CrossEntropyClassifier(**options).fit(X, y, np.where(y == 1, 1.0 - share, share))
         unseen = torch.empty(len(y), dtype=torch.float64)
-        for part in inner_parts(y, seed):
+        for part in parts_of(y, INNER, seed):
             seen = np.setdiff1d(np.arange(len(y)), part)
             unseen[part] = _logits(CrossEntropyClassifier(**options).fit(X[seen], y[seen]), X[part])
         found: Found = {}
@@ -84,10 +85,11 @@ def networks(task: Task, seed: int) -> Found:
     return _over_folds(task, seed, NETWORK_FOLDS, fold)
 
 
-def _over_folds(task: Task, seed: int, folds: int, fold: Any) -> Found:
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed).split(task.X, task.y)
-    each: list[Found] = [fold(train, test) for train, test in split]
-    return {m: {arm: float(np.mean([one[m][arm] for one in each])) for arm in each[0][m]} for m in each[0]}
+def _over_folds(
+    task: Task, seed: int, folds: int, fold: Callable[[NDArray[np.int64], NDArray[np.int64]], Found]
+) -> Found:
+    rows = np.arange(len(task.y))
+    return mean_over_folds([fold(np.setdiff1d(rows, test), test) for test in parts_of(task.y, folds, seed)])
 
 
 def _logits(model: AnyLossClassifier, X: NDArray[np.float64]) -> Tensor:

@@ -99,12 +99,12 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: one class only, NaN, an option out of its range, or training that diverged. The estimator then
                 is as it was before.
         """
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             self._fit(X, y, sample_weight)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
         return self
 
@@ -153,8 +153,9 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.column_stack([_sigmoid(-logits[:, 0]), _sigmoid(logits[:, 0])])
         # In logarithms, so that a row that is unlikely to be any of the classes has a sum other than 0.
         log_p = -np.logaddexp(0.0, -logits)
-        p: Floats = np.exp(log_p - log_p.max(1, keepdims=True))
-        return p / p.sum(1, keepdims=True)
+        p = np.exp(log_p - log_p.max(1, keepdims=True))
+        shares: Floats = p / p.sum(1, keepdims=True)
+        return shares
 
     def predict(self, X: Any) -> NDArray[np.generic]:
         """``[n]``: the second class where the decision is above 0, or the class of the largest."""
@@ -168,7 +169,8 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found: Floats = validate_data(self, X, dtype=np.float64, reset=False)
         for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
             found = np.tanh(found @ coef + intercept)
-        return found @ self.coefs_[-1] + self.intercepts_[-1]
+        found = found @ self.coefs_[-1] + self.intercepts_[-1]
+        return found
 
     def _check_options(self) -> None:
         whole = {"max_iter": self.max_iter}

@@ -61,7 +61,7 @@ def tune_threshold(
 
 def _best(scores: Tensor, positive: Tensor, negative: Tensor, score: Score) -> tuple[Tensor, Tensor]:
     counted = positive + negative > 0
-    values, which = scores[counted].unique(return_inverse=True)
+    values, which = torch.unique(scores[counted], return_inverse=True)
     fn, tn = (torch.zeros_like(values).index_add(0, which, own[counted]).cumsum(0) for own in (positive, negative))
     # A threshold behind each value, and one before the first, where nothing is predicted 0.
     fn, tn = (torch.cat([torch.zeros_like(v[:1]), v]) for v in (fn, tn))

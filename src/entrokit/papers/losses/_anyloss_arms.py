@@ -58,8 +58,8 @@ def linear_arms(task: Task, seed: int) -> Found:
     each: list[Found] = []
     for fold, (test, parts) in enumerate(zip(splits, inner, strict=True)):
         found: Found = {}
-        for metric, models in zip(SCORES, own[fold].split(1 + INNER, 1), strict=True):
-            at = {
+        for metric, models in zip(SCORES, torch.split(own[fold], 1 + INNER, dim=1), strict=True):
+            at: dict[str, tuple[Tensor, float | Tensor]] = {
                 "BCE": (plain[fold, :, 0], 0.0),
                 "weighted BCE": (plain[fold, :, -1], 0.0),
                 "focal": (focal[fold, :, 0], 0.0),

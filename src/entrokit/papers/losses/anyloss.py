@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
 
 from entrokit.diagnose import paired_difference
 from entrokit.report import Chart, Series
@@ -61,7 +65,7 @@ def _on_every_seed(found: Sequence[Found], metric: str, bound: float, reference:
 
 
 def datasets(budget: Budget) -> Iterator[Shown]:
-    found = {name: [linear_arms(task(seed), seed) for seed in budget.seeds] for name, task in TASKS.items()}
+    found = _on_every_task(_linear, budget)
     for metric in SCORES:
         yield _beats(found, metric, "BCE", reference=f"102 data sets: {PAPER_MEANS[metric]}")
     for metric in SCORES:
@@ -75,15 +79,35 @@ def datasets(budget: Budget) -> Iterator[Shown]:
 
 
 def network(budget: Budget) -> Iterator[Shown]:
-    from ._anyloss_networks import NETWORK_METRICS, networks
+    from ._anyloss_networks import NETWORK_METRICS
 
-    found = {name: [networks(task(seed), seed) for seed in budget.seeds] for name, task in TASKS.items()}
+    found = _on_every_task(_network, budget)
     for against in ("BCE", "weighted BCE", "BCE, tuned"):
         for metric in NETWORK_METRICS:
             reference = f"102 data sets: {NETWORK_MEANS[metric]}" if against == "BCE" else ""
             yield _beats(found, metric, against, reference=reference)
     for metric in NETWORK_METRICS:
         yield _by_task(found, metric, ("BCE", "weighted BCE", "BCE, tuned"), "networks")
+
+
+def _on_every_task(run: Callable[[str, int], Found], budget: Budget) -> ByTask:
+    """Tasks and seeds, as many at a time as the budget has jobs."""
+    pairs = [(name, seed) for name in TASKS for seed in budget.seeds]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(budget.jobs, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        each = list(pool.map(run, *zip(*pairs, strict=True)))
+    seeds = len(budget.seeds)
+    return {name: each[i * seeds : (i + 1) * seeds] for i, name in enumerate(TASKS)}
+
+
+def _linear(name: str, seed: int) -> Found:
+    return linear_arms(TASKS[name](seed), seed)
+
+
+def _network(name: str, seed: int) -> Found:
+    from ._anyloss_networks import networks
+
+    return networks(TASKS[name](seed), seed)
 
 
 def _means(found: ByTask, metric: str, arm: str) -> list[float]:

@@ -197,6 +197,8 @@ class TestThreshold:
     def test_it_lies_in_the_widest_gap_of_those_that_tie(self):
         found = tune_threshold(exactly(0.1, 0.2, 0.6, 0.7, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
         assert found.threshold.tolist() == close(0.4)
+        later = tune_threshold(exactly(0.1, 0.2, 0.4, 0.5, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
+        assert later.threshold.tolist() == close(0.7)
         assert found.score.tolist() == close(0.8)
         separable = tune_threshold(exactly(0.1, 0.3, 0.7), torch.tensor([0, 0, 1]))
         assert separable.threshold.tolist() == close(0.5)
@@ -212,9 +214,10 @@ class TestThreshold:
         assert float(equal.threshold) < 3.0
 
     def test_neighbouring_floats_are_told_apart(self):
-        low = 0.5
-        high = math.nextafter(low, 1.0)
-        assert low <= float(tune_threshold(exactly(low, high), torch.tensor([0, 1])).threshold) < high
+        # Halfway between them is rounded to the even one, which is the upper of the second pair.
+        for low in (0.5, math.nextafter(0.5, 1.0)):
+            high = math.nextafter(low, 1.0)
+            assert low <= float(tune_threshold(exactly(low, high), torch.tensor([0, 1])).threshold) < high
 
     def test_labels_have_thresholds_of_their_own(self):
         scores, y = torch.stack([P, -3 * P], 1), torch.stack([Y, 1 - Y], 1)

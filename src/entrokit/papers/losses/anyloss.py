@@ -174,7 +174,6 @@ PAPER = Paper(
         "entrokit.losses.anyloss.AnyLoss",
         "entrokit.losses.anyloss.soft_confusion",
         "entrokit.losses.anyloss.tune_threshold",
-        "entrokit.losses.anyloss.estimator.AnyLossClassifier",
     ),
     recipes=(),
     experiments={

@@ -63,7 +63,7 @@ class TestSearch:
             found = search_channel_scale(linear, [linear], x, importance, 3, 4)
             rounded = quantize_groups(linear.weight * found.scale, 3, 4).dequantize() / found.scale
             error = (x @ (rounded - linear.weight).T).square().mean()
-            assert float(error) == pytest.approx(min(found.history), rel=1e-9)
+            assert error.item() == pytest.approx(min(found.history), rel=1e-9)
             assert min(found.history) <= found.history[0]
 
     def test_weights_stay_and_so_does_a_channel_of_no_importance(self):
@@ -102,7 +102,7 @@ class TestSearch:
         q = [quantize_groups(m.weight * scale, 3, 2).dequantize() / scale for m in (gate, up)]
         rows = x[keep]
         off = 2 * (rows @ q[0].T) * (rows @ q[1].T) - 2 * gate(rows) * up(rows)
-        assert float(off.square().mean()) == pytest.approx(min(found.history), rel=1e-9)
+        assert off.square().mean().item() == pytest.approx(min(found.history), rel=1e-9)
 
     def test_half_precision_is_compared_in_float32(self):
         linear = linear_of(W, torch.bfloat16)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .calibration import recording
 from .calls import Call, inputs
 from .clip_search import search_clip
-from .folding import ScaleGroup, fold_scale, folds_exactly, mean_over_shared_heads
+from .folding import ScaleGroup, fold_exactly, fold_scale, mean_over_shared_heads, shared_heads
 from .group_quantizer import quantize_groups
 from .packed_linear import PackedLinear
 from .scale_search import search_channel_scale
@@ -89,11 +89,20 @@ def quantize_block(
         if not torch.isfinite(found if call.keep is None else found[call.keep]).all():
             raise ValueError("gives NaN or infinity on the calibration text")
         outputs.append(found)
+    first = calls[0]
+    exact = outputs[0] if first.keep is None else outputs[0][first.keep]
+    problems = [_unfoldable(block, group, seen, how) for group in groups]
+    sound = [group for group, problem in zip(groups, problems, strict=True) if problem is None]
+    together = fold_exactly(block, sound, first, exact)
     trial = copy.deepcopy(block)
     results, skipped, scales = [], [], {}
-    for group in groups:
-        problem = _unfoldable(block, group, calls[0], seen, how)
-        if problem:
+    for group, problem in zip(groups, problems, strict=True):
+        if problem is None and not together and not fold_exactly(block, [group], first, exact):
+            problem = (
+                f"not scaled, dividing {group.before} changes what the block gives: others take its output too, or its "
+                "weight is no plain factor"
+            )
+        if problem is not None:
             if strict:
                 raise ValueError(f"{', '.join(group.linears)}: {problem}")
             skipped.append(f"{', '.join(group.linears)}: {problem}")
@@ -101,8 +110,8 @@ def quantize_block(
         result = _searched(block, group, seen, score, how)
         results.append(result)
         scales |= dict.fromkeys(group.linears, result.scale)
-        layers = [trial.get_submodule(name) for name in group.linears]
-        fold_scale(trial.get_submodule(group.before), layers, result.scale, head_dim=group.head_dim)
+        scaled = [trial.get_submodule(name) for name in group.linears]
+        fold_scale(trial.get_submodule(group.before), scaled, result.scale, head_dim=group.head_dim)
     layers = {}
     for name in linears:
         limit = None
@@ -124,10 +133,8 @@ def quantize_block(
     return BlockResult(layers, values, results, skipped, outputs)
 
 
-def _unfoldable(
-    block: nn.Module, group: ScaleGroup, call: Call, seen: dict[str, list[Call]], how: Rounding
-) -> str | None:
-    """Why a group gets no scales; None if it can have them."""
+def _unfoldable(block: nn.Module, group: ScaleGroup, seen: dict[str, list[Call]], how: Rounding) -> str | None:
+    """Why a group can have no scales, by its shapes; None if it can."""
     weight = getattr(block.get_submodule(group.before), "weight", None)
     if weight is None:
         return f"not scaled, {group.before} has no weight to divide"
@@ -139,16 +146,11 @@ def _unfoldable(
                 "those of values (grouped_heads='mean' gives sharers one scale)"
             )
         try:
-            mean_over_shared_heads(torch.ones(takes), len(weight), group.head_dim)
+            shared_heads(len(weight), takes, group.head_dim)
         except ValueError as error:
             return f"not scaled, {error}"
     if group.inspected not in seen or any(name not in seen for name in group.linears):
         return "not scaled, no token of the calibration text came by"
-    if not folds_exactly(block, group, call):
-        return (
-            f"not scaled, dividing {group.before} changes what the block gives: others take its output too, or its "
-            "weight is no plain factor"
-        )
     return None
 
 

@@ -118,28 +118,28 @@ def mean_over_shared_heads(importance: Tensor, channels: int, head_dim: int | No
 
 
 @torch.no_grad()
-def folds_exactly(block: nn.Module, group: ScaleGroup, call: Call, seed: int = 0) -> bool:
-    """Whether a block gives the same with scales folded into it; tried on a copy, with powers of two.
+def fold_exactly(block: nn.Module, groups: Sequence[ScaleGroup], call: Call, exact: Tensor, seed: int = 0) -> bool:
+    """Whether a block gives the same with scales folded into these groups; tried on a copy, with powers of two.
 
     They round nothing, so what is left is another function: a norm that adds 1 to its weight, or an input that other
     layers take too. It is held to what the block adds to its input, by medians, since a few entries of a residual
     stream may be a thousand times the others.
 
     Args:
-        call: of the block, its first argument the hidden states.
+        call: of the block, its first argument the hidden states. exact: what the block gives, tokens that count.
     """
     trial = copy.deepcopy(block)
-    layers = [trial.get_submodule(name) for name in group.linears]
-    before = trial.get_submodule(group.before)
-    inputs, channels = layers[0].in_features, len(before.weight)
     generator = torch.Generator().manual_seed(seed)
-    exponents = torch.randint(0, 4, (min(inputs, channels),), generator=generator).float()
-    if channels != inputs:
-        repeats = shared_heads(channels, inputs, group.head_dim)
-        heads = exponents.unflatten(0, (-1, 1, group.head_dim or 1))
-        exponents = heads.expand(-1, repeats, -1).flatten()
-    scale = (2.0**exponents).to(before.weight.device)
-    fold_scale(before, layers, scale, head_dim=group.head_dim)
-    exact, folded = output(block, call).float(), output(trial, call).float()
+    for group in groups:
+        layers = [trial.get_submodule(name) for name in group.linears]
+        before = trial.get_submodule(group.before)
+        inputs, channels = layers[0].in_features, len(before.weight)
+        exponents = torch.randint(0, 4, (min(inputs, channels),), generator=generator).float()
+        if channels != inputs:
+            repeats = shared_heads(channels, inputs, group.head_dim)
+            heads = exponents.unflatten(0, (-1, 1, group.head_dim or 1))
+            exponents = heads.expand(-1, repeats, -1).flatten()
+        fold_scale(before, layers, (2.0**exponents).to(before.weight.device), head_dim=group.head_dim)
+    folded = output(trial, call).float()
     hidden = call.args[0] if call.keep is None else call.args[0][call.keep]
-    return bool((exact - folded).abs().median() <= 1e-3 * (exact - hidden.float()).abs().median())
+    return bool((exact.float() - folded).abs().median() <= 1e-3 * (exact.float() - hidden.float()).abs().median())

@@ -31,10 +31,10 @@ from ._character_lm import CharacterLM, library_text, next_character_loss, windo
 BASE_TEXT = ("argparse", "typing", "inspect", "pydoc", "doctest", "subprocess")
 TUNING_TEXT = ("tarfile", "mailbox", "smtplib", "ftplib", "imaplib")
 LENGTH, BATCH = 64, 16
-BASE_STEPS, BASE_RATE = 400, 3e-3
+BASE_STEPS, BASE_RATE = 700, 3e-3
 TUNING_STEPS, TUNING_RATE = 150, 3e-4
 CALIBRATION, HELD_OUT, PSEUDO_STEPS = 8, 64, 20
-BITS, GROUP = (3, 4), 32
+BITS, GROUP = (3, 4), 64
 ARMS = ("plain rounding", "activations", "QuantLRM", "permuted", "official median", "pseudo")
 PLANTED = ("importance", "permuted", "activations")
 

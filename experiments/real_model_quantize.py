@@ -43,7 +43,7 @@ from entrokit.compression.quantlrm import QuantLRM, round_to_nearest, update_imp
 
 TRAINED = ("argparse", "datetime", "logging/__init__", "pathlib", "subprocess", "tarfile", "threading", "typing")
 HELD_OUT = ("zipfile", "statistics", "smtplib", "shutil", "random", "mailbox")
-TRAINING_STEPS, RATE, SUMS, WINDOW = 12, 1e-4, 8, 64
+TRAINING_STEPS, RATE, SUMS, WINDOW = 10, 1e-4, 8, 64
 CALIBRATION, GRID, GROUP = 128, 5, 64
 TEXTS, QUESTIONS = 8, 32
 BITS = (3, 4)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import silu
 
 from entrokit.compression.quantlrm import (
     PackedLinear,
@@ -15,6 +16,7 @@ from entrokit.compression.quantlrm import (
     pseudo_fine_tune,
     quantize_groups,
     round_to_nearest,
+    search_clip,
     update_importances,
 )
 from entrokit.papers.compression._character_lm import CharacterLM, Norm, next_character_loss
@@ -111,6 +113,22 @@ class TestQuantising:
             error = float((attention(normed)[0] - exact).square().mean())
         report = only.quantize(other, pair()[0].state_dict(), [text()])
         assert report.groups[4].plain_error == pytest.approx(error, rel=1e-4)
+
+    def test_what_is_cut_is_searched_for_behind_the_scales(self):
+        base, tuned = pair()
+        block = copy.deepcopy(tuned.layers[0])
+        with torch.no_grad():
+            x = tuned.embed_tokens(text()) + tuned.positions.weight[:10]
+            x = block.post_attention_layernorm(x + block.self_attn(block.input_layernorm(x))[0])
+            x = (silu(block.mlp.gate_proj(x)) * block.mlp.up_proj(x)).flatten(0, 1)
+        report = QuantLRM(2, None).quantize(tuned, base.state_dict(), [text()])
+        scale = report.groups[3].scale
+        assert scale.min() != scale.max()
+        weight = block.mlp.down_proj.weight * scale
+        limit = search_clip(weight, x / scale, 2, None)
+        assert not torch.equal(limit, search_clip(weight, x, 2, None))
+        exact = quantize_groups(weight, 2, None, limit=limit).dequantize()
+        assert_within(tuned.layers[0].mlp.down_proj.weight, exact, 1e-5)
 
     def test_padding_does_not_count(self):
         base, tuned = pair()
@@ -280,6 +298,12 @@ class TestGroups:
         with pytest.raises(ValueError, match=message):
             HOW.quantize(tuned, base.state_dict(), [text()], groups=[group])
         assert same(tuned, before)
+
+    def test_a_layer_in_two_groups_is_named(self):
+        base, tuned = pair()
+        down = ScaleGroup(("mlp.down_proj",), "mlp.up_proj")
+        with pytest.raises(ValueError, match="mlp.down_proj is in two groups"):
+            HOW.quantize(tuned, base.state_dict(), [text()], groups=[down, down])
 
     def test_groups_that_are_none(self):
         with pytest.raises(ValueError, match="a tuple of names"):

@@ -13,6 +13,7 @@ scale that was tried is the one that is folded; or o has no scales. See docs/err
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -234,6 +235,10 @@ class _Source:
 
 
 def _check_groups(parts: Parts, groups: Sequence[ScaleGroup] | None) -> None:
+    every = [name for group in groups or () for name in group.linears]
+    twice = [name for name, count in Counter(every).items() if count > 1]
+    if twice:
+        raise ValueError(f"groups: {twice[0]} is in two groups, and a layer has one scale a channel")
     for group in groups or ():
         if not any(_present(block, [group]) for block in parts.blocks.values()):
             needed = dict.fromkeys((*group.linears, group.before, group.inspected))

@@ -197,8 +197,13 @@ class TestClip:
             errors = [((x @ (q - w).T).square()).mean(0) for q in (clipped, quantize_groups(w, 2, None).dequantize())]
             assert (errors[0] <= errors[1] * (1 + 1e-9)).all()
 
-    def test_zeros_and_bad_input(self):
+    def test_where_every_cut_costs_the_same_none_is_made(self):
+        w = weight(2, 8)
+        found = search_clip(w, torch.zeros(3, 8), 3, 4)
+        assert torch.equal(found, w.unflatten(1, (-1, 4)).abs().amax(2))
         assert torch.equal(search_clip(torch.zeros(2, 8), torch.ones(3, 8), 3, 4), torch.zeros(2, 2))
+
+    def test_bad_input_is_named(self):
         w, x = weight(2, 8), torch.ones(3, 8)
         for wrong, message in (
             ({"x": torch.ones(3, 4)}, r"\[tokens, 8\]"),

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from .calibration import recording
 from .calls import Call, inputs
 from .clip_search import search_clip
-from .folding import ScaleGroup, fold_exactly, fold_scale, mean_over_shared_heads, shared_heads
+from .folding import (
+    ScaleGroup,
+    divided_weight,
+    fold_exactly,
+    fold_scale,
+    linear_in,
+    mean_over_shared_heads,
+    shared_heads,
+)
 from .group_quantizer import quantize_groups
 from .packed_linear import PackedLinear
 from .scale_search import search_channel_scale
@@ -95,7 +103,9 @@ def quantize_block(
     sound = [group for group, problem in zip(groups, problems, strict=True) if problem is None]
     together = fold_exactly(block, sound, first, exact)
     trial = copy.deepcopy(block)
-    results, skipped, scales = [], [], {}
+    results: list[GroupResult] = []
+    skipped: list[str] = []
+    scales: dict[str, Tensor] = {}
     for group, problem in zip(groups, problems, strict=True):
         if problem is None and not together and not fold_exactly(block, [group], first, exact):
             problem = (
@@ -110,7 +120,7 @@ def quantize_block(
         result = _searched(block, group, seen, score, how)
         results.append(result)
         scales |= dict.fromkeys(group.linears, result.scale)
-        scaled = [trial.get_submodule(name) for name in group.linears]
+        scaled = [linear_in(trial, name) for name in group.linears]
         fold_scale(trial.get_submodule(group.before), scaled, result.scale, head_dim=group.head_dim)
     layers = {}
     for name in linears:
@@ -120,9 +130,9 @@ def quantize_block(
             x = x / scales[name] if name in scales else x
             with naming(name):
                 limit = search_clip(
-                    trial.get_submodule(name).weight, x, how.bits, how.group_size, include_zero=how.include_zero
+                    linear_in(trial, name).weight, x, how.bits, how.group_size, include_zero=how.include_zero
                 )
-        layers[name] = rounded_layer(trial.get_submodule(name), how, limit)
+        layers[name] = rounded_layer(linear_in(trial, name), how, limit)
     weights = {f"{name}.weight" for name in linears}
     before = dict(block.named_parameters())
     values = {
@@ -135,10 +145,10 @@ def quantize_block(
 
 def _unfoldable(block: nn.Module, group: ScaleGroup, seen: dict[str, list[Call]], how: Rounding) -> str | None:
     """Why a group can have no scales, by its shapes; None if it can."""
-    weight = getattr(block.get_submodule(group.before), "weight", None)
+    weight = divided_weight(block.get_submodule(group.before))
     if weight is None:
         return f"not scaled, {group.before} has no weight to divide"
-    takes = block.get_submodule(group.linears[0]).in_features
+    takes = linear_in(block, group.linears[0]).in_features
     if len(weight) != takes:
         if how.grouped_heads == "skip":
             return (
@@ -157,15 +167,15 @@ def _unfoldable(block: nn.Module, group: ScaleGroup, seen: dict[str, list[Call]]
 def _searched(
     block: nn.Module, group: ScaleGroup, seen: dict[str, list[Call]], score: Score, how: Rounding
 ) -> GroupResult:
-    first = block.get_submodule(group.linears[0])
+    layers = [linear_in(block, name) for name in group.linears]
+    weight = divided_weight(block.get_submodule(group.before))
     with naming(", ".join(group.linears)):
         importance = score(group.linears[0], inputs(seen[group.linears[0]]))
-        channels = len(block.get_submodule(group.before).weight)
-        if channels != first.in_features:
-            importance = mean_over_shared_heads(importance, channels, group.head_dim)
+        if weight is not None and len(weight) != layers[0].in_features:
+            importance = mean_over_shared_heads(importance, len(weight), group.head_dim)
         found = search_channel_scale(
             block.get_submodule(group.inspected),
-            [block.get_submodule(name) for name in group.linears],
+            layers,
             seen[group.inspected],
             importance,
             how.bits,

@@ -30,7 +30,7 @@ def as_calls(x: Tensor | Iterable[Call]) -> list[Call]:
 
 
 @torch.no_grad()
-def output(module: nn.Module, call: Call, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+def output(module: nn.Module, call: Call, weights: dict[str, Tensor] | None = None) -> Tensor:
     """What a module gives, of a tuple the first, with these parameters in the place of its own; tokens that count."""
     args, kwargs = call.args, dict(call.kwargs)
     found = functional_call(module, weights, args, kwargs) if weights else module(*args, **kwargs)

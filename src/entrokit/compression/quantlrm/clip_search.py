@@ -44,13 +44,14 @@ def search_clip(
     if isinstance(n_grid, bool) or not isinstance(n_grid, int) or n_grid < 1 or not 0.0 < max_shrink <= 1.0:
         raise ValueError(f"search_clip: n_grid is a positive integer, max_shrink 0 to 1; got {n_grid!r}, {max_shrink}")
     weight = weight if weight.dtype == torch.float64 else weight.float()
-    grouped = x.to(weight.dtype).unflatten(1, (-1, size)).transpose(0, 1)
+    grouped = x.to(weight.dtype).reshape(len(x), -1, size).transpose(0, 1)
     moments = grouped.transpose(1, 2) @ grouped / len(x)
-    largest = weight.unflatten(1, (-1, size)).abs().amax(2)
+    largest = weight.reshape(len(weight), -1, size).abs().amax(2)
     best, limit = torch.full_like(largest, torch.inf), largest.clone()
     for step in range(max(1, int(max_shrink * n_grid))):
         tried = largest * (1.0 - step / n_grid)
-        off = (rounded(weight, bits, size, include_zero, tried) - weight).unflatten(1, (-1, size)).transpose(0, 1)
+        off = rounded(weight, bits, size, include_zero, tried) - weight
+        off = off.reshape(len(weight), -1, size).transpose(0, 1)
         error = ((off @ moments) * off).sum(2).T
         better = error < best
         best, limit = torch.where(better, error, best), torch.where(better, tried, limit)

@@ -78,13 +78,13 @@ def fold_scale(before: nn.Module, linears: Sequence[nn.Linear], scale: Tensor, *
     wrong = [linear.in_features for linear in linears if scale.shape != (linear.in_features,)]
     if wrong:
         raise ValueError(f"fold_scale: {list(scale.shape)} scales, and a layer with {wrong[0]} input channels")
-    weight = getattr(before, "weight", None)
+    weight = divided_weight(before)
     if weight is None:
         raise ValueError(f"fold_scale: a {type(before).__name__} without weight cannot be divided by anything")
     divisor = scale
     if len(weight) != len(scale):
         repeats = shared_heads(len(weight), len(scale), head_dim)
-        by_head = scale.unflatten(0, (-1, repeats, head_dim or 1))
+        by_head = scale.reshape(-1, repeats, head_dim or 1)
         if not torch.equal(by_head, by_head[:, :1].expand_as(by_head)):
             raise ValueError(f"fold_scale: {repeats} query heads share each head of values, and must share scales")
         divisor = by_head[:, 0].flatten()
@@ -113,8 +113,26 @@ def shared_heads(channels: int, inputs: int, head_dim: int | None) -> int:
 def mean_over_shared_heads(importance: Tensor, channels: int, head_dim: int | None) -> Tensor:
     """Importance ``[in]`` in which query heads that share a head of values have their mean."""
     repeats = shared_heads(channels, len(importance), head_dim)
-    by_head = importance.unflatten(0, (-1, repeats, head_dim or 1))
-    return by_head.mean(1, keepdim=True).expand_as(by_head).flatten()
+    by_head = importance.reshape(-1, repeats, head_dim or 1)
+    return by_head.mean(1, keepdim=True).expand(by_head.shape).flatten()
+
+
+def linear_in(block: nn.Module, name: str) -> nn.Linear:
+    """The linear layer of that name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = block.get_submodule(name)
+    if not isinstance(found, nn.Linear):
+        raise ValueError(f"{name} is no linear layer")
+    return found
+
+
+def divided_weight(before: nn.Module) -> Tensor | None:
+    """What is divided where scales are folded into a module; None where it has nothing."""
+    weight = getattr(before, "weight", None)
+    return weight if isinstance(weight, Tensor) else None
 
 
 @torch.no_grad()
@@ -131,15 +149,16 @@ def fold_exactly(block: nn.Module, groups: Sequence[ScaleGroup], call: Call, exa
     trial = copy.deepcopy(block)
     generator = torch.Generator().manual_seed(seed)
     for group in groups:
-        layers = [trial.get_submodule(name) for name in group.linears]
+        layers = [linear_in(trial, name) for name in group.linears]
         before = trial.get_submodule(group.before)
-        inputs, channels = layers[0].in_features, len(before.weight)
+        weight = divided_weight(before)
+        inputs, channels = layers[0].in_features, 0 if weight is None else len(weight)
         exponents = torch.randint(0, 4, (min(inputs, channels),), generator=generator).float()
         if channels != inputs:
             repeats = shared_heads(channels, inputs, group.head_dim)
-            heads = exponents.unflatten(0, (-1, 1, group.head_dim or 1))
+            heads = exponents.reshape(-1, 1, group.head_dim or 1)
             exponents = heads.expand(-1, repeats, -1).flatten()
-        fold_scale(before, layers, (2.0**exponents).to(before.weight.device), head_dim=group.head_dim)
+        fold_scale(before, layers, (2.0**exponents).to(layers[0].weight.device), head_dim=group.head_dim)
     folded = output(trial, call).float()
     hidden = call.args[0] if call.keep is None else call.args[0][call.keep]
     return bool((exact.float() - folded).abs().median() <= 1e-3 * (exact.float() - hidden.float()).abs().median())

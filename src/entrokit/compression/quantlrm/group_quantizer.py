@@ -32,8 +32,9 @@ class GroupCodes:
 
     def dequantize(self) -> Tensor:
         """The weight that the codes stand for, ``[out, in]``, in the dtype of the scale."""
-        groups = self.codes.unflatten(1, (self.scale.shape[1], -1)).to(self.scale.dtype)
-        return ((groups - self.zero[..., None].to(self.scale.dtype)) * self.scale[..., None]).flatten(1)
+        groups = self.codes.reshape(*self.scale.shape, -1).to(self.scale.dtype)
+        steps: Tensor = groups - self.zero[..., None].to(self.scale.dtype)
+        return (steps * self.scale[..., None]).flatten(1)
 
 
 def quantize_groups(
@@ -119,7 +120,7 @@ def check_weight(what: str, weight: Tensor) -> None:
 def _grouped(weight: Tensor, group_size: int) -> Tensor:
     """``[out, groups, group size]``."""
     values = weight.detach()
-    return (values if values.dtype == torch.float64 else values.float()).unflatten(1, (-1, group_size))
+    return (values if values.dtype == torch.float64 else values.float()).reshape(len(values), -1, group_size)
 
 
 def _clipped(groups: Tensor, limit: Tensor) -> Tensor:

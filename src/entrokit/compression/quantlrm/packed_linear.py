@@ -58,7 +58,7 @@ class PackedLinear(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> PackedLinear:
         """``half()`` and ``to(dtype)`` leave the scales in their own precision: the weight would become another."""
         kept = self.scale
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.scale.dtype != kept.dtype:
             self.scale = kept.to(self.scale.device)
         return self

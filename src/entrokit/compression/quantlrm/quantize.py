@@ -273,8 +273,7 @@ def _put_in(model: nn.Module, results: Mapping[str, BlockResult], pack: bool) ->
             if pack:
                 swap_linear(block, name, layer.train(block.training))
             else:
-                weight = block.get_submodule(name).weight
-                weight.copy_(layer.dequantize())
+                block.get_parameter(f"{name}.weight").copy_(layer.dequantize())
 
 
 def _renamed(block: str, group: GroupResult) -> GroupResult:

@@ -145,7 +145,8 @@ def _check_magnitudes(what: str, matrix: Tensor) -> None:
 
 
 def _in_storage_order(matrices: Iterable[Tensor], positions: tuple[int, int]) -> tuple[float, float]:
-    found, passed = {}, 0
+    found: dict[int, float] = {}
+    passed = 0
     for matrix in matrices:
         positive = matrix[matrix > 0]
         found |= {at: float(positive[at - passed]) for at in positions if passed <= at < passed + positive.numel()}

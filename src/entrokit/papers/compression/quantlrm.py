@@ -144,7 +144,7 @@ def tuned_trial(seed: int) -> dict[Any, Any]:
     }
     for bits in BITS:
         how = QuantLRM(bits, GROUP)
-        arms = {
+        arms: dict[str, tuple[QuantLRM, Any, Any]] = {
             "activations": (how, None, "activations"),
             "QuantLRM": (how, before, None),
             "permuted": (how, None, permuted),

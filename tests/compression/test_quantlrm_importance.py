@@ -122,6 +122,15 @@ class TestCheck3:
         assert_within(self.importance(zero, moved[:, order]), once[order], 1e-12)
 
 
+def test_importances_of_a_model_are_those_of_its_statistics():
+    base, tuned = {"a": torch.zeros_like(D1), "b": D2}, {"a": D1, "b": torch.zeros_like(D2)}
+    for flag in (False, True):
+        stats = update_stats([D1, D2], official_compat=flag)
+        found = update_importances(base, tuned, ["a", "b"], official_compat=flag, zero_in_mean=flag, peak=5.0)
+        for name, updates in (("a", D1), ("b", D2)):
+            assert torch.equal(found[name], channel_importance(updates, stats, zero_in_mean=flag, peak=5.0))
+
+
 class TestStatistics:
     @settings(max_examples=40, deadline=None)
     @given(

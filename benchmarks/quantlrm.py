@@ -131,8 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a folder with SmolLM2-135M's safetensors")
     parser.add_argument("--random", action="store_true", help="random weights even where the model is in the cache")
-    parser.add_argument("--rounds", type=int, default=3, help="timings of rounding, in turns")
-    parser.add_argument("--tokens", type=int, default=256, help="of calibration text; 128 a sequence")
+    parser.add_argument("--rounds", type=int, default=3, help="timings of rounding, in turns; 0 for none")
+    parser.add_argument("--tokens", type=int, default=256, help="of calibration text; 0: no whole model")
     parser.add_argument("--grid", type=int, default=20, help="exponents tried")
     parser.add_argument("--no-clip", action="store_true", help="without the search for what to cut")
     arguments = parser.parse_args()
@@ -146,7 +146,7 @@ def main() -> None:
     summary: dict[str, Any] = {"source": source}
     if find_spec("torchao") is None:
         print("torchao is not installed; rounding is passed over")
-    else:
+    elif arguments.rounds:
         matrices = [m.weight.detach() for n, m in model.named_modules() if isinstance(m, nn.Linear) and ".layers." in n]
         for bits in (3, 4):
             found = summary[f"rounding, {bits} bits"] = rounding(matrices, bits, arguments.rounds)
@@ -159,9 +159,10 @@ def main() -> None:
                 f"{bits} bits: {found['differ']} of {found['codes']:,} codes differ, "
                 f"scales by {found['scale gap']:.1e} at most"
             )
-    found = summary["whole"] = whole(model, arguments.tokens, arguments.grid, not arguments.no_clip)
-    for what, value in found.items():
-        print(f"{what:>24}  {value:,.3f}" if isinstance(value, float) else f"{what:>24}  {value:,}")
+    if arguments.tokens:
+        found = summary["whole"] = whole(model, arguments.tokens, arguments.grid, not arguments.no_clip)
+        for what, value in found.items():
+            print(f"{what:>24}  {value:,.3f}" if isinstance(value, float) else f"{what:>24}  {value:,}")
     file = Path("runs/bench/quantlrm.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

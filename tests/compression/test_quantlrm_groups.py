@@ -97,6 +97,12 @@ class TestRounding:
         one, other = quantize_groups(w, 3, 16, limit=limit), quantize_groups(w.clamp(-0.5, 0.5), 3, 16)
         assert torch.equal(one.codes, other.codes)
 
+    def test_what_is_infinite_is_not_cut_away_unseen(self):
+        w = weight()
+        w[1, 2] = math.inf
+        with pytest.raises(ValueError, match="1 of 192 weights are NaN or infinite"):
+            quantize_groups(w, 3, 16, limit=torch.ones(6, 2))
+
     @pytest.mark.parametrize(
         ("w", "bits", "group", "error", "message"),
         [

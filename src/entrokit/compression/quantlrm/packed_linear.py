@@ -1,0 +1,70 @@
+"""A linear layer whose weight lies in memory as packed codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ..packing import pack_codes, unpack_codes
+from .group_quantizer import GroupCodes
+
+
+class PackedLinear(nn.Module):
+    """What `nn.Linear` is, of 2 to 8 bits a weight; unpacked anew at each call, which saves memory and no time.
+
+    Attributes:
+        packed: uint8 ``[out, ceil(in bits / 8)]``. scale, zero: as of `GroupCodes`. bias: as of `nn.Linear`.
+    """
+
+    packed: Tensor
+    scale: Tensor
+    zero: Tensor
+
+    def __init__(self, codes: GroupCodes, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.bits = codes.bits
+        self.out_features, self.in_features = codes.codes.shape
+        self.register_buffer("packed", pack_codes(codes.codes, codes.bits))
+        self.register_buffer("scale", codes.scale.clone())
+        self.register_buffer("zero", codes.zero.clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Of codes, scales and zeros."""
+        held = sum(one.numel() * one.element_size() for one in (self.packed, self.scale, self.zero))
+        return 8.0 * held / (self.out_features * self.in_features)
+
+    @property
+    def group_size(self) -> int:
+        return self.in_features // self.scale.shape[1]
+
+    def dequantize(self) -> Tensor:
+        """The weight, ``[out, in]``, in the dtype of the scale."""
+        codes = unpack_codes(self.packed, self.bits, self.in_features)
+        return GroupCodes(codes, self.scale, self.zero, self.bits).dequantize()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.dequantize().to(x.dtype), self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bits={self.bits}, "
+            f"group_size={self.group_size}, bias={self.bias is not None}"
+        )
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PackedLinear:
+        """``half()`` and ``to(dtype)`` leave the scales in their own precision: the weight would become another."""
+        kept = self.scale
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.scale.dtype != kept.dtype:
+            self.scale = kept.to(self.scale.device)
+        return self
+
+
+def swap_linear(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Puts a layer into the place of the one of that name."""
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, layer)

@@ -1,0 +1,90 @@
+"""The blocks of a model and their linear layers: what there is to quantise, and whether it can be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .group_quantizer import check_group_size
+
+
+@dataclass(frozen=True)
+class Parts:
+    """blocks: by name, in order. linears: by name, of every block."""
+
+    blocks: dict[str, nn.Module]
+    linears: dict[str, nn.Linear]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """By their names in ``state_dict()``."""
+        return {f"{name}.weight": linear.weight for name, linear in self.linears.items()}
+
+
+def find_parts(model: nn.Module, blocks: str | None) -> Parts:
+    """Blocks are the elements of the list that holds the most weights in linear layers; or of the one that is named.
+
+    Raises:
+        ValueError: there is none, or there are two, neither within the other.
+    """
+    if hasattr(model, "peft_config"):
+        raise ValueError("the model has adapters; merge them first (merge_and_unload())")
+    lists = {
+        name: sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Linear))
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.ModuleList, nn.Sequential) if blocks is not None else nn.ModuleList)
+    }
+    lists = {name: held for name, held in lists.items() if held}
+    if blocks is not None and blocks not in lists:
+        raise ValueError(f"blocks={blocks!r} is no list of modules with linear layers; there are {sorted(lists)}")
+    if not lists:
+        raise ValueError("the model has no list of blocks with linear layers (nn.ModuleList)")
+    chosen = max(lists, key=lambda name: lists[name]) if blocks is None else blocks
+    others = [name for name in lists if not _within(name, chosen) and not _within(chosen, name)]
+    if blocks is None and others:
+        raise ValueError(f"the model has several lists of blocks, {sorted([chosen, *others])}; name one by blocks=")
+    found = {f"{chosen}.{i}" if chosen else str(i): m for i, m in model.get_submodule(chosen).named_children()}
+    linears = {
+        f"{name}.{own}" if own else name: module
+        for name, block in found.items()
+        for own, module in block.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    return Parts(found, linears)
+
+
+def check_parts(model: nn.Module, parts: Parts, group_size: int | None) -> None:
+    """That every linear layer of the blocks can be quantised.
+
+    Raises:
+        ValueError: a parameter of a block has a second name; a weight without values, with NaN or infinity, or with
+            channels that the group size does not divide; names the first. TypeError: weights that are no plain floats.
+    """
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    for block in parts.blocks.values():
+        for parameter in block.parameters():
+            if len(names[id(parameter)]) > 1:
+                raise ValueError(
+                    f"{' and '.join(names[id(parameter)])} are one tensor, and each would get scales of its own: "
+                    "untie them first"
+                )
+    for name, weight in parts.weights.items():
+        kind = type(weight.data)
+        if kind is not Tensor or not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
+            what = kind.__name__ if kind is not Tensor else weight.dtype
+            raise TypeError(f"{name}: is {what}, and plain floats are quantised; dequantise or gather it first")
+        if weight.is_meta:
+            raise ValueError(f"{name}: is on the meta device and has no values; load the weights first")
+        wrong = weight.numel() - int(torch.isfinite(weight).sum())
+        if wrong:
+            raise ValueError(f"{name}: {wrong} of {weight.numel()} weights are NaN or infinite")
+        check_group_size(name, weight.shape[1], group_size)
+
+
+def _within(name: str, outer: str) -> bool:
+    return not outer or name == outer or name.startswith(f"{outer}.")

@@ -21,18 +21,6 @@ class _EnoughError(Exception):
     """The last block was reached; what comes behind it need not be computed."""
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, and afterwards as each was before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
-
-
 def checked_batches(batches: Iterable[Batch], model: nn.Module) -> list[dict[str, Any]]:
     """Batches as keyword arguments of a model.
 

@@ -21,8 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from entrokit.evaluation import evaluating
+
 from .block import BlockResult, GroupResult, Rounding, Score, naming, quantize_block, rounded_layer
-from .calibration import Batch, checked_batches, evaluating, size, trace, with_hidden_states
+from .calibration import Batch, checked_batches, size, trace, with_hidden_states
 from .folding import ScaleGroup, llama_groups
 from .group_quantizer import check_bits
 from .importance import activation_importance, channel_importance

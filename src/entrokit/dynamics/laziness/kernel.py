@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
+
 from ._jacobian import Block, SampleJacobian
 
 MEMORY = 512 * 2**20

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
+
 from .alignment import kernel_alignment, representation_alignment, sign_similarity
 from .kernel import MEMORY, tangent_kernel
 from .ranks import effective_rank, spectral_radius

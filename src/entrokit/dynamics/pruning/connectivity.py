@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
+
 from .networks import Batches, batches_for, copy_model, without_masks
 
 Metric = Literal["error", "loss"] | Callable[[Tensor, Tensor], Tensor]

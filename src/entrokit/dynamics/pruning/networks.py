@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Inputs and labels, a batch at a time; may be gone through again and again, as a `DataLoader`."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 from transformers import TrainerCallback
 
-from entrokit.optim.evaluation import evaluating
+from entrokit.evaluation import evaluating
 from entrokit.optim.radius import StepMeter, StepRadius, linear_logit_spread, slope_spread
 from entrokit.optim.radius.radii import worst_spread
 from entrokit.optim.radius.slopes import Parameters, check_method, slopes_along

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
+
 from .update import at_least_float32
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..evaluation import evaluating
+from entrokit.evaluation import evaluating
+
 from .inputs import Call
 from .language import is_language_model, token_logit_spread
 from .radii import slope_spread, worst_spread

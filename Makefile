@@ -17,11 +17,12 @@ DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
 	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --account-every 10 --out $(DEMO_OUT)
 
-# A worker a core: more threads would only wait for one another.
+# A worker a core: more threads would only wait for one another. Half of the tests each, in order, so that what a module sets
+# up is set up once; who is done first takes half of what is left.
 test test-parity test-live test-live-quick: export OMP_NUM_THREADS ?= 1
 
 test: $(VENV)/dev.stamp  ## the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"

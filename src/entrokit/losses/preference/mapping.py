@@ -116,7 +116,7 @@ class UtilityToProbability:
             fitted = fit_slopes(u, index, breaks, 1.0 / tau, 1.0 / tau, 1.0 / tau)
             at_bound = False
         else:
-            fitted = fit_slopes(u, index, breaks, low, high, 1.0)
+            fitted = fit_slopes(u, index, breaks, low, high)
             if self.kind == "monotone":
                 breaks = _breaks(own, self.pieces)
                 fitted = fit_slopes(u, index, breaks, low, high, fitted.values[0])

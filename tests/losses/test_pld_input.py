@@ -149,3 +149,9 @@ def test_narrow_integers_are_labels_of_many_classes():
     s, y = torch.linspace(-1.0, 1.0, 900).view(3, 300), torch.tensor([1, 156, 200])
     exact = pld_loss(s, s.flip(1), y, reduction="none")
     assert torch.equal(pld_loss(s, s.flip(1), y.to(torch.uint8), reduction="none"), exact)
+
+
+def test_a_tiny_temperature_is_one_hot():
+    found = pld_loss(1e3 * S, 1e3 * T, torch.tensor([0, 3]), 1e-308)
+    first = pld_loss(1e3 * S, 1e3 * T, torch.tensor([0, 3]), weights=torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    torch.testing.assert_close(found, first, rtol=1e-12, atol=0)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from entrokit.losses.preference import UtilityToProbability
+from entrokit.losses.preference import UtilityToProbability, expected_gain, gain_matrix
 
 from .preference_cases import at, forbidding, rows
 
@@ -142,3 +142,16 @@ def test_the_fit_does_not_depend_on_the_scale():
     u, target = rows(50, 4)
     one, tiny = (UtilityToProbability(bracket=(1e-20, 1e20)).fit(c * u, target).tau_ for c in (1.0, 1e-12))
     assert tiny == pytest.approx(1e-12 * one, rel=1e-6)
+
+
+def test_large_utilities_of_single_precision_neither_overflow_nor_are_rounded():
+    assert at(0.5).transform(torch.tensor([3e38, 1.0, -3e38])).tolist() == [1.0, 0.0, 0.0]
+    u = rows(20, 4, dtype=torch.float32)[0] + 1e4
+    torch.testing.assert_close(at(0.7).transform(u).double(), at(0.7).transform(u.double()), rtol=0, atol=1e-6)
+
+
+def test_autocast_and_whole_numbers_do_not_round_gains():
+    probs, gain = torch.softmax(torch.tensor([0.1, 0.2, 0.3]), -1), torch.tensor([[0.111, 0.222, 0.333]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(expected_gain(probs, gain), (probs * gain).sum(-1))
+    assert float(gain_matrix(["a"], torch.tensor([[2**24 + 1]]))) == 2**24 + 1

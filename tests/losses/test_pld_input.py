@@ -142,3 +142,16 @@ def test_rankings_refuse_what_the_loss_refuses():
         teacher_optimal_permutation(T, torch.tensor([-100, 0]))
     with pytest.raises(TypeError, match="soft labels"):
         teacher_optimal_permutation(T, T[:, 0])
+
+
+def test_narrow_integers_are_labels_of_many_classes():
+    """In uint8 -100 is 156, and 300 classes are 44."""
+    s, y = torch.linspace(-1.0, 1.0, 900).view(3, 300), torch.tensor([1, 156, 200])
+    exact = pld_loss(s, s.flip(1), y, reduction="none")
+    assert torch.equal(pld_loss(s, s.flip(1), y.to(torch.uint8), reduction="none"), exact)
+
+
+def test_a_tiny_temperature_is_one_hot():
+    found = pld_loss(1e3 * S, 1e3 * T, torch.tensor([0, 3]), 1e-308)
+    first = pld_loss(1e3 * S, 1e3 * T, torch.tensor([0, 3]), weights=torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    torch.testing.assert_close(found, first, rtol=1e-12, atol=0)

@@ -197,3 +197,11 @@ def test_student_logits_are_checked_as_in_the_whole():
         topk_pld_loss(s, teacher, Y)
     with pytest.raises(ValueError, match="reduction"):
         topk_pld_loss(S, teacher, Y, "median")
+
+
+def test_equal_log_probabilities_stand_in_order_of_class():
+    t = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]], dtype=torch.float64)
+    s, y = torch.linspace(-1.0, 2.0, 5, dtype=torch.float64)[None], torch.tensor([3])
+    index = torch.tensor([[4, 3, 1, 0, 2]])
+    found = topk_pld_loss(s, TopKTeacher(t.log_softmax(1).gather(1, index), index), y)
+    torch.testing.assert_close(found, pld_loss(s, t, y), rtol=1e-12, atol=0)

@@ -184,3 +184,11 @@ def test_no_rows_and_no_rivals_drawn():
             sampled_preference_loss(torch.zeros(1, 3), torch.tensor([0]), bad)
     with pytest.raises(TypeError, match="got list"):
         preference_loss([[0.0]], torch.tensor([0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
+def test_narrow_integers_are_targets_of_many_candidates(dtype):
+    u, target = torch.linspace(-1.0, 1.0, 900).view(3, 300), torch.tensor([1, 100, 200])
+    assert float(preference_loss(u, target.to(dtype))) == float(preference_loss(u, target))
+    with pytest.raises(TypeError, match="got torch.complex64"):
+        preference_loss(u, target.to(torch.complex64))

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from entrokit.losses.preference import UtilityToProbability
+from entrokit.losses.preference import UtilityToProbability, expected_gain, gain_matrix
 
 from .preference_cases import at, forbidding, rows
 
@@ -117,3 +117,41 @@ def test_bad_data_are_named():
         UtilityToProbability().fit(u[:0], target[:0])
     with pytest.raises(ValueError, match="NaN"):
         at(1.0).transform(torch.tensor([0.0, torch.nan]))
+
+
+@pytest.mark.parametrize("gap", [1.0, 10.0, 1000.0, 1e5])
+@pytest.mark.parametrize("kind", ["temperature", "monotone"])
+def test_separable_data_of_any_gap_are_clamped_with_a_warning(kind, gap):
+    """The gradient vanishes long before the bracket's end, and once ended the search there without a word."""
+    u = torch.tensor([[gap, 0.0], [1.5 * gap, 0.0]], dtype=torch.float64)
+    with pytest.warns(RuntimeWarning, match="stays at the lower end, 0.03"):
+        fitted = UtilityToProbability(kind).fit(u, torch.tensor([0, 0]))
+    assert fitted.tau_ == pytest.approx(0.03, rel=1e-12)
+    assert fitted.at_bound_
+
+
+@pytest.mark.filterwarnings("ignore:UtilityToProbability:RuntimeWarning")
+def test_many_pieces_are_fitted():
+    """Steps that stopped at the first slope to meet a bound did not arrive in 200."""
+    u, target = rows(100, 6)
+    nll = [UtilityToProbability("monotone", pieces=n).fit(3 * u, target).nll_ for n in (1, 32)]
+    assert nll[1] <= nll[0]
+
+
+def test_the_fit_does_not_depend_on_the_scale():
+    u, target = rows(50, 4)
+    one, tiny = (UtilityToProbability(bracket=(1e-20, 1e20)).fit(c * u, target).tau_ for c in (1.0, 1e-12))
+    assert tiny == pytest.approx(1e-12 * one, rel=1e-6)
+
+
+def test_large_utilities_of_single_precision_neither_overflow_nor_are_rounded():
+    assert at(0.5).transform(torch.tensor([3e38, 1.0, -3e38])).tolist() == [1.0, 0.0, 0.0]
+    u = rows(20, 4, dtype=torch.float32)[0] + 1e4
+    torch.testing.assert_close(at(0.7).transform(u).double(), at(0.7).transform(u.double()), rtol=0, atol=1e-6)
+
+
+def test_autocast_and_whole_numbers_do_not_round_gains():
+    probs, gain = torch.softmax(torch.tensor([0.1, 0.2, 0.3]), -1), torch.tensor([[0.111, 0.222, 0.333]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(expected_gain(probs, gain), (probs * gain).sum(-1))
+    assert float(gain_matrix(["a"], torch.tensor([[2**24 + 1]]))) == 2**24 + 1

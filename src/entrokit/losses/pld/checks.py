@@ -87,6 +87,8 @@ def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int 
         if target.shape == (*shape, classes):
             hint = "; one label a position, not one number a class"
         raise ValueError(f"target: expected shape {list(shape)}, got {list(target.shape)}{hint}")
+    # Narrow integers would compare with C and ignore_index wrapped around.
+    target = target.long()
     kept = torch.ones_like(target, dtype=torch.bool) if ignore_index is None else target != ignore_index
     outside = kept & ((target < 0) | (target >= classes))
     if bool(outside.any()):

@@ -77,7 +77,9 @@ class RankedByLogits:
             )
             self._places.refuse((own == -math.inf).squeeze(1), first, "teacher_logits", words)
             keys[:, :1] = own
-            alpha = torch.softmax(keys.double().div_(self._temperature), 1)
+            # The best is subtracted first: a small temperature must not make infinities of it.
+            best = keys[:, :2].amax(1, keepdim=True).double()
+            alpha = torch.softmax(keys.double().sub_(best).div_(self._temperature), 1)
         else:
             alpha = (self._weights if self._weights.dim() == 1 else self._weights[rows]).expand(z.shape)
         a = z.gather(1, order).double()

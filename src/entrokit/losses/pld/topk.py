@@ -138,6 +138,9 @@ def check_top_k(
     _check_probabilities(ids, log_q, places)
     words = "-inf for the label, which nothing would then teach; give the position ignore_index"
     places.refuse(((ids == label) & (log_q == -math.inf)).any(1), 0, "log_probs", words)
+    # Equal ones in order of class, as in the whole ranking, whatever the order they came in.
+    ids, by_class = ids.sort(1)
+    log_q = log_q.gather(1, by_class)
     _, by = torch.sort(log_q.masked_fill(ids == label, math.inf), dim=1, descending=True, stable=True)
     return places, ids.gather(1, by), log_q.gather(1, by).exp()
 

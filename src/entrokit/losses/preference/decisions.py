@@ -45,7 +45,9 @@ def expected_gain(probs: Tensor, gain: Tensor) -> Tensor:
             f"expected_gain: gains {list(gain.shape)} do not fit probabilities {list(probs.shape)}: give one [D, K] "
             "matrix, or one for each row"
         )
-    return (gain.to(probs.device, dtype) @ probs.to(dtype).unsqueeze(-1)).squeeze(-1)
+    # Autocast would multiply in half precision, and tie or turn decisions.
+    with torch.autocast(probs.device.type, enabled=False):
+        return (gain.to(probs.device, dtype) @ probs.to(dtype).unsqueeze(-1)).squeeze(-1)
 
 
 def mbr_decision(probs: Tensor, gain: Tensor, *, allowed: Tensor | None = None) -> Tensor:
@@ -124,4 +126,5 @@ def _checked_gain(what: str, gain: Tensor, candidates: int) -> Tensor:
     if not bool(torch.isfinite(gain).all()):
         first = (~torch.isfinite(gain)).nonzero()[0].tolist()
         raise ValueError(f"{what}: the gain at {first} is {float(gain[tuple(first)])}; gains must be finite")
-    return gain if gain.dtype == torch.float64 else gain.float()
+    # Whole numbers are exact in float64 alone.
+    return gain.float() if gain.is_floating_point() and gain.dtype != torch.float64 else gain.double()

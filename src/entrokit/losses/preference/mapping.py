@@ -116,7 +116,7 @@ class UtilityToProbability:
             fitted = fit_slopes(u, index, breaks, 1.0 / tau, 1.0 / tau, 1.0 / tau)
             at_bound = False
         else:
-            fitted = fit_slopes(u, index, breaks, low, high, 1.0)
+            fitted = fit_slopes(u, index, breaks, low, high)
             if self.kind == "monotone":
                 breaks = _breaks(own, self.pieces)
                 fitted = fit_slopes(u, index, breaks, low, high, fitted.values[0])
@@ -127,7 +127,7 @@ class UtilityToProbability:
         return self
 
     def rescale(self, u: Tensor) -> Tensor:
-        """The utilities after the map, ``[..., K]``, whose softmax are the probabilities; differentiable.
+        """The utilities after the map, ``[..., K]``, 0 for the best; differentiable. Probabilities are their softmax.
 
         Say for an entropy: ``entropy(map.rescale(u), from_logits=True)``.
 
@@ -138,7 +138,8 @@ class UtilityToProbability:
             raise RuntimeError("UtilityToProbability: fit(u, target) on held-out data comes before transform")
         u = check_utilities("UtilityToProbability", u)
         if self.tau_ is not None:
-            return u / self.tau_
+            # The row's best is subtracted before it is divided: so large utilities neither overflow nor are rounded.
+            return (u - u.amax(-1, keepdim=True)) / self.tau_
         phi = pieces_of(u.amax(-1, keepdim=True) - u, self.breaks_)
         return -(phi * phi.new_tensor(self.slopes_)).sum(-1)
 

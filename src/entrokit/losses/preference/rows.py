@@ -38,7 +38,12 @@ def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) 
         TypeError: no integers. ValueError: another shape than the rows', an index outside of them, no rows; and, where
             the outputs must be ``allowed``, one whose utility is -inf.
     """
-    if not isinstance(target, Tensor) or target.is_floating_point() or target.dtype == torch.bool:
+    if (
+        not isinstance(target, Tensor)
+        or target.is_floating_point()
+        or target.is_complex()
+        or target.dtype == torch.bool
+    ):
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(f"{what}: target must be a tensor of integers, got {kind}")
     if target.shape != u.shape[:-1]:
@@ -47,6 +52,8 @@ def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) 
         )
     if target.numel() == 0:
         raise ValueError(f"{what}: there are no rows")
+    # Narrow integers would compare with K wrapped around.
+    target = target.long()
     outside = (target < 0) | (target >= u.shape[-1])
     if bool(outside.any()):
         first = outside.nonzero()[0].tolist()

@@ -60,7 +60,7 @@ def sequence_utility(
         taken = token_logits.gather(-1, torch.where(mask, tokens, 0).unsqueeze(-1)).squeeze(-1).to(logp.dtype)
         logp = torch.where(mask, taken / temperature, 0.0)
     total = logp.sum(-1)
-    return total / mask.sum(-1) ** length_exponent if length_exponent else total
+    return total / mask.sum(-1).to(total.dtype) ** length_exponent if length_exponent else total
 
 
 def pad_utilities(utilities: Sequence[Tensor]) -> Tensor:

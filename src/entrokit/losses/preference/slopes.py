@@ -45,16 +45,24 @@ def pieces_of(gaps: Tensor, breaks: Sequence[float]) -> Tensor:
     return torch.stack([(gaps - a).clamp(0.0, b - a) for a, b in zip(breaks, ends, strict=True)], -1)
 
 
-def fit_slopes(u: Tensor, index: Tensor, breaks: Sequence[float], low: float, high: float, start: float) -> Slopes:
+def fit_slopes(
+    u: Tensor, index: Tensor, breaks: Sequence[float], low: float, high: float, start: float | None = None
+) -> Slopes:
     """The slopes in [low, high] of least NLL, from one that all start with, by projected Newton steps.
 
+    A piece in which no observed output lies has no best slope: the steeper, the likelier. It is at ``high`` from the
+    start, since its gradient vanishes on the way there and would end the search.
+
     Args:
-        u: utilities ``[N, K]``. index: observed outputs ``[N, 1]``. breaks: where pieces begin, the first 0.
+        u: utilities ``[N, K]``. index: observed outputs ``[N, 1]``. breaks: where pieces begin, the first 0. start: by
+            default one over the mean gap, so that the search does not depend on the scale of the utilities.
 
     Raises:
         RuntimeError: no optimum after 200 steps, which convexity does not foresee.
     """
-    theta = torch.full((len(breaks),), start, dtype=torch.float64).clamp(low, high)
+    endless, gaps = _observed(u, index, breaks)
+    theta = torch.full((len(breaks),), 1.0 / gaps if start is None else start, dtype=torch.float64).clamp(low, high)
+    theta = torch.where(endless, high, theta)
     value, slope, curve = _likelihood(u, index, breaks, theta)
     for _ in range(_MOST_STEPS):
         held = ((theta <= low) & (slope >= 0)) | ((theta >= high) & (slope <= 0))
@@ -72,6 +80,19 @@ def fit_slopes(u: Tensor, index: Tensor, breaks: Sequence[float], low: float, hi
             f"the map was not fitted after {_MOST_STEPS} steps: slopes {theta.tolist()}, NLL {value}; please report it"
         )
     return Slopes(tuple(theta.tolist()), value, tuple((theta <= low).tolist()), tuple((theta >= high).tolist()))
+
+
+def _observed(u: Tensor, index: Tensor, breaks: Sequence[float]) -> tuple[Tensor, float]:
+    """Pieces that candidates reach and no observed output does, ``[J]``, and the mean gap that is not 0."""
+    own, total, count = torch.zeros(len(breaks), dtype=torch.float64), 0.0, 0
+    furthest = 0.0
+    for gaps, observed in _chunks(u, index, 1):
+        own += pieces_of(gaps.gather(1, observed), breaks).sum((0, 1)).cpu()
+        apart = gaps[(gaps > 0) & (gaps < _FORBIDDEN)]
+        if len(apart):
+            total, count, furthest = total + float(apart.sum()), count + len(apart), max(furthest, float(apart.max()))
+    reached = torch.tensor([furthest > begin for begin in breaks])
+    return (own == 0) & reached, total / count if total else 1.0
 
 
 def _likelihood(u: Tensor, index: Tensor, breaks: Sequence[float], theta: Tensor) -> tuple[float, Tensor, Tensor]:
@@ -126,13 +147,11 @@ def _searched(
     low: float,
     high: float,
 ) -> tuple[Tensor, float, Tensor, Tensor] | None:
-    """A step down, as far as the first slope that meets a bound, and halved until it is one; None where none is."""
+    """A step down, cut where a slope meets a bound, and halved until it is one; None where none is."""
     least, most = (theta / _FACTOR).clamp(min=low), (theta * _FACTOR).clamp(max=high)
-    room = torch.where(step > 0, most - theta, theta - least)
-    moving = step != 0
-    share = min(1.0, float((room[moving] / step[moving].abs()).min()))
+    share = 1.0
     for _ in range(40):
-        trial = (theta + share * step).clamp(low, high)
+        trial = (theta + share * step).clamp(least, most)
         # A slope that a step was to bring to its bound lies there, whatever rounding says.
         trial = torch.where((trial - low).abs() <= 1e-12 * low, low, trial)
         trial = torch.where((trial - high).abs() <= 1e-12 * high, high, trial)

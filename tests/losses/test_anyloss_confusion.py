@@ -180,7 +180,7 @@ def test_our_hard_metrics_are_scikit_learn_s():
 
 
 class TestThreshold:
-    @pytest.mark.parametrize("metric", [*METRICS, matthews], ids=str)
+    @pytest.mark.parametrize("metric", [*METRICS, matthews], ids=lambda metric: getattr(metric, "__name__", metric))
     def test_no_other_threshold_is_better(self, metric):
         options = METRICS.get(metric, {})
         torch.manual_seed(1)

@@ -66,7 +66,7 @@ def test_closed_gradients_of_a_linear_model():
         torch.testing.assert_close(torch.autograd.grad(loss, own)[0], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("metric", [*METRICS, matthews], ids=str)
+@pytest.mark.parametrize("metric", [*METRICS, matthews], ids=lambda metric: getattr(metric, "__name__", metric))
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_gradients_are_those_of_differences(metric, from_logits):
     torch.manual_seed(2)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .masks import check_mask, hidden
 
@@ -39,12 +38,12 @@ def attention_entropy_qk(
             what is near its dtype's minimum hides a key as -inf does.
         causal: query i sees keys 0 to i, as `scaled_dot_product_attention` has it; behind a cache give a mask.
         scaling: of the products; 1/√d by default. A temperature of every query divides ``query``.
-        softcap: logits become softcap · tanh(logits / softcap), before the mask.
+        softcap: logits become softcap · tanh(logits / softcap), before the mask; above 0.
         block: queries at a time; by default as many as make `BLOCK` logits.
 
     Raises:
-        ValueError: shapes that do not fit, a block below 1, or NaN: names the first such row.
-        TypeError: not of real floats.
+        ValueError: shapes that do not fit, a block below 1, a softcap that is none, or NaN: names the first such row.
+        TypeError: not of real floats. NotImplementedError: the gradient is differentiated.
     """
     entropies = entropy_rows(query, key, mask=mask, causal=causal, scaling=scaling, softcap=softcap, block=block)
     with torch.no_grad():
@@ -89,6 +88,8 @@ def entropy_rows(
         raise TypeError(f"{who}: expected real floating point, got {query.dtype} and {key.dtype}")
     if block is not None and block < 1:
         raise ValueError(f"{who}: block must be at least 1 query, got {block}")
+    if softcap is not None and not softcap > 0.0:
+        raise ValueError(f"{who}: softcap must be above 0, got {softcap}; None for none")
     if mask is not None:
         mask = check_mask(mask, (batch, heads, queries, keys), who)
     rows = block or max(1, BLOCK // max(1, batch * heads * keys))
@@ -124,12 +125,32 @@ class _RowEntropy(torch.autograd.Function):
             return torch.cat([_entropy(blocks.logits(first)[0], blocks.seen(first)) for first in blocks.starts], -1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, mask = ctx.saved_tensors
-        blocks = _Blocks(query, key, mask, *ctx.options)
+        to_inputs = _RowGradient.apply(upstream, *ctx.saved_tensors, ctx.options, ctx.needs_input_grad[2])  # type: ignore[no-untyped-call]
+        return *to_inputs, None, None, None, None
+
+
+class _RowGradient(torch.autograd.Function):
+    """A function of its own, so that who differentiates the gradient is told, and does not take it for a constant."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        upstream: Tensor,
+        query: Tensor,
+        key: Tensor,
+        mask: Tensor | None,
+        options: tuple[bool, float, float | None, int],
+        of_mask: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         with torch.autocast(query.device.type, enabled=False):
-            return *_gradients(blocks, upstream, ctx.needs_input_grad[2]), None, None, None, None
+            return _gradients(_Blocks(query, key, mask, *options), upstream, of_mask)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> None:
+        raise NotImplementedError(
+            "attention_entropy_qk is differentiable once; for second derivatives give weights to attention_entropy"
+        )
 
 
 class _Blocks:
@@ -249,8 +270,10 @@ def _gradients(blocks: _Blocks, upstream: Tensor, of_mask: bool) -> tuple[Tensor
             part += to_logits.sum_to_size(part.shape)
         products = to_logits if slope is None else to_logits * slope
         folded = blocks.folded(first)
-        products = products.view(*folded.shape[:3], end) * blocks.scaling
-        to_query[:, :, first : first + rows] = (products @ blocks.key[:, :, :end]).view(*to_logits.shape[:3], -1)
+        # Laid out as the upstream gradient is, which may be transposed.
+        products = products.reshape(*folded.shape[:3], end) * blocks.scaling
+        to_rows = products @ blocks.key[:, :, :end]
+        to_query[:, :, first : first + rows] = to_rows.reshape(*to_logits.shape[:3], query.shape[3])
         to_key[:, :, :end] += products.mT @ folded
     given = None if to_mask is None or mask is None else to_mask.to(mask.dtype)
     return to_query, to_key.to(key.dtype), given

@@ -23,10 +23,15 @@ def visible_keys(
 
     Args:
         mask: see `attention_entropy_qk`. queries, keys: T and S. causal: query i sees the keys up to i only.
+
+    Raises:
+        ValueError: a mask whose shape does not fit. TypeError: it is neither boolean nor of floats.
     """
     limit = torch.arange(1, queries + 1, device=device).clamp(max=keys) if causal else None
     if mask is None:
         return limit if limit is not None else torch.full((queries,), keys, device=device)
+    batch, heads = mask.shape[:2] if mask.dim() == 4 else (1, 1)
+    mask = check_mask(mask, (batch, heads, queries, keys), "visible_keys")
     counts = []
     # By blocks: a comparison of the whole mask would take as much memory again.
     for first in range(0, queries, 256):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,12 +18,15 @@ def attention_entropy(attn: Tensor, eps: float = 1e-9) -> Tensor:
         eps: biases e by at most eps a key (Entropy-Guided Attention, arXiv 2501.03489, official code); 0 is exact.
 
     Raises:
-        ValueError: a row that is neither a distribution nor zeros, with NaN for one; such are the weights that
-            transformers returns in training, which have passed through dropout. Or fewer than two dimensions.
+        ValueError: an eps below 0 or not finite; a row that is neither a distribution nor zeros, with NaN for one; such
+            are the weights that transformers returns in training, which have passed through dropout. Or fewer than two
+            dimensions.
         TypeError: not of real floats.
     """
     if not attn.dtype.is_floating_point:
         raise TypeError(f"attention_entropy: expected weights in floating point, got {attn.dtype}")
+    if not 0.0 <= eps < math.inf:
+        raise ValueError(f"attention_entropy: eps must be at least 0 and finite, got {eps}")
     if attn.dim() < 2:
         raise ValueError(f"attention_entropy: expected weights [..., T, S], got shape {list(attn.shape)}")
     slack = max(1e-5, 16.0 * torch.finfo(attn.dtype).eps)

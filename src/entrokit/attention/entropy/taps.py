@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +59,8 @@ class _Ear:
 
 _EARS: WeakKeyDictionary[nn.Module, tuple[_Ear, ...]] = WeakKeyDictionary()
 _INSTALLED: list[tuple[Any, Any]] = []
+# Otherwise the last block of one thread takes away what one that begins in another has just found in place.
+_LOCK = threading.Lock()
 
 
 def attention_layers(model: nn.Module, who: str, include: Include | None = None) -> dict[str, nn.Module]:
@@ -99,19 +102,21 @@ def attention_layers(model: nn.Module, who: str, include: Include | None = None)
 def listening(layers: Mapping[str, nn.Module], listener: Callable[[str], Listener]) -> Iterator[None]:
     """Shows the layers' calls to a listener of each; nested ones see them in the order in which they came."""
     ears = {module: _Ear(name, listener(name)) for name, module in layers.items()}
-    _install()
-    try:
+    with _LOCK:
+        _install()
         for module, ear in ears.items():
             _EARS[module] = (*_EARS.get(module, ()), ear)
+    try:
         yield
     finally:
-        for module, ear in ears.items():
-            left = tuple(other for other in _EARS.get(module, ()) if other is not ear)
-            if left:
-                _EARS[module] = left
-            else:
-                _EARS.pop(module, None)
-        _uninstall()
+        with _LOCK:
+            for module, ear in ears.items():
+                left = tuple(other for other in _EARS.get(module, ()) if other is not ear)
+                if left:
+                    _EARS[module] = left
+                else:
+                    _EARS.pop(module, None)
+            _uninstall()
 
 
 def _asks(module: nn.Module) -> bool:

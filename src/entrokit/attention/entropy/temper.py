@@ -35,7 +35,8 @@ def temper_attention(
 
     Yields the temperatures, one module a layer, in the model's order and on its device, for an optimizer; they are no
     part of the model, so save them yourself. Queries are divided on their way to the kernel, whichever it is; at t = 1
-    the model computes what it did, bit for bit. Additive biases of positions are not divided.
+    the model computes what it did, bit for bit. Additive biases of positions are not divided. Call backward inside of
+    the block: checkpointed layers run again in it. A model that was compiled before goes by its temperatures.
 
     Args:
         model: of `transformers`, eager or sdpa. context: the most positions. init: t. include: see `watch_attention`,

@@ -135,9 +135,11 @@ class AttentionWatch:
         visible = visible_keys(call.mask, queries=queries, keys=keys, causal=call.causal, device=device)
         self._last[call.name] = (entropies, visible)
         counted = torch.ones((), dtype=torch.bool, device=device)
-        # Elsewhere, as across from a decoder to an encoder, the model's mask is not of these queries.
-        if self._padding is not None and self._padding.shape == (len(call.query), keys) and queries <= keys:
-            self.queries = self._padding[:, keys - queries :].to(device)
+        # It is of these queries, or of the keys that they are the last of; a static cache has more keys than it.
+        # Elsewhere, as in a vision tower, the model's mask says nothing.
+        batch, width = (-1, -1) if self._padding is None else self._padding.shape
+        if self._padding is not None and batch == len(call.query) and (width == queries or width == keys >= queries):
+            self.queries = self._padding[:, width - queries :].to(device)
             counted = self.queries[:, None]
         hidden = ((visible == 0) & counted).expand(entropies.shape)
         counted = ((visible > 0) & counted).expand(entropies.shape)

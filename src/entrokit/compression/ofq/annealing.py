@@ -7,7 +7,7 @@ and weight decay made of it. A weight that leaves the band stays where it is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,8 +32,12 @@ class ConfidenceGuidedAnnealing:
     cannot be held: with ``mask_products`` the gradient reaches W_q and W_k through entries of M near a threshold
     alone, and still every entry moves with them. The official code means this, but it has no effect there.
 
+    Each of several optimisers needs one of its own, for the weights that it trains. A closure's gradients are masked as
+    it gives them.
+
     Args:
-        model: with quantised weights, see `quantize_model`. optimizer: over any of them.
+        model: with quantised weights, see `quantize_model`. optimizer: over any of them; those of groups that are added
+            later are frozen too.
         boundary_range: half the width of the band that may move, in quantisation steps; the paper's 0.005. It should
             be of the order of what one optimiser step moves a weight by.
         layers: names or patterns of weights, as `quantized_weights` has them; the paper leaves out first and last.
@@ -41,7 +45,8 @@ class ConfidenceGuidedAnnealing:
 
     Raises:
         ValueError: a boundary range below 0 or not finite, a pattern that fits nothing, or an optimiser that has none
-            of the weights; in a step, of weights that became NaN or inf (names them).
+            of the weights; products that are annealed already; in a step, of weights that became NaN or inf (names
+            them).
     """
 
     def __init__(
@@ -57,18 +62,30 @@ class ConfidenceGuidedAnnealing:
         every = quantized_weights(model)
         names = list(every)
         taken = matching("ConfidenceGuidedAnnealing: layers", [(n, n.rpartition(".")[0]) for n in names], layers)
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        chosen = {names[i]: every[names[i]] for i in sorted(taken)}
-        self._held = {n: w for n, w in chosen.items() if w.parameter is not None and id(w.parameter) in trained}
-        self._products = [w.quantizer for w in chosen.values() if w.parameter is None and mask_products]
-        if not self._held and not self._products:
+        self._optimizer = optimizer
+        self._chosen = {names[i]: every[names[i]] for i in sorted(taken)}
+        trained = self._trained()
+        products = {
+            name: weight.quantizer
+            for name, weight in self._chosen.items()
+            if weight.attention is not None
+            and mask_products
+            and not trained.isdisjoint({id(weight.attention.q_weight), id(weight.attention.k_weight)})
+        }
+        if not self._held() and not products:
             raise ValueError(
                 "ConfidenceGuidedAnnealing: the optimizer has none of the quantised weights; make it of "
                 "model.parameters(), after quantize_model"
             )
+        for name, quantizer in products.items():
+            if quantizer.boundary_range is not None:
+                raise ValueError(
+                    f"ConfidenceGuidedAnnealing: {name} is annealed already, or has a boundary_range of its own; "
+                    "remove that first, or leave products out by mask_products=False"
+                )
+        self._products = list(products.values())
         self.boundary_range = float(boundary_range)
         self._kept: list[tuple[nn.Parameter, Tensor, Tensor]] = []
-        self._before = [quantizer.boundary_range for quantizer in self._products]
         for quantizer in self._products:
             quantizer.boundary_range = self.boundary_range
         self._hooks = [
@@ -78,7 +95,7 @@ class ConfidenceGuidedAnnealing:
 
     def masks(self) -> dict[str, Tensor]:
         """Which weights may move, by name, as weights and scales are now."""
-        return {name: self._mask(name, weight) for name, weight in self._held.items()}
+        return {name: self._mask(name, weight) for name, weight in self._held().items()}
 
     def free_share(self) -> float:
         """Share of the weights that may move now."""
@@ -94,23 +111,20 @@ class ConfidenceGuidedAnnealing:
         """
         free: dict[int, tuple[nn.Parameter, Tensor]] = {}
         for name, mask in self.masks().items():
-            parameter = self._held[name].parameter
+            parameter = self._chosen[name].parameter
             assert parameter is not None
             # Of a tied weight, whatever is near a threshold of either use.
             before = free.get(id(parameter))
             free[id(parameter)] = parameter, mask if before is None else mask | before[1]
-        for parameter, mask in free.values():
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(~mask, 0.0)
-        return list(free.values())
+        return _mask_gradients(free.values())
 
     def remove(self) -> None:
         """Ends it: all weights may move again. What was frozen is as it is."""
         for hook in self._hooks:
             hook.remove()
-        for quantizer, before in zip(self._products, self._before, strict=True):
-            quantizer.boundary_range = before
-        self._hooks, self._products, self._before = [], [], []
+        for quantizer in self._products:
+            quantizer.boundary_range = None
+        self._hooks, self._products = [], []
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +134,13 @@ class ConfidenceGuidedAnnealing:
     ) -> None:
         self.remove()
 
+    def _trained(self) -> set[int]:
+        return {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+
+    def _held(self) -> dict[str, QuantizedWeight]:
+        trained = self._trained()
+        return {n: w for n, w in self._chosen.items() if w.parameter is not None and id(w.parameter) in trained}
+
     def _mask(self, name: str, weight: QuantizedWeight) -> Tensor:
         try:
             return weight.quantizer.distance(weight.latent()) <= self.boundary_range
@@ -127,11 +148,35 @@ class ConfidenceGuidedAnnealing:
             raise ValueError(f"ConfidenceGuidedAnnealing: {name}: {error}") from error
 
     @torch.no_grad()
-    def _freeze(self, optimizer: Optimizer, *arguments: Any) -> None:
-        self._kept = [(parameter, mask, parameter.detach().clone()) for parameter, mask in self.mask_gradients()]
+    def _freeze(
+        self, optimizer: Optimizer, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        free = self.mask_gradients()
+        self._kept = [(parameter, mask, parameter.detach().clone()) for parameter, mask in free]
+        # Arguments begin with the optimiser itself.
+        given = {"closure": arguments[1], **options} if len(arguments) > 1 else options
+        closure = given.get("closure")
+        if closure is None:
+            return None
+
+        def masked() -> Any:
+            loss = closure()
+            _mask_gradients(free)
+            return loss
+
+        return (arguments[0], *arguments[2:]), {**given, "closure": masked}
 
     @torch.no_grad()
     def _restore(self, optimizer: Optimizer, *arguments: Any) -> None:
         for parameter, mask, before in self._kept:
             parameter.copy_(torch.where(mask, parameter, before))
         self._kept = []
+
+
+@torch.no_grad()
+def _mask_gradients(free: Iterable[tuple[nn.Parameter, Tensor]]) -> list[tuple[nn.Parameter, Tensor]]:
+    every = list(free)
+    for parameter, mask in every:
+        if parameter.grad is not None:
+            parameter.grad.masked_fill_(~mask, 0.0)
+    return every

@@ -12,6 +12,7 @@ no place for rotary embeddings, nor for norms or a bias of the queries.
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import torch
@@ -170,7 +171,8 @@ class QKReparamAttention(ProductAttention):
             activation_bits, tokens: see `ProductAttention`.
 
         Raises:
-            ValueError: a bias of the queries; norms of queries or keys; keys and values of other sizes, or appended
+            ValueError: a bias of the queries; norms of queries or keys, a bias of positions, or other parameters and
+                buffers beside the two layers; another scale than 1/√d; keys and values of other sizes, or appended
                 ones; dropout of the output; layers of other shapes.
             TypeError: a module of neither kind.
         """
@@ -225,6 +227,16 @@ def _of_fused(module: nn.Module) -> _Found:
     for name in ("q_norm", "k_norm"):
         if not isinstance(getattr(module, name, nn.Identity()), nn.Identity):
             raise ValueError(f"QKReparamAttention: {name} stands between queries and keys, and no product has it")
+    own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
+    others = [name for name in own if name.partition(".")[0] not in ("qkv", "proj")]
+    if others:
+        raise ValueError(
+            f"QKReparamAttention: {type(module).__name__} has {', '.join(others[:5])} beside qkv and proj, as biases "
+            "of positions are, and a product of weights has no place for them"
+        )
+    scale, usual = getattr(module, "scale", None), (qkv.in_features / max(heads, 1)) ** -0.5
+    if isinstance(scale, int | float) and not math.isclose(scale, usual, rel_tol=1e-6):
+        raise ValueError(f"QKReparamAttention: logits are scaled by {scale}, and here by 1/√d = {usual:.6g}")
     rates = [getattr(getattr(module, name, None), "p", 0.0) for name in ("attn_drop", "proj_drop")]
     if rates[1]:
         raise ValueError("QKReparamAttention: dropout of the output (proj_drop) is not kept; put it behind the layer")

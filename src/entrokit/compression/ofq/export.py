@@ -127,7 +127,7 @@ def unpacked_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not colon or f":{part}" not in _PARTS:
             plain[key] = value
         elif name not in plain:
-            plain[name] = _packed(name, state).unpack()
+            plain[name] = _unpacked(name, state)
     return plain
 
 
@@ -136,15 +136,15 @@ def _parts(name: str, packed: PackedWeight) -> dict[str, Tensor]:
     return dict(zip((name + part for part in _PARTS), (packed.codes, packed.steps, torch.tensor(layout)), strict=True))
 
 
-def _packed(name: str, state: Mapping[str, Tensor]) -> PackedWeight:
+def _unpacked(name: str, state: Mapping[str, Tensor]) -> Tensor:
     missing = [part for part in _PARTS if name + part not in state]
     if missing:
         raise ValueError(f"unpacked_state_dict: {name} lacks {', '.join(name + part for part in missing)}")
     codes, steps, layout = (state[name + part] for part in _PARTS)
-    if layout.ndim != 1 or len(layout) < 5 or not 0 <= int(layout[2]) < len(_DTYPES):
+    if layout.is_floating_point() or layout.ndim != 1 or len(layout) < 5 or not 0 <= int(layout[2]) < len(_DTYPES):
         raise ValueError(f"unpacked_state_dict: {name}:layout is none")
     bits, offset, dtype, *shape = layout.tolist()
     try:
-        return PackedWeight(codes, steps, bits, offset / 2, tuple(shape), _DTYPES[dtype])
+        return PackedWeight(codes, steps, bits, offset / 2, tuple(shape), _DTYPES[dtype]).unpack()
     except ValueError as error:
         raise ValueError(f"unpacked_state_dict: {name}: {error}") from error

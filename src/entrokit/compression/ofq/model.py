@@ -17,6 +17,7 @@ from .grid import check_bits
 from .quantizers import METHODS, WeightQuantizer
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def quantize_model(
 
     Raises:
         ValueError: bits, a method or a pattern that fits nothing; no layer left; a layer that is quantised or otherwise
-            parametrised already; weights that `stats_scale` refuses. TypeError: as `stats_scale`. Names the layer, and
-            nothing has been changed then.
+            parametrised already, or whose weight has inputs first, as a transposed convolution's and that of GPT-2's
+            ``Conv1D``; weights that `stats_scale` refuses. TypeError: as `stats_scale`. Names the layer, and nothing
+            has been changed then.
     """
     check_bits("quantize_model", bits)
     if method not in METHODS:
@@ -123,10 +125,14 @@ def dequantized(model: nn.Module) -> nn.Module:
             parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
             # A parameter of its own: that of a tied weight is float in its other uses.
             setattr(module, tensor, values)
+    deployed: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):
-        for name, child in list(module.named_children()):
+        # named_children leaves out a module's second place.
+        for name, child in list(module._modules.items()):
             if isinstance(child, QKReparamAttention):
-                setattr(module, name, child.deployed())
+                if child not in deployed:
+                    deployed[child] = child.deployed()
+                setattr(module, name, deployed[child])
     return plain.deployed() if isinstance(plain, QKReparamAttention) else plain
 
 
@@ -152,7 +158,7 @@ def _chosen(
 ) -> list[tuple[nn.Module, str, str]]:
     there: list[tuple[nn.Module, str, str]] = []
     for name, module in model.named_modules():
-        if isinstance(module, _LAYERS):
+        if isinstance(module, _LAYERS) or _inputs_first(module):
             there.append((module, "weight", name))
         elif isinstance(module, nn.MultiheadAttention):
             if module.in_proj_weight is None:
@@ -168,6 +174,11 @@ def _chosen(
 
 
 def _quantizer(module: nn.Module, tensor: str, name: str, bits: int, method: str) -> WeightQuantizer:
+    if _inputs_first(module):
+        raise ValueError(
+            f"quantize_model: {name} of a {type(module).__name__} has inputs first, and scales are for every output; "
+            "put a Linear or a convolution in its place, or skip it"
+        )
     if parametrize.is_parametrized(module, tensor):
         raise ValueError(f"quantize_model: {name} is quantised or otherwise parametrised already; skip it")
     weight = getattr(module, tensor)
@@ -179,6 +190,12 @@ def _quantizer(module: nn.Module, tensor: str, name: str, bits: int, method: str
     except (ValueError, TypeError) as error:
         raise type(error)(f"quantize_model: {name}: {error}") from error
     return quantizer.to(weight.device)
+
+
+def _inputs_first(module: nn.Module) -> bool:
+    """Transposed convolutions, and the ``Conv1D`` of transformers, a Linear whose weight is transposed."""
+    kinds = [(kind.__module__, kind.__name__) for kind in type(module).__mro__]
+    return isinstance(module, _TRANSPOSED) or ("transformers.pytorch_utils", "Conv1D") in kinds
 
 
 def _parametrised(module: nn.Module) -> Iterator[tuple[str, WeightQuantizer, nn.Parameter]]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .model import quantized_weights
+from .model import QuantizedWeight, quantized_weights
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -95,6 +95,10 @@ class OscillationTracker:
         """
         if not isinstance(state, dict) or set(state) != {"momentum", "updates", "changed", *_TENSORS}:
             raise ValueError("OscillationTracker.load_state_dict: no state of an OscillationTracker")
+        OscillationTracker(state["momentum"])
+        wrong = [name for name in _TENSORS if not isinstance(state[name], Tensor | None)]
+        if wrong:
+            raise ValueError(f"OscillationTracker.load_state_dict: {wrong[0]} is a {type(state[wrong[0]]).__name__}")
         shapes = {None if state[name] is None else tuple(state[name].shape) for name in _TENSORS}
         if len(shapes) != 1:
             raise ValueError(f"OscillationTracker.load_state_dict: tensors of different shapes {shapes}")
@@ -119,15 +123,18 @@ class OscillationMonitor:
         ValueError: a model without quantised weights, or a momentum that is none.
     """
 
+    # Parameters are looked up anew: load_state_dict(assign=True) puts others in their places.
+
     def __init__(self, model: nn.Module, momentum: float = 0.01) -> None:
-        self._weights = quantized_weights(model)
-        self.trackers = {name: OscillationTracker(momentum) for name in self._weights}
+        self._model = model
+        self.trackers = {name: OscillationTracker(momentum) for name in quantized_weights(model)}
 
     def update(self) -> dict[str, float]:
         """Over all weights: shares whose code ``changed`` and ``oscillated`` in this step (0 at the first).
 
         Raises:
-            ValueError: weights that became NaN or inf; names them, and no tracker has moved then.
+            ValueError: weights that became NaN or inf, or are no longer quantised; names them, and no tracker has
+                moved.
         """
         changed, oscillated, weights = 0, 0, 0
         for name, codes in self._codes().items():
@@ -139,12 +146,19 @@ class OscillationMonitor:
 
     def _codes(self) -> dict[str, Tensor]:
         found = {}
-        for name, weight in self._weights.items():
+        for name, weight in self._followed().items():
             try:
                 found[name] = weight.codes()
             except ValueError as error:
                 raise ValueError(f"OscillationMonitor: {name}: {error}") from error
         return found
+
+    def _followed(self) -> dict[str, QuantizedWeight]:
+        there = quantized_weights(self._model)
+        gone = sorted(set(self.trackers) - set(there))
+        if gone:
+            raise ValueError(f"OscillationMonitor: {', '.join(gone[:5])} are no longer quantised; make it anew")
+        return {name: there[name] for name in self.trackers}
 
     def share(self, threshold: float = 0.005) -> float:
         """Share of all weights that oscillate: f above ``threshold``; NaN before the second update."""
@@ -159,6 +173,8 @@ class OscillationMonitor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises: ValueError: of other weights, or what is no such state; nothing has been changed then."""
+        if not isinstance(state, dict):
+            raise ValueError("OscillationMonitor.load_state_dict: no state of an OscillationMonitor")
         if set(state) != set(self.trackers):
             raise ValueError(
                 "OscillationMonitor.load_state_dict: a state of other weights; only one of both has "
@@ -167,4 +183,11 @@ class OscillationMonitor:
         fresh = {name: OscillationTracker() for name in self.trackers}
         for name, tracker in fresh.items():
             tracker.load_state_dict(state[name])
+        for name, weight in self._followed().items():
+            codes, shape = fresh[name].codes, weight.latent().shape
+            if codes is not None and codes.shape != shape:
+                raise ValueError(
+                    f"OscillationMonitor.load_state_dict: {name} has codes of shape {list(codes.shape)}, and a weight "
+                    f"of {list(shape)}"
+                )
         self.trackers = fresh

@@ -99,7 +99,7 @@ class LearnedStepQuantizer(WeightQuantizer):
 
     Raises:
         ValueError: bits outside 2 to 8. ValueError, TypeError: a weight that `stats_scale` refuses. Its methods:
-            ValueError for a weight of another shape than the steps are for.
+            ValueError for a weight of another shape than the steps are for, or steps that became NaN or inf.
     """
 
     offset = 0.0
@@ -130,6 +130,11 @@ class LearnedStepQuantizer(WeightQuantizer):
             raise ValueError(
                 f"LearnedStepQuantizer: steps of shape {list(self.step.shape)} are for other weights; those of shape "
                 f"{list(weight.shape)} need {list(rows)}"
+            )
+        if not torch.compiler.is_compiling() and not bool(torch.isfinite(self.step).all()):
+            bad = int((~torch.isfinite(self.step)).sum())
+            raise ValueError(
+                f"LearnedStepQuantizer: {bad} of {len(weight)} steps are NaN or inf; training has diverged before"
             )
 
 

@@ -32,6 +32,7 @@ _NEEDED_BY = {
     **dict.fromkeys(("losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
+    "losses.anyloss.estimator": "information",
     "engines.prime_rl": "torch",
     "engines.trl": "trl",
     "engines.tinker": "tinker",

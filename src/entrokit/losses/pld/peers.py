@@ -1,7 +1,11 @@
 """The distillation losses that PLD is compared with: KD, DIST and DKD, each with its cross-entropy, mean over rows.
 
 Student and teacher logits are ``[N, C]``, labels ``[N]``; no gradient reaches the teacher. Results are nats, in
-float32 or float64. They take what `torch.nn.functional.cross_entropy` takes, and raise what it raises.
+float32 or float64.
+
+Raises:
+    ValueError: shapes that do not fit, no row, fewer than two classes, a temperature that is not above 0, or a label
+        that is no class; rows to be ignored are left out before.
 """
 
 from __future__ import annotations
@@ -13,6 +17,25 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 _EPS = 1e-8
 
 
+def _check(who: str, student: Tensor, teacher: Tensor, target: Tensor, temperature: float) -> None:
+    if student.dim() != 2 or teacher.shape != student.shape or target.shape != student.shape[:1]:
+        raise ValueError(
+            f"{who}: expected logits [N, C] of both and labels [N], got {list(student.shape)}, {list(teacher.shape)} "
+            f"and {list(target.shape)}"
+        )
+    rows, classes = student.shape
+    if rows < 1 or classes < 2:
+        raise ValueError(f"{who}: needs a row and two classes, got {rows} and {classes}")
+    if not temperature > 0.0:
+        raise ValueError(f"{who}: temperature must be above 0, got {temperature}")
+    outside = (target < 0) | (target >= classes)
+    if bool(outside.any()):
+        at = int(outside.nonzero()[0])
+        raise ValueError(
+            f"{who}: label {int(target[at])} of row {at} is none of {classes} classes; leave such rows out"
+        )
+
+
 def kd_loss(
     student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, temperature: float = 2.0, ce_weight: float = 0.1
 ) -> Tensor:
@@ -21,6 +44,7 @@ def kd_loss(
     Args:
         temperature: T > 0. ce_weight: c, in [0, 1]. Defaults: the baseline of arXiv 2506.12542, table 8.
     """
+    _check("kd_loss", student_logits, teacher_logits, target, temperature)
     log_p = torch.log_softmax(student_logits / temperature, 1)
     log_q = torch.log_softmax(teacher_logits.detach() / temperature, 1)
     divergence = kl_div(log_p, log_q, reduction="batchmean", log_target=True)
@@ -42,6 +66,7 @@ def dist_loss(
     a CE + b T² (1 - mean over rows of Pearson's ρ) + g T² (1 - mean over classes of ρ over the batch). A row or class
     that is constant counts as uncorrelated. Defaults: those for CIFAR-100.
     """
+    _check("dist_loss", student_logits, teacher_logits, target, temperature)
     p = torch.softmax(student_logits / temperature, 1)
     q = torch.softmax(teacher_logits.detach() / temperature, 1)
     inter, intra = 1.0 - _correlation(p, q).mean(), 1.0 - _correlation(p.T, q.T).mean()
@@ -64,6 +89,7 @@ def dkd_loss(
     TCKD is the divergence between the two of label or not, NCKD that between those of the other classes alone. KD is
     TCKD + (1 - q_y) NCKD (its equation 7). Defaults: those for CIFAR-100, without its warm-up of β.
     """
+    _check("dkd_loss", student_logits, teacher_logits, target, temperature)
     label = target[:, None]
     own_s, others_s = _split(student_logits / temperature, label)
     own_t, others_t = _split(teacher_logits.detach() / temperature, label)

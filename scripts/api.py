@@ -22,6 +22,7 @@ OF_METHODS = (
     "entrokit.compression",
     "entrokit.decoding",
     "entrokit.dynamics",
+    "entrokit.generative",
     "entrokit.information",
     "entrokit.losses",
     "entrokit.optim",

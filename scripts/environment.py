@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+# A peer of tests. What it asks for (Lightning, torchvision) is for its examples; its matchers need torch and POT.
+WITHOUT_DEPENDENCIES = "torchcfm"
 
 
 def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
@@ -33,6 +35,8 @@ def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
         run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
     print(f"installing entrokit[{extras}]", flush=True)
     run([*pip, "install", "--quiet", "--constraint", str(constraints), "--editable", f"{ROOT}[{extras}]"])
+    if {"all", "dev"} <= set(extras.split(",")):
+        run([*pip, "install", "--quiet", "--no-deps", pinned(WITHOUT_DEPENDENCIES, constraints)])
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
 
 

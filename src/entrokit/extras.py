@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "tinker": ("torch", "tinker"),
     "tasks": ("torch", "reasoning-gym", "math-verify"),
     "information": ("scipy", "scikit-learn"),
+    "generative": ("torch", "pot", "scipy", "diffusers"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "report": ("plotly",),
@@ -24,12 +25,12 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 """The packages of every extra, as ``pyproject.toml`` asks for them. A package's own extra is the first that has it."""
 
 # Imported by another name than they are installed by, beyond a hyphen.
-_MODULES = {"scikit-learn": "sklearn"}
+_MODULES = {"scikit-learn": "sklearn", "pot": "ot"}
 
 # `engines.verl` is not here: verl loads it, with whatever else of the extra happens to be there.
 _NEEDED_BY = {
     **dict.fromkeys(("account", "attention", "bench", "compression", "decoding", "distributions", "dynamics"), "torch"),
-    **dict.fromkeys(("losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
+    **dict.fromkeys(("generative", "losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "losses.anyloss.estimator": "information",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-WINGS = ("attention", "compression", "dynamics", "losses", "optim")
+WINGS = ("attention", "compression", "dynamics", "generative", "losses", "optim")
 PAGES = sorted(page for wing in WINGS for page in (DOCS / wing).glob("*.md"))
 BLOCKS = [
     pytest.param(code, id=f"{page.parent.name}/{page.stem}-{i}")

@@ -1,0 +1,1 @@
+"""Floor 2: diffusion and flows. A package a topic."""

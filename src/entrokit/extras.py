@@ -30,7 +30,7 @@ _MODULES = {"scikit-learn": "sklearn", "pot": "ot"}
 # `engines.verl` is not here: verl loads it, with whatever else of the extra happens to be there.
 _NEEDED_BY = {
     **dict.fromkeys(("account", "attention", "bench", "compression", "decoding", "distributions", "dynamics"), "torch"),
-    **dict.fromkeys(("generative", "losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
+    **dict.fromkeys(("generative", "groups", "losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "losses.anyloss.estimator": "information",

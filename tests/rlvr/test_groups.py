@@ -7,6 +7,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from entrokit.groups import group_moments
 from entrokit.rlvr import (
     Context,
     dr_grpo_advantages,
@@ -15,7 +16,6 @@ from entrokit.rlvr import (
     reinforce_plus_plus_baseline_advantages,
     rloo_advantages,
 )
-from entrokit.rlvr.groups import group_moments
 from entrokit.rlvr.interventions.arm import arm_advantage
 from entrokit.rlvr.interventions.canon import canon_advantage
 from entrokit.rlvr.interventions.hapo import token_group_advantages

@@ -14,8 +14,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from entrokit.groups import GroupMoments, as_float, group_moments, widest
+
 from .context import Context
-from .groups import GroupMoments, as_float, group_moments, widest
 from .knobs import check_range
 from .rollouts import Rollouts
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
+
 from .aggregation import Totals
 from .context import Context
-from .groups import widest
 
 TOKENS, ROWS = "kept/tokens", "kept/rows"
 """Names of the shares among what is prepared."""

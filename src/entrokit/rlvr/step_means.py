@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .groups import widest
+from entrokit.groups import widest
+
 from .recipe import RecipeLoss
 from .rollouts import Rollouts
 from .stats import PolicyStats

@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
 from entrokit.moved import renamed
 
-from .groups import widest
 from .stats import PolicyStats
 
 # exp(20) = 5e8: beyond any ratio that means something, and far from overflow.

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
+
 from .context import Context
-from .groups import widest
 
 ALIGNMENTS = ("start", "following")
 LEVELS = ("window", "token")

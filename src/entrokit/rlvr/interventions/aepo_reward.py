@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from entrokit.groups import group_sum
+
 from ..card import Card, OnBenches
 from ..context import Context
-from ..groups import group_sum
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts

@@ -21,9 +21,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from entrokit.groups import as_float, group_sum, widest
+
 from ..card import Card, OnBenches
 from ..context import Context
-from ..groups import as_float, group_sum, widest
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from entrokit.decoding.adaptive_temperature import EntropyScale, EntropyTemperature, entropy_scale
+from entrokit.groups import as_float, group_moments, group_sum
 
 from ..advantages import grpo_advantages
 from ..card import Card, OnBenches, Preset
 from ..context import Context
-from ..groups import as_float, group_moments, group_sum
 from ..intervention import SCOPES, Intervention, LogitsProcessor, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts

@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from entrokit.groups import group_moments
+
 from ..card import Card, OnBenches
 from ..context import Context
-from ..groups import group_moments
 from ..intervention import Intervention, Replay
 from ..knobs import check_bool, check_range
 from ..replay import TrajectoryBuffer

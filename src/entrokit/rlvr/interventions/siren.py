@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from entrokit.distributions import nucleus_entropy, nucleus_statistic
+from entrokit.groups import widest
 
 from ..aggregation import Totals, aggregate
 from ..card import Card, OnBenches
 from ..context import Context
-from ..groups import widest
 from ..intervention import SCOPES, Penalty, ScopedIntervention, Weighting
 from ..knobs import check_bool, check_choice, check_range
 from ..rollouts import Rollouts

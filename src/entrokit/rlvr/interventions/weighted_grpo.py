@@ -19,9 +19,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from entrokit.groups import group_moments
+
 from ..card import Card, OnBenches
 from ..context import Context
-from ..groups import group_moments
 from ..intervention import Intervention
 from ..knobs import check_choice, check_range
 from ..rollouts import Rollouts

@@ -1,4 +1,4 @@
-"""Sums and moments over the completions of one prompt."""
+"""Sums and moments over the samples of one prompt, whatever makes the samples."""
 
 from __future__ import annotations
 

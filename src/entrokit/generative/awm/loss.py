@@ -1,0 +1,225 @@
+"""The loss: a clipped policy gradient of matching log-likelihoods, held to a reference and to its own recent past."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .matching import WEIGHTINGS, check_finite, check_path, interpolate, matching_logp
+
+__all__ = ["PRESETS", "AWMLoss", "Velocity", "trust_region_decay", "update_average"]
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""``velocity(x_t [B, *], t [B]) -> [B, *]``, noise at t = 1: `torch.nn.Module`, or any callable."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "awm-sd3": {"beta": 0.003, "beta_ema": 1.0, "weighting": "ghuber", "power": 0.25, "clip_range": 1.0}
+}
+"""Published settings, as arguments of `AWMLoss`: of Stable Diffusion 3.5 Medium on OCR."""
+
+# Beyond it a ratio stands still, and has no gradient: e^20 is 5e8.
+_LARGEST_EXPONENT = 20.0
+
+
+class AWMLoss(nn.Module):
+    """``mean max(-A r, -A clip(r, 1 ± clip_range)) + beta KL(ref) + beta_ema KL(average)``.
+
+    ``r = exp(log π - log π_old)`` of `matching_logp`, with the same noise and time for both. The KLs are mean squared
+    differences of velocities.
+
+    Args:
+        beta: weight of the pull to the reference, at least 0. Without it a negative advantage pushes a loss that has no
+            upper end, and training diverges: 0 warns. Errors are means over elements, so what is right depends on
+            ``max_abs`` of the advantages, not on the dimension.
+        beta_ema: weight of the pull to ``ema_model``, at least 0.
+        clip_range: in (0, 1].
+        weighting, power: of `matching_logp`. ``ghuber`` is the published runs'; it flattens large errors, and in few
+            dimensions learns more slowly.
+        loss_type: ``exp_first`` has a ratio for each time, ``sum_first`` one of each sample, from the mean over times.
+        kl_weighting: ``uniform``, or ``elbo``, which divides by 2 std² with ``std = 0.7 √(t / (1 - min(t, 0.99)))``.
+
+    Raises:
+        ValueError: a knob out of range.
+
+    Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.1,
+        beta_ema: float = 0.0,
+        clip_range: float = 1.0,
+        weighting: str = "uniform",
+        power: float = 0.25,
+        loss_type: str = "exp_first",
+        kl_weighting: str = "uniform",
+    ) -> None:
+        super().__init__()
+        if not (0 <= beta < float("inf") and 0 <= beta_ema < float("inf")):
+            raise ValueError(f"beta and beta_ema are finite and at least 0; they are {beta} and {beta_ema}")
+        if not 0 < clip_range <= 1:
+            raise ValueError(f"clip_range must lie in (0, 1]; it is {clip_range}")
+        if not 0 < power <= 1:
+            raise ValueError(f"power must lie in (0, 1]; it is {power}")
+        for name, value, known in (
+            ("weighting", weighting, tuple(WEIGHTINGS)),
+            ("loss_type", loss_type, ("exp_first", "sum_first")),
+            ("kl_weighting", kl_weighting, ("uniform", "elbo")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is not known; there are {', '.join(map(repr, known))}")
+        if beta == 0:
+            warnings.warn(
+                "AWMLoss(beta=0) has no pull to a reference: negative advantages make it diverge", stacklevel=2
+            )
+        self.beta, self.beta_ema, self.clip_range = beta, beta_ema, clip_range
+        self.weighting, self.power = weighting, power
+        self.loss_type, self.kl_weighting = loss_type, kl_weighting
+
+    @classmethod
+    def preset(cls, name: str) -> AWMLoss:
+        """The loss of published runs, one of `PRESETS`."""
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r} is not known; there are {', '.join(map(repr, PRESETS))}")
+        return cls(**PRESETS[name])
+
+    def forward(
+        self,
+        model: Velocity,
+        ref_model: Velocity | None,
+        x0: Tensor,
+        advantages: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        old_logp: Tensor | None = None,
+        ema_model: Velocity | None = None,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss, and what it was made of.
+
+        Args:
+            model: the velocity that is trained. ref_model: the pretrained one; may be None where ``beta`` is 0.
+            x0: ``[B, *]`` samples, of any sampler. advantages: ``[B]``, from `group_advantages`.
+            t: ``[B, T]`` or ``[B]``, from `training_times`. noise: ``[B, T, *]`` or ``[B, *]``, standard normal.
+            old_logp: ``[B, T]``, ``log_prob`` under the policy that drew ``x0``, of the same ``t`` and ``noise``; None
+                for the first step after drawing, whose ratios are 1.
+            ema_model: an average of the policy's past; may be None where ``beta_ema`` is 0.
+
+        Returns:
+            The loss, a scalar, and numbers of this batch: ``policy_loss``, ``kl_ref``, ``kl_ema``, ``matching_loss``,
+            ``ratio``, ``clip_fraction`` (of ratios that count no more), ``capped_fraction`` (ratios above e^20).
+
+        Raises:
+            ValueError: shapes that do not fit, NaN in advantages or velocities, a model that is asked for and lacks.
+        """
+        for name, weight, other in (("ref_model", self.beta, ref_model), ("ema_model", self.beta_ema, ema_model)):
+            if weight and other is None:
+                raise ValueError(f"{name} is needed where {'beta' if name == 'ref_model' else 'beta_ema'} is not 0")
+        rows = _Rows(x0, t, noise)
+        if advantages.shape != (len(x0),) or bool(advantages.isnan().any()):
+            raise ValueError(
+                f"advantages are one number a sample, [{len(x0)}], without NaN; their shape is {list(advantages.shape)}"
+            )
+        velocity = rows.velocity(model, "the model's velocity")
+        logp = rows.logp(velocity, self.weighting, self.power)
+        policy, stats = self._policy_loss(logp, advantages.detach(), old_logp)
+        loss = policy
+        for name, weight, other in (("kl_ref", self.beta, ref_model), ("kl_ema", self.beta_ema, ema_model)):
+            if weight and other is not None:
+                with torch.no_grad():
+                    anchor = rows.velocity(other, f"{name[3:]}_model's velocity")
+                kl = self._kl(velocity, anchor, rows.t)
+                loss = loss + weight * kl
+                stats[name] = float(kl.detach())
+        error = (velocity.detach() - (rows.noise - rows.x0)).square().mean()
+        return loss.to(velocity.dtype), {**stats, "matching_loss": float(error)}
+
+    def log_prob(self, model: Velocity, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """`matching_logp` of samples at their times, ``[B, T]``: what ``old_logp`` takes. Arguments as of `forward`."""
+        rows = _Rows(x0, t, noise)
+        return rows.logp(rows.velocity(model, "the model's velocity"), self.weighting, self.power)
+
+    def _policy_loss(
+        self, logp: Tensor, advantages: Tensor, old_logp: Tensor | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        old = logp.detach() if old_logp is None else old_logp.detach().to(logp)
+        if old.shape != logp.shape:
+            raise ValueError(f"old_logp has shape {list(old.shape)}, log-likelihoods here {list(logp.shape)}")
+        a = advantages.to(logp)[:, None]
+        difference = logp - old
+        if self.loss_type == "sum_first":
+            difference = difference.mean(1, keepdim=True)
+        ratio = difference.clamp(max=_LARGEST_EXPONENT).exp()
+        clipped = ratio.clamp(1 - self.clip_range, 1 + self.clip_range)
+        loss = torch.maximum(-a * ratio, -a * clipped).mean()
+        over = torch.where(a > 0, ratio > 1 + self.clip_range, (ratio < 1 - self.clip_range) & (a < 0))
+        return loss, {
+            "policy_loss": float(loss.detach()),
+            "ratio": float(ratio.detach().mean()),
+            "clip_fraction": float(over.double().mean()),
+            "capped_fraction": float((difference > _LARGEST_EXPONENT).double().mean()),
+        }
+
+    def _kl(self, velocity: Tensor, anchor: Tensor, t: Tensor) -> Tensor:
+        squares = (velocity - anchor).square().flatten(1).mean(1)
+        if self.kl_weighting == "elbo":
+            squares = squares * (1 - t.clamp(max=0.99)) / (2 * 0.7**2 * t)
+        return squares.mean()
+
+
+class _Rows:
+    """Samples and their times side by side, one a row: ``B * T`` of them."""
+
+    def __init__(self, x0: Tensor, t: Tensor, noise: Tensor) -> None:
+        if t.ndim == 1:
+            t, noise = t[:, None], noise[:, None]
+        if t.ndim != 2 or noise.shape != (*t.shape, *x0.shape[1:]):
+            raise ValueError(
+                f"x0 [B, *], t [B, T] and noise [B, T, *] belong together; their shapes are {list(x0.shape)}, "
+                f"{list(t.shape)} and {list(noise.shape)}"
+            )
+        self.shape = t.shape
+        self.t, self.noise = t.flatten(), noise.flatten(0, 1)
+        self.x0 = x0.detach()[:, None].expand_as(noise).flatten(0, 1)
+        check_path(self.x0, self.noise, self.t)
+
+    def velocity(self, model: Velocity, name: str) -> Tensor:
+        """``[B * T, *]``."""
+        velocity = model(interpolate(self.x0, self.noise, self.t), self.t)
+        if velocity.shape != self.x0.shape:
+            raise ValueError(f"{name} has shape {list(velocity.shape)}; {list(self.x0.shape)} is expected")
+        check_finite(name, velocity.detach())
+        return velocity
+
+    def logp(self, velocity: Tensor, weighting: str, power: float) -> Tensor:
+        """``[B, T]``."""
+        return matching_logp(velocity, self.x0, self.noise, self.t, weighting, power).reshape(self.shape)
+
+
+def trust_region_decay(step: int) -> float:
+    """``min(0.3, 0.001 step)``: how much of itself the policy's average keeps at this step, as in the released code."""
+    if step < 0:
+        raise ValueError(f"steps count from 0; this is {step}")
+    return min(0.3, 0.001 * step)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """``average <- decay average + (1 - decay) model``, parameters in place; buffers are copied.
+
+    Raises:
+        ValueError: a decay outside [0, 1), or modules whose parameters are not the same; nothing is changed.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay lies in [0, 1); it is {decay}")
+    own, others = dict(average.named_parameters()), dict(model.named_parameters())
+    unlike = sorted(own.keys() ^ others.keys()) or [n for n in own if own[n].shape != others[n].shape]
+    if unlike:
+        raise ValueError(f"the average and the model differ in {', '.join(unlike[:5])}")
+    for name, parameter in own.items():
+        parameter.lerp_(others[name].to(parameter), 1 - decay)
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -1,0 +1,63 @@
+"""At which times a sample is noised again for training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["LAWS", "training_times"]
+
+LAWS = ("discrete_wo_init", "discrete", "discrete_with_init", "uniform", "logit_normal")
+
+
+def training_times(
+    samples: int,
+    count: int,
+    *,
+    steps: int = 14,
+    fraction: float = 0.9,
+    law: str = "discrete_wo_init",
+    shift: float = 3.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """``[samples, count]`` times, noise at 1.
+
+    ``discrete...`` are times ``1 - i / steps`` of a sampler of ``steps`` even steps: its indices up to
+    ``floor(steps * fraction)`` are cut into ``count`` even strata, from each of which one is drawn.
+    ``discrete_wo_init`` leaves out index 0 (pure noise), ``discrete`` does not, ``discrete_with_init`` has it always.
+    ``uniform`` draws from [0.01, 1), ``logit_normal`` ``u = sigmoid(z)`` moved to ``s u / (1 + (s - 1) u)`` and held to
+    at least 0.01.
+
+    Args:
+        count: times a sample. steps, fraction: of the sampler; ``fraction`` in (0, 1]. shift: ``s``, above 0.
+
+    Raises:
+        ValueError: an unknown law; more times than there are indices; a knob out of range.
+
+    Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
+    """
+    if law not in LAWS:
+        raise ValueError(f"law {law!r} is not known; there are {', '.join(map(repr, LAWS))}")
+    if samples < 1 or count < 1 or steps < 1:
+        raise ValueError(f"samples, count and steps are at least 1; they are {samples}, {count} and {steps}")
+    if not 0 < fraction <= 1 or not shift > 0:
+        raise ValueError(f"fraction lies in (0, 1] and shift above 0; they are {fraction} and {shift}")
+    if law == "uniform":
+        return 0.01 + 0.99 * torch.rand(samples, count, generator=generator)
+    if law == "logit_normal":
+        u = torch.randn(samples, count, generator=generator).sigmoid()
+        return (shift * u / (1 + (shift - 1) * u)).clamp(min=0.01)
+    first = 0 if law == "discrete" else 1
+    last = min(int(steps * fraction), steps - 1)
+    drawn = count - 1 if law == "discrete_with_init" else count
+    if last - first + 1 < max(drawn, 1):
+        raise ValueError(
+            f"{drawn} times are to be drawn from sampler indices {first} to {last}: take fewer times (count), or more "
+            f"steps or a larger fraction than {steps} and {fraction}"
+        )
+    edges = torch.linspace(first, last + 1, drawn + 1) if drawn else torch.zeros(1)
+    within = torch.rand(samples, drawn, generator=generator)
+    index = (edges[:-1] + within * edges.diff()).floor().clamp(max=last)
+    if law == "discrete_with_init":
+        index = torch.cat([torch.zeros(samples, 1), index], 1)
+    return 1 - index / steps

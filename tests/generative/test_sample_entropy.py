@@ -1,0 +1,96 @@
+"""Entropy of samples, held to laws whose entropy is known."""
+
+import math
+
+import pytest
+import torch
+
+from entrokit.generative.mixtures import GaussianMixture
+from entrokit.generative.sample_entropy import flow_entropy, knn_entropy
+
+F64 = torch.float64
+
+
+def drawn(law, count, dimensions, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return {
+        "normal": lambda: torch.randn(count, dimensions, dtype=F64, generator=g),
+        "uniform": lambda: torch.rand(count, dimensions, dtype=F64, generator=g),
+    }[law]()
+
+
+@pytest.mark.parametrize(("law", "each"), [("normal", 0.5 * math.log(2 * math.pi * math.e)), ("uniform", 0.0)])
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+@pytest.mark.parametrize("k", [1, 4])
+def test_known_laws(law, each, dimensions, k):
+    """An estimate's deviation is about √((ψ'(k) + var log p) / N), its bias at edges of the order of the radius."""
+    count = 3000
+    deviation = math.sqrt((float(torch.polygamma(1, torch.tensor(float(k)))) + 0.5 * dimensions) / count)
+    edge = 2 * dimensions * (k / count) ** (1 / dimensions) if dimensions > 1 else 0
+    found = knn_entropy(drawn(law, count, dimensions), k)
+    assert found == pytest.approx(dimensions * each, abs=5 * deviation + 0.25 * edge)
+
+
+def test_a_scale_adds_its_logarithm_and_a_rotation_nothing():
+    x = drawn("normal", 500, 3)
+    q, _ = torch.linalg.qr(drawn("normal", 3, 3, seed=1))
+    assert knn_entropy(7 * x + 5) == pytest.approx(knn_entropy(x) + 3 * math.log(7), abs=1e-9)
+    assert knn_entropy(x @ q) == pytest.approx(knn_entropy(x), abs=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    x = drawn("normal", 300, 2)
+    whole = knn_entropy(x)
+    monkeypatch.setattr("entrokit.generative.sample_entropy._BLOCK", 1000)
+    assert knn_entropy(x) == whole
+
+
+def test_modes_that_are_lost_lower_it_by_their_logarithm():
+    """One mode in eight far apart: log 8 less."""
+    g = torch.Generator().manual_seed(0)
+    ring = GaussianMixture.circle(dtype=F64)
+    one = GaussianMixture(torch.ones(1, dtype=F64), ring.means[:1], ring.stds[:1])
+    gap = knn_entropy(ring.sample(4000, g)) - knn_entropy(one.sample(4000, g))
+    assert gap == pytest.approx(math.log(8), abs=0.1)
+
+
+def test_what_has_no_entropy_is_named():
+    x = drawn("normal", 20, 2)
+    with pytest.raises(ValueError, match="3 of 20 samples are the same point"):
+        knn_entropy(torch.cat([x[:17], x[:1].expand(3, -1)]).clone().index_copy_(0, torch.tensor([0]), x[19:]), k=2)
+    with pytest.raises(ValueError, match="N - 1 = 19"):
+        knn_entropy(x, 20)
+    with pytest.raises(ValueError, match=r"\[N, D\]"):
+        knn_entropy(x[0])
+    with pytest.raises(ValueError, match="NaN"):
+        knn_entropy(x * math.nan)
+    with pytest.warns(UserWarning, match="17 dimensions"):
+        knn_entropy(drawn("normal", 30, 17))
+
+
+def test_a_linear_flow_is_exact():
+    """x' = (I - dt A) x at each of four steps, whatever the noise."""
+    a = torch.tensor([[0.5, 0.2], [-0.3, 0.8]], dtype=F64)
+    found = flow_entropy(lambda x, t: x @ a.T, drawn("normal", 3, 2), steps=4)
+    log_det = 4 * math.log(float(torch.linalg.det(torch.eye(2, dtype=F64) - a / 4)))
+    assert found == pytest.approx(math.log(2 * math.pi * math.e) + log_det, abs=1e-12)
+
+
+def test_the_flow_s_own_entropy_is_what_neighbours_find():
+    def velocity(x, t):
+        return torch.sin(2 * x) + 0.5 * x * t[:, None]
+
+    noise = drawn("normal", 4000, 2)
+    x = noise
+    for i in range(20):
+        x = x - velocity(x, torch.full((len(x),), 1 - i / 20, dtype=F64)) / 20
+    assert knn_entropy(x) == pytest.approx(flow_entropy(velocity, noise, 20), abs=0.1)
+
+
+def test_steps_that_fold_are_named():
+    with pytest.raises(ValueError, match=r"t = 1 folds space at 3 of 3"):
+        flow_entropy(lambda x, t: 3 * x, drawn("normal", 3, 1), steps=2)
+    with pytest.raises(ValueError, match="steps"):
+        flow_entropy(lambda x, t: x, drawn("normal", 3, 1), steps=0)
+    with pytest.raises(ValueError, match=r"\[B, D\]"):
+        flow_entropy(lambda x, t: x, torch.zeros(3), steps=2)

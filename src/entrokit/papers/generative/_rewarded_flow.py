@@ -60,7 +60,8 @@ class Course:
 
 def reward(x: Tensor) -> Tensor:
     """1 on the right half, less a tenth of the distance to the first mode."""
-    return (x[:, 0] > 0).to(x.dtype) - 0.1 * (x - RING.means[0]).norm(dim=1)
+    distance: Tensor = torch.linalg.vector_norm(x - RING.means[0], dim=1)
+    return (x[:, 0] > 0).to(x.dtype) - 0.1 * distance
 
 
 @cache
@@ -68,7 +69,7 @@ def pretrained(seed: int) -> Velocity:
     """Flow matching, the average of the weights (decay 0.999)."""
     torch.manual_seed(seed)
     model = Velocity()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))  # type: ignore[no-untyped-call]
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, PRETRAINING)
     for _ in range(PRETRAINING):
@@ -120,7 +121,7 @@ def tuned(seed: int, beta: float | None) -> Course:
     exact = [_exact(model)]
     for i in range(1, ITERATIONS + 1):
         optimizer.zero_grad()
-        update().backward()
+        update().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if i % EVERY == 0:

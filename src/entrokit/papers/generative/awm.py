@@ -159,8 +159,8 @@ PAPER = Paper(
     arxiv="2509.25050",
     year=2025,
     family="generative",
-    claim="A flow is tuned to a reward by its own pretraining loss, weighted by advantages: DDPO's policy gradient with "
-    "targets of far less variance.",
+    claim="A flow is tuned to a reward by its own pretraining loss, weighted by advantages: DDPO's policy gradient "
+    "with targets of far less variance.",
     names=(
         "entrokit.generative.awm.AWMLoss",
         "entrokit.generative.awm.group_advantages",

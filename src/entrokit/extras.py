@@ -33,6 +33,7 @@ _NEEDED_BY = {
     **dict.fromkeys(("generative", "groups", "losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
+    "generative.sample_entropy": "generative",
     "losses.anyloss.estimator": "information",
     "engines.prime_rl": "torch",
     "engines.trl": "trl",

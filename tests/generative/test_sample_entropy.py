@@ -1,12 +1,13 @@
-"""Entropy of samples, held to laws whose entropy is known."""
+"""Entropy of samples and of flows, held to laws whose entropy is known."""
 
 import math
 
 import pytest
 import torch
 
+from entrokit.generative.flow_entropy import flow_entropy
 from entrokit.generative.mixtures import GaussianMixture
-from entrokit.generative.sample_entropy import flow_entropy, knn_entropy
+from entrokit.generative.sample_entropy import knn_entropy
 
 F64 = torch.float64
 
@@ -36,13 +37,6 @@ def test_a_scale_adds_its_logarithm_and_a_rotation_nothing():
     q, _ = torch.linalg.qr(drawn("normal", 3, 3, seed=1))
     assert knn_entropy(7 * x + 5) == pytest.approx(knn_entropy(x) + 3 * math.log(7), abs=1e-9)
     assert knn_entropy(x @ q) == pytest.approx(knn_entropy(x), abs=1e-9)
-
-
-def test_blocks_change_nothing(monkeypatch):
-    x = drawn("normal", 300, 2)
-    whole = knn_entropy(x)
-    monkeypatch.setattr("entrokit.generative.sample_entropy._BLOCK", 1000)
-    assert knn_entropy(x) == whole
 
 
 def test_modes_that_are_lost_lower_it_by_their_logarithm():

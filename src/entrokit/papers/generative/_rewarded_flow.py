@@ -20,8 +20,9 @@ from entrokit.generative.awm import (
     sample_ode,
     sample_sde,
 )
+from entrokit.generative.flow_entropy import flow_entropy
 from entrokit.generative.mixtures import GaussianMixture
-from entrokit.generative.sample_entropy import flow_entropy, knn_entropy
+from entrokit.generative.sample_entropy import knn_entropy
 
 PRETRAINING, ITERATIONS, SAMPLES, STEPS, TIMES = 6000, 200, 512, 20, 4
 # Of the SDE that DDPO samples from.

@@ -169,7 +169,7 @@ PAPER = Paper(
         "entrokit.generative.awm.ddpo_step_logp",
         "entrokit.generative.awm.target_variance",
         "entrokit.generative.sample_entropy.knn_entropy",
-        "entrokit.generative.sample_entropy.flow_entropy",
+        "entrokit.generative.flow_entropy.flow_entropy",
     ),
     recipes=(),
     experiments={
@@ -177,6 +177,7 @@ PAPER = Paper(
             miniature,
             seeds=5,
             minutes=4,
+            needs=("generative",),
             criterion="eight modes on a circle, a reward for one of them, 200 iterations of 512 samples, every seed: "
             "β = 0.1 reaches a mean reward of 0.75 and is ahead of DDPO after 80; β = 0 falls below -10; β = 0.3 keeps "
             "80 % of samples near modes",
@@ -185,6 +186,7 @@ PAPER = Paper(
             entropy,
             seeds=5,
             minutes=3.5,
+            needs=("generative",),
             criterion="the entropy of samples falls over the 200 iterations, by a 95 % Student interval below 0, with "
             "AWM and with DDPO; β = 0.3 keeps more than 0.1, by an interval above 0; neighbours agree with the flow's "
             "own entropy within 0.15 nats (ours, not the paper's)",
@@ -193,6 +195,7 @@ PAPER = Paper(
             variance,
             seeds=5,
             minutes=2,
+            needs=("generative",),
             criterion="at the pretrained flow, equal samples, the variance of AWM's gradient over its squared mean is "
             "below that of DDPO's in every seed",
         ),

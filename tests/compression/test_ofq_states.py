@@ -113,6 +113,14 @@ def test_so_are_activations_and_products(arguments, message):
         quantizer.load_state_dict(state)
 
 
+def test_a_state_without_values_has_no_kind_to_look_at():
+    quantizer = ActivationQuantizer(2, 4)
+    quantizer.load_state_dict(ActivationQuantizer(2, 4).to("meta").state_dict(), assign=True)
+    assert quantizer.step.is_meta
+    quantizer.load_state_dict(ActivationQuantizer(2, 4).state_dict(), assign=True)
+    assert not quantizer.step.is_meta
+
+
 def test_evaluation_starts_no_steps():
     quantizer, x = ActivationQuantizer(2, 4, 3).eval(), torch.randn(2, 4, 3)
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}

@@ -274,3 +274,15 @@ def test_a_packed_weight_that_float16_has_not_is_refused():
         dataclasses.replace(packed, dtype=torch.float16).unpack()
     with pytest.raises(ValueError, match="pack_weight: 4 of 4 weights get levels"):
         pack_weight(torch.full((1, 4), -6e4, dtype=torch.float16), StatsQuantizer(2))
+
+
+def test_a_weight_on_the_edge_of_the_band_moves():
+    # s = 4, so that every place is an integer, half a step from its thresholds.
+    weight = torch.tensor([[1.0, -3.0, 1.0, 3.0]])
+    assert updatable_mask(weight, 2, 0.5).all()
+    quantizer = StatsQuantizer(2)
+    quantizer.boundary_range = 0.5
+    for quantize in (lambda w: stats_quantize(w, 2, boundary_range=0.5), quantizer):
+        moved = weight.clone().requires_grad_()
+        quantize(moved).sum().backward()
+        assert moved.grad.tolist() == [[1.0] * 4]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["check_count", "check_flag", "check_number"]
-
 
 def check_flag(what: str, value: object) -> None:
     """Raises: ValueError: neither True nor False; 0, "no" and None would be taken for something."""

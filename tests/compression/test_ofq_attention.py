@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from entrokit.compression.ofq import (
+    ActivationQuantizer,
     ProductAttention,
     QKReparamAttention,
     dequantized,
@@ -125,6 +126,24 @@ def test_activations_in_few_bits():
     assert torch.equal(again(x), found)
     with pytest.raises(ValueError, match="expected 5 at dimension -2"):
         attention(torch.randn(2, 6, 12))
+
+
+def test_every_place_of_activations_has_its_quantiser():
+    attention = QKReparamAttention(12, 3, 4, activation_bits=3, tokens=5)
+    attention(torch.randn(2, 5, 12))
+    steps = {name: len(part.step) for name, part in attention.named_children() if isinstance(part, ActivationQuantizer)}
+    assert steps == {"input": 5, "keys": 15, "values": 12, "attention": 5, "output": 5}
+    assert all(getattr(attention, name).started for name in steps)
+    assert not attention.attention.signed
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_and_dropout_are_kept(training):
+    theirs = nn.MultiheadAttention(12, 3, dropout=0.25, bias=False).train(training)
+    ours = QKReparamAttention.from_attention(theirs, 2)
+    assert ours.training is training
+    assert ours.deployed().training is training
+    assert ours.deployed().dropout == 0.25
 
 
 def test_dropout_is_of_training_alone():

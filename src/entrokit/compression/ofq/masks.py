@@ -20,7 +20,7 @@ def logit_masks(
     masks = []
     if attention is not None:
         _check(what, "attn_mask", attention, [[tokens, tokens], [batch * heads, tokens, tokens]])
-        masks.append(attention if attention.ndim == 2 else attention.unflatten(0, (batch, heads)))
+        masks.append(attention if attention.ndim == 2 else attention.reshape(batch, heads, tokens, tokens))
     if padding is not None:
         _check(what, "key_padding_mask", padding, [[batch, tokens]])
         masks.append(padding[:, None, None])

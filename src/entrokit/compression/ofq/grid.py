@@ -86,7 +86,7 @@ def in_precision(what: str, levels: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype.itemsize < 4 and not torch.compiler.is_compiling() and not bool(torch.isfinite(found).all()):
         bad = int((~torch.isfinite(found)).sum())
         raise ValueError(
-            f"{what}: {bad} of {found.numel()} weights get levels up to {float(levels.abs().max()):.6g}, and "
+            f"{what}: {bad} of {found.numel()} weights get levels up to {float(levels.detach().abs().max()):.6g}, and "
             f"{dtype} ends at {torch.finfo(dtype).max:.6g}; rescale the weights, or keep them in float32"
         )
     return found

@@ -118,7 +118,7 @@ class AttentionWatch:
 
     def after(self, call: Call, output: Tensor) -> None:
         # A checkpointed layer runs again in the backward pass, and must save the same tensors there as before.
-        if self.active and not self._pass.running:
+        if not self._pass.running:
             self._outside.add(call.name)
         if not self.active or not (self._pass.running or self._grad):
             return

@@ -199,6 +199,16 @@ class TestRegularizer:
         assert wide(extra, both).item() == pytest.approx(expected, abs=1e-12), "a sequence of padding alone"
         assert wide(extra, torch.zeros_like(both)).item() == 0.0
 
+    @pytest.mark.parametrize("granularity", ["query", "head"])
+    def test_padding_is_no_part_of_a_causal_largest(self, granularity):
+        own, behind = entropies(), torch.full((1, 2, 2), 7.0, dtype=torch.float64)
+        real = torch.tensor([[True, True, True, True, False, False]])
+        made = regularizer(granularity, 0.05, causal_max=True)
+        made.context_size = 6
+        expected = made(own).item()
+        assert made([torch.cat([one, behind], 2) for one in own], real).item() == pytest.approx(expected, rel=1e-12)
+        assert expected > 0.0
+
     def test_one_side(self):
         low, high = (torch.full((1, 2, 4), value, dtype=torch.float64) for value in (0.01, 1.3))
         both, upper = regularizer(), regularizer(side="upper")

@@ -209,6 +209,12 @@ class TestRegularizer:
         assert made([torch.cat([one, behind], 2) for one in own], real).item() == pytest.approx(expected, rel=1e-12)
         assert expected > 0.0
 
+    @pytest.mark.parametrize("granularity", ["query", "head"])
+    def test_a_query_that_sees_no_key_is_at_its_causal_largest(self, granularity):
+        made = EntropyRegularizer(1, 1, 3, weight=1.0, gamma=0.0, granularity=granularity, causal_max=True, init=1.0)
+        own = torch.tensor([[[0.0, 0.0, math.log(2.0)]]], dtype=torch.float64)
+        assert made.double()([own], visible=torch.tensor([0, 1, 2])).item() == 0.0
+
     def test_one_side(self):
         low, high = (torch.full((1, 2, 4), value, dtype=torch.float64) for value in (0.01, 1.3))
         both, upper = regularizer(), regularizer(side="upper")

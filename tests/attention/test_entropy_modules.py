@@ -78,6 +78,7 @@ class TestSoftmax:
         softmax = TemperedSoftmax(2, 3)
         query = drawn(1, 2, 3, 4, dtype=torch.bfloat16)
         assert torch.equal(softmax.divide(query), query)
+        assert softmax.divide(query).dtype == torch.bfloat16
         logits = torch.zeros(1, 2, 3, 2)
         logits[:, :, 1] = -math.inf
         assert softmax(logits)[:, :, 1].tolist() == [[[0.0, 0.0], [0.0, 0.0]]]

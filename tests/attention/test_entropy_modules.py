@@ -78,6 +78,7 @@ class TestSoftmax:
         softmax = TemperedSoftmax(2, 3)
         query = drawn(1, 2, 3, 4, dtype=torch.bfloat16)
         assert torch.equal(softmax.divide(query), query)
+        assert softmax.divide(query).dtype == torch.bfloat16
         logits = torch.zeros(1, 2, 3, 2)
         logits[:, :, 1] = -math.inf
         assert softmax(logits)[:, :, 1].tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
@@ -95,7 +96,10 @@ class TestSoftmax:
         ("options", "message"),
         [
             ({"init": 0.0}, "a number above 0"),
-            ({"init": math.nan}, "a number above 0"),
+            ({"init": math.nan}, "init must be a finite number, got nan"),
+            ({"init": "1"}, "init must be a finite number, got '1'"),
+            ({"heads": True}, "heads must be a whole number"),
+            ({"context": 14.5}, "context must be a whole number of at least 1, got 14.5"),
             ({"heads": 0}, "at least 1"),
             ({"context": 0}, "at least 1"),
         ],
@@ -188,7 +192,7 @@ class TestFFN:
     def test_what_does_not_fit_is_named(self):
         with pytest.raises(ValueError, match="expected maps d → h and h → d, got 3 → 7 and 7 → 4"):
             ScaledLinearFFN.fused(nn.Linear(3, 7), nn.Linear(7, 4))
-        with pytest.raises(ValueError, match="dim must be at least 1"):
+        with pytest.raises(ValueError, match="dim must be a whole number of at least 1"):
             ScaledLinearFFN(0)
 
 

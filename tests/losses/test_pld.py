@@ -162,6 +162,8 @@ class TestLargeAndSmall:
         s[0, 3] = -far
         expected = torch.stack([term_by_term(a, b, c) for a, b, c in zip(s, t, y, strict=True)])
         torch.testing.assert_close(pld_loss(s, t, y, reduction="none"), expected, rtol=1e-9, atol=0)
+        # How far it is behind counts, and not where it lies.
+        torch.testing.assert_close(pld_loss(s + far, t, y, reduction="none"), expected, rtol=1e-9, atol=0)
         (found,) = gradient_of(lambda x: pld_loss(x, t, y), s)
         (exact,) = gradient_of(lambda x: sum(term_by_term(a, b, c) for a, b, c in zip(x, t, y, strict=True)) / 2, s)
         # A logarithm of that size is known to an eps of itself.

@@ -92,6 +92,17 @@ def test_a_student_that_knows_nothing_has_the_gradient_of_cross_entropy_alone(dt
         assert float(found.abs().max()) < 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_no_correlation(dtype):
+    """Logits of a constant that differ in their last bit: softened, in one unit of their probabilities."""
+    flat = torch.full((5, 8), 7.3, dtype=dtype)
+    flat[::2, ::3] = torch.nextafter(flat, torch.tensor(torch.inf, dtype=dtype))[::2, ::3]
+    t, y = torch.arange(40.0).sin().view(5, 8), torch.arange(5)
+    (found,) = gradient_of(lambda s: dist_loss(s, t, y), flat)
+    (alone,) = gradient_of(lambda s: dist_loss(s, t, y, inter_weight=0.0, intra_weight=0.0), flat)
+    assert torch.equal(found, alone)
+
+
 def test_a_teacher_that_knows_nothing_teaches_dist_nothing():
     only = {"ce_weight": 0.0, "temperature": 1.0, "inter_weight": 1.0, "intra_weight": 1.0}
     (found,) = gradient_of(lambda s: dist_loss(s, torch.zeros_like(T), Y, **only), S)

@@ -105,11 +105,12 @@ def test_hidden_states_are_not_held_until_the_backward_pass():
     assert bool(leaf.grad.any())
 
 
+@pytest.mark.parametrize("small", [1.0, 1e-5])
 @pytest.mark.parametrize("scale", [65536.0, 1 / 3])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_loss_scale_meets_gradients_before_they_are_rounded(dtype, scale):
+def test_a_loss_scale_meets_gradients_before_they_are_rounded(dtype, scale, small):
     """65536 is no float16, and what it is there for are gradients that are none either."""
-    hidden, weight = (drawn(n, WIDTH, seed=n, dtype=dtype) for n in (ROWS, VOCABULARY))
+    hidden, weight = ((small * drawn(n, WIDTH, seed=n)).to(dtype) for n in (ROWS, VOCABULARY))
     bias = (8 * drawn(VOCABULARY, seed=2)).to(dtype)
 
     def gradients(*leaves):

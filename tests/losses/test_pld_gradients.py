@@ -69,8 +69,10 @@ class TestALossScale:
                 assert bool((((exact / scale).to(dtype) == 0) & (found != 0)).any())
                 assert torch.isfinite(found).all()
 
-    def test_of_a_head(self, dtype, scale):
-        leaves = HIDDEN.to(dtype), WEIGHT.to(dtype), (9 * WEIGHT[:, 0]).to(dtype)
+    @pytest.mark.parametrize("small", [1.0, 1e-5])
+    def test_of_a_head(self, dtype, scale, small):
+        """Gradients in hidden states are as small as the head, and those in the head as small as they."""
+        leaves = (small * HIDDEN).to(dtype), (small * WEIGHT).to(dtype), (9 * WEIGHT[:, 0]).to(dtype)
 
         def loss(h, w, b):
             return scale * linear_pld_loss(h, w, TeacherHead(THEIRS, THEIR_WEIGHT), Y, bias=b, reduction="sum")
@@ -86,6 +88,15 @@ class TestALossScale:
         largest = torch.finfo(dtype).max
         exact = torch.where(exact.abs() > largest, exact.sign() * torch.inf, exact)
         assert_within(found, exact, bound(exact.abs().double(), roundings, dtype) + torch.finfo(dtype).smallest_normal)
+
+
+def test_gradients_of_ignored_positions_are_written():
+    torch.use_deterministic_algorithms(True)  # fills what `torch.empty` makes with NaN
+    try:
+        (found,) = gradient_of(lambda s: pld_loss(s, T, torch.tensor([1, -100])), S)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found[1].tolist() == [0.0] * 4
 
 
 def test_a_gradient_scaler_s_step_is_the_step_without_it():

@@ -146,3 +146,13 @@ def test_autocast_changes_nothing():
         expected = loss(P.float(), Y)
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(loss(P.float(), Y), expected)
+
+
+def test_a_column_without_weight_is_named_and_weights_get_no_gradient():
+    p, y, weight = torch.stack([P, P], 1), torch.stack([Y, Y], 1), torch.ones(8, 2)
+    weight[:, 1] = 0.0
+    with pytest.raises(ValueError, match=r"all weights are 0 in columns \[1\]"):
+        soft_confusion(p, y, weight=weight)
+    own = torch.ones(8, requires_grad=True)
+    assert not soft_confusion(P, Y, weight=own).tp.requires_grad
+    assert not AnyLoss()(P, Y, own).requires_grad

@@ -147,6 +147,7 @@ def test_gradients_do_not_flow_and_scores_are_not_changed():
         (torch.tensor([0.5, math.nan]), ValueError, "the threshold is NaN"),
         (torch.zeros(8), ValueError, r"one number or \[2\], one a column, got shape \[8\]"),
         (torch.zeros(8, 1), ValueError, r"got shape \[8, 1\]"),
+        (torch.zeros(1), ValueError, r"got shape \[1\]"),
         ([0.5, 0.5], TypeError, r"the threshold must be a number, got \[0.5, 0.5\]"),
         ("0.5", TypeError, "the threshold must be a number, got '0.5'"),
         (torch.zeros(2, device="meta"), ValueError, "the threshold is on the meta device"),

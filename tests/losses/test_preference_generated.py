@@ -112,6 +112,15 @@ def test_beams_know_where_they_ended():
     assert len(candidate_lists(output, prompts=1, prompt_length=1, end=END)[0]) == 2
 
 
+def test_a_beam_may_have_probability_0():
+    """Where a search has fewer ways to go on than beams."""
+    output = written([[1, 3, END], [1, 5, END]], prompt_length=1, beam_indices=torch.tensor([[0, 0], [1, 1]]))
+    output.logits[0][1, 5] = -torch.inf
+    (found,) = candidate_lists(output, prompts=1, prompt_length=1, end=END)
+    assert found.utility[1] == -torch.inf
+    assert found.mass == pytest.approx(float(found.utility[0].exp()))
+
+
 def test_what_cannot_have_been_drawn_is_refused():
     output = written([[1, 3, END, PAD], [1, 5, 6, 4]], prompt_length=1)
     output.logits[2][0, PAD] = -torch.inf

@@ -90,10 +90,11 @@ class TestCriterion:
 
     def test_large_utilities_of_single_precision_do_not_overflow(self):
         u = torch.tensor([[3e38, 1.0, -3e38], [1.0, 0.0, -1.0]])
-        fitted = UtilityToProbability(criterion=lambda probs, own: -(probs[1, 0] - 0.6).abs()).fit(
-            u, torch.tensor([0, 0])
-        )
-        assert 0.03 < fitted.tau_ < 30.0
+
+        def near(probs, own):
+            return probs[0, 0] - (probs[1, 0] - 0.6).abs()
+
+        assert 0.03 < UtilityToProbability(criterion=near).fit(u, torch.tensor([0, 0])).tau_ < 30.0
 
 
 class TestFewRows:

@@ -156,3 +156,10 @@ def test_a_column_without_weight_is_named_and_weights_get_no_gradient():
     own = torch.ones(8, requires_grad=True)
     assert not soft_confusion(P, Y, weight=own).tp.requires_grad
     assert not AnyLoss()(P, Y, own).requires_grad
+
+
+def test_logits_near_0_do_not_cancel():
+    """Sigmoid(z) - 1/2 of float32 is off by 3e-8, which a large scale makes 4e-5 of h."""
+    z, y = torch.tensor([1e-4, 3e-4]), torch.tensor([1, 1])
+    loss = AnyLoss("accuracy", amplify=5000.0)
+    assert float(loss(z, y)) == pytest.approx(float(loss(z.double(), y)), abs=1e-6)

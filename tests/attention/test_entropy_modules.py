@@ -158,6 +158,12 @@ class TestAttention:
         changed[1][~real[1]] = 9.0
         assert_within(made(changed, real), out, 1e-9)
 
+    @pytest.mark.parametrize("causal", [True, False])
+    def test_where_all_are_real_padding_changes_nothing(self, causal):
+        made, x, real = self.attention(causal=causal), drawn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)
+        assert_within(made(x, real), made(x), 1e-9)
+        assert_within(made.entropy(x, real), made.entropy(x), 1e-9)
+
     def test_one_token_and_what_does_not_fit(self):
         made = self.attention()
         assert made.entropy(drawn(1, 1, 8)).tolist() == [[[0.0], [0.0]]]

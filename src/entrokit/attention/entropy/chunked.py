@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entrokit.distributions.once import differentiable_once, remember_inputs
+
 from .checks import check_count
 from .logits import Blocks, Logits
 
@@ -83,6 +85,7 @@ def row_weights(logits: Logits) -> Tensor:
 class _RowEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, mask: Tensor | None, options: Options, rows: int) -> Tensor:
+        remember_inputs(ctx, query, key, mask)
         ctx.save_for_backward(query, key, mask)
         ctx.options, ctx.rows = options, rows
         blocks = Blocks(Logits(query, key, mask, *options), rows)
@@ -90,34 +93,12 @@ class _RowEntropy(torch.autograd.Function):
             return torch.cat([_entropy(blocks.logits(first)[0], blocks.seen(first)) for first in blocks.starts], -1)
 
     @staticmethod
+    @differentiable_once("attention_entropy_qk")
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_mask = ctx.needs_input_grad[2]
-        to_inputs = _RowGradient.apply(upstream, *ctx.saved_tensors, ctx.options, ctx.rows, of_mask)  # type: ignore[no-untyped-call]
-        return *to_inputs, None, None
-
-
-class _RowGradient(torch.autograd.Function):
-    """A function of its own, so that who differentiates the gradient is told, and does not take it for a constant."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        upstream: Tensor,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        options: Options,
-        rows: int,
-        of_mask: bool,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        query, key, mask = ctx.saved_tensors
         with torch.autocast(query.device.type, enabled=False):
-            return _gradients(Blocks(Logits(query, key, mask, *options), rows), upstream, of_mask)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor | None) -> None:
-        raise NotImplementedError(
-            "attention_entropy_qk is differentiable once; for second derivatives give weights to attention_entropy"
-        )
+            blocks = Blocks(Logits(query, key, mask, *ctx.options), ctx.rows)
+            return *_gradients(blocks, upstream, ctx.needs_input_grad[2]), None, None
 
 
 def _centred(logits: Tensor) -> Tensor:

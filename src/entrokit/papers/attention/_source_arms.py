@@ -26,7 +26,7 @@ ARMS = {
     "EReg": Arm(norm=False, ffn="scaled", tempered=True, weight=1e-4),
 }
 WIDTH, HEADS, LAYERS, CONTEXT = 64, 4, 4, 128
-BATCH, STEPS, WARM_UP, RATE = 8, 2000, 50, 1e-3
+BATCH, STEPS, WARM_UP, RATE = 8, 250, 50, 1e-3
 EVALUATED = 96
 
 

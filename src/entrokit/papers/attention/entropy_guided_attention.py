@@ -265,7 +265,7 @@ PAPER = Paper(
         "source": Experiment(
             source,
             seeds=3,
-            minutes=16,
+            minutes=4,
             criterion="on Python source, perplexities of small decoders are in the paper's order (SM+LN+GELU < "
             "SM+GELU < SM+LN < SM+ScFuFFN < SM), SM diverges, EReg is below SM+ScFuFFN and below SM(t)+ScFuFFN, more "
             "heads are in the highest quarter without LayerNorm and fewer with EReg, and more in the lowest in SM, "

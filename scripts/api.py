@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,8 +49,13 @@ def packages() -> list[str]:
     return found
 
 
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def _exports(file: Path) -> bool:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _tree(file)
     return bool(_literal(tree, "__all__") or _literal(tree, "_WHERE"))
 
 
@@ -63,8 +69,7 @@ class Entry:
 
 def names_of(package: str) -> dict[str, Entry]:
     """The names of ``__all__``, in its order."""
-    file = _file_of(package)
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _tree(_file_of(package))
     where = {
         alias.asname or alias.name: (node, alias.name)
         for node in tree.body
@@ -104,7 +109,7 @@ def _of_methods(name: str) -> bool:
 
 
 def _section(package: str) -> str:
-    summary = _summary(ast.parse(_file_of(package).read_text(encoding="utf-8")))
+    summary = _summary(_tree(_file_of(package)))
     rows = (f"| `{entry.signature}` | {entry.summary} |\n" for _, entry in sorted(names_of(package).items()))
     return f"\n## `{package}`\n\n{summary}\n\n| name | |\n|---|---|\n{''.join(rows)}"
 
@@ -123,7 +128,7 @@ def _module(package: str, name: str | None, level: int) -> str:
 
 def _entry(module: str, name: str) -> Entry:
     """A definition, followed through re-exports."""
-    tree = ast.parse(_file_of(module).read_text(encoding="utf-8"))
+    tree = _tree(_file_of(module))
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return Entry(_signature(node), _summary(node))

@@ -20,6 +20,9 @@ from entrokit.attention.entropy import (
 from ..rounding import bound
 from .attention_cases import drawn, maps
 
+# Worked numbers are of maps that nothing is learnt through.
+pytestmark = pytest.mark.filterwarnings("ignore:EntropyRegularizer. entropies have no graph")
+
 
 def regularizer(granularity="query", gamma=0.2, **options):
     """Check 2: thresholds .5 and .3 in both layers, λ = 1, T = 4."""
@@ -165,6 +168,22 @@ class TestRegularizer:
         by_query, by_head = (regularizer(g, 0.0)(own).item() for g in ("query", "head"))
         assert by_query == pytest.approx(3 * 4 * by_head, rel=1e-12)
 
+    @pytest.mark.parametrize(("granularity", "by_batch"), [("query", 3.0), ("head", 1.0)])
+    def test_it_is_a_mean_over_layers_and_heads_and_by_query_a_sum_over_the_batch(self, granularity, by_batch):
+        own, start = entropies(), torch.tensor([[0.5, 0.3], [0.5, 0.3]])
+
+        def of(values, thresholds):
+            made = EntropyRegularizer(
+                *thresholds.shape, 4, gamma=0.1, weight=1.0, granularity=granularity, init=thresholds
+            )
+            return made.double()(values).item()
+
+        once = of(own, start)
+        assert once > 0.0
+        assert of(own * 3, start.repeat(3, 1)) == pytest.approx(once, rel=1e-12)
+        assert of([one.repeat(1, 3, 1) for one in own], start.repeat(1, 3)) == pytest.approx(once, rel=1e-12)
+        assert of([one.repeat(3, 1, 1) for one in own], start) == pytest.approx(by_batch * once, rel=1e-12)
+
     @pytest.mark.parametrize("granularity", ["query", "head"])
     def test_padding_changes_nothing(self, granularity):
         own = entropies()
@@ -179,6 +198,22 @@ class TestRegularizer:
         both = torch.cat([real, torch.zeros_like(real)])
         assert wide(extra, both).item() == pytest.approx(expected, abs=1e-12), "a sequence of padding alone"
         assert wide(extra, torch.zeros_like(both)).item() == 0.0
+
+    @pytest.mark.parametrize("granularity", ["query", "head"])
+    def test_padding_is_no_part_of_a_causal_largest(self, granularity):
+        own, behind = entropies(), torch.full((1, 2, 2), 7.0, dtype=torch.float64)
+        real = torch.tensor([[True, True, True, True, False, False]])
+        made = regularizer(granularity, 0.05, causal_max=True)
+        made.context_size = 6
+        expected = made(own).item()
+        assert made([torch.cat([one, behind], 2) for one in own], real).item() == pytest.approx(expected, rel=1e-12)
+        assert expected > 0.0
+
+    @pytest.mark.parametrize("granularity", ["query", "head"])
+    def test_a_query_that_sees_no_key_is_at_its_causal_largest(self, granularity):
+        made = EntropyRegularizer(1, 1, 3, weight=1.0, gamma=0.0, granularity=granularity, causal_max=True, init=1.0)
+        own = torch.tensor([[[0.0, 0.0, math.log(2.0)]]], dtype=torch.float64)
+        assert made.double()([own], visible=torch.tensor([0, 1, 2])).item() == 0.0
 
     def test_one_side(self):
         low, high = (torch.full((1, 2, 4), value, dtype=torch.float64) for value in (0.01, 1.3))
@@ -215,7 +250,7 @@ class TestRegularizer:
     @pytest.mark.parametrize(
         ("given", "queries", "message"),
         [
-            (lambda e: e[:1], None, "entropies of 1 layers, thresholds of 2"),
+            (lambda e: e[:1], None, "entropies of 1 layers .* thresholds of 2"),
             (lambda e: [e[0], e[1][:, :1]], None, r"layer 1: expected entropies \[B, 2, T\], got \[1, 1, 4\]"),
             (lambda e: maps(), None, r"layer 0: .*got \[1, 2, 4, 4\]; of attention weights"),
             (lambda e: [torch.cat([x, x], 2) for x in e], None, "8 queries, but context_size is 4.*context_size=8"),
@@ -230,11 +265,18 @@ class TestRegularizer:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"init": torch.ones(2)}, r"\[layers, heads\] = \[3, 2\] of finite numbers, got shape \[2\]"),
+            ({"init": torch.ones(2)}, r"\[layers, heads\] = \[3, 2\] of finite numbers, .*got shape \[2\]"),
             ({"init": torch.ones(2, 3)}, r"got shape \[2, 3\]"),
             ({"init": math.nan}, "finite"),
-            ({"gamma": -0.1}, "gamma and weight must be at least 0"),
-            ({"weight": math.inf}, "gamma and weight"),
+            ({"gamma": -0.1}, "gamma must be at least 0, got -0.1"),
+            ({"gamma": 1.0}, "gamma is a share of log T below 1, got 1.0"),
+            ({"weight": -1e-9}, "weight must be at least 0"),
+            ({"weight": True}, "weight must be a finite number, got True"),
+            ({"init": 2.0}, "shares of log T from 0 to 1, got .* 2 to 2"),
+            ({"init": torch.tensor([[0.5, 0.5], [0.5, -0.1], [0.5, 0.5]])}, "-0.1 to 0.5"),
+            ({"init": "half"}, "init must be a finite number, got 'half'"),
+            ({"context_size": 14.5}, "context_size must be a whole number of at least 1, got 14.5"),
+            ({"weight": math.inf}, "weight must be a finite number"),
             ({"granularity": "row"}, "'query' or 'head' and side"),
             ({"side": "lower"}, "'lower'"),
             ({"context_size": 0}, "at least 1"),

@@ -78,6 +78,7 @@ class TestSoftmax:
         softmax = TemperedSoftmax(2, 3)
         query = drawn(1, 2, 3, 4, dtype=torch.bfloat16)
         assert torch.equal(softmax.divide(query), query)
+        assert softmax.divide(query).dtype == torch.bfloat16
         logits = torch.zeros(1, 2, 3, 2)
         logits[:, :, 1] = -math.inf
         assert softmax(logits)[:, :, 1].tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
@@ -95,7 +96,10 @@ class TestSoftmax:
         ("options", "message"),
         [
             ({"init": 0.0}, "a number above 0"),
-            ({"init": math.nan}, "a number above 0"),
+            ({"init": math.nan}, "init must be a finite number, got nan"),
+            ({"init": "1"}, "init must be a finite number, got '1'"),
+            ({"heads": True}, "heads must be a whole number"),
+            ({"context": 14.5}, "context must be a whole number of at least 1, got 14.5"),
             ({"heads": 0}, "at least 1"),
             ({"context": 0}, "at least 1"),
         ],
@@ -154,6 +158,12 @@ class TestAttention:
         changed[1][~real[1]] = 9.0
         assert_within(made(changed, real), out, 1e-9)
 
+    @pytest.mark.parametrize("causal", [True, False])
+    def test_where_all_are_real_padding_changes_nothing(self, causal):
+        made, x, real = self.attention(causal=causal), drawn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)
+        assert_within(made(x, real), made(x), 1e-9)
+        assert_within(made.entropy(x, real), made.entropy(x), 1e-9)
+
     def test_one_token_and_what_does_not_fit(self):
         made = self.attention()
         assert made.entropy(drawn(1, 1, 8)).tolist() == [[[0.0], [0.0]]]
@@ -188,7 +198,7 @@ class TestFFN:
     def test_what_does_not_fit_is_named(self):
         with pytest.raises(ValueError, match="expected maps d → h and h → d, got 3 → 7 and 7 → 4"):
             ScaledLinearFFN.fused(nn.Linear(3, 7), nn.Linear(7, 4))
-        with pytest.raises(ValueError, match="dim must be at least 1"):
+        with pytest.raises(ValueError, match="dim must be a whole number of at least 1"):
             ScaledLinearFFN(0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from entrokit.papers import Budget, Finding
-from entrokit.papers.attention import _source
+from entrokit.papers.attention import _copying, _source, _source_arms
 from entrokit.papers.attention import entropy_guided_attention as entry
 from entrokit.papers.attention._decoder import Decoder
 
@@ -23,7 +23,7 @@ def test_the_source_is_characters_of_modules_that_are_not_held_out():
 
 def test_initial_weights_have_gpt2_s_gain():
     torch.manual_seed(0)
-    model = Decoder(entry.ARMS["SM+GELU"], vocabulary=128, width=64, heads=4, layers=4, context=128)
+    model = Decoder(_source_arms.ARMS["SM+GELU"], vocabulary=128, width=64, heads=4, layers=4, context=128)
     model.like_gpt2()
     wide, narrow = 0.02 * 12**0.5, 0.02 * 12**0.5 / 8**0.5
     block = model.blocks[0]
@@ -41,27 +41,27 @@ def test_initial_weights_have_gpt2_s_gain():
 
 @pytest.mark.parametrize("name", ["SM+LN", "EReg"])
 def test_a_few_steps_on_the_source(name, monkeypatch):
-    monkeypatch.setattr(entry, "SOURCE_STEPS", 3)
-    monkeypatch.setattr(entry, "EVALUATED", 2)
-    monkeypatch.setattr(entry, "CONTEXT", 16)
-    found = entry.learn_source(name, 0)
-    assert found == entry.learn_source(name, 0)
+    monkeypatch.setattr(_source_arms, "STEPS", 3)
+    monkeypatch.setattr(_source_arms, "EVALUATED", 2)
+    monkeypatch.setattr(_source_arms, "CONTEXT", 16)
+    found = _source_arms.learn_source(name, 0)
+    assert found == _source_arms.learn_source(name, 0)
     assert 20.0 < found["perplexity"] < 200.0
     assert sum(found["quarters"]) == pytest.approx(1.0)
-    assert torch.tensor(found["heads"]).shape == (entry.LAYERS, entry.HEADS)
+    assert torch.tensor(found["heads"]).shape == (_source_arms.LAYERS, _source_arms.HEADS)
 
 
 def test_a_loss_that_is_not_finite_has_no_perplexity(monkeypatch):
-    monkeypatch.setattr(entry, "SOURCE_STEPS", 6)
-    monkeypatch.setattr(entry, "CONTEXT", 16)
-    monkeypatch.setattr(entry, "RATE", 1e30)
-    assert entry.learn_source("SM", 0) == {"perplexity": None, "heads": None, "quarters": None}
+    monkeypatch.setattr(_source_arms, "STEPS", 6)
+    monkeypatch.setattr(_source_arms, "CONTEXT", 16)
+    monkeypatch.setattr(_source_arms, "RATE", 1e30)
+    assert _source_arms.learn_source("SM", 0) == {"perplexity": None, "heads": None, "quarters": None}
 
 
 def made_up(perplexity, top, bottom, seed):
     """A run of an arm; a little apart by seed, so that differences have a deviation."""
     apart = 1.0 + 0.001 * seed
-    heads = [[1.0] * entry.HEADS] * entry.LAYERS
+    heads = [[1.0] * _source_arms.HEADS] * _source_arms.LAYERS
     rest = 1.0 - top * apart - bottom
     quarters = [bottom, rest, 0.0, top * apart]
     return {"perplexity": perplexity and perplexity * apart, "heads": heads, "quarters": quarters}
@@ -80,7 +80,7 @@ PAPER = {
 
 def judged(monkeypatch, arms):
     def every(budget):
-        return {name: [made_up(*arms[name], seed) for seed in budget.seeds] for name in entry.ARMS}
+        return {name: [made_up(*arms[name], seed) for seed in budget.seeds] for name in _source_arms.ARMS}
 
     monkeypatch.setattr(entry, "_every_arm", every)
     return [shown.passed for shown in entry.source(Budget((0, 1, 2))) if isinstance(shown, Finding)]
@@ -88,7 +88,7 @@ def judged(monkeypatch, arms):
 
 def test_the_paper_s_numbers_hold_and_arms_that_are_alike_fail(monkeypatch):
     assert judged(monkeypatch, PAPER) == [True] * 7
-    assert judged(monkeypatch, dict.fromkeys(entry.ARMS, (3.0, 0.3, 0.05))) == [False] * 7
+    assert judged(monkeypatch, dict.fromkeys(_source_arms.ARMS, (3.0, 0.3, 0.05))) == [False] * 7
     assert judged(monkeypatch, PAPER | {"SM+LN": (3.1, 0.05, 0.05)})[0] is False
     assert judged(monkeypatch, PAPER | {"SM": (3.6, 0.45, 0.33)})[:2] == [True, False]
 
@@ -109,7 +109,7 @@ def test_the_miniature_is_judged_by_every_seed(monkeypatch):
 
 
 def test_a_copying_network_starts_by_chance(monkeypatch):
-    monkeypatch.setattr(entry, "STEPS", 2)
-    found = entry.copying(0, 1e-4)
+    monkeypatch.setattr(_copying, "STEPS", 2)
+    found = _copying.copying(0, 1e-4)
     assert found["accuracy"] < 0.3
     assert found["smallest"] > 1.0

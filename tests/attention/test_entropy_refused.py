@@ -190,6 +190,13 @@ class TestCallback:
             assert watch.summary().items() <= row.items()
 
     def test_bad_options_are_named(self):
-        for options in ({"every": 0}, {"context": 1}):
-            with pytest.raises(ValueError, match="every must be at least 1 and context at least 2"):
+        for options, message in (
+            ({"every": 0}, "every must be a whole number of at least 1, got 0"),
+            ({"every": 1.5}, "every must be a whole number of at least 1, got 1.5"),
+            ({"context": 1}, "context must be a whole number of at least 2, got 1"),
+            ({"context": 64.0}, "context must be a whole number"),
+        ):
+            with pytest.raises(ValueError, match=message):
                 attention_entropy_callback(**options)
+        with pytest.raises(TypeError, match="include is a function .*got 'layers'"):
+            attention_entropy_callback(include="layers")

@@ -188,7 +188,7 @@ class TestQueriesAndKeys:
             (((1, 4, 3, 2), (1, 4, 3, 5)), {}, r"\[1, 4, 3, 2\] and key \[1, 4, 3, 5\]"),
             (((1, 4, 3, 2), (1, 4, 0, 2)), {}, "at least one query and key"),
             (((4, 3, 2), (4, 3, 2)), {}, r"expected \[B, heads, length, d\]"),
-            (((1, 4, 3, 2), (1, 4, 3, 2)), {"block": 0}, "block must be at least 1"),
+            (((1, 4, 3, 2), (1, 4, 3, 2)), {"block": 0}, "block must be a whole number of at least 1, got 0"),
             (((1, 4, 3, 2), (1, 4, 3, 2)), {"mask": torch.ones(1, 1, 3, 2) > 0}, r"\[1, 4, 3, 3\], got \[1, 1, 3, 2\]"),
             (((1, 4, 3, 2), (1, 4, 3, 2)), {"mask": torch.ones(1, 3, 3) > 0}, "must broadcast"),
         ],

@@ -10,6 +10,7 @@ from torch import nn
 from entrokit.compression.ofq import (
     ConfidenceGuidedAnnealing,
     QKReparamAttention,
+    dequantized,
     quantize_model,
     quantized_weights,
     updatable_mask,
@@ -142,15 +143,16 @@ def test_only_the_layers_that_were_named():
     assert [name for name in after if torch.equal(after[name], before[name])] == ["2.weight", "4.weight"]
 
 
-def test_a_tied_weight_may_move_where_either_use_is_near():
+def test_a_tied_weight_is_held_once():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
     model[1].weight = model[0].weight
-    quantize_model(model, 2, layers="0")
-    quantize_model(model, 3, layers="1")
+    quantize_model(model, 2, method="lsq")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with ConfidenceGuidedAnnealing(model, optimizer, 0.1) as annealing:
         masks, before = annealing.masks(), latents(model)["0.weight"]
-        free = masks["0.weight"] | masks["1.weight"]
+        free = masks["0.weight"]
+        assert torch.equal(free, masks["1.weight"])
+        assert len(annealing.mask_gradients()) == 2
         learn(model, optimizer, 1)
         after = latents(model)["0.weight"]
     assert torch.equal(after != before, free)
@@ -180,6 +182,38 @@ class TestProducts:
             torch.testing.assert_close(found[name], expected.reshape(12, 12).detach())
         assert attention.quantizer.boundary_range is None
         assert attention(x).isfinite().all()
+
+    @pytest.mark.parametrize("weight", ["q_weight", "k_weight"])
+    def test_a_product_whose_weights_join_later_is_masked_from_then_on(self, weight):
+        model = self.model()
+        attention, x = model[0], torch.randn(2, 5, 12)
+        optimizer = torch.optim.SGD(model[1].parameters(), lr=0.1)
+        quantize_model(model, 2, layers="1")
+        with ConfidenceGuidedAnnealing(model, optimizer, 0.05):
+            model(x)
+            assert attention.quantizer.boundary_range is None
+            optimizer.add_param_group({"params": [getattr(attention, weight)]})
+            found = attention.products()
+            assert attention.quantizer.boundary_range == 0.05
+            assert torch.equal(dequantized(model)(x), model(x)), "a copy is one all the same"
+            found.sum().backward()
+            k = attention.k_weight.detach().view(3, 4, 12)
+            mask = updatable_mask(attention.latent_products(), 2, 0.05).float().view(3, 12, 12)
+            assert 0 < mask.mean() < 1
+            torch.testing.assert_close(attention.q_weight.grad.view(3, 4, 12), k @ mask.mT)
+        assert attention.quantizer.boundary_range is None
+        assert not attention.quantizer._forward_pre_hooks
+
+    def test_a_product_that_joins_is_left_to_whoever_had_it_first(self):
+        model = self.model()
+        own, other = (torch.optim.SGD(part.parameters(), lr=0.1) for part in (model[0].v, model[1]))
+        quantize_model(model, 2)
+        with ConfidenceGuidedAnnealing(model, own, 0.05), ConfidenceGuidedAnnealing(model, other, 0.02):
+            own.add_param_group({"params": [model[0].q_weight]})
+            model(torch.randn(2, 5, 12))
+            other.add_param_group({"params": [model[0].k_weight]})
+            model(torch.randn(2, 5, 12))
+            assert model[0].quantizer.boundary_range == 0.05
 
     def test_or_not_as_in_the_official_code(self):
         model = self.model()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from entrokit.compression.ofq import (
+    ActivationQuantizer,
     ProductAttention,
     QKReparamAttention,
     dequantized,
@@ -127,6 +128,24 @@ def test_activations_in_few_bits():
         attention(torch.randn(2, 6, 12))
 
 
+def test_every_place_of_activations_has_its_quantiser():
+    attention = QKReparamAttention(12, 3, 4, activation_bits=3, tokens=5)
+    attention(torch.randn(2, 5, 12))
+    steps = {name: len(part.step) for name, part in attention.named_children() if isinstance(part, ActivationQuantizer)}
+    assert steps == {"input": 5, "keys": 15, "values": 12, "attention": 5, "output": 5}
+    assert all(getattr(attention, name).started for name in steps)
+    assert not attention.attention.signed
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_and_dropout_are_kept(training):
+    theirs = nn.MultiheadAttention(12, 3, dropout=0.25, bias=False).train(training)
+    ours = QKReparamAttention.from_attention(theirs, 2)
+    assert ours.training is training
+    assert ours.deployed().training is training
+    assert ours.deployed().dropout == 0.25
+
+
 def test_dropout_is_of_training_alone():
     attention, x = QKReparamAttention(8, 2, 2, dropout=0.5), torch.randn(2, 6, 8)
     assert not torch.equal(attention(x), attention(x))
@@ -182,3 +201,77 @@ def test_other_bad_input_is_named():
     for shape in ((2, 8), (2, 3, 4), (1, 2, 3, 8)):
         with pytest.raises(ValueError, match=r"expected \[B, N, 8\]"):
             QKReparamAttention(8, 2, 2)(torch.zeros(shape))
+
+
+class TestAsTorchHasIt:
+    """Masks and layouts, held to `torch.nn.MultiheadAttention` of the same weights."""
+
+    def pair(self, batch_first=True):
+        theirs = nn.MultiheadAttention(12, 3, bias=False, batch_first=batch_first).double().eval()
+        return theirs, unquantised(QKReparamAttention.from_attention(theirs, 2))
+
+    def masks(self):
+        causal = torch.ones(5, 5, dtype=torch.bool).triu(1)
+        padding = torch.tensor([[False] * 5, [False, False, False, True, True]])
+        per_head = torch.randn(6, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        additive = torch.zeros(5, 5, dtype=torch.float64).masked_fill(causal, -torch.inf)
+        return [
+            {"attn_mask": causal},
+            {"key_padding_mask": padding},
+            {"attn_mask": causal, "key_padding_mask": padding},
+            {"attn_mask": per_head},
+            {"attn_mask": per_head > 1.0},
+            {"attn_mask": additive},
+            {"key_padding_mask": torch.zeros(2, 5, dtype=torch.float64).masked_fill(padding, -torch.inf)},
+        ]
+
+    @pytest.mark.parametrize("case", range(7))
+    @pytest.mark.parametrize("batch_first", [True, False])
+    def test_masks(self, case, batch_first):
+        (theirs, ours), given = self.pair(batch_first), self.masks()[case]
+        x = torch.randn(2, 5, 12, dtype=torch.float64)
+        x = x if batch_first else x.transpose(0, 1)
+        expected, _ = theirs(x, x, x, **given)
+        torch.testing.assert_close(ours(x, **given), expected, rtol=0, atol=1e-9)
+        assert not torch.allclose(ours(x), expected, atol=1e-3), "a mask that masks nothing"
+        ours.quantizer = QKReparamAttention(12, 3, 2).quantizer
+        assert torch.equal(dequantized(ours)(x, **given), ours(x, **given))
+
+    def test_tokens_first_is_torch_s_default_and_kept(self):
+        theirs = nn.MultiheadAttention(12, 3, bias=False).double()
+        ours, x = unquantised(QKReparamAttention.from_attention(theirs, 2)), torch.randn(7, 2, 12, dtype=torch.float64)
+        assert not ours.batch_first
+        torch.testing.assert_close(ours(x), theirs(x, x, x)[0], rtol=0, atol=1e-9)
+        assert QKReparamAttention.from_attention(FusedAttention(), 2).batch_first
+        with pytest.raises(ValueError, match=r"expected \[N, B, 12\], got shape \[2, 12\]"):
+            ours(x[0])
+
+    def test_a_token_that_may_attend_to_nothing_gets_no_values(self):
+        _, ours = self.pair()
+        x = torch.randn(2, 5, 12, dtype=torch.float64, requires_grad=True)
+        causal = torch.ones(5, 5, dtype=torch.bool).triu(1)
+        left = torch.tensor([[True, True, False, False, False], [False] * 5])
+        found = ours(x, attn_mask=causal, key_padding_mask=left)
+        assert torch.equal(found[0, :2], ours.proj.bias.expand(2, 12))
+        alone = ours(x[:1, 2:], attn_mask=causal[2:, 2:])
+        torch.testing.assert_close(found[:1, 2:], alone, rtol=0, atol=1e-12)
+        found.sum().backward()
+        assert x.grad.isfinite().all()
+
+    @pytest.mark.parametrize(
+        ("given", "error", "message"),
+        [
+            (
+                {"attn_mask": torch.ones(4, 5, dtype=torch.bool)},
+                ValueError,
+                r"\[5, 5\] or \[6, 5, 5\] here, got \[4, 5\]",
+            ),
+            ({"attn_mask": torch.ones(2, 5, 5)}, ValueError, r"got \[2, 5, 5\]"),
+            ({"key_padding_mask": torch.ones(5, dtype=torch.bool)}, ValueError, r"\[2, 5\] here, got \[5\]"),
+            ({"key_padding_mask": torch.ones(2, 5).long()}, TypeError, "of bools, .* or of floats; got torch.int64"),
+            ({"attn_mask": [[True]]}, TypeError, "attn_mask is of bools.*got list"),
+        ],
+    )
+    def test_masks_that_do_not_fit_are_named(self, given, error, message):
+        with pytest.raises(error, match=message):
+            QKReparamAttention(12, 3, 2)(torch.randn(2, 5, 12), **given)

@@ -228,3 +228,20 @@ class TestEntropy:
         for bits in (1, 9):
             with pytest.raises(ValueError, match="from 2 to 8"):
                 code_entropy_bits(tensor([0]), bits)
+
+
+def test_a_frequency_at_the_threshold_is_not_above_it():
+    tracker = OscillationTracker(0.5)
+    for code in (0, 1, 0):
+        tracker.update(torch.tensor([code]))
+    assert tracker.frequency.tolist() == [0.5]
+    assert tracker.share(0.5) == 0.0
+    assert tracker.share(0.25) == 1.0
+    model = mlp()
+    quantize_model(model, 2)
+    monitor = OscillationMonitor(model, 0.5)
+    for _ in range(2):
+        monitor.update()
+    for own in monitor.trackers.values():
+        own.frequency.fill_(0.5)
+    assert (monitor.share(0.5), monitor.share(0.25)) == (0.0, 1.0)

@@ -1,5 +1,6 @@
 """StatsQ: its levels, its gradient, and what is no weight."""
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 from torch import tensor
 
 from entrokit.compression.ofq import (
+    LearnedStepQuantizer,
+    StatsQuantizer,
     confidence_distance,
+    pack_weight,
+    packed_state_dict,
+    quantize_model,
     stats_codes,
     stats_quantize,
     stats_scale,
@@ -231,3 +237,52 @@ def test_other_arguments_that_are_none():
     for dim in (2, -3, 0.0, True):
         with pytest.raises(ValueError, match="one of the 2 dimensions"):
             stats_scale(W, dim=dim)
+
+
+def test_levels_that_float16_has_not_are_refused():
+    weight = torch.tensor([[6e4, -6e4, 6e4, -6e4]], dtype=torch.float16)
+    # s = 12e4, and the last level is -9e4 in two bits.
+    with pytest.raises(
+        ValueError, match=r"2 of 4 weights get levels up to 90000.*torch.float16 ends at 65504; rescale"
+    ):
+        stats_quantize(weight, 2)
+    assert stats_quantize(weight.float(), 2).abs().max() == 9e4
+    layer = torch.nn.Linear(4, 1).half()
+    quantize_model(layer, 2)
+    with torch.no_grad():
+        layer.parametrizations.weight.original.copy_(weight)
+    with pytest.raises(ValueError, match="StatsQuantizer: 2 of 4 weights"):
+        layer(torch.ones(1, 4).half())
+    with pytest.raises(ValueError, match="packed_state_dict: weight: pack_weight: 2 of 4"):
+        packed_state_dict(layer)
+    other = torch.nn.Linear(4, 1).half()
+    other.weight = torch.nn.Parameter(weight)
+    with pytest.raises(ValueError, match="quantize_model: weight: StatsQuantizer: 2 of 4 weights"):
+        quantize_model(other, 2)
+    learned = LearnedStepQuantizer(2, weight)
+    with torch.no_grad():
+        learned.step.fill_(4e4)
+    with pytest.raises(ValueError, match="LearnedStepQuantizer: 2 of 4 weights"):
+        learned(weight)
+    assert stats_quantize(weight / 2, 2).isfinite().all()
+
+
+def test_a_packed_weight_that_float16_has_not_is_refused():
+    packed = pack_weight(torch.full((1, 4), -6e4), StatsQuantizer(2))
+    assert packed.unpack().isfinite().all()
+    with pytest.raises(ValueError, match="PackedWeight: 4 of 4 weights get levels"):
+        dataclasses.replace(packed, dtype=torch.float16).unpack()
+    with pytest.raises(ValueError, match="pack_weight: 4 of 4 weights get levels"):
+        pack_weight(torch.full((1, 4), -6e4, dtype=torch.float16), StatsQuantizer(2))
+
+
+def test_a_weight_on_the_edge_of_the_band_moves():
+    # s = 4, so that every place is an integer, half a step from its thresholds.
+    weight = torch.tensor([[1.0, -3.0, 1.0, 3.0]])
+    assert updatable_mask(weight, 2, 0.5).all()
+    quantizer = StatsQuantizer(2)
+    quantizer.boundary_range = 0.5
+    for quantize in (lambda w: stats_quantize(w, 2, boundary_range=0.5), quantizer):
+        moved = weight.clone().requires_grad_()
+        quantize(moved).sum().backward()
+        assert moved.grad.tolist() == [[1.0] * 4]

@@ -117,7 +117,9 @@ class TestResumed:
         model = quantised()
         monitor = OscillationMonitor(model)
         monitor.update()
-        model.load_state_dict({name: -value for name, value in model.state_dict().items()}, assign=True)
+        model.load_state_dict(
+            {n: -v if v.is_floating_point() else v for n, v in model.state_dict().items()}, assign=True
+        )
         assert monitor.update()["changed"] == 1.0
         plain = dequantized(model)
         monitor._model = plain
@@ -167,14 +169,14 @@ class TestModels:
 
     def test_weights_with_inputs_first_are_named(self):
         model = nn.Sequential(nn.ConvTranspose2d(2, 3, 2), nn.Conv2d(3, 2, 1))
-        with pytest.raises(ValueError, match=r"0.weight of a ConvTranspose2d has inputs first"):
+        with pytest.raises(ValueError, match=r"0.weight of a ConvTranspose2d has inputs first.*every output; skip it"):
             quantize_model(model, 2)
         assert list(quantize_model(model, 2, skip="0")) == ["1.weight"]
 
     def test_gpt_2_is_not_left_in_float_without_a_word(self):
         Conv1D = pytest.importorskip("transformers.pytorch_utils").Conv1D
         model = nn.ModuleDict({"c_attn": Conv1D(9, 3), "lm_head": nn.Linear(3, 5)})
-        with pytest.raises(ValueError, match=r"c_attn.weight of a Conv1D has inputs first"):
+        with pytest.raises(ValueError, match=r"c_attn.weight of a Conv1D has inputs first.*put a Linear in its"):
             quantize_model(model, 2)
         assert list(quantize_model(model, 2, skip="c_*")) == ["lm_head.weight"]
 

@@ -242,3 +242,12 @@ class TestChannels:
         for wrong, message in ((x[:, :0], "at least one row"), (x / 0.0, "NaN or infinite")):
             with pytest.raises(ValueError, match=message):
                 activation_importance(wrong)
+
+
+@pytest.mark.parametrize("finer", ["base", "tuned"])
+def test_precisions_that_differ_are_compared_in_the_finer_one(finer):
+    fine, coarse = torch.tensor([[1.0009765625]]), torch.tensor([[1.0]], dtype=torch.bfloat16)
+    base, tuned = ({"w": fine}, {"w": coarse}) if finer == "base" else ({"w": coarse}, {"w": fine})
+    found = update_magnitudes(base, tuned, ["w"])["w"]
+    assert found.dtype == torch.float32
+    assert found.tolist() == [[2.0**-10]]

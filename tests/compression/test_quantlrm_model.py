@@ -65,7 +65,7 @@ class TestQuantising:
     def test_layers_before_a_scale_are_divided_by_it(self):
         base, tuned = pair()
         before = state(tuned)
-        report = QuantLRM(8, None, clip=False).quantize(tuned, base.state_dict(), [text()])
+        report = QuantLRM(8, None, n_grid=4, clip=False).quantize(tuned, base.state_dict(), [text()])
         scales = {group.linears[0]: group.scale for group in report.groups}
         assert any(group.alpha > 0 for group in report.groups)
         for block in ("layers.0", "layers.1"):
@@ -82,7 +82,7 @@ class TestQuantising:
         errors = []
         for bits in (3, 8):
             model = copy.deepcopy(tuned)
-            QuantLRM(bits, 8).quantize(model, base.state_dict(), [text()])
+            QuantLRM(bits, 8, n_grid=4).quantize(model, base.state_dict(), [text()])
             errors.append(float((model(text()).detach() - exact).square().mean()))
         assert errors[1] < errors[0] / 300, "a step is 36 times smaller, and its square 1300 times"
 
@@ -118,7 +118,7 @@ class TestQuantising:
             x = tuned.embed_tokens(text()) + tuned.positions.weight[:10]
             x = block.post_attention_layernorm(x + block.self_attn(block.input_layernorm(x))[0])
             x = (silu(block.mlp.gate_proj(x)) * block.mlp.up_proj(x)).flatten(0, 1)
-        report = QuantLRM(2, None).quantize(tuned, base.state_dict(), [text()])
+        report = QuantLRM(2, None, n_grid=4).quantize(tuned, base.state_dict(), [text()])
         scale = report.groups[3].scale
         assert scale.min() != scale.max()
         weight = block.mlp.down_proj.weight * scale

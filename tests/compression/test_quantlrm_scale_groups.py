@@ -22,7 +22,7 @@ class TestGroups:
         assert len(report.groups) == 6
         assert len(report.skipped) == 2
         assert report.skipped[0].startswith("layers.0: self_attn.o_proj: not scaled, self_attn.v_proj gives 8 channels")
-        report = QuantLRM(3, 8, grouped_heads="mean").quantize(mean, base.state_dict(), [text()])
+        report = QuantLRM(3, 8, n_grid=4, grouped_heads="mean").quantize(mean, base.state_dict(), [text()])
         assert len(report.groups) == 8
         by_head = report.groups[1].scale.view(2, 2, 4)
         assert torch.equal(by_head[:, 0], by_head[:, 1])

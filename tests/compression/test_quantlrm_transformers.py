@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
-from entrokit.compression.quantlrm import PackedLinear, QuantLRM, pseudo_fine_tune
+from entrokit.compression.quantlrm import PackedLinear, QuantLRM, pseudo_fine_tune, round_to_nearest
 
 from ..rounding import assert_within
 from .fine_tuned import same, state
@@ -45,6 +46,27 @@ def test_a_model_without_a_tuned_one_is_quantised_packed_and_generates(llama):
         assert_within(packed(ids()).logits, model(ids()).logits, 1e-5)
     made = packed.generate(ids(1, 4), max_new_tokens=3, do_sample=False)
     assert made.shape == (1, 7)
+    fresh = copy.deepcopy(llama)
+    round_to_nearest(fresh, 4, 16, pack=True)
+    fresh.load_state_dict(packed.state_dict())
+    assert fresh.lm_head.weight is fresh.model.embed_tokens.weight, "what is tied stays tied"
+    with torch.no_grad():
+        assert torch.equal(fresh(ids()).logits, packed(ids()).logits)
+
+
+def test_a_cache_that_is_asked_for_changes_nothing(llama):
+    how = QuantLRM(3, 16, n_grid=2, clip=False)
+    reports = [
+        how.quantize(copy.deepcopy(llama), None, [{"input_ids": ids(), **given}], importance="activations")
+        for given in ({}, {"use_cache": True})
+    ]
+    assert [g.history for g in reports[0].groups] == [g.history for g in reports[1].groups]
+
+
+def test_gpt_2_is_told_what_it_has():
+    kernel = transformers.pytorch_utils.Conv1D(8, 4)
+    with pytest.raises(ValueError, match=r"no list of blocks .*Conv1D of transformers, .*put a Linear in"):
+        round_to_nearest(nn.ModuleDict({"h": nn.ModuleList([kernel])}), 3, 4)
 
 
 def test_padding_on_the_left_does_not_count(llama):

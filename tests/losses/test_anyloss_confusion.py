@@ -16,11 +16,10 @@ from entrokit.losses.anyloss import (
     g_mean,
     hard_confusion,
     soft_confusion,
-    tune_threshold,
 )
 
 from ..rounding import unit
-from .imbalanced import METRICS, P, Y, matthews
+from .imbalanced import P, Y
 
 rows = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans(), st.floats(0.125, 4.0)), min_size=2, max_size=12).map(
     lambda drawn: torch.tensor(drawn, dtype=torch.float64).T
@@ -179,77 +178,6 @@ def test_our_hard_metrics_are_scikit_learn_s():
         )
 
 
-class TestThreshold:
-    @pytest.mark.parametrize("metric", [*METRICS, matthews], ids=lambda metric: getattr(metric, "__name__", metric))
-    def test_no_other_threshold_is_better(self, metric):
-        options = METRICS.get(metric, {})
-        torch.manual_seed(1)
-        for trial in range(10):
-            scores = torch.randn(25, dtype=torch.float64).mul(4).round() if trial % 2 else torch.randn(25).double()
-            y, w = torch.randint(2, (25,)), torch.rand(25, dtype=torch.float64)
-            y[:2] = torch.tensor([0, 1])
-            found = tune_threshold(scores, y, metric, weight=w, **options)
-            cuts = [-math.inf, *(scores.unique().tolist())]
-            each = [float(tune_score(metric, scores, y, cut, w, options)) for cut in cuts]
-            assert float(found.score) == close(max(each))
-            assert float(tune_score(metric, scores, y, found.threshold, w, options)) == close(float(found.score))
-
-    def test_it_lies_in_the_widest_gap_of_those_that_tie(self):
-        found = tune_threshold(exactly(0.1, 0.2, 0.6, 0.7, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
-        assert found.threshold.tolist() == close(0.4)
-        later = tune_threshold(exactly(0.1, 0.2, 0.4, 0.5, 0.9), torch.tensor([0, 0, 1, 0, 1]), "accuracy")
-        assert later.threshold.tolist() == close(0.7)
-        assert found.score.tolist() == close(0.8)
-        separable = tune_threshold(exactly(0.1, 0.3, 0.7), torch.tensor([0, 0, 1]))
-        assert separable.threshold.tolist() == close(0.5)
-
-    def test_where_one_class_is_best_all_are_put_on_one_side(self):
-        scores = exactly(0.2, 0.4, 0.6, 0.8)
-        everything = tune_threshold(scores, torch.tensor([1, 1, 1, 0]), "f1")
-        assert (scores > everything.threshold).all()
-        nothing = tune_threshold(scores, torch.tensor([1, 0, 0, 0]), "accuracy")
-        assert not (scores > nothing.threshold).any()
-        equal = tune_threshold(exactly(3.0, 3.0), torch.tensor([0, 1]))
-        assert float(equal.score) == close(2 / 3)
-        assert float(equal.threshold) < 3.0
-
-    def test_neighbouring_floats_are_told_apart(self):
-        # Halfway between them is rounded to the even one, which is the upper of the second pair.
-        for low in (0.5, math.nextafter(0.5, 1.0)):
-            high = math.nextafter(low, 1.0)
-            assert low <= float(tune_threshold(exactly(low, high), torch.tensor([0, 1])).threshold) < high
-
-    def test_labels_have_thresholds_of_their_own(self):
-        scores, y = torch.stack([P, -3 * P], 1), torch.stack([Y, 1 - Y], 1)
-        found = tune_threshold(scores, y)
-        for k in range(2):
-            assert found.threshold[k] == tune_threshold(scores[:, k], y[:, k]).threshold
-        weight = torch.ones(8)
-        weight[2] = 0.0
-        assert tune_threshold(P, Y, weight=weight) == tune_threshold(P[weight > 0], Y[weight > 0])
-
-    @pytest.mark.parametrize(
-        ("scores", "y", "message"),
-        [
-            (P, torch.ones(8), "one class only, and any threshold would do"),
-            (torch.stack([P, P], 1), torch.stack([Y, 0 * Y], 1), r"one class only in columns \[1\]"),
-            (P, Y[:7], r"labels must be of the shape of scores, \[8\], got \[7\]"),
-            (P.clone().fill_(math.nan), Y, "8 of 8 scores are NaN or infinite"),
-            (P[:0], Y[:0], "an empty batch"),
-            (P, Y * 2, r"labels must be 0 or 1, got 2 at \[0\]"),
-        ],
-    )
-    def test_what_has_no_threshold(self, scores, y, message):
-        with pytest.raises(ValueError, match=message):
-            tune_threshold(scores, y)
-
-
-def tune_score(metric, scores, y, cut, w, options):
-    from entrokit.losses.anyloss.scores import score_by_name
-
-    return score_by_name(metric, options.get("beta", 1.0), 0.0, "")(*hard_confusion(scores, y, cut, weight=w))
-
-
 @pytest.mark.parametrize(
     ("p", "y", "options", "error", "message"),
     [
@@ -260,8 +188,8 @@ def tune_score(metric, scores, y, cut, w, options):
         (P / 0, Y, {}, ValueError, "8 of 8 probabilities are NaN or infinite, the first inf"),
         (P[:0], Y[:0], {}, ValueError, "an empty batch"),
         (P[None, None], Y[None, None], {}, ValueError, r"must be \[n\] or \[n, K\], got shape \[1, 1, 8\]"),
-        (Y, Y, {}, TypeError, "floating point numbers, got torch.int64"),
-        ([0.5], Y, {}, TypeError, "floating point numbers, got list"),
+        (Y, Y, {}, TypeError, "a tensor of floats, got torch.int64"),
+        ([0.5], Y, {}, TypeError, "a tensor of floats, got list"),
         (P, Y, {"amplify": 0.0}, ValueError, "scale must be a number above 0, got 0.0"),
         (P, Y, {"amplify": math.inf}, ValueError, "scale must be a number above 0"),
         (P, Y, {"weight": torch.ones(7)}, ValueError, r"weights must be \[8\], got shape \[7\]"),

@@ -31,8 +31,8 @@ close = pytest.approx
 
 @parametrize_with_checks(
     [
-        AnyLossClassifier("accuracy", max_iter=15),
-        AnyLossClassifier(hidden=3, max_iter=15, learning_rate=0.05, amplify=20.0, tune_threshold=False),
+        AnyLossClassifier("accuracy", max_iter=4, learning_rate=0.05),
+        AnyLossClassifier(hidden=3, max_iter=8, learning_rate=0.1, amplify=20.0),
     ]
 )
 def test_scikit_learns_own_checks(estimator, check):
@@ -58,14 +58,14 @@ def test_it_is_the_plain_descent_of_the_loss():
 
 
 def test_more_of_the_metric_than_the_larger_class_gives():
-    X, y = blobs(rows=300, share=0.1)
+    X, y = blobs(rows=200, share=0.1)
     for metric, score, least in (
         ("f1", f1_score, 0.4),
         ("balanced_accuracy", balanced_accuracy_score, 0.7),
         (matthews, matthews_corrcoef, 0.3),
     ):
         for hidden in (None, 4):
-            model = AnyLossClassifier(metric, hidden=hidden, max_iter=60, learning_rate=0.1, random_state=0)
+            model = AnyLossClassifier(metric, hidden=hidden, max_iter=30, learning_rate=0.2, random_state=0)
             assert score(y, model.fit(X, y).predict(X)) > least
             assert model.loss_curve_[-1] < model.loss_curve_[0]
 
@@ -139,7 +139,7 @@ def test_labels_go_through_scikit_learn():
 
 
 def test_a_tuned_threshold_is_what_predictions_use():
-    X, y = blobs(rows=200, share=0.1)
+    X, y = blobs(rows=80, share=0.1)
     plain = AnyLossClassifier("accuracy", max_iter=20).fit(X, y)
     tuned = clone(plain).set_params(tune_threshold=True).fit(X, y)
     found = tune_threshold(torch.from_numpy(plain.decision_function(X)), torch.from_numpy(y), "accuracy")
@@ -148,7 +148,7 @@ def test_a_tuned_threshold_is_what_predictions_use():
     assert (tuned.predict_proba(X) == plain.predict_proba(X)).all()
     assert (tuned.predict(X) == (plain.predict_proba(X)[:, 1] > tuned.threshold_)).all()
     assert np.mean(tuned.predict(X) == y) == close(float(found.score))
-    held_out = TunedThresholdClassifierCV(plain, scoring="f1", cv=3).fit(X, y)
+    held_out = TunedThresholdClassifierCV(plain, scoring="f1", cv=2, thresholds=20).fit(X, y)
     assert f1_score(y, held_out.predict(X)) > 0.3
 
 

@@ -162,6 +162,8 @@ class TestLargeAndSmall:
         s[0, 3] = -far
         expected = torch.stack([term_by_term(a, b, c) for a, b, c in zip(s, t, y, strict=True)])
         torch.testing.assert_close(pld_loss(s, t, y, reduction="none"), expected, rtol=1e-9, atol=0)
+        # How far it is behind counts, and not where it lies.
+        torch.testing.assert_close(pld_loss(s + far, t, y, reduction="none"), expected, rtol=1e-9, atol=0)
         (found,) = gradient_of(lambda x: pld_loss(x, t, y), s)
         (exact,) = gradient_of(lambda x: sum(term_by_term(a, b, c) for a, b, c in zip(x, t, y, strict=True)) / 2, s)
         # A logarithm of that size is known to an eps of itself.
@@ -249,8 +251,10 @@ class TestReductions:
         monkeypatch.setattr("entrokit.losses.pld.loss.ELEMENTS", 27)
         monkeypatch.setattr("entrokit.losses.pld.full.ELEMENTS", 18)
         assert torch.equal(gradient_of(lambda x: pld_loss(x, t, y, weights=weights), s)[0], whole)
+        losses = pld_loss(s, t, y, weights=weights, reduction="none")
         for i in (0, 1, 3, 4, 5, 6):
             alone = pld_loss(s[i], t[i], y[i], weights=weights[i])
+            assert torch.equal(alone, losses[i])
             exact = term_by_term(s[i], t[i], y[i], weights[i].double().tolist())
             torch.testing.assert_close(alone, exact, rtol=1e-9, atol=0)
 

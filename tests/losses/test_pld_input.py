@@ -119,6 +119,7 @@ def test_options_out_of_range(options, message):
         (torch.ones(3), r"weights: expected shape \[4\] or \[2, 4\], got \[3\]"),
         (torch.tensor([1.0, 0.0, -0.5, 0.0]), r"weights: must be finite and >= 0, got -0.5 at \[2\]"),
         (torch.full((2, 4), math.nan), r"weights: must be finite and >= 0, got nan at \[0, 0\]"),
+        (torch.tensor([1.0, 0.0, 0.0, math.inf]), r"weights: must be finite and >= 0, got inf at \[3\]"),
     ],
 )
 def test_weights_that_are_none(weights, message):

@@ -146,9 +146,19 @@ def test_nothing_is_sorted_but_the_top_k():
         ([[0, 2], [3, 1]], None, ValueError, r"index: the teacher's classes lack the label, and .* position \[0\]"),
         ([[0, 1], [3, 4]], None, ValueError, r"index: a class that is neither in \[0, 4\) nor -1.* position \[1\]"),
         ([[0, 1], [3, 3]], None, ValueError, r"index: a class that is named twice, first at position \[1\]"),
-        ([[0, 1], [3, 1]], T[:, :2], ValueError, r"log_probs: no log-probabilities: above 0, .* position \[0\]"),
-        ([[0, 1], [3, 1]], torch.full((2, 2), -0.1), ValueError, r"log_probs: .* of a sum above 1; logits need"),
-        ([[0, 1], [3, 1]], torch.full((2, 2), math.nan), ValueError, r"log_probs: .*NaN"),
+        (
+            [[0, 1], [3, 1]],
+            T[:, :2],
+            ValueError,
+            r"log_probs: 2 is no log-probability.* their log_softmax, .* position \[0\]",
+        ),
+        (
+            [[0, 1], [3, 1]],
+            torch.full((2, 2), -0.1),
+            ValueError,
+            r"log_probs: probabilities that sum to 1.81, above 1; round",
+        ),
+        ([[0, 1], [3, 1]], torch.full((2, 2), math.nan), ValueError, r"log_probs: NaN where index names a class"),
         ([[0, 1], [3, 1]], torch.tensor([[-1.0, -math.inf], [-1.0, -2]]), ValueError, r"log_probs: -inf for the label"),
         ([[0, 1]], torch.full((1, 2), -1.0), ValueError, r"index: expected shape \[2, 'K'\] with K >= 1, got \[1, 2\]"),
         ([[0, 1], [3, 1]], torch.full((2, 1), -1.0), ValueError, r"log_probs: expected the shape of index"),
@@ -180,9 +190,48 @@ def test_making_a_top_k_of_logits():
             TopKTeacher.of(T, k, Y)
     with pytest.raises(ValueError, match=r"target: expected shape \[2\]"):
         TopKTeacher.of(T, 2, Y[:1])
+    with pytest.raises(TypeError, match="k is an integer, got float"):
+        TopKTeacher.of(T, 2.0, Y)
     made = TopKTeacher.of(T.bfloat16(), 2, torch.tensor([1, -100]))
     assert made.log_probs.dtype == torch.float32
     assert made.index.tolist() == [[0, 1], [3, 1]]
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        (Y.double(), TypeError, r"target: expected integer labels, got torch.float64; .*target.long\(\)"),
+        (Y > 1, TypeError, "target: expected integer labels, got torch.bool; a mask is no label"),
+        (torch.tensor([1, 4]), ValueError, r"target: 4 at position \[1\] lies outside the classes \[0, 4\) and is not"),
+        (torch.tensor([-100, 4]), ValueError, "target: 4 at position"),
+        ([1, 3], TypeError, "target: expected a tensor, got list"),
+    ],
+)
+def test_labels_of_a_top_k_are_those_of_the_losses(target, error, message):
+    with pytest.raises(error, match=message):
+        TopKTeacher.of(T, 2, target)
+
+
+def test_a_top_k_ignores_what_the_losses_ignore():
+    t = torch.cat([T, torch.full((1, 4), math.nan, dtype=torch.float64)])
+    y = torch.tensor([1, 3, 255])
+    s = torch.cat([S, S[:1]])
+    found = topk_pld_loss(s, TopKTeacher.of(t, 4, y, ignore_index=255), y, ignore_index=255)
+    torch.testing.assert_close(found, pld_loss(S, T, Y), rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match="lies outside the classes"):
+        TopKTeacher.of(t, 4, y)
+    with pytest.raises(ValueError, match=r"teacher_logits: NaN, .* first at position \[2\]"):
+        TopKTeacher.of(t, 4, torch.tensor([1, 3, 0]))
+
+
+def test_log_probabilities_of_two_decimals_are_taken_and_of_one_are_named():
+    """Rounding to d decimals moves a logarithm by half of the last, and a sum of 1 by that share of it."""
+    index, y = torch.arange(4)[None], torch.tensor([0])
+    worst = torch.full((1, 4), math.log(0.25) + 0.005)
+    assert math.isfinite(topk_pld_loss(S[:1], TopKTeacher(worst, index), y))
+    rounded = torch.tensor([[-1.3, -1.3, -1.4, -1.4]])
+    with pytest.raises(ValueError, match="probabilities that sum to 1.038, above 1; rounding to one decimal"):
+        topk_pld_loss(S[:1], TopKTeacher(rounded, index), y)
 
 
 def test_student_logits_are_checked_as_in_the_whole():

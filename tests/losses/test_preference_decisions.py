@@ -250,6 +250,8 @@ class TestReliability:
         sure = torch.ones(5)
         assert reliability(sure, torch.ones(5, dtype=torch.bool)).expected_calibration_error == 0.0
         assert reliability(sure, torch.zeros(5, dtype=torch.bool)).expected_calibration_error == 1.0
+        rounded = reliability(sure.double() + 1e-6, torch.ones(5, dtype=torch.bool))
+        assert (rounded.confidence, rounded.high) == ((1.0,), (1.0,))
         assert reliability(torch.zeros(3), torch.zeros(3, dtype=torch.bool), equal_mass=True).count == (3,)
 
     def test_a_peer_has_the_same_bins(self):

@@ -183,29 +183,6 @@ def test_rows_in_parts_are_the_same(monkeypatch):
     assert parts.nll_ == pytest.approx(whole.nll_, abs=1e-12)
 
 
-def test_a_criterion_of_your_own():
-    u, target = rows(200, 5)
-
-    def likelihood(probs, own):
-        return float(probs.gather(1, own[:, None]).log().mean())
-
-    by_score = UtilityToProbability(criterion=likelihood).fit(u, target)
-    by_nll = UtilityToProbability().fit(u, target)
-    # Neighbours of the grid are a factor 1000^(1/60) apart.
-    assert abs(math.log(by_score.tau_ / by_nll.tau_)) <= math.log(1000) / 60
-    assert by_score.nll_ == pytest.approx(float(cross_entropy(u / by_score.tau_, target)), abs=1e-12)
-
-    def accuracy(probs, own):
-        return float((probs.argmax(1) == own).double().mean())
-
-    assert UtilityToProbability(criterion=accuracy).fit(u, target).tau_ == pytest.approx(
-        math.exp(min((abs(math.log(0.03) + math.log(1000) * i / 60), math.log(0.03) + math.log(1000) * i / 60)
-                     for i in range(61))[1])
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="the criterion is nan at a temperature of 0.03"):
-        UtilityToProbability(criterion=lambda probs, own: math.nan).fit(u, target)
-
-
 def test_a_peer_fits_the_same_temperature():
     """scikit-learn's own, through a classifier that gives the utilities as they are."""
     calibration = pytest.importorskip("sklearn.calibration")

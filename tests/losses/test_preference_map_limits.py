@@ -1,7 +1,6 @@
 """Maps from utilities to probabilities where data are extreme, precisions low, or input wrong."""
 
 import math
-import pickle
 
 import pytest
 import torch
@@ -73,12 +72,10 @@ def test_lower_precisions(dtype):
     assert fitted.transform(u).dtype == torch.float32
 
 
-def test_a_map_is_saved_and_says_what_it_is():
+def test_a_map_says_what_it_is():
     u, target = rows(60, 5)
     fitted = UtilityToProbability("monotone").fit(u, target)
-    again = pickle.loads(pickle.dumps(fitted))
-    assert torch.equal(again.transform(u), fitted.transform(u))
-    assert repr(again).startswith("UtilityToProbability('monotone', temperatures ")
+    assert repr(fitted).startswith("UtilityToProbability('monotone', temperatures ")
     assert repr(at(0.5)) == "UtilityToProbability('temperature', τ = 0.5)"
     assert repr(UtilityToProbability()) == "UtilityToProbability('temperature', not fitted)"
 

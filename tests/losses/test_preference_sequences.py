@@ -1,7 +1,6 @@
 """Utility-probability duality (arXiv 2305.14859), reconstructed: utilities and candidates of sequences."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,10 +17,9 @@ from entrokit.losses.preference import (
 )
 
 from ..rounding import bound
-from .preference_cases import FLOAT64
+from .preference_cases import END, FLOAT64, PAD, written
 
 INF = torch.inf
-END, PAD = 7, 0
 
 
 def drawn(batch=3, length=4, vocabulary=5):
@@ -59,6 +57,21 @@ class TestUtility:
         torch.testing.assert_close(mean, plain / torch.tensor([2, 1]))
         assert plain[0] < plain[1]
         assert mean[0] > mean[1]
+
+    def test_a_length_exponent_of_float64_is_float64(self):
+        """A power of whole numbers is float32 whatever is divided."""
+        logits, tokens, mask = drawn(1)
+        plain, found = (float(sequence_utility(logits, tokens, mask, length_exponent=a)) for a in (0.0, 1 / 3))
+        # The root, the quotient and the sum of four have a unit of float64 or two each.
+        assert found == pytest.approx(plain / 4 ** (1 / 3), rel=8 * 2.0**-53)
+
+    @pytest.mark.parametrize("kind", ["logprob", "logit"])
+    def test_narrow_integers_are_tokens_of_a_large_vocabulary(self, kind):
+        logits, tokens = torch.linspace(-1.0, 1.0, 900, dtype=FLOAT64).view(3, 300), torch.tensor([1, 100, 255])
+        mask = torch.ones(3, dtype=torch.bool)
+        expected = sequence_utility(logits, tokens, mask, kind)
+        for dtype in (torch.uint8, torch.int16, torch.int32):
+            assert sequence_utility(logits, tokens.to(dtype), mask, kind) == expected
 
     def test_what_is_outside_of_the_mask_is_not_read(self):
         logits, tokens, mask = drawn()
@@ -116,22 +129,9 @@ class TestUtility:
             sequence_utility(**({"token_logits": logits, "tokens": tokens, "mask": mask} | change))
 
 
-def written(sequences, prompt_length=2, **more):
-    """What `generate` would return for these rows of tokens, with random logits."""
-    sequences = torch.tensor(sequences)
-    g = torch.Generator().manual_seed(0)
-    steps = sequences.shape[1] - prompt_length
-    # Equal rows have equal logits, as of a model.
-    rows = [torch.randn(steps, 9, dtype=FLOAT64, generator=g) for _ in sequences]
-    seen = {}
-    rows = [seen.setdefault(tuple(s.tolist()), r) for s, r in zip(sequences, rows, strict=True)]
-    logits = tuple(torch.stack([r[t] for r in rows]) for t in range(steps))
-    return SimpleNamespace(sequences=sequences, logits=logits, scores=None, **more)
-
-
 class TestCandidates:
     def test_duplicates_are_merged_and_the_mass_is_told(self):
-        output = written([[1, 1, 3, END, PAD], [1, 1, 4, 5, 6], [1, 1, 3, END, PAD], [2, 2, 5, 5, END]] * 1)
+        output = written([[1, 1, 3, END, PAD], [1, 1, 4, 5, 6], [1, 1, 3, END, PAD], [1, 1, 5, 5, END]])
         (found,) = candidate_lists(output, prompts=1, prompt_length=2, end=END)
         assert found.outputs == ((3, END), (4, 5, 6), (5, 5, END))
         assert found.counts.tolist() == [2, 1, 1]
@@ -161,33 +161,21 @@ class TestCandidates:
         u = stack_candidates([first, second])
         assert u.shape == (2, 2)
         assert u[0, 1] == -INF
-        with pytest.warns(RuntimeWarning, match="all wrong"):
+        with pytest.warns(RuntimeWarning, match="all wrong"), pytest.warns(RuntimeWarning, match="fit on more"):
             probs = UtilityToProbability().fit(u, torch.tensor([0, 1 - int(u[1].argmax())])).transform(u)
         assert probs[0].tolist() == [1.0, 0.0]
-
-    @pytest.mark.parametrize(
-        ("change", "options", "message"),
-        [
-            ({"logits": None}, {}, "generate returned no logits; .*output_logits=True"),
-            ({}, {"of": "scores"}, "generate returned no scores; .*output_scores=True"),
-            ({}, {"prompts": 3}, "2 sequences cannot be of 3 prompts"),
-            ({}, {"prompts": 0}, "cannot be of 0 prompts"),
-            ({}, {"prompt_length": 1}, "3 tokens are left behind a prompt of 1, but 2 were generated"),
-            ({}, {"prompt_length": 4}, "0 tokens are left"),
-            ({"beam_indices": None}, {}, "beams without their indices; .*output_scores=True"),
-            ({"logits": (torch.zeros(4, 9),) * 2}, {}, "2 sequences, but 4 rows of logits a step"),
-        ],
-    )
-    def test_what_generate_did_not_return_is_named(self, change, options, message):
-        output = written([[1, 1, 3, 4], [1, 1, 5, 4]])
-        vars(output).update(change)
-        with pytest.raises(ValueError, match=message):
-            candidate_lists(output, **({"prompts": 1, "prompt_length": 2, "end": END} | options))
 
     def test_lists_of_nothing(self):
         for lists in ([], [torch.zeros(0)], [torch.zeros(1, 2)]):
             with pytest.raises(ValueError, match="pad_utilities"):
                 pad_utilities(lists)
+
+    @pytest.mark.parametrize("first", [torch.float16, torch.float32])
+    def test_lists_are_not_narrowed_to_the_first(self, first):
+        fine = torch.tensor([-1.0 - 2.0**-40], dtype=FLOAT64)
+        found = pad_utilities([torch.zeros(2, dtype=first), fine])
+        assert found.dtype == FLOAT64
+        assert found.tolist() == [[0.0, 0.0], [float(fine), -INF]]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from entrokit.report import Chart, Series
+from entrokit.report.chart import figure
 from entrokit.report.reproduction import Section, code, one_line, render_reproduction, verdict_table, write_reproduction
 
 
@@ -39,6 +40,14 @@ def test_the_page_tells_the_verdicts(tmp_path):
     written = write_reproduction(sections, tmp_path / "new")
     assert written == tmp_path / "new" / "reproduce.html"
     assert "1 of 2 claims hold" in written.read_text(encoding="utf-8")
+
+
+def test_long_labels_of_the_last_category_get_room():
+    pytest.importorskip("plotly", reason="reports need the extra 'report'")
+    names = [f"a data set of {share} %" for share in range(12)]
+    drawn = figure(Chart("F1", "", "AnyLoss minus the other", (Series("minus BCE", names, range(12), marks=True),)))
+    assert drawn.layout.xaxis.type == "category"
+    assert drawn.layout.xaxis.automargin is True
 
 
 def test_the_table_tells_the_verdicts():

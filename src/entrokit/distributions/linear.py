@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .backends import backend, engine
 from .liger import linear_logp_and_entropy
 from .linear_nucleus import linear_nucleus_entropy
 from .moments import Moments, closure
+from .once import differentiable_once, remember_inputs
 from .statistics import (
     STATISTICS,
     TokenStatistics,
@@ -43,7 +43,7 @@ def linear_token_statistics(
     mask: Tensor | None = None,
     need: Collection[str] = STATISTICS,
 ) -> TokenStatistics:
-    """Statistics of ``softmax(cap(hidden @ weight.T + bias) / temperature)``, differentiable in all three tensors.
+    """Statistics of ``softmax(cap(hidden @ weight.T + bias) / temperature)``, differentiable once in all three tensors.
 
     A model that multiplies its logits by a scale s before the cap has ``temperature / s`` and ``softcap / s``.
 
@@ -63,6 +63,7 @@ def linear_token_statistics(
     Raises:
         ValueError: as `token_statistics`; shapes of hidden, weight and bias that do not fit; a softcap that is not
             positive.
+        NotImplementedError: the gradient is differentiated.
     """
     check_head(hidden, weight, bias, tokens, temperature, softcap, need)
     index = positions(mask, tokens)
@@ -131,6 +132,7 @@ class _LinearOnePass(torch.autograd.Function):
         name: str,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
+        remember_inputs(ctx, hidden, weight, bias)
         code = engine(name)
         tiles = Tiles(hidden, weight, bias, tokens, index, temperature, softcap, code)
         moments = Moments.empty(tiles.count, code.ACCUMULATOR, hidden.device, closure(wanted))
@@ -148,7 +150,7 @@ class _LinearOnePass(torch.autograd.Function):
         return everything
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once("linear_token_statistics")
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, tokens, index, log_norm, *saved = ctx.saved_tensors
         found = coefficients(grads[: len(STATISTICS)], saved, index, ctx.wanted)
@@ -176,4 +178,4 @@ class _LinearOnePass(torch.autograd.Function):
                     d_weight[columns] = part_gradient
             if d_bias is not None and bias_gradient is not None:
                 d_bias[columns] = bias_gradient.mul_(tiles.inner_scale)
-        return tiles.hidden_gradient(d_hidden, hidden), d_weight, d_bias, *((None,) * 6)
+        return tiles.hidden_gradient(d_hidden, hidden, hidden.dtype), d_weight, d_bias, *((None,) * 6)

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .backends import Engine, backend, engine
 from .linear import check_head, linear_token_statistics
 from .moments import Coefficients, Moments, closure
+from .once import Gradients, differentiable_once, hand_out, kept_dtype, remember_inputs
 from .statistics import STATISTICS, TokenStatistics, check_tokens, positions, refuse_broken_rows, split_nucleus
 from .tiles import Tiles
 
@@ -53,6 +53,7 @@ def linear_token_loss(
 
     Raises:
         ValueError: as `linear_token_statistics`; a loss that is no scalar.
+        NotImplementedError: the gradient is differentiated. RuntimeError: a second backward pass.
     """
     check_head(hidden, weight, bias, tokens, temperature, softcap, need)
     options = {"bias": bias, "temperature": temperature, "softcap": softcap, "mask": mask, "need": need}
@@ -89,6 +90,7 @@ class _SeparableLoss(torch.autograd.Function):
         name: str,
         loss: Loss,
     ) -> tuple[Tensor, ...]:
+        remember_inputs(ctx, hidden, weight, bias)
         code = engine(name)
         tiles = Tiles(hidden, weight, bias, tokens, index, temperature, softcap, code)
         gradients = _Gradients(tiles, weight, bias, ctx.needs_input_grad[:3])
@@ -113,18 +115,15 @@ class _SeparableLoss(torch.autograd.Function):
         statistics = full.statistics()
         value = _scalar(loss(statistics)).to(tiles.dtype)
         ctx.gradients = gradients.finish(hidden, weight, bias)
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         outputs = [getattr(statistics, n) for n in (*STATISTICS, "top_token") if n in wanted]
         ctx.mark_non_differentiable(*outputs)
         return value, *outputs
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once("linear_token_loss")
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            raise RuntimeError("linear_token_loss: its gradients were formed once and handed out; backward ran before")
-        one = bool(grad == 1)
-        return *(g if g is None or one else g.mul_(grad.to(g.dtype)) for g in gradients), *((None,) * 7)
+        return *hand_out(ctx, "linear_token_loss", grad), *((None,) * 7)
 
 
 class _Statistics:
@@ -191,17 +190,17 @@ class _Gradients:
                 tiles.add_gradient(g, rows, part, *sums, first=self._weight_is_empty and local.start == 0)
         self._weight_is_empty = False
 
-    def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradients in the shapes and dtypes of what they belong to."""
+    def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Gradients:
+        """The gradients in the shapes of what they belong to, and in the dtypes that they are kept in."""
         scale = self._tiles.inner_scale
         if self.weight is not None and self._weight_is_empty:
             self.weight.zero_()
         for sums in (self.weight, self.bias):
             if sums is not None and scale != 1.0:
                 sums.mul_(scale)
-        d_weight = None if self.weight is None else self.weight.to(weight.dtype)
-        d_bias = None if self.bias is None or bias is None else self.bias.to(bias.dtype)
-        return self._tiles.hidden_gradient(self.hidden, hidden), d_weight, d_bias
+        d_weight = None if self.weight is None else self.weight.to(kept_dtype(weight.dtype))
+        d_bias = None if self.bias is None or bias is None else self.bias.to(kept_dtype(bias.dtype))
+        return self._tiles.hidden_gradient(self.hidden, hidden, kept_dtype(hidden.dtype)), d_weight, d_bias
 
 
 def _tile(kept: Tensor, chunk: slice, local: slice, columns: slice) -> Tensor:

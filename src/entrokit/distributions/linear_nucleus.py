@@ -29,7 +29,7 @@ def linear_nucleus_entropy(
     inclusive: bool = True,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """`nucleus_entropy` of ``cap(hidden @ weight.T + bias)``, differentiable in all three tensors.
+    """`nucleus_entropy` of ``cap(hidden @ weight.T + bias)``, differentiable once in all three tensors.
 
     Arguments and result are those of `linear_token_statistics` and `nucleus_entropy`.
     """

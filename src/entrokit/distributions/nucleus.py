@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .chunked import chunks
+from .once import differentiable_once, remember_inputs
 from .statistics import positions, refuse_broken_rows, working_dtype
 
 # How many of the largest logits are looked at before a row's mass is counted.
@@ -48,6 +48,7 @@ def nucleus_entropy(
     Raises:
         ValueError: ``top_p`` or ``temperature`` out of range; a mask that does not fit; NaN, ``+inf`` or a whole row of
             ``-inf`` among the logits.
+        NotImplementedError: the gradient is differentiated.
     """
     if not 0.0 < top_p <= 1.0:
         raise ValueError(f"top_p: must lie in (0, 1], got {top_p}")
@@ -65,6 +66,7 @@ class _NucleusEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, index: Tensor | None, top_p: float, temperature: float, inclusive: bool
     ) -> Tensor:
+        remember_inputs(ctx, logits)
         rows, shape = logits.reshape(-1, logits.shape[-1]), logits.shape[:-1]
         count = len(rows) if index is None else len(index)
         dtype = working_dtype(logits)
@@ -90,7 +92,7 @@ class _NucleusEntropy(torch.autograd.Function):
         return result.view(shape)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once("nucleus_entropy")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         logits, index, depth, ties, log_mass, entropy = ctx.saved_tensors
         rows = logits.reshape(-1, logits.shape[-1])

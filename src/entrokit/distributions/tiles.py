@@ -128,11 +128,11 @@ class Tiles:
             slope = self._slope[: g.numel()].view_as(g)
             g.addcmul_(g, slope, value=-1.0 / self._outer_scale**2).mul_(self._outer_scale)
 
-    def hidden_gradient(self, gradient: Tensor | None, hidden: Tensor) -> Tensor | None:
-        """The rows' gradient in the shape and dtype of the hidden states."""
+    def hidden_gradient(self, gradient: Tensor | None, hidden: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """The rows' gradient in the shape of the hidden states."""
         if gradient is None:
             return None
-        gradient = gradient.mul_(self.inner_scale).to(hidden.dtype)
+        gradient = gradient.mul_(self.inner_scale).to(dtype)
         if self.index is None:
             return gradient.view(hidden.shape)
         flat = gradient.new_zeros(hidden.numel() // hidden.shape[-1], hidden.shape[-1])

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .backends import backend, engine
 from .moments import Coefficients, Moments, closure
 from .nucleus import nucleus_entropy
+from .once import differentiable_once, remember_inputs
 from .statistics import (
     STATISTICS,
     TokenStatistics,
@@ -37,7 +37,7 @@ def token_statistics(
     mask: Tensor | None = None,
     need: Collection[str] = STATISTICS,
 ) -> TokenStatistics:
-    """Statistics of ``softmax(logits / temperature)`` at every position, differentiable in the logits.
+    """Statistics of ``softmax(logits / temperature)`` at every position, differentiable once in the logits.
 
     Args:
         logits: ``[..., V]``, any floating dtype; ``-inf`` marks a forbidden token.
@@ -52,6 +52,7 @@ def token_statistics(
     Raises:
         ValueError: unknown names in ``need``; shapes that differ; a token outside the vocabulary; a temperature that
             is not positive; NaN, ``+inf`` or a whole row of ``-inf`` among the logits (with the first position).
+        NotImplementedError: the gradient is differentiated.
     """
     check_request(tokens, logits.shape[:-1], temperature, need)
     index = positions(mask, tokens)
@@ -118,6 +119,7 @@ class _OnePass(torch.autograd.Function):
         name: str,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
+        remember_inputs(ctx, logits)
         rows, taken = logits.reshape(-1, logits.shape[-1]), tokens.reshape(-1)
         dtype = working_dtype(logits)
         moments = engine(name).reduce_rows(rows, taken, index, temperature, dtype, closure(wanted))
@@ -130,7 +132,7 @@ class _OnePass(torch.autograd.Function):
         return everything
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once("token_statistics")
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         logits, tokens, index, log_norm, *saved = ctx.saved_tensors
         found = coefficients(grads[: len(STATISTICS)], saved, index, ctx.wanted)

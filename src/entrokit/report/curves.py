@@ -124,7 +124,8 @@ def styled(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
         margin={"l": 52, "r": 12, "t": 40, "b": 44},
         font={"family": "system-ui, sans-serif", "size": 12, "color": "#333340"},
         hovermode="closest",
-        xaxis=axis | {"title": {"text": x, "standoff": 8}, "rangemode": "tozero"},
+        # Slanted labels of categories lean beyond the axis, the last of them out of the picture.
+        xaxis=axis | {"title": {"text": x, "standoff": 8}, "rangemode": "tozero", "automargin": True},
         yaxis=axis | {"title": {"text": y, "standoff": 8}},
     )
     return figure

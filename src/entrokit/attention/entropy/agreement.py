@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from .chunked import row_weights
+from .logits import Logits
 from .taps import Call
 
 
@@ -19,25 +22,22 @@ def check_agreement(call: Call, output: Tensor) -> None:
     Raises:
         ValueError: they differ; names the layer.
     """
-    if call.dropout or output.dtype not in (torch.float32, torch.float64) or output.dtype != call.query.dtype:
+    if call.dropout or output.dtype not in (torch.float32, torch.float64) or output.dtype != call.logits.query.dtype:
         return
     with torch.no_grad():
-        weights = row_weights(
-            call.query[:, :, -1:],
-            call.key[:, :, : call.query.shape[2]] if call.causal else call.key,
-            mask=_last_row(call),
-            scaling=call.scaling,
-            softcap=call.softcap,
-        )
+        logits = call.logits
+        key = logits.key[:, :, : logits.query.shape[2]] if logits.causal else logits.key
+        query, mask = logits.query[:, :, -1:], _last_row(logits)
+        weights = row_weights(replace(logits, query=query, key=key, mask=mask, causal=False))
         value = call.value[:, :, : weights.shape[-1]]
         batch, heads, _, keys = weights.shape
         folded = weights.view(batch, value.shape[1], heads // value.shape[1], keys)
         own = (folded @ value.to(weights.dtype)).view(batch, heads, -1)
         apart = (own - output[:, -1]).abs().amax(-1)
         seen = weights.sum((2, 3)) > 0.0
-        largest = call.scaling * call.query.norm(dim=-1).max() * call.key.norm(dim=-1).max()
+        largest = logits.scale * logits.query.norm(dim=-1).max() * logits.key.norm(dim=-1).max()
         unit = torch.finfo(output.dtype).eps
-        allowed = 16.0 * call.query.shape[-1] ** 0.5 * unit * (1.0 + largest) * call.value.abs().max()
+        allowed = 16.0 * logits.query.shape[-1] ** 0.5 * unit * (1.0 + largest) * call.value.abs().max()
         # NaN is no disagreement: it is counted where entropies are.
         if bool((seen & (apart > allowed)).any()):
             raise ValueError(
@@ -47,9 +47,8 @@ def check_agreement(call: Call, output: Tensor) -> None:
             )
 
 
-def _last_row(call: Call) -> Tensor | None:
-    mask = call.mask
-    if mask is None:
+def _last_row(logits: Logits) -> Tensor | None:
+    if logits.mask is None:
         return None
-    row = mask[..., -1:, :]
-    return row[..., : call.query.shape[2]] if call.causal and row.shape[-1] > 1 else row
+    row = logits.mask[..., -1:, :]
+    return row[..., : logits.query.shape[2]] if logits.causal and row.shape[-1] > 1 else row

@@ -11,10 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .masks import check_mask, hidden
+from entrokit.distributions.once import differentiable_once, remember_inputs
+
+from .checks import check_count
+from .logits import Blocks, Logits
 
 # Logits held at a time; in float32 a block is 16 MiB, and the backward pass holds about four.
 BLOCK = 2**22
+
+# causal, scaling and softcap of `Logits`.
+Options = tuple[bool, float | None, float | None]
 
 
 def attention_entropy_qk(
@@ -42,10 +48,11 @@ def attention_entropy_qk(
         block: queries at a time; by default as many as make `BLOCK` logits.
 
     Raises:
-        ValueError: shapes that do not fit, a block below 1, a softcap that is none, or NaN: names the first such row.
+        ValueError: shapes that do not fit, a block below 1, a softcap or scaling that is none, tensors on the meta
+            device, or NaN: names the first such row.
         TypeError: not of real floats. NotImplementedError: the gradient is differentiated.
     """
-    entropies = entropy_rows(query, key, mask=mask, causal=causal, scaling=scaling, softcap=softcap, block=block)
+    entropies = entropy_rows(Logits(query, key, mask, causal, scaling, softcap), block)
     with torch.no_grad():
         broken = entropies.isnan()
         if bool(broken.any()):
@@ -57,170 +64,41 @@ def attention_entropy_qk(
     return entropies
 
 
-def entropy_rows(
-    query: Tensor,
-    key: Tensor,
-    *,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    block: int | None = None,
-) -> Tensor:
+def entropy_rows(logits: Logits, block: int | None = None) -> Tensor:
     """`attention_entropy_qk` that leaves NaN where it is, for who counts it."""
     who = "attention_entropy_qk"
-    if query.dim() != 4 or key.dim() != 4:
-        raise ValueError(f"{who}: expected [B, heads, length, d], got {list(query.shape)} and {list(key.shape)}")
-    batch, heads, queries, width = query.shape
-    groups, keys = key.shape[1], key.shape[2]
-    if (
-        key.shape[0] != batch
-        or key.shape[3] != width
-        or not groups
-        or heads % groups
-        or not (queries and keys and width)
-    ):
-        raise ValueError(
-            f"{who}: query {list(query.shape)} and key {list(key.shape)} need the same batch and d, at least one "
-            "query and key, and a number of key heads that divides that of query heads"
-        )
-    if not query.dtype.is_floating_point or not key.dtype.is_floating_point:
-        raise TypeError(f"{who}: expected real floating point, got {query.dtype} and {key.dtype}")
-    if block is not None and block < 1:
-        raise ValueError(f"{who}: block must be at least 1 query, got {block}")
-    if softcap is not None and not softcap > 0.0:
-        raise ValueError(f"{who}: softcap must be above 0, got {softcap}; None for none")
-    if mask is not None:
-        mask = check_mask(mask, (batch, heads, queries, keys), who)
-    rows = block or max(1, BLOCK // max(1, batch * heads * keys))
-    scale = width**-0.5 if scaling is None else float(scaling)
-    entropies: Tensor = _RowEntropy.apply(query, key, mask, causal, scale, softcap, rows)  # type: ignore[no-untyped-call]
+    made = logits.checked(who)
+    batch, heads, _, _ = made.query.shape
+    fits = max(1, BLOCK // max(1, batch * heads * made.key.shape[2]))
+    rows = fits if block is None else check_count(block, who, "block")
+    options = (made.causal, made.scaling, made.softcap)
+    entropies: Tensor = _RowEntropy.apply(made.query, made.key, made.mask, options, rows)  # type: ignore[no-untyped-call]
     return entropies
 
 
-def row_weights(query: Tensor, key: Tensor, *, mask: Tensor | None, scaling: float, softcap: float | None) -> Tensor:
+def row_weights(logits: Logits) -> Tensor:
     """Attention ``[B, H, T, S]`` of a few queries, whole; rows without a key are 0."""
-    if mask is not None:
-        mask = check_mask(mask, (*query.shape[:3], key.shape[2]), "row_weights")
-    logits, _ = _Blocks(query, key, mask, False, scaling, softcap, query.shape[2]).logits(0)
-    return _weights(_centred(logits))
+    made = logits.checked("row_weights")
+    return _weights(_centred(Blocks(made, made.query.shape[2]).logits(0)[0]))
 
 
 class _RowEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        causal: bool,
-        scaling: float,
-        softcap: float | None,
-        rows: int,
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, mask: Tensor | None, options: Options, rows: int) -> Tensor:
+        remember_inputs(ctx, query, key, mask)
         ctx.save_for_backward(query, key, mask)
-        ctx.options = (causal, scaling, softcap, rows)
-        blocks = _Blocks(query, key, mask, *ctx.options)
+        ctx.options, ctx.rows = options, rows
+        blocks = Blocks(Logits(query, key, mask, *options), rows)
         with torch.autocast(query.device.type, enabled=False):
             return torch.cat([_entropy(blocks.logits(first)[0], blocks.seen(first)) for first in blocks.starts], -1)
 
     @staticmethod
+    @differentiable_once("attention_entropy_qk")
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        to_inputs = _RowGradient.apply(upstream, *ctx.saved_tensors, ctx.options, ctx.needs_input_grad[2])  # type: ignore[no-untyped-call]
-        return *to_inputs, None, None, None, None
-
-
-class _RowGradient(torch.autograd.Function):
-    """A function of its own, so that who differentiates the gradient is told, and does not take it for a constant."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        upstream: Tensor,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        options: tuple[bool, float, float | None, int],
-        of_mask: bool,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        query, key, mask = ctx.saved_tensors
         with torch.autocast(query.device.type, enabled=False):
-            return _gradients(_Blocks(query, key, mask, *options), upstream, of_mask)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor | None) -> None:
-        raise NotImplementedError(
-            "attention_entropy_qk is differentiable once; for second derivatives give weights to attention_entropy"
-        )
-
-
-class _Blocks:
-    """Logits of a block of queries; heads that share a key are rows of one product, so that no key is repeated."""
-
-    def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        mask: Tensor | None,
-        causal: bool,
-        scaling: float,
-        softcap: float | None,
-        rows: int,
-    ) -> None:
-        self.query, self.mask, self.causal, self.scaling, self.softcap = query, mask, causal, scaling, softcap
-        self.original = key
-        self.dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), torch.float32)
-        self.key = key.to(self.dtype)
-        self.rows, self.keys, self.groups = rows, key.shape[2], key.shape[1]
-        self.starts = range(0, query.shape[2], rows)
-
-    def end(self, first: int) -> int:
-        """Keys beyond it are seen by no query of the block."""
-        return min(self.keys, first + self.rows) if self.causal else self.keys
-
-    def folded(self, first: int) -> Tensor:
-        """The block's queries, ``[B, K, (H / K) rows, d]``."""
-        block = self.query[:, :, first : first + self.rows].to(self.dtype)
-        batch, heads, rows, width = block.shape
-        return block.reshape(batch, self.groups, heads // self.groups * rows, width)
-
-    def logits(self, first: int) -> tuple[Tensor, Tensor | None]:
-        """``[B, H, rows, keys]``, -inf where hidden; and with a softcap the slope of the logits in the products."""
-        batch, heads, length, _ = self.query.shape
-        rows, end = min(self.rows, length - first), self.end(first)
-        products = (self.folded(first) @ self.key[:, :, :end].mT).view(batch, heads, rows, end)
-        logits = products.mul_(self.scaling)
-        slope = None
-        if self.softcap is not None:
-            bent = torch.tanh(logits / self.softcap)
-            logits, slope = bent * self.softcap, 1.0 - bent.square()
-        mask = self.masked(first)
-        if mask is not None:
-            if mask.dtype != torch.bool:
-                logits = logits + mask.to(self.dtype)
-            logits = logits.masked_fill_(hidden(mask), -torch.inf)
-        if self.causal:
-            logits = logits.masked_fill_(self.later(first), -torch.inf)
-        return logits, slope
-
-    def later(self, first: int) -> Tensor:
-        """Keys behind their query, ``[rows, keys]``."""
-        rows = min(self.rows, self.query.shape[2] - first)
-        own = torch.arange(first, first + rows, device=self.key.device)
-        return torch.arange(self.end(first), device=self.key.device) > own[:, None]
-
-    def seen(self, first: int) -> Tensor | None:
-        """Which rows see a key, ``[b, h, rows]``; None where all do."""
-        mask = self.masked(first)
-        if mask is None:
-            return None
-        unseen = hidden(mask) | self.later(first) if self.causal else hidden(mask)
-        return ~unseen.all(-1)
-
-    def masked(self, first: int) -> Tensor | None:
-        if self.mask is None:
-            return None
-        part = self.mask[..., : self.end(first)]
-        return part[:, :, first : first + self.rows] if part.shape[2] > 1 else part
+            blocks = Blocks(Logits(query, key, mask, *ctx.options), ctx.rows)
+            return *_gradients(blocks, upstream, ctx.needs_input_grad[2]), None, None
 
 
 def _centred(logits: Tensor) -> Tensor:
@@ -251,8 +129,8 @@ def _finite(centred: Tensor) -> Tensor:
     return centred.clamp_min(torch.finfo(centred.dtype).min)
 
 
-def _gradients(blocks: _Blocks, upstream: Tensor, of_mask: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    query, key, mask = blocks.query, blocks.original, blocks.mask
+def _gradients(blocks: Blocks, upstream: Tensor, of_mask: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    query, key, mask = blocks.of.query, blocks.of.key, blocks.of.mask
     to_query = torch.zeros_like(query)
     to_key = torch.zeros_like(blocks.key)
     to_mask = None if mask is None or not of_mask else torch.zeros(mask.shape, dtype=blocks.dtype, device=mask.device)
@@ -264,14 +142,13 @@ def _gradients(blocks: _Blocks, upstream: Tensor, of_mask: bool) -> tuple[Tensor
         u = _finite(u)
         own = upstream[:, :, first : first + rows, None].to(blocks.dtype)
         to_logits = -own * weights * (u - (weights * u).sum(-1, keepdim=True))
-        if to_mask is not None:
-            part = to_mask[..., :end]
-            part = part[:, :, first : first + rows] if part.shape[2] > 1 else part
+        part = blocks.part(to_mask, first)
+        if part is not None:
             part += to_logits.sum_to_size(part.shape)
         products = to_logits if slope is None else to_logits * slope
         folded = blocks.folded(first)
         # Laid out as the upstream gradient is, which may be transposed.
-        products = products.reshape(*folded.shape[:3], end) * blocks.scaling
+        products = products.reshape(*folded.shape[:3], end) * blocks.of.scale
         to_rows = products @ blocks.key[:, :, :end]
         to_query[:, :, first : first + rows] = to_rows.reshape(*to_logits.shape[:3], query.shape[3])
         to_key[:, :, :end] += products.mT @ folded

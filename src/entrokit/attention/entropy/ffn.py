@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .checks import check_count
+
 
 class ScaledLinearFFN(nn.Module):
     """y = β x + (1/α) (W x + b), with learnable scalars α and β, both 1 at the start: two linear maps fused into one.
@@ -15,13 +17,12 @@ class ScaledLinearFFN(nn.Module):
             must see the same x then, without a norm in between.
 
     Raises:
-        ValueError: dim below 1.
+        ValueError: dim is no whole number of at least 1.
     """
 
     def __init__(self, dim: int, *, bias: bool = True, branch: bool = False) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"ScaledLinearFFN: dim must be at least 1, got {dim}")
+        check_count(dim, "ScaledLinearFFN", "dim")
         self.linear = nn.Linear(dim, dim, bias=bias)
         self.alpha = nn.Parameter(torch.ones(()))
         self.beta = nn.Parameter(torch.ones(()))

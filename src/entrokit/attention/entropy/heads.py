@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_flags, check_floats, check_number
+
 
 def head_entropy(entropies: Tensor, queries: Tensor | None = None) -> Tensor:
     """Mean over batch and queries: ``[B, H, T]`` gives ``[H]``, in float64.
@@ -13,14 +15,16 @@ def head_entropy(entropies: Tensor, queries: Tensor | None = None) -> Tensor:
         queries: bool, broadcasts to ``[B, H, T]``, as ``[B, 1, T]``: False, as of padding, is left out.
 
     Raises:
-        ValueError: no query is left, or shapes that do not fit.
+        ValueError: no query is left, shapes that do not fit, or tensors on the meta device.
+        TypeError: no tensor of real floats, or queries that are not boolean.
     """
+    check_floats(entropies, "head_entropy", "entropies of one layer")
     if entropies.dim() != 3:
         raise ValueError(f"head_entropy: expected entropies [B, H, T], got {list(entropies.shape)}")
     if queries is None:
         queries = torch.ones((), dtype=torch.bool, device=entropies.device)
     try:
-        counted = queries.bool().expand(entropies.shape)
+        counted = check_flags(queries, "head_entropy", "queries").expand(entropies.shape)
     except RuntimeError:
         raise ValueError(
             f"head_entropy: queries {list(queries.shape)} do not broadcast to entropies {list(entropies.shape)}; of "
@@ -44,8 +48,9 @@ def head_entropy_histogram(entropies: Tensor, *, maximum: float | None = None) -
     Raises:
         ValueError: no heads, an entropy below 0 or NaN, or a maximum that is no positive number. Where nothing else is
             observed but 0, all heads are in the bottom quarter.
+        TypeError: no tensor of real floats.
     """
-    values = entropies.detach().double().flatten()
+    values = check_floats(entropies, "head_entropy_histogram", "entropies of heads").detach().double().flatten()
     if not values.numel():
         raise ValueError("head_entropy_histogram: no heads")
     wrong = ~((values >= 0.0) & values.isfinite())
@@ -54,8 +59,8 @@ def head_entropy_histogram(entropies: Tensor, *, maximum: float | None = None) -
             f"head_entropy_histogram: {int(wrong.sum())} of {values.numel()} entropies are below 0 or not finite, the "
             f"first at {int(wrong.nonzero()[0])} of the flattened heads"
         )
-    top = float(values.max()) if maximum is None else float(maximum)
-    if maximum is not None and not 0.0 < top < float("inf"):
+    top = float(values.max()) if maximum is None else check_number(maximum, "head_entropy_histogram", "maximum")
+    if maximum is not None and not top > 0.0:
         raise ValueError(f"head_entropy_histogram: maximum must be a number above 0, got {maximum}")
     if top == 0.0:
         return torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)

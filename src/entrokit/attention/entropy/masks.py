@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_count
+
 
 def hidden(mask: Tensor) -> Tensor:
     """True where a mask hides a key: False of a boolean mask; -inf of an additive one, or near its dtype's minimum.
@@ -25,12 +27,15 @@ def visible_keys(
         mask: see `attention_entropy_qk`. queries, keys: T and S. causal: query i sees the keys up to i only.
 
     Raises:
-        ValueError: a mask whose shape does not fit. TypeError: it is neither boolean nor of floats.
+        ValueError: a mask whose shape does not fit, or sizes that are none.
+        TypeError: the mask is no tensor of booleans or floats.
     """
+    for name, size in (("queries", queries), ("keys", keys)):
+        check_count(size, "visible_keys", name, 0)
     limit = torch.arange(1, queries + 1, device=device).clamp(max=keys) if causal else None
     if mask is None:
         return limit if limit is not None else torch.full((queries,), keys, device=device)
-    batch, heads = mask.shape[:2] if mask.dim() == 4 else (1, 1)
+    batch, heads = mask.shape[:2] if isinstance(mask, Tensor) and mask.dim() == 4 else (1, 1)
     mask = check_mask(mask, (batch, heads, queries, keys), "visible_keys")
     counts = []
     # By blocks: a comparison of the whole mask would take as much memory again.
@@ -49,8 +54,10 @@ def check_mask(mask: Tensor, shape: tuple[int, int, int, int], who: str) -> Tens
 
     Raises:
         ValueError: it does not broadcast to ``[B, H, T, S]``.
-        TypeError: it is neither boolean nor of floats.
+        TypeError: it is no tensor of booleans or floats.
     """
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"{who}: expected a mask as a tensor, got {type(mask).__name__}")
     if mask.dtype != torch.bool and not mask.dtype.is_floating_point:
         raise TypeError(
             f"{who}: a mask is boolean (True: is seen) or added to the logits; got {mask.dtype}, of which neither is "

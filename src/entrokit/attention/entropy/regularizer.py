@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from .checks import check_count, check_flags, check_floats, check_number
+
+WHO = "EntropyRegularizer"
 
 
 class EntropyRegularizer(nn.Module):
@@ -26,15 +31,16 @@ class EntropyRegularizer(nn.Module):
         weight: λ. It belongs to the granularity: see there.
         granularity: ``query`` (the official code) penalises every query row and sums over batch and queries; ``head``
             (Algorithm 1) penalises each sequence's mean over queries, and takes the mean over the batch, so that it
-            needs a λ larger by about B·T. The paper's 1e-5 is for ``query``.
+            needs a λ larger by about B·T. Both are means over layers and heads. The paper's 1e-5 is for ``query``.
         side: ``both``, or ``upper`` to penalise δ > γ E_max only.
         causal_max: E_max of query i is the log of the keys that it sees, not log T. Under a causal mask the first
             queries cannot reach log T; without this they pull θ down.
-        init: θ at the start, a number or ``[L, H]``; the paper does not say, and trained ones were .20 to .52.
+        init: θ at the start, 0 to 1, a number or ``[L, H]``; the paper does not say, and trained ones were .20 to .52.
         learnable: False keeps θ as it is.
 
     Raises:
-        ValueError: sizes below 1, a negative γ or λ, an unknown word, or thresholds of another shape or not finite.
+        ValueError: sizes that are no whole numbers of at least 1, a γ outside [0, 1), a λ below 0, an unknown word, or
+            an init of another shape or outside [0, 1].
     """
 
     def __init__(
@@ -52,23 +58,23 @@ class EntropyRegularizer(nn.Module):
         learnable: bool = True,
     ) -> None:
         super().__init__()
-        if min(num_layers, num_heads, context_size) < 1:
-            raise ValueError(
-                "EntropyRegularizer: num_layers, num_heads and context_size must be at least 1, got "
-                f"{num_layers}, {num_heads}, {context_size}"
-            )
-        if not 0.0 <= gamma < math.inf or not 0.0 <= weight < math.inf:
-            raise ValueError(f"EntropyRegularizer: gamma and weight must be at least 0, got {gamma} and {weight}")
+        sizes = {"num_layers": num_layers, "num_heads": num_heads, "context_size": context_size}
+        for name, size in sizes.items():
+            check_count(size, WHO, name)
+        for name, number in (("gamma", gamma), ("weight", weight)):
+            if not check_number(number, WHO, name) >= 0.0:
+                raise ValueError(f"{WHO}: {name} must be at least 0, got {number}")
+        if gamma >= 1.0:
+            raise ValueError(f"{WHO}: gamma is a share of log T below 1, got {gamma}; no entropy is so far off")
         if granularity not in ("query", "head") or side not in ("both", "upper"):
             raise ValueError(
-                "EntropyRegularizer: granularity is 'query' or 'head' and side 'both' or 'upper', got "
-                f"{granularity!r} and {side!r}"
+                f"{WHO}: granularity is 'query' or 'head' and side 'both' or 'upper', got {granularity!r} and {side!r}"
             )
-        start = torch.as_tensor(init, dtype=torch.float32).detach()
-        if start.shape not in ((), (num_layers, num_heads)) or not bool(start.isfinite().all()):
+        start = torch.as_tensor(init if isinstance(init, Tensor) else check_number(init, WHO, "init")).detach().float()
+        if start.shape not in ((), (num_layers, num_heads)) or not bool(((start >= 0.0) & (start <= 1.0)).all()):
             raise ValueError(
-                f"EntropyRegularizer: thresholds must be one number or [layers, heads] = [{num_layers}, {num_heads}] "
-                f"of finite numbers, got shape {list(start.shape)}"
+                f"{WHO}: init must be one number or [layers, heads] = [{num_layers}, {num_heads}] of finite numbers, "
+                f"shares of log T from 0 to 1, got shape {list(start.shape)} and {start.min():g} to {start.max():g}"
             )
         self.context_size, self.gamma, self.weight = context_size, gamma, weight
         self.granularity, self.side, self.causal_max = granularity, side, causal_max
@@ -83,6 +89,8 @@ class EntropyRegularizer(nn.Module):
     ) -> Tensor:
         """The penalty, 0-dim; 0 in evaluation mode, and of a batch without a query.
 
+        Warns where gradients are taken and the entropies have no graph: θ alone would learn then.
+
         Args:
             entropies: of every layer, ``[B, H, T]``, as `attention_entropy` or `attention_entropy_qk` gives them.
             queries: bool ``[B, T]``, False of padding.
@@ -91,18 +99,29 @@ class EntropyRegularizer(nn.Module):
 
         Raises:
             ValueError: other layers, heads or lengths than it was made for, or NaN; the message names the layer.
+            TypeError: no tensors of real floats, or queries that are not boolean.
         """
         layers, _ = self.thresholds.shape
-        if len(entropies) != layers:
-            raise ValueError(f"EntropyRegularizer: entropies of {len(entropies)} layers, thresholds of {layers}")
+        each = [visible] * layers if visible is None or isinstance(visible, Tensor) else list(visible)
+        if len(entropies) != layers or len(each) != layers:
+            raise ValueError(
+                f"{WHO}: entropies of {len(entropies)} layers and visible keys of {len(each)}, thresholds of {layers}"
+            )
+        queries = None if queries is None else check_flags(queries, WHO, "queries")
         for layer, own in enumerate(entropies):
-            self._check(layer, own, queries)
+            self._check(layer, own, queries, each[layer])
         if not self.training:
             return self.thresholds.new_zeros(())
+        if self.weight and torch.is_grad_enabled() and not any(own.requires_grad for own in entropies):
+            warnings.warn(
+                f"{WHO}: entropies have no graph, so that no gradient reaches the attention: take them with "
+                "watch_attention(model, grad=True), and not under torch.no_grad(); for the number alone call the "
+                "regularizer under torch.no_grad()",
+                stacklevel=4,
+            )
         total = self.thresholds.new_zeros(())
         for layer, own in enumerate(entropies):
-            seen = visible if visible is None or isinstance(visible, Tensor) else visible[layer]
-            total = total + self._layer(layer, own, queries, seen)
+            total = total + self._layer(layer, own, queries, each[layer])
         return self.weight * total / layers
 
     def _layer(self, layer: int, entropies: Tensor, queries: Tensor | None, visible: Tensor | None) -> Tensor:
@@ -129,22 +148,28 @@ class EntropyRegularizer(nn.Module):
             visible = torch.arange(1, values.shape[2] + 1, device=values.device)
         return visible.to(values.dtype).clamp_min(1.0).log().expand(values.shape)
 
-    def _check(self, layer: int, entropies: Tensor, queries: Tensor | None) -> None:
+    def _check(self, layer: int, entropies: Tensor, queries: Tensor | None, visible: Tensor | None) -> None:
         heads = self.thresholds.shape[1]
+        check_floats(entropies, f"{WHO}: layer {layer}", "entropies")
         if entropies.dim() != 3 or entropies.shape[1] != heads:
             raise ValueError(
-                f"EntropyRegularizer: layer {layer}: expected entropies [B, {heads}, T], got {list(entropies.shape)}; "
+                f"{WHO}: layer {layer}: expected entropies [B, {heads}, T], got {list(entropies.shape)}; "
                 "of attention weights [B, H, T, S] give attention_entropy(weights)"
             )
         batch, _, length = entropies.shape
         if length > self.context_size:
             raise ValueError(
-                f"EntropyRegularizer: layer {layer}: {length} queries, but context_size is {self.context_size}; their "
+                f"{WHO}: layer {layer}: {length} queries, but context_size is {self.context_size}; their "
                 f"entropies may exceed its logarithm: make the regularizer with context_size={length}"
             )
         if queries is not None and queries.shape != (batch, length):
-            raise ValueError(
-                f"EntropyRegularizer: queries must be [B, T] = {[batch, length]}, got {list(queries.shape)}"
-            )
+            raise ValueError(f"{WHO}: queries must be [B, T] = {[batch, length]}, got {list(queries.shape)}")
+        if visible is not None:
+            given = list(visible.shape)
+            padded = [1] * (3 - len(given)) + given
+            if len(padded) != 3 or any(own not in (1, full) for own, full in zip(padded, entropies.shape, strict=True)):
+                raise ValueError(
+                    f"{WHO}: layer {layer}: visible must broadcast to [B, H, T] = {list(entropies.shape)}, got {given}"
+                )
         if bool(entropies.detach().isnan().any()):
-            raise ValueError(f"EntropyRegularizer: layer {layer}: entropies hold NaN; look at the model's activations")
+            raise ValueError(f"{WHO}: layer {layer}: entropies hold NaN; look at the model's activations")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from .checks import check_floats, check_number
 
 
 def attention_entropy(attn: Tensor, eps: float = 1e-9) -> Tensor:
@@ -14,19 +14,19 @@ def attention_entropy(attn: Tensor, eps: float = 1e-9) -> Tensor:
     Half precision is summed in float32, where eps does not vanish. A row of zeros, whose query sees no key, has 0.
 
     Args:
-        attn: rows that sum to 1, as ``[B, H, T, S]`` of eager attention in evaluation mode.
+        attn: rows that sum to 1, as ``[B, H, T, S]`` of eager attention in evaluation mode. Of one layer: of a model
+            ``[attention_entropy(a) for a in outputs.attentions]``.
         eps: biases e by at most eps a key (Entropy-Guided Attention, arXiv 2501.03489, official code); 0 is exact.
 
     Raises:
         ValueError: an eps below 0 or not finite; a row that is neither a distribution nor zeros, with NaN for one; such
             are the weights that transformers returns in training, which have passed through dropout. Or fewer than two
-            dimensions.
-        TypeError: not of real floats.
+            dimensions, or weights on the meta device.
+        TypeError: no tensor of real floats, as a tuple of layers or a model's outputs; says what to give.
     """
-    if not attn.dtype.is_floating_point:
-        raise TypeError(f"attention_entropy: expected weights in floating point, got {attn.dtype}")
-    if not 0.0 <= eps < math.inf:
-        raise ValueError(f"attention_entropy: eps must be at least 0 and finite, got {eps}")
+    attn = check_floats(attn, "attention_entropy", "weights of one layer")
+    if not check_number(eps, "attention_entropy", "eps") >= 0.0:
+        raise ValueError(f"attention_entropy: eps must be at least 0, got {eps}")
     if attn.dim() < 2:
         raise ValueError(f"attention_entropy: expected weights [..., T, S], got shape {list(attn.shape)}")
     slack = max(1e-5, 16.0 * torch.finfo(attn.dtype).eps)

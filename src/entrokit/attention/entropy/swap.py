@@ -13,7 +13,8 @@ def swapped_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> Itera
     """While the block runs, ``modules`` stand in their places of the model; afterwards the former ones do.
 
     Yields what was taken out, by name. A softmax-only GPT-2 is one with `nn.Identity` for its norms and
-    `ScaledLinearFFN` (``branch=True``) for its ``mlp``.
+    `ScaledLinearFFN` (``branch=True``) for its ``mlp``. Call
+    backward inside of the block where layers are checkpointed: they run again in it, with what stands there then.
 
     Args:
         modules: by names of `Module.named_modules`.
@@ -21,7 +22,16 @@ def swapped_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> Itera
     Raises:
         ValueError: no modules, the model itself, a name that the model does not have, or one inside of another.
             Nothing has been changed then.
+        TypeError: no module, or no modules by name.
     """
+    if not isinstance(model, nn.Module) or not isinstance(modules, Mapping):
+        raise TypeError(
+            f"swapped_modules: expected a module and modules by name, got {type(model).__name__} and "
+            f"{type(modules).__name__}"
+        )
+    strange = [name for name, module in modules.items() if not isinstance(module, nn.Module)]
+    if strange:
+        raise TypeError(f"swapped_modules: what is to stand at {strange[:5]} is no torch.nn.Module")
     known = dict(model.named_modules(remove_duplicate=False))
     unknown = [name for name in modules if not name or name not in known]
     if unknown or not modules:

@@ -21,22 +21,19 @@ from torch import Tensor, nn
 
 from entrokit.extras import require
 
+from .logits import Logits
+
 Include = Callable[[str, nn.Module], bool]
 KERNELS = (None, "eager", "sdpa")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a kernel: the layer's name, and what its logits are made of; see `attention_entropy_qk`."""
+    """One call of a kernel: the layer's name, what its logits are made of, and the rest that it got."""
 
     name: str
-    query: Tensor
-    key: Tensor
+    logits: Logits
     value: Tensor
-    mask: Tensor | None
-    causal: bool
-    scaling: float
-    softcap: float | None
     dropout: float
     positions: Tensor | None
 
@@ -45,7 +42,7 @@ class Listener(Protocol):
     """Sees the calls of one layer."""
 
     def before(self, call: Call) -> Tensor:
-        """The queries for the kernel; ``call.query`` to change nothing."""
+        """The queries for the kernel; those of ``call.logits`` to change nothing."""
 
     def after(self, call: Call, output: Tensor) -> None:
         """Sees what the kernel gave, ``[B, T, H, d]``."""
@@ -63,14 +60,27 @@ _INSTALLED: list[tuple[Any, Any]] = []
 _LOCK = threading.Lock()
 
 
+def check_include(include: Any, who: str) -> None:
+    """Raises TypeError of what is neither None nor a function."""
+    if include is not None and not callable(include):
+        raise TypeError(
+            f"{who}: include is a function of a name and a module that says whether to take the layer, got "
+            f"{include!r}; as include=lambda name, module: 'layers.0.' in name"
+        )
+
+
 def attention_layers(model: nn.Module, who: str, include: Include | None = None) -> dict[str, nn.Module]:
     """The layers that ask `transformers` for their kernel, by name, in the model's order.
 
     Raises:
         ValueError: there is none; one runs a kernel that does not tell its logits; or a module is attention by its
             name and asks for no kernel, so that it cannot be seen. Each message says what to do.
+        TypeError: the model is no module, or include no function.
         MissingExtraError: `transformers` is not installed.
     """
+    check_include(include, who)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{who}: expected a model of transformers, a torch.nn.Module, got {type(model).__name__}")
     require(who, "trl")
     every = {n: m for n, m in model.named_modules() if include is None or include(n, m)}
     found = {name: module for name, module in every.items() if _asks(module)}
@@ -88,6 +98,8 @@ def attention_layers(model: nn.Module, who: str, include: Include | None = None)
             f"{f', as {len(blind) - 1} others' if len(blind) > 1 else ''}; leave it out by include=, or give its "
             "queries and keys to attention_entropy_qk"
         )
+    if not found and include is not None and any(_asks(module) for module in model.modules()):
+        raise ValueError(f"{who}: include= leaves out every attention layer of {type(model).__name__}")
     if not found:
         raise ValueError(
             f"{who}: {type(model).__name__} has no attention layer of transformers; give a model's queries and keys to "
@@ -170,8 +182,8 @@ def _tapped(implementation: str | None, kernel: Callable[..., Any]) -> Callable[
             return kernel(module, query, key, value, attention_mask, **options)
         call = _read(ears[0].name, implementation, module, (query, key, value, attention_mask), options)
         for ear in ears:
-            call = replace(call, query=ear.listener.before(call))
-        given = kernel(module, call.query, key, value, attention_mask, **options)
+            call = replace(call, logits=replace(call.logits, query=ear.listener.before(call)))
+        given = kernel(module, call.logits.query, key, value, attention_mask, **options)
         for ear in ears:
             ear.listener.after(replace(call, name=ear.name), given[0])
         return given
@@ -203,13 +215,8 @@ def _read(
     scaling = options.get("scaling")
     return Call(
         name,
-        query,
-        key,
+        Logits(query, key, mask, causal, None if scaling is None else float(scaling), options.get("softcap")),
         value,
-        mask,
-        causal,
-        query.shape[-1] ** -0.5 if scaling is None else scaling,
-        options.get("softcap"),
         float(options.get("dropout") or 0.0),
         positions if isinstance(positions, Tensor) and positions.dim() == 2 else None,
     )

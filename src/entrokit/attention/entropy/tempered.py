@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from .checks import check_count, check_flags, check_number
 from .chunked import attention_entropy_qk
 
 
@@ -22,14 +23,14 @@ class TemperedSoftmax(nn.Module):
             0.01 or 0.1, which makes logits a hundred or ten times as large.
 
     Raises:
-        ValueError: sizes below 1, or an init that is no number above 0.
+        ValueError: sizes that are no whole numbers of at least 1, or an init that is no number above 0.
     """
 
     def __init__(self, heads: int, context: int, *, init: float = 1.0) -> None:
         super().__init__()
-        if min(heads, context) < 1:
-            raise ValueError(f"TemperedSoftmax: heads and context must be at least 1, got {heads} and {context}")
-        if not 0.0 < init < math.inf:
+        for name, size in (("heads", heads), ("context", context)):
+            check_count(size, "TemperedSoftmax", name)
+        if not check_number(init, "TemperedSoftmax", "init") > 0.0:
             raise ValueError(f"TemperedSoftmax: the temperature must be a number above 0, got {init}")
         self.log_temperature = nn.Parameter(torch.full((heads, context), math.log(init)))
 
@@ -45,7 +46,8 @@ class TemperedSoftmax(nn.Module):
             positions: ``[T]`` or ``[B, T]``, of the queries in the context; 0 to T - 1 by default.
 
         Raises:
-            ValueError: other heads, or a position beyond the context.
+            ValueError: other heads, positions of another batch or length, or one beyond the context.
+            TypeError: no tensor of real floats, or positions that are no whole numbers.
         """
         weights = (logits / self._of(logits, positions)).softmax(-1)
         return torch.where((logits == -torch.inf).all(-1, keepdim=True), 0.0, weights)
@@ -63,6 +65,9 @@ class TemperedSoftmax(nn.Module):
     def _of(self, tensor: Tensor, positions: Tensor | None) -> Tensor:
         """t of every row, broadcast to ``[B, H, T, 1]``."""
         heads, context = self.log_temperature.shape
+        if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
+            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"TemperedSoftmax: expected a tensor [B, {heads}, T, ...] of real floats, got {kind}")
         if tensor.dim() != 4 or tensor.shape[1] != heads:
             raise ValueError(f"TemperedSoftmax: expected [B, {heads}, T, ...], got {list(tensor.shape)}")
         length = tensor.shape[2]
@@ -73,9 +78,14 @@ class TemperedSoftmax(nn.Module):
                     f"context={length}"
                 )
             return self.temperature[:, :length, None]
-        if positions.shape[-1] != length or positions.dim() not in (1, 2):
+        if positions.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"TemperedSoftmax: positions must be whole numbers, int64 or int32, got {positions.dtype}")
+        if positions.dim() not in (1, 2) or positions.shape[-1] != length or positions.shape[:-1] not in (
+            (), (1,), tensor.shape[:1]
+        ):  # fmt: skip
             raise ValueError(
-                f"TemperedSoftmax: positions must be [T] or [B, T] with T = {length}, got {list(positions.shape)}"
+                f"TemperedSoftmax: positions must be [T] or [B, T] with T = {length}, got {list(positions.shape)}; of "
+                f"a batch of {len(tensor)}"
             )
         if length and not 0 <= int(positions.min()) <= int(positions.max()) < context:
             raise ValueError(
@@ -108,7 +118,9 @@ class TemperedAttention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if heads < 1 or dim < 1 or dim % heads:
+        for name, size in (("dim", dim), ("heads", heads)):
+            check_count(size, "TemperedAttention", name)
+        if dim % heads:
             raise ValueError(f"TemperedAttention: heads must divide dim, got {heads} and {dim}")
         self.softmax = TemperedSoftmax(heads, context, init=temperature)
         self.enter = nn.Linear(dim, 3 * dim, bias=bias)
@@ -151,7 +163,8 @@ class TemperedAttention(nn.Module):
     def _mask(self, x: Tensor, real: Tensor | None) -> Tensor | None:
         if real is None:
             return None
+        real = check_flags(real, "TemperedAttention", "real")
         if real.shape != x.shape[:2]:
             raise ValueError(f"TemperedAttention: real must be [B, T] = {list(x.shape[:2])}, got {list(real.shape)}")
-        seen = (real.bool()[:, :, None] & real.bool()[:, None, :])[:, None]
+        seen = (real[:, :, None] & real[:, None, :])[:, None]
         return seen.tril() if self.causal else seen

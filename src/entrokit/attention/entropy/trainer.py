@@ -10,7 +10,8 @@ from torch import nn
 
 from entrokit.extras import require
 
-from .taps import Include
+from .checks import check_count
+from .taps import Include, check_include
 from .watch import AttentionWatch, watch_attention
 
 
@@ -18,11 +19,11 @@ class _Watcher:
     """Hooks of a `TrainerCallback`; ``history`` has a row for every line of the log that watched steps lie behind."""
 
     def __init__(self, every: int, context: int | None, include: Include | None) -> None:
-        if every < 1 or (context is not None and context < 2):
-            raise ValueError(
-                f"attention_entropy_callback: every must be at least 1 and context at least 2, got {every} and "
-                f"{context}"
-            )
+        who = "attention_entropy_callback"
+        check_include(include, who)
+        check_count(every, who, "every")
+        if context is not None:
+            check_count(context, who, "context", 2)
         self._every, self._include = every, include
         self._maximum = None if context is None else math.log(context)
         self._stack = ExitStack()
@@ -76,7 +77,8 @@ def attention_entropy_callback(*, every: int = 10, context: int | None = None, i
         include: see `watch_attention`, whose errors come when training begins.
 
     Raises:
-        ValueError: every below 1, or a context below 2.
+        ValueError: every is no whole number of at least 1, or context none of at least 2.
+        TypeError: include is no function.
         MissingExtraError: `transformers` is not installed.
     """
     require("a callback of transformers", "trl")

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from .agreement import check_agreement
+from .checks import check_count
 from .chunked import entropy_rows
 from .heads import head_entropy_histogram
 from .masks import visible_keys
+from .passes import Pass, following
 from .taps import Call, Include, attention_layers, listening
 
 QUARTERS = ("collapsed", "low", "high", "overloaded")
@@ -32,7 +34,8 @@ class AttentionWatch:
         self.names, self.active = names, True
         self.queries: Tensor | None = None
         self._grad, self._block = grad, block
-        self._running = self._outer_grad = False
+        self._pass = Pass()
+        self._outside: set[str] = set()
         self._padding: Tensor | None = None
         self._checked: set[str] = set()
         self._last: dict[str, tuple[Tensor, Tensor]] = {}
@@ -62,11 +65,16 @@ class AttentionWatch:
         Padded queries and rows that see no key are no rows.
 
         Raises:
-            RuntimeError: a layer without rows, or layers of different numbers of heads.
+            RuntimeError: a layer that was not seen, or of which no row counts; or layers of different numbers of heads.
         """
         for name in self.names:
-            if name not in self._sums or not bool((self._sums[name][1] > 0).all()):
+            if name not in self._sums:
                 raise RuntimeError(self._unseen(name))
+            if not bool((self._sums[name][1] > 0).all()):
+                raise RuntimeError(
+                    f"watch_attention: {name} was seen without a query that counts: all are padding by the model's "
+                    "attention_mask, or see no key"
+                )
         means = [self._sums[name][0] / self._sums[name][1] for name in self.names]
         if len({len(own) for own in means}) > 1:
             raise RuntimeError(
@@ -106,23 +114,19 @@ class AttentionWatch:
         self._sums: dict[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
 
     def before(self, call: Call) -> Tensor:
-        return call.query
+        return call.logits.query
 
     def after(self, call: Call, output: Tensor) -> None:
         # A checkpointed layer runs again in the backward pass, and must save the same tensors there as before.
-        if not self.active or not (self._running or self._grad):
+        if not self._pass.running:
+            self._outside.add(call.name)
+        if not self.active or not (self._pass.running or self._grad):
             return
-        if self._grad and self._outer_grad and self._running and not torch.is_grad_enabled():
-            raise RuntimeError(
-                f"watch_attention: {call.name} runs without gradients inside of a pass that has them, as reentrant "
-                "checkpointing does; use gradient_checkpointing_kwargs={'use_reentrant': False}"
-            )
+        if self._grad:
+            self._pass.refuse_reentrant("watch_attention", call.name)
         with torch.set_grad_enabled(self._grad and torch.is_grad_enabled()):
-            entropies = entropy_rows(
-                call.query, call.key, mask=call.mask, causal=call.causal, scaling=call.scaling, softcap=call.softcap,
-                block=self._block,
-            )  # fmt: skip
-        if not self._running:
+            entropies = entropy_rows(call.logits, self._block)
+        if not self._pass.running:
             return
         if call.name not in self._checked:
             check_agreement(call, output)
@@ -130,15 +134,15 @@ class AttentionWatch:
         self._record(call, entropies)
 
     def _record(self, call: Call, entropies: Tensor) -> None:
-        queries, keys = call.query.shape[2], call.key.shape[2]
-        device = call.query.device
-        visible = visible_keys(call.mask, queries=queries, keys=keys, causal=call.causal, device=device)
+        logits = call.logits
+        queries, keys, device = logits.query.shape[2], logits.key.shape[2], logits.query.device
+        visible = visible_keys(logits.mask, queries=queries, keys=keys, causal=logits.causal, device=device)
         self._last[call.name] = (entropies, visible)
         counted = torch.ones((), dtype=torch.bool, device=device)
         # It is of these queries, or of the keys that they are the last of; a static cache has more keys than it.
         # Elsewhere, as in a vision tower, the model's mask says nothing.
         batch, width = (-1, -1) if self._padding is None else self._padding.shape
-        if self._padding is not None and batch == len(call.query) and (width == queries or width == keys >= queries):
+        if self._padding is not None and batch == len(logits.query) and (width == queries or width == keys >= queries):
             self.queries = self._padding[:, width - queries :].to(device)
             counted = self.queries[:, None]
         hidden = ((visible == 0) & counted).expand(entropies.shape)
@@ -156,15 +160,11 @@ class AttentionWatch:
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.active:
             return
-        self._running, self._outer_grad = True, torch.is_grad_enabled()
         self._last, self.queries = {}, None
         given = kwargs.get("attention_mask")
         if given is None and args:
             given = inspect.signature(model.forward).bind_partial(*args).arguments.get("attention_mask")
         self._padding = given.bool() if isinstance(given, Tensor) and given.dim() == 2 else None
-
-    def _end(self, *_: Any) -> None:
-        self._running = False
 
     def _of(self, name: str) -> tuple[Tensor, Tensor]:
         if name not in self._last:
@@ -172,6 +172,11 @@ class AttentionWatch:
         return self._last[name]
 
     def _unseen(self, name: str) -> str:
+        if name in self._outside:
+            return (
+                f"watch_attention: {name} was not seen: it ran outside of a pass of the watched model, as by a call of "
+                "one of its parts (model.model(ids)); watch that part, watch_attention(model.model), or call the whole"
+            )
         return (
             f"watch_attention: {name} was not seen: run the watched model itself (not one that wraps it) inside of the "
             "block, uncompiled; or the layer took no part or has a kernel of its own (reorder_and_upcast_attn of GPT-2 "
@@ -200,8 +205,8 @@ def watch_attention(
         include: asked with name and module; False leaves a layer out. block: see `attention_entropy_qk`.
 
     Raises:
-        ValueError: a model or layer that cannot be watched; see `attention_layers`. In a forward pass: a layer that
-            turns out so.
+        ValueError: a block below 1; a model or layer that cannot be watched, see `attention_layers`. In a forward pass:
+            a layer that turns out so. TypeError: no model, or an include that is no function.
         MissingExtraError: `transformers` is not installed.
     """
     layers = attention_layers(model, "watch_attention", include)
@@ -210,15 +215,14 @@ def watch_attention(
             "watch_attention: an encoder and a decoder have masks of their own; watch model.get_encoder() or "
             "model.get_decoder(), and run the whole model"
         )
+    if block is not None:
+        check_count(block, "watch_attention", "block")
     watch = AttentionWatch(list(layers), grad=grad, block=block)
-    hooks = []
-    try:
-        hooks.append(model.register_forward_pre_hook(watch._begin, with_kwargs=True))
-        hooks.append(model.register_forward_hook(watch._end, always_call=True))
-        with listening(layers, partial(_same, watch)):
+    with following([model]) as watch._pass, listening(layers, partial(_same, watch)):
+        hook = model.register_forward_pre_hook(watch._begin, with_kwargs=True)
+        try:
             yield watch
-    finally:
-        for hook in hooks:
+        finally:
             hook.remove()
 
 

@@ -14,7 +14,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
+from ..arguments import check_flag
+from .attention import QKReparamAttention
 from .grid import check_boundary_range
 from .model import QuantizedWeight, matching, quantized_weights
 
@@ -37,7 +40,7 @@ class ConfidenceGuidedAnnealing:
 
     Args:
         model: with quantised weights, see `quantize_model`. optimizer: over any of them; those of groups that are added
-            later are frozen too.
+            later are frozen too, and products masked from the next pass on.
         boundary_range: half the width of the band that may move, in quantisation steps; the paper's 0.005. It should
             be of the order of what one optimiser step moves a weight by.
         layers: names or patterns of weights, as `quantized_weights` has them; the paper leaves out first and last.
@@ -59,19 +62,18 @@ class ConfidenceGuidedAnnealing:
         mask_products: bool = True,
     ) -> None:
         check_boundary_range("ConfidenceGuidedAnnealing", boundary_range)
+        check_flag("ConfidenceGuidedAnnealing: mask_products", mask_products)
         every = quantized_weights(model)
         names = list(every)
         taken = matching("ConfidenceGuidedAnnealing: layers", [(n, n.rpartition(".")[0]) for n in names], layers)
         self._optimizer = optimizer
         self._chosen = {names[i]: every[names[i]] for i in sorted(taken)}
-        trained = self._trained()
-        products = {
-            name: weight.quantizer
+        every_product = {
+            name: weight.attention
             for name, weight in self._chosen.items()
-            if weight.attention is not None
-            and mask_products
-            and not trained.isdisjoint({id(weight.attention.q_weight), id(weight.attention.k_weight)})
+            if weight.attention is not None and mask_products
         }
+        products = {name: attention.quantizer for name, attention in every_product.items() if self._trains(attention)}
         if not self._held() and not products:
             raise ValueError(
                 "ConfidenceGuidedAnnealing: the optimizer has none of the quantised weights; make it of "
@@ -91,6 +93,7 @@ class ConfidenceGuidedAnnealing:
         self._hooks = [
             optimizer.register_step_pre_hook(self._freeze),
             optimizer.register_step_post_hook(self._restore),
+            *(self._joining(attention) for name, attention in every_product.items() if name not in products),
         ]
 
     def masks(self) -> dict[str, Tensor]:
@@ -113,9 +116,8 @@ class ConfidenceGuidedAnnealing:
         for name, mask in self.masks().items():
             parameter = self._chosen[name].parameter
             assert parameter is not None
-            # Of a tied weight, whatever is near a threshold of either use.
-            before = free.get(id(parameter))
-            free[id(parameter)] = parameter, mask if before is None else mask | before[1]
+            # The uses of a tied weight have one quantiser, and so one mask.
+            free[id(parameter)] = parameter, mask
         return _mask_gradients(free.values())
 
     def remove(self) -> None:
@@ -133,6 +135,21 @@ class ConfidenceGuidedAnnealing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+    def _trains(self, attention: QKReparamAttention) -> bool:
+        return not self._trained().isdisjoint({id(attention.q_weight), id(attention.k_weight)})
+
+    def _joining(self, attention: QKReparamAttention) -> RemovableHandle:
+        """Masks a product from the pass on before which one of its weights joined the optimiser."""
+        quantizer = attention.quantizer
+
+        # A function of its own: a copy of the model would copy the whole of a bound one, optimiser and all.
+        def join(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            if quantizer.boundary_range is None and self._trains(attention):
+                quantizer.boundary_range = self.boundary_range
+                self._products.append(quantizer)
+
+        return quantizer.register_forward_pre_hook(join)
 
     def _trained(self) -> set[int]:
         return {id(p) for group in self._optimizer.param_groups for p in group["params"]}

@@ -20,23 +20,28 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 from torch.nn.utils import parametrize
 
+from ..arguments import check_count, check_flag, check_number
 from .learned_step import ActivationQuantizer
+from .masks import logit_masks, masked_softmax
 from .quantizers import StatsQuantizer
 
 
 class ProductAttention(nn.Module):
     """Self-attention ``[B, N, C]`` to ``[B, N, C]`` whose scores are X M_h Xᵀ / √d, M_h a parameter.
 
-    What a `QKReparamAttention` becomes when its training is over.
+    What a `QKReparamAttention` becomes when its training is over. It is called with its input alone, and gives its
+    output alone.
 
     Args:
         dim: C. num_heads: H, a divisor of C. dropout: of attention, in training.
         bias: of values and of the output. activation_bits: of the input, of M Xᵀ, of values, of attention and of the
             output's input, each by an `ActivationQuantizer`; None leaves them as they are.
-        tokens: N, which those quantisers are for.
+        tokens: N, which those quantisers are for. batch_first: as of `torch.nn.MultiheadAttention`: ``[B, N, C]``, or
+            ``[N, B, C]`` if False. Here True is the default.
 
     Raises:
-        ValueError: heads that do not divide C, or only one of activation_bits and tokens.
+        ValueError: heads that do not divide C, only one of activation_bits and tokens, a dropout outside 0 to 1, or
+            what is no integer or flag where one is meant.
     """
 
     def __init__(
@@ -48,15 +53,23 @@ class ProductAttention(nn.Module):
         bias: bool = True,
         activation_bits: int | None = None,
         tokens: int | None = None,
+        batch_first: bool = True,
     ) -> None:
         super().__init__()
+        for name, value in (("dim", dim), ("num_heads", num_heads)):
+            check_count(f"{type(self).__name__}: {name}", value, 0)
+        for name, flag in (("bias", bias), ("batch_first", batch_first)):
+            check_flag(f"{type(self).__name__}: {name}", flag)
+        check_number(f"{type(self).__name__}: dropout", dropout)
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"{type(self).__name__}: dropout is from 0 to 1, got {dropout}")
         if num_heads < 1 or dim < 1 or dim % num_heads:
             raise ValueError(f"{type(self).__name__}: {num_heads} heads do not divide {dim} features")
         if (activation_bits is None) != (tokens is None):
             raise ValueError(
                 f"{type(self).__name__}: activation_bits and tokens belong together, got {activation_bits} and {tokens}"
             )
-        self.dim, self.num_heads, self.dropout = dim, num_heads, dropout
+        self.dim, self.num_heads, self.dropout, self.batch_first = dim, num_heads, dropout, batch_first
         self.v, self.proj = nn.Linear(dim, dim, bias=bias), nn.Linear(dim, dim, bias=bias)
         self.input: nn.Module
         self.keys: nn.Module
@@ -89,16 +102,29 @@ class ProductAttention(nn.Module):
         scale: float = (self.dim // self.num_heads) ** -0.5
         return scores * scale
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Raises: ValueError: no ``[B, N, C]``."""
+    def forward(self, x: Tensor, *, attn_mask: Tensor | None = None, key_padding_mask: Tensor | None = None) -> Tensor:
+        """``[B, N, C]`` of ``[B, N, C]``, tokens first if not ``batch_first``.
+
+        Args:
+            attn_mask, key_padding_mask: as of `torch.nn.MultiheadAttention`: ``[N, N]`` or ``[B·H, N, N]``, and
+                ``[B, N]``; bool, True for what is not attended to, or floats that are added to the logits. A token that
+                may attend to nothing gets no values, where torch gives NaN.
+
+        Raises:
+            ValueError: an input or a mask of another shape. TypeError: a mask of neither bools nor floats.
+        """
         if x.ndim != 3 or x.shape[2] != self.dim:
-            raise ValueError(f"{type(self).__name__}: expected [B, N, {self.dim}], got shape {list(x.shape)}")
+            shape = f"[B, N, {self.dim}]" if self.batch_first else f"[N, B, {self.dim}]"
+            raise ValueError(f"{type(self).__name__}: expected {shape}, got shape {list(x.shape)}")
+        x = x if self.batch_first else x.transpose(0, 1)
         B, N, C = x.shape
+        masks = logit_masks(type(self).__name__, attn_mask, key_padding_mask, B, self.num_heads, N)
         x = self.input(x)
-        attention = self.attention(self.scores(x).softmax(-1))
+        attention = self.attention(masked_softmax(self.scores(x), masks))
         attention = dropout(attention, self.dropout, self.training)
         values = self.values(self.v(x)).view(B, N, self.num_heads, -1).transpose(1, 2)
-        return self.proj(self.output((attention @ values).transpose(1, 2).reshape(B, N, C)))  # type: ignore[no-any-return]
+        found: Tensor = self.proj(self.output((attention @ values).transpose(1, 2).reshape(B, N, C)))
+        return found if self.batch_first else found.transpose(0, 1)
 
 
 class QKReparamAttention(ProductAttention):
@@ -123,8 +149,17 @@ class QKReparamAttention(ProductAttention):
         bias: bool = True,
         activation_bits: int | None = None,
         tokens: int | None = None,
+        batch_first: bool = True,
     ) -> None:
-        super().__init__(dim, num_heads, dropout=dropout, bias=bias, activation_bits=activation_bits, tokens=tokens)
+        super().__init__(
+            dim,
+            num_heads,
+            dropout=dropout,
+            bias=bias,
+            activation_bits=activation_bits,
+            tokens=tokens,
+            batch_first=batch_first,
+        )
         self.quantizer = StatsQuantizer(bits)
 
     def _own_products(self) -> None:
@@ -144,7 +179,7 @@ class QKReparamAttention(ProductAttention):
         """The same attention with M as it is quantised now, and nothing to train it by; other layers are shared."""
         with torch.no_grad():
             products = self.products()
-        plain = ProductAttention(self.dim, self.num_heads, dropout=self.dropout)
+        plain = ProductAttention(self.dim, self.num_heads, dropout=self.dropout, batch_first=self.batch_first)
         plain.qk = nn.Parameter(products)
         for name in ("v", "proj", "input", "keys", "values", "attention", "output"):
             setattr(plain, name, getattr(self, name))
@@ -162,8 +197,9 @@ class QKReparamAttention(ProductAttention):
     ) -> Self:
         """Of a float self-attention: `torch.nn.MultiheadAttention`, or one with ``qkv``, ``proj`` and ``num_heads``.
 
-        Weights are copied. A bias of the keys adds the same to all logits of a query, which softmax does not see, so it
-        goes without a trace. A bias of the queries does not.
+        Weights are copied, and `batch_first` is the module's; one of the second kind takes ``[B, N, C]``. A bias of the
+        keys adds the same to all logits of a query, which softmax does not see, so it goes without a trace. A bias of
+        the queries does not.
 
         Args:
             module: of the second kind, as vision transformers have it: `qkv` a Linear C to 3 C, `proj` C to C.
@@ -181,6 +217,8 @@ class QKReparamAttention(ProductAttention):
                 "QKReparamAttention: a layer is quantised already, or otherwise parametrised; call this before "
                 "quantize_model"
             )
+        check_flag("QKReparamAttention: drop_query_bias", drop_query_bias)
+        batch_first = module.batch_first if isinstance(module, nn.MultiheadAttention) else True
         found = _of_multihead(module) if isinstance(module, nn.MultiheadAttention) else _of_fused(module)
         weight, bias, proj, heads, p = found
         dim = weight.shape[1]
@@ -194,7 +232,7 @@ class QKReparamAttention(ProductAttention):
                 "QKReparamAttention: the queries have a bias that is not 0, and a product of weights has no place for "
                 "it; train without (qkv_bias=False), or leave it out by drop_query_bias=True, which changes the model"
             )
-        made = cls(dim, heads, bits, dropout=p, activation_bits=activation_bits, tokens=tokens)
+        made = cls(dim, heads, bits, dropout=p, activation_bits=activation_bits, tokens=tokens, batch_first=batch_first)
         made.to(weight.device, weight.dtype)
         with torch.no_grad():
             for target, rows in zip((made.q_weight, made.k_weight, made.v.weight), weight.chunk(3), strict=True):

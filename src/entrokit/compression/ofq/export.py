@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..packing import pack_codes, packed_size, unpack_codes
-from .grid import check_bits
-from .model import dequantized, quantized_weights
+from .grid import check_bits, in_precision
+from .model import dequantized, quantized_places, quantized_weights
 from .quantizers import WeightQuantizer
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -65,10 +65,14 @@ class PackedWeight:
         return self.codes.nbytes + self.steps.nbytes
 
     def unpack(self) -> Tensor:
-        """The weight, equal bit for bit to what the quantiser gave."""
+        """The weight, equal bit for bit to what the quantiser gave.
+
+        Raises:
+            ValueError: levels that the weight's precision has not, which no quantiser of ours gives.
+        """
         indices = unpack_codes(self.codes, self.bits, math.prod(self.shape[1:]))
         levels = indices.to(self.steps.dtype) - ((1 << self.bits - 1) - self.offset)
-        return (self.steps[:, None] * levels).view(self.shape).to(self.dtype)
+        return in_precision("PackedWeight", (self.steps[:, None] * levels).view(self.shape), self.dtype)
 
 
 def pack_weight(weight: Tensor, quantizer: WeightQuantizer) -> PackedWeight:
@@ -78,6 +82,7 @@ def pack_weight(weight: Tensor, quantizer: WeightQuantizer) -> PackedWeight:
         ValueError, TypeError: what the quantiser refuses.
     """
     steps, place = quantizer.grid(weight)
+    in_precision("pack_weight", steps * (place.round() + quantizer.offset), weight.dtype)
     indices = (place.round() + (1 << quantizer.bits - 1)).to(torch.uint8).flatten(1)
     return PackedWeight(
         pack_codes(indices, quantizer.bits),
@@ -93,23 +98,28 @@ def packed_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The state of a quantised model in low bits: tensors alone, for `torch.save` or safetensors.
 
     Of a quantised ``name`` it holds ``name:codes``, ``name:steps`` and ``name:layout``; all else is under the name that
-    it has in `dequantized`.
+    it has in `dequantized`. What has several names, as a tied weight or a layer in two places, is there by each, in
+    memory of its own, which safetensors asks for.
 
     Raises:
-        ValueError: a model without quantised weights, or weights that are NaN or inf; names them.
+        ValueError: a model without quantised weights, or weights that are NaN or inf; ties that `dequantized` refuses;
+            names them.
     """
+    quantized_weights(model)
     packed = {}
-    for name, weight in quantized_weights(model).items():
+    for name, weight in quantized_places(model, every=True).items():
         try:
             packed[name] = pack_weight(weight.latent(), weight.quantizer)
         except ValueError as error:
             raise ValueError(f"packed_state_dict: {name}: {error}") from error
     state: dict[str, Tensor] = {}
+    held: set[int] = set()
     for name, value in dequantized(model).state_dict().items():
         if name in packed:
             state |= _parts(name, packed[name])
         else:
-            state[name] = value
+            state[name] = value.clone() if value.data_ptr() in held else value
+            held.add(value.data_ptr())
     return state
 
 

@@ -48,10 +48,11 @@ def check_weight(what: str, weight: Tensor, dim: int = 0) -> int:
 
 
 def check_boundary_range(what: str, boundary_range: float) -> None:
-    """Raises: ValueError: below 0, NaN or infinite."""
-    if not 0 <= boundary_range < float("inf"):
+    """Raises: ValueError: no number, below 0, NaN or infinite."""
+    number = isinstance(boundary_range, int | float) and not isinstance(boundary_range, bool)
+    if not number or not 0 <= boundary_range < float("inf"):
         raise ValueError(
-            f"{what}: boundary_range is in quantisation steps, finite and at least 0; got {boundary_range}"
+            f"{what}: boundary_range is in quantisation steps, finite and at least 0; got {boundary_range!r}"
         )
 
 
@@ -73,6 +74,22 @@ def working(weight: Tensor) -> Tensor:
     """Detached, and in float32 where it is half precision: 1 - 1e-6 is 1 there, and a place between levels is lost."""
     weight = weight.detach()
     return weight.float() if weight.dtype.itemsize < 4 else weight
+
+
+def in_precision(what: str, levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Levels in the precision of the weights; nothing is asked of float32 and float64, nor while torch compiles.
+
+    Raises:
+        ValueError: a level that half precision has not, as 1.5 times the largest float16.
+    """
+    found = levels.to(dtype)
+    if dtype.itemsize < 4 and not torch.compiler.is_compiling() and not bool(torch.isfinite(found).all()):
+        bad = int((~torch.isfinite(found)).sum())
+        raise ValueError(
+            f"{what}: {bad} of {found.numel()} weights get levels up to {float(levels.detach().abs().max()):.6g}, and "
+            f"{dtype} ends at {torch.finfo(dtype).max:.6g}; rescale the weights, or keep them in float32"
+        )
+    return found
 
 
 def distance_to_threshold(place: Tensor, bits: int) -> Tensor:

@@ -16,7 +16,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count, check_flag
 from .grid import check_bits
+from .recognised import Recognised
 
 FLOOR = 1e-5
 
@@ -29,8 +31,15 @@ def learned_step_quantize(x: Tensor, step: Tensor, low: int, high: int) -> Tenso
         low, high: first and last code, -Q_N <= 0 and Q_P >= 1.
 
     Raises:
-        ValueError: a step whose shape does not broadcast to that of ``x``, or codes that are none.
+        ValueError: a step whose shape does not broadcast to that of ``x``, or codes that are none. TypeError: ``x`` is
+            no tensor of floats, and would be cut to whole numbers.
     """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"learned_step_quantize: expected a tensor of floats, got {kind}")
+    for name, end in (("low", low), ("high", high)):
+        if isinstance(end, bool) or not isinstance(end, int):
+            raise ValueError(f"learned_step_quantize: {name} is a code, an integer, got {end!r}")
     if not low <= 0 < high:
         raise ValueError(f"learned_step_quantize: codes go from low <= 0 to high >= 1, got {low} to {high}")
     sizes = zip(reversed(x.shape), reversed(step.shape), strict=False)
@@ -52,10 +61,11 @@ def first_step(x: Tensor, dims: list[int], high: int, factor: float = 2.0) -> Te
     return factor * values.abs().mean(dims, keepdim=True) / math.sqrt(high)
 
 
-class ActivationQuantizer(nn.Module):
+class ActivationQuantizer(Recognised):
     """LSQ of activations: a step for every index of one dimension, and a bias that is learnt before and after.
 
-    The steps take their start from the first batch that passes, in training or not; a state dict holds that they did.
+    The steps take their start from the first batch that passes in training; a state dict holds that they did. In
+    evaluation nothing of it changes, and without a start there is nothing to round by.
 
     Args:
         bits: 2 to 8. steps: how many there are, that is the size of ``dim``, as tokens.
@@ -64,7 +74,8 @@ class ActivationQuantizer(nn.Module):
         signed: codes from -2^(bits - 1) to 2^(bits - 1) - 1, else from 0 to 2^bits - 1 (softmax).
 
     Raises:
-        ValueError: bits outside 2 to 8, steps or features below 1, or a dim that is not negative.
+        ValueError: bits outside 2 to 8, steps or features that are no integers of at least 1, a dim that is no negative
+            integer, or a sign that is neither True nor False.
     """
 
     started: Tensor
@@ -74,11 +85,12 @@ class ActivationQuantizer(nn.Module):
     ) -> None:
         super().__init__()
         check_bits("ActivationQuantizer", bits)
-        if steps < 1 or (features is not None and features < 1) or dim >= 0:
-            raise ValueError(
-                "ActivationQuantizer: steps and features are at least 1 and dim is counted from the last, got "
-                f"steps={steps}, features={features}, dim={dim}"
-            )
+        check_count("ActivationQuantizer: steps", steps)
+        if features is not None:
+            check_count("ActivationQuantizer: features", features)
+        if isinstance(dim, bool) or not isinstance(dim, int) or not -255 <= dim < 0:
+            raise ValueError(f"ActivationQuantizer: dim is counted from the last, a negative integer, got {dim!r}")
+        check_flag("ActivationQuantizer: signed", signed)
         self.bits, self.dim, self.signed = bits, dim, signed
         self.low, self.high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         self.step = nn.Parameter(torch.ones(steps))
@@ -86,17 +98,21 @@ class ActivationQuantizer(nn.Module):
             nn.Parameter(torch.zeros(features)) if features is not None else None for _ in range(2)
         )
         self.register_buffer("started", torch.tensor(False))
+        self._recognise(bits, signed=signed, dim=dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., steps, ..., features]`` on 2^bits levels.
 
         Raises:
-            ValueError: another number of steps or features; or NaN or inf in the batch that steps start from.
+            ValueError: another number of steps or features; a batch that steps cannot start from, for it is empty or
+                holds NaN or inf; or, in evaluation, steps that no batch has started. TypeError: no floats.
         """
         if x.ndim < -self.dim or x.shape[self.dim] != len(self.step):
             raise ValueError(
                 f"ActivationQuantizer: expected {len(self.step)} at dimension {self.dim}, got shape {list(x.shape)}"
             )
+        if not x.is_floating_point():
+            raise TypeError(f"ActivationQuantizer: expected floats, got {x.dtype}")
         if self.before is not None:
             if x.shape[-1] != len(self.before):
                 raise ValueError(
@@ -111,6 +127,15 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, x: Tensor) -> None:
+        if not self.training:
+            raise ValueError(
+                "ActivationQuantizer: no batch has started the steps, and evaluation does not; pass one in training, "
+                "or load a state"
+            )
+        if not x.numel():
+            raise ValueError(
+                f"ActivationQuantizer: the first batch is empty, of shape {list(x.shape)}; steps cannot start from it"
+            )
         dims = [d for d in range(x.ndim) if d != x.ndim + self.dim]
         first = first_step(x, dims, self.high, 2.0 if self.signed else 4.0).flatten()
         if not bool(torch.isfinite(first).all()):

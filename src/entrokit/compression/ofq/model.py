@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -57,8 +57,11 @@ def quantize_model(
 
     A parametrisation (`torch.nn.utils.parametrize`): ``layer.weight`` is quantised from now on, and what is trained is
     the parameter that it was, the very same, under ``layer.parametrizations.weight.original``. An optimiser that has
-    it need not be made anew, but for the steps of LSQ. Biases, norms and embeddings stay as they are; activations too
-    (see `ActivationQuantizer`). The paper leaves the first layer and the head at 8 bits: two calls.
+    it need not be made anew, but for the steps of LSQ. Biases, norms, embeddings and recurrent layers stay as they are;
+    activations too (see `ActivationQuantizer`). The paper leaves the first layer and the head at 8 bits: two calls.
+
+    A parameter in several layers (a tied weight) has one quantiser, and stays tied; if one of its uses would stay in
+    float, as the embedding of a tied language model does, it is refused: no tied model could hold both.
 
     Args:
         bits: 2 to 8. method: ``statsq``, ``lsq`` or ``ste`` (`StatsQuantizer`, `LearnedStepQuantizer`, `MaxQuantizer`).
@@ -70,14 +73,21 @@ def quantize_model(
     Raises:
         ValueError: bits, a method or a pattern that fits nothing; no layer left; a layer that is quantised or otherwise
             parametrised already, or whose weight has inputs first, as a transposed convolution's and that of GPT-2's
-            ``Conv1D``; weights that `stats_scale` refuses. TypeError: as `stats_scale`. Names the layer, and nothing
-            has been changed then.
+            ``Conv1D``; a tied weight of which one use is left out; weights that `stats_scale` refuses. TypeError: as
+            `stats_scale`. Names the layer, and nothing has been changed then.
     """
     check_bits("quantize_model", bits)
     if method not in METHODS:
         raise ValueError(f"quantize_model: method is one of {', '.join(METHODS)}, got {method!r}")
     chosen = _chosen(model, layers, skip)
-    made = [(module, tensor, name, _quantizer(module, tensor, name, bits, method)) for module, tensor, name in chosen]
+    _check_ties(model, chosen)
+    shared: dict[int, WeightQuantizer] = {}
+    made = []
+    for module, tensor, name in chosen:
+        own = id(getattr(module, tensor))
+        if own not in shared:
+            shared[own] = _quantizer(module, tensor, name, bits, method)
+        made.append((module, tensor, name, shared[own]))
     done: list[tuple[nn.Module, str]] = []
     try:
         for module, tensor, _, quantizer in made:
@@ -98,33 +108,59 @@ def quantized_weights(model: nn.Module) -> dict[str, QuantizedWeight]:
     Raises:
         ValueError: it has nothing.
     """
+    found = quantized_places(model, every=False)
+    if not found:
+        raise ValueError("the model has no quantised weights; call quantize_model(model, bits) first")
+    return found
+
+
+def quantized_places(model: nn.Module, *, every: bool) -> dict[str, QuantizedWeight]:
+    """As `quantized_weights`, and nothing of a model without; ``every``: also under a layer's second name."""
     found = {}
-    for name, module in model.named_modules():
+    for name, module in model.named_modules(remove_duplicate=not every):
         for tensor, quantizer, parameter in _parametrised(module):
             found[_joined(name, tensor)] = QuantizedWeight(quantizer, parameter)
         if isinstance(module, QKReparamAttention):
             found[_joined(name, "qk")] = QuantizedWeight(module.quantizer, None, module)
-    if not found:
-        raise ValueError("the model has no quantised weights; call quantize_model(model, bits) first")
     return found
 
 
 def dequantized(model: nn.Module) -> nn.Module:
     """A copy with plain parameters at the values that the model multiplies by; it computes the same.
 
-    Names are those of the model before it was quantised; a `QKReparamAttention` becomes a `ProductAttention`.
+    Names are those of the model before it was quantised; a `QKReparamAttention` becomes a `ProductAttention`. What is
+    tied stays tied.
+
+    Raises:
+        ValueError: a weight that was tied after it was quantised, to one in float or of another quantiser; names both.
     """
     plain = copy.deepcopy(model)
-    for module in list(plain.modules()):
-        for tensor, _, latent in _parametrised(module):
-            with torch.no_grad():
-                values = nn.Parameter(getattr(module, tensor).clone(), requires_grad=latent.requires_grad)
+    # The latents are held so that no other takes the id of one.
+    tied: dict[int, tuple[str, WeightQuantizer, nn.Parameter, nn.Parameter]] = {}
+    weights = {
+        id(p): name
+        for name, p in plain.named_parameters(remove_duplicate=False)
+        if ".parametrizations." not in f".{name}"
+    }
+    for place, module in list(plain.named_modules()):
+        for tensor, quantizer, latent in _parametrised(module):
+            name = _joined(place, tensor)
+            before = tied.get(id(latent))
+            first = weights.get(id(latent)) if before is None else before[0]
+            if first is not None and (before is None or before[1] is not quantizer):
+                raise ValueError(
+                    f"dequantized: {name} is one parameter with {first}, but not of one quantiser; it was tied "
+                    "after it was quantised: untie it, or quantise the tied model"
+                )
+            if before is None:
+                with torch.no_grad():
+                    values = nn.Parameter(getattr(module, tensor).clone(), requires_grad=latent.requires_grad)
+                before = tied[id(latent)] = name, quantizer, values, latent
             # The copy shares the class that holds the property, and would take it from the original too.
             own = type(module)
             module.__class__ = type(own.__name__, own.__bases__, dict(own.__dict__))
             parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-            # A parameter of its own: that of a tied weight is float in its other uses.
-            setattr(module, tensor, values)
+            setattr(module, tensor, before[2])
     deployed: dict[nn.Module, nn.Module] = {}
     for module in list(plain.modules()):
         # named_children leaves out a module's second place.
@@ -136,17 +172,30 @@ def dequantized(model: nn.Module) -> nn.Module:
     return plain.deployed() if isinstance(plain, QKReparamAttention) else plain
 
 
-def matching(what: str, names: Sequence[Sequence[str]], patterns: str | Sequence[str]) -> set[int]:
+def matching(
+    what: str, names: Sequence[Sequence[str]], patterns: str | Sequence[str], others: Mapping[str, str] | None = None
+) -> set[int]:
     """Indices of those of whose names one fits a pattern.
 
+    Args:
+        others: what cannot be chosen, by name, and what it is.
+
     Raises:
-        ValueError: a pattern that fits none; says which there are.
+        ValueError: a pattern that fits none; says which there are, or what it is that fits.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     found: set[int] = set()
     for pattern in patterns:
         own = {i for i, every in enumerate(names) if any(fnmatchcase(name, pattern) for name in every)}
         if not own:
+            kind = next(
+                (f"{name}, {kind}" for name, kind in (others or {}).items() if fnmatchcase(name, pattern)), None
+            )
+            if kind is not None:
+                raise ValueError(
+                    f"{what}: nothing is named {pattern!r} that is quantised: it fits {kind}, and weights of linear "
+                    "layers, convolutions and MultiheadAttention are"
+                )
             there = [every[0] for every in names]
             raise ValueError(f"{what}: nothing is named {pattern!r}; there are {', '.join(there[:8]) or 'no layers'}")
         found |= own
@@ -167,17 +216,39 @@ def _chosen(
                 tensors = ["in_proj_weight"]
             there += [(module, tensor, name) for tensor in tensors]
     names = [(name, _joined(name, tensor)) for _, tensor, name in there]
-    taken = matching("quantize_model: layers", names, layers) - matching("quantize_model: skip", names, skip)
+    known = {name for _, _, name in there}
+    others = {
+        name: f"of class {type(module).__name__}"
+        for name, module in model.named_modules()
+        if name and name not in known and not parametrize.is_parametrized(module)
+    }
+    taken = matching("quantize_model: layers", names, layers, others)
+    taken -= matching("quantize_model: skip", names, skip, others)
     if not taken:
         raise ValueError("quantize_model: no layer is left; skip takes all that layers chose")
     return [(module, tensor, _joined(name, tensor)) for i, (module, tensor, name) in enumerate(there) if i in taken]
 
 
+def _check_ties(model: nn.Module, chosen: Sequence[tuple[nn.Module, str, str]]) -> None:
+    taken = {(id(module), tensor) for module, tensor, _ in chosen}
+    names = {id(getattr(module, tensor)): name for module, tensor, name in reversed(chosen)}
+    for place, module in model.named_modules():
+        for tensor, parameter in module._parameters.items():
+            if id(parameter) in names and (id(module), tensor) not in taken:
+                name = names[id(parameter)]
+                raise ValueError(
+                    f"quantize_model: {name} is one parameter with {_joined(place, tensor)}, which would stay as it "
+                    f"is, and no tied model could hold both; leave it in float by skip={name!r}, or untie it first by "
+                    "a parameter of its own (and tie_word_embeddings=False in the config of transformers)"
+                )
+
+
 def _quantizer(module: nn.Module, tensor: str, name: str, bits: int, method: str) -> WeightQuantizer:
     if _inputs_first(module):
+        instead = "skip it" if isinstance(module, _TRANSPOSED) else "put a Linear in its place, or skip it"
         raise ValueError(
             f"quantize_model: {name} of a {type(module).__name__} has inputs first, and scales are for every output; "
-            "put a Linear or a convolution in its place, or skip it"
+            f"{instead}"
         )
     if parametrize.is_parametrized(module, tensor):
         raise ValueError(f"quantize_model: {name} is quantised or otherwise parametrised already; skip it")
@@ -186,7 +257,8 @@ def _quantizer(module: nn.Module, tensor: str, name: str, bits: int, method: str
         raise ValueError(f"quantize_model: {name} has no shape yet; run the model once, then quantise it")
     try:
         quantizer = METHODS[method](bits, weight)
-        quantizer.grid(weight)
+        with torch.no_grad():
+            quantizer(weight)
     except (ValueError, TypeError) as error:
         raise type(error)(f"quantize_model: {name}: {error}") from error
     return quantizer.to(weight.device)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count
 from .model import QuantizedWeight, quantized_weights
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -34,8 +35,9 @@ class OscillationTracker:
     """
 
     def __init__(self, momentum: float = 0.01) -> None:
-        if not 0 < momentum <= 1:
-            raise ValueError(f"OscillationTracker: momentum is above 0 and at most 1, got {momentum}")
+        number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
+        if not number or not 0 < momentum <= 1:
+            raise ValueError(f"OscillationTracker: momentum is above 0 and at most 1, got {momentum!r}")
         self.momentum = float(momentum)
         self.frequency: Tensor | None = None
         self.total: Tensor | None = None
@@ -96,6 +98,8 @@ class OscillationTracker:
         if not isinstance(state, dict) or set(state) != {"momentum", "updates", "changed", *_TENSORS}:
             raise ValueError("OscillationTracker.load_state_dict: no state of an OscillationTracker")
         OscillationTracker(state["momentum"])
+        for name in ("updates", "changed"):
+            check_count(f"OscillationTracker.load_state_dict: {name}", state[name], 0)
         wrong = [name for name in _TENSORS if not isinstance(state[name], Tensor | None)]
         if wrong:
             raise ValueError(f"OscillationTracker.load_state_dict: {wrong[0]} is a {type(state[wrong[0]]).__name__}")

@@ -11,15 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from . import statsq
-from .grid import check_bits, check_boundary_range, check_finite_rows, check_weight, distance_to_threshold, working
+from .grid import (
+    check_bits,
+    check_boundary_range,
+    check_finite_rows,
+    check_weight,
+    distance_to_threshold,
+    in_precision,
+    working,
+)
 from .learned_step import FLOOR, first_step, learned_step_quantize
+from .recognised import Recognised
 
 
-class WeightQuantizer(nn.Module):
+class WeightQuantizer(Recognised):
     """Weights ``[out, in, ...]`` on levels Q = Δ (k + ``offset``), of codes k and a step Δ for every row.
 
     A subclass says by `grid` what the step is and where weights lie; k is that place rounded, half to even. What is no
-    weight is refused as by `stats_scale`.
+    weight is refused as by `stats_scale`, and so are levels that its precision has not (float16 near its end).
 
     Attributes:
         bits: 2 to 8. offset: of the levels from integers, 1/2 or 0.
@@ -36,6 +45,7 @@ class WeightQuantizer(nn.Module):
         super().__init__()
         check_bits(type(self).__name__, bits)
         self.bits = bits
+        self._recognise(bits)
         self.boundary_range: float | None = None
 
     def grid(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +66,7 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Q, in the shape and precision of ``weight``; dQ/dW = 1."""
         step, place = self.grid(weight)
-        quantized = (step * (place.round() + self.offset)).to(weight.dtype)
+        quantized = in_precision(type(self).__name__, step * (place.round() + self.offset), weight.dtype)
         return statsq.straight_through(weight, quantized, self._mask(place) if self._masks else None)
 
     @property
@@ -121,7 +131,8 @@ class LearnedStepQuantizer(WeightQuantizer):
         n, step = 1 << self.bits - 1, self.step.to(working(weight).dtype)
         if self._masks:
             weight = torch.where(self._mask(self.grid(weight)[1]), weight, weight.detach())
-        return learned_step_quantize(weight, step, -n, n - 1)
+        quantized = learned_step_quantize(weight.to(step.dtype), step, -n, n - 1)
+        return in_precision("LearnedStepQuantizer", quantized, weight.dtype)
 
     def _check(self, weight: Tensor) -> None:
         _row_maximum("LearnedStepQuantizer", weight)

@@ -24,6 +24,7 @@ from .grid import (
     check_finite_rows,
     check_weight,
     distance_to_threshold,
+    in_precision,
     working,
 )
 
@@ -72,12 +73,14 @@ def stats_quantize(weight: Tensor, bits: int, *, dim: int = 0, boundary_range: f
             `updatable_mask`), which is annealing for a weight that is no parameter itself.
 
     Raises:
-        ValueError: bits outside 2 to 8, a boundary range below 0; or see `stats_scale`. TypeError: see `stats_scale`.
+        ValueError: bits outside 2 to 8, a boundary range below 0, levels that the precision has not (float16 near its
+            end); or see `stats_scale`. TypeError: see `stats_scale`.
     """
     check_bits("stats_quantize", bits)
     scale = stats_scale(weight, dim=dim)
     where = place(working(weight), scale, bits)
-    quantized = (scale / (1 << bits - 1) * (where.round() + 0.5)).to(weight.dtype)
+    levels = scale / (1 << bits - 1) * (where.round() + 0.5)
+    quantized = in_precision("stats_quantize", levels, weight.dtype)
     mask = None
     if boundary_range is not None:
         check_boundary_range("stats_quantize", boundary_range)

@@ -94,6 +94,10 @@ def quantize_block(
         with recording(wanted, call.keep, seen):
             found = block(*call.args, **call.kwargs)
         found = found[0] if isinstance(found, tuple) else found
+        if not isinstance(found, Tensor):
+            raise ValueError(
+                f"gives a {type(found).__name__}, and hidden states are expected, alone or first of a tuple"
+            )
         if not torch.isfinite(found if call.keep is None else found[call.keep]).all():
             raise ValueError("gives NaN or infinity on the calibration text")
         outputs.append(found)
@@ -132,7 +136,8 @@ def quantize_block(
                 limit = search_clip(
                     linear_in(trial, name).weight, x, how.bits, how.group_size, include_zero=how.include_zero
                 )
-        layers[name] = rounded_layer(linear_in(trial, name), how, limit)
+        with naming(name):
+            layers[name] = rounded_layer(linear_in(trial, name), how, limit)
     weights = {f"{name}.weight" for name in linears}
     before = dict(block.named_parameters())
     values = {
@@ -189,8 +194,17 @@ def _searched(
 
 
 def rounded_layer(linear: nn.Linear, how: Rounding, limit: Tensor | None = None) -> PackedLinear:
-    """A layer's weight as packed codes, and its bias."""
+    """A layer's weight as packed codes, and its bias.
+
+    Raises:
+        ValueError: see `quantize_groups`; a code stands for more than the layer's dtype has.
+    """
     codes = quantize_groups(linear.weight, how.bits, how.group_size, include_zero=how.include_zero, limit=limit)
+    if linear.weight.dtype.itemsize < 4 and not torch.isfinite(codes.dequantize().to(linear.weight.dtype)).all():
+        raise ValueError(
+            f"weights are rounded to more than {linear.weight.dtype} has; keep the model in bfloat16 or float32, or "
+            "take more bits or smaller groups"
+        )
     return PackedLinear(codes, linear.bias)
 
 
@@ -204,5 +218,9 @@ def naming(what: str) -> Iterator[None]:
 
 
 def _is_query_or_key(name: str) -> bool:
-    """What is cut from q and k meets in a product, which errors of their outputs say little about (AWQ)."""
-    return name.rpartition(".")[2].startswith(("q_", "k_"))
+    """What is cut from q and k meets in a product, which errors of their outputs say little about (AWQ).
+
+    By name, as AWQ has it, and fused layers too: q_proj, k_proj, query, key, query_key_value, Wqkv, qkv_proj, c_attn.
+    """
+    own = name.rpartition(".")[2].lower()
+    return own.startswith(("q_", "k_", "query", "key", "qkv", "wqkv", "in_proj")) or own in ("q", "k", "c_attn")

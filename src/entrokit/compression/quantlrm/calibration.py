@@ -26,7 +26,8 @@ def checked_batches(batches: Iterable[Batch], model: nn.Module) -> list[dict[str
 
     Raises:
         ValueError: no batch; ids that are no ``[batch, positions]`` or not in the vocabulary; no sequence of two
-            tokens: one alone attends to itself, and no error could come from q and k. TypeError: no integers.
+            tokens: one alone attends to itself, and no error could come from q and k; a cache of keys and values.
+            TypeError: no integers, or what is no batch.
     """
     if isinstance(batches, (Tensor, Mapping)):
         raise TypeError("calib_batches: an iterable of batches is expected, e.g. [input_ids]; got one batch")
@@ -34,7 +35,16 @@ def checked_batches(batches: Iterable[Batch], model: nn.Module) -> list[dict[str
     embedding = getattr(model, "get_input_embeddings", lambda: None)()
     vocabulary = getattr(embedding, "num_embeddings", None)
     for i, batch in enumerate(batches):
+        if not isinstance(batch, Tensor | Mapping):
+            raise TypeError(
+                f"calib_batches[{i}]: a batch is a tensor of token ids or a mapping with input_ids, got "
+                f"{type(batch).__name__}"
+            )
         given = {"input_ids": batch} if isinstance(batch, Tensor) else dict(batch)
+        if given.get("past_key_values") is not None:
+            raise ValueError(
+                f"calib_batches[{i}]: past_key_values would grow with every call of a block; give the whole text"
+            )
         ids = given.get("input_ids")
         if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
             kind = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
@@ -64,11 +74,13 @@ def real_tokens(batch: Mapping[str, Any]) -> Tensor | None:
     """Which tokens are no padding, bool ``[batch, positions]``; None where all are real.
 
     Raises:
-        ValueError: a mask of another shape than the ids.
+        ValueError: a mask of another shape than the ids. TypeError: no tensor.
     """
     mask = batch.get("attention_mask")
     if mask is None:
         return None
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"calib_batches: attention_mask is a tensor [batch, positions], got {type(mask).__name__}")
     if mask.shape != batch["input_ids"].shape:
         raise ValueError(
             f"calib_batches: attention_mask {list(mask.shape)} and input_ids {list(batch['input_ids'].shape)} differ"

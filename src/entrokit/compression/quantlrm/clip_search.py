@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import check_flag, check_number
 from .group_quantizer import check_bits, check_group_size, check_weight, rounded
 
 
@@ -33,6 +34,8 @@ def search_clip(
         ValueError: something out of range or of another shape, no inputs, NaN or infinity.
     """
     check_bits("search_clip", bits)
+    check_flag("search_clip: include_zero", include_zero)
+    check_number("search_clip: max_shrink", max_shrink)
     check_weight("search_clip", weight)
     size = check_group_size("search_clip", weight.shape[1], group_size)
     if x.ndim != 2 or x.shape[1] != weight.shape[1] or not len(x):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count
 from .calls import Call, output
 
 
@@ -31,6 +32,8 @@ class ScaleGroup:
     def __post_init__(self) -> None:
         if isinstance(self.linears, str) or not self.linears:
             raise ValueError(f"ScaleGroup.linears: a tuple of names, got {self.linears!r}")
+        if self.head_dim is not None:
+            check_count("ScaleGroup.head_dim", self.head_dim)
         if self.inspect is None and len(self.linears) > 1:
             raise ValueError(f"ScaleGroup: {len(self.linears)} layers need inspect, the module whose output counts")
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arguments import check_flag
+
 # The released code's least range of a group; smaller ones are rounded as if they were as wide.
 _OFFICIAL_FLOOR = 1e-5
 
@@ -57,6 +59,7 @@ def quantize_groups(
         TypeError: no floats.
     """
     check_bits("quantize_groups", bits)
+    check_flag("quantize_groups: include_zero", include_zero)
     # What is not finite shows in the scales, unless it is cut away first.
     check_weight("quantize_groups", weight, finite=limit is not None)
     groups = _grouped(weight, check_group_size("quantize_groups", weight.shape[1], group_size))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from ..arguments import check_flag
 from .updates import LazyUpdates, UpdateStats, update_stats
 
 # Floor of the released code, for least, median and largest update that fall together.
@@ -56,6 +57,7 @@ def channel_importance(D: Tensor, stats: UpdateStats, *, peak: float = 10.0, zer
     """
     if D.ndim != 2 or not len(D):
         raise ValueError(f"channel_importance: updates of a weight are [out, in], got {list(D.shape)}")
+    check_flag("channel_importance: zero_in_mean", zero_in_mean)
     score, zero = both_ends_score(D, stats, peak), D == 0
     if zero_in_mean:
         mean = score.mean(0)

@@ -15,7 +15,8 @@ class PackedLinear(nn.Module):
     """What `nn.Linear` is, of 2 to 8 bits a weight; unpacked anew at each call, which saves memory and no time.
 
     Attributes:
-        packed: uint8 ``[out, ceil(in bits / 8)]``. scale, zero: as of `GroupCodes`. bias: as of `nn.Linear`.
+        packed: uint8 ``[out, ceil(in bits / 8)]``. scale, zero: as of `GroupCodes`. bias: as of `nn.Linear`; frozen
+            where the parameter that is given is.
     """
 
     packed: Tensor
@@ -29,7 +30,8 @@ class PackedLinear(nn.Module):
         self.register_buffer("packed", pack_codes(codes.codes, codes.bits))
         self.register_buffer("scale", codes.scale.clone())
         self.register_buffer("zero", codes.zero.clone())
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        trained = not isinstance(bias, nn.Parameter) or bias.requires_grad
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=trained)
 
     @property
     def bits_per_weight(self) -> float:

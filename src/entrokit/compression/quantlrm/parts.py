@@ -23,6 +23,11 @@ class Parts:
         """By their names in ``state_dict()``."""
         return {f"{name}.weight": linear.weight for name, linear in self.linears.items()}
 
+    def in_float(self, block: str) -> list[str]:
+        """Matrices of a block that are of no linear layer, by their names in it: experts in one tensor, kernels."""
+        owned = {id(weight) for weight in self.weights.values()}
+        return [name for name, p in self.blocks[block].named_parameters() if p.ndim > 1 and id(p) not in owned]
+
 
 def find_parts(model: nn.Module, blocks: str | None) -> Parts:
     """Blocks are the elements of the list that holds the most weights in linear layers; or of the one that is named.
@@ -41,7 +46,13 @@ def find_parts(model: nn.Module, blocks: str | None) -> Parts:
     if blocks is not None and blocks not in lists:
         raise ValueError(f"blocks={blocks!r} is no list of modules with linear layers; there are {sorted(lists)}")
     if not lists:
-        raise ValueError("the model has no list of blocks with linear layers (nn.ModuleList)")
+        said = {
+            "Conv1D": "; a Conv1D of transformers, as GPT-2 has, has inputs first: put a Linear in the place of each",
+            "PackedLinear": "; it has PackedLinear, and is quantised already",
+        }
+        kinds = {type(module).__name__ for module in model.modules()}
+        why = "".join(text for kind, text in said.items() if kind in kinds)
+        raise ValueError(f"the model has no list of blocks with linear layers (nn.ModuleList){why}")
     chosen = max(lists, key=lambda name: lists[name]) if blocks is None else blocks
     others = [name for name in lists if not _within(name, chosen) and not _within(chosen, name)]
     if blocks is None and others:
@@ -56,13 +67,32 @@ def find_parts(model: nn.Module, blocks: str | None) -> Parts:
     return Parts(found, linears)
 
 
-def check_parts(model: nn.Module, parts: Parts, group_size: int | None) -> None:
+def check_parts(model: nn.Module, parts: Parts, group_size: int | None, pack: bool) -> None:
     """That every linear layer of the blocks can be quantised.
 
     Raises:
-        ValueError: a parameter of a block has a second name; a weight without values, with NaN or infinity, or with
-            channels that the group size does not divide; names the first. TypeError: weights that are no plain floats.
+        ValueError: a parameter of a block has a second name; a weight that is no parameter of its own but computed; a
+            layer to be packed whose weight another module reads; a tensor of the model without values; a weight with
+            NaN or infinity, or with channels that the group size does not divide; names the first. TypeError: weights
+            that are no plain floats.
     """
+    for name, linear in parts.linears.items():
+        if "weight" not in linear._parameters:
+            raise ValueError(
+                f"{name}.weight: is computed (a parametrisation, as weight norm or quantize_model make one), and plain "
+                "parameters are quantised; remove it first"
+            )
+    if pack:
+        for name, module in model.named_modules():
+            taken = f"{name}.out_proj" if name else "out_proj"
+            if isinstance(module, nn.MultiheadAttention) and taken in parts.linears:
+                raise ValueError(
+                    f"{taken}: its MultiheadAttention reads the weight without calling the layer, and packed codes "
+                    "have none; take pack=False"
+                )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(f"{name}: is on the meta device and has no values; load the weights first")
     names: defaultdict[int, list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)].append(name)
@@ -78,8 +108,6 @@ def check_parts(model: nn.Module, parts: Parts, group_size: int | None) -> None:
         if kind is not Tensor or not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
             what = kind.__name__ if kind is not Tensor else weight.dtype
             raise TypeError(f"{name}: is {what}, and plain floats are quantised; dequantise or gather it first")
-        if weight.is_meta:
-            raise ValueError(f"{name}: is on the meta device and has no values; load the weights first")
         wrong = weight.numel() - int(torch.isfinite(weight).sum())
         if wrong:
             raise ValueError(f"{name}: {wrong} of {weight.numel()} weights are NaN or infinite")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_number
 from .calibration import Batch, checked_batches
 
 
@@ -31,11 +32,17 @@ def pseudo_fine_tune(
             arguments; by default that of predicting each next token, padding left out.
 
     Raises:
-        ValueError: no batches, a learning rate that is not above 0, or a loss that is not finite. TypeError: see
-            `QuantLRM.quantize`.
+        ValueError: no batches, a learning rate that is not above 0, a model whose linear layers are all frozen, or a
+            loss that is not finite. TypeError: see `QuantLRM.quantize`.
     """
-    if not 0.0 < learning_rate < float("inf"):
+    check_number("pseudo_fine_tune: learning_rate", learning_rate)
+    if not learning_rate > 0.0:
         raise ValueError(f"pseudo_fine_tune: learning_rate must be above 0, got {learning_rate}")
+    if not any(m.weight.requires_grad for m in model.modules() if isinstance(m, nn.Linear)):
+        raise ValueError(
+            "pseudo_fine_tune: no weight of a linear layer requires gradients, and none would move; call "
+            "model.requires_grad_(True) first"
+        )
     checked = checked_batches(batches, model)
     tuned = copy.deepcopy(model).float().train()
     optimizer = torch.optim.AdamW(tuned.parameters(), lr=learning_rate, weight_decay=0.0)

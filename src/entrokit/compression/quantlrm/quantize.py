@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from entrokit.evaluation import evaluating
 
+from ..arguments import check_count, check_flag, check_number
 from .block import BlockResult, GroupResult, Rounding, Score, naming, quantize_block, rounded_layer
 from .calibration import Batch, checked_batches, size, trace, with_hidden_states
 from .folding import ScaleGroup, llama_groups
@@ -39,8 +40,8 @@ class QuantizationReport:
     """What was done to a model.
 
     Attributes:
-        groups: of every block, by the layers' names in the model. skipped: layers without scales, and why not.
-        stats: of all updates; None where importance was given or came from activations.
+        groups: of every block, by the layers' names in the model. skipped: layers without scales, matrices in
+            float, and why. stats: of all updates; None where importance was given or came from activations.
         tokens: of calibration text, without padding. bits_per_weight: of the layers, scales and zeros included.
     """
 
@@ -81,8 +82,11 @@ class QuantLRM:
 
     def __post_init__(self) -> None:
         check_bits("QuantLRM", self.bits)
-        if isinstance(self.n_grid, bool) or not isinstance(self.n_grid, int) or self.n_grid < 1:
-            raise ValueError(f"QuantLRM.n_grid: a positive integer, got {self.n_grid!r}")
+        check_count("QuantLRM.n_grid", self.n_grid)
+        check_count("QuantLRM.group_size", 1 if self.group_size is None else self.group_size)
+        for name in ("zero_in_mean", "include_zero", "clip", "official_compat", "pack"):
+            check_flag(f"QuantLRM.{name}", getattr(self, name))
+        check_number("QuantLRM.peak", self.peak)
         if not 1.0 <= self.peak < float("inf"):
             raise ValueError(f"QuantLRM.peak: at least 1, the score of the median; got {self.peak!r}")
         if self.grouped_heads not in ("skip", "mean"):
@@ -100,9 +104,9 @@ class QuantLRM:
     ) -> QuantizationReport:
         """Quantises the linear layers of a model's blocks, in place; embeddings and head stay.
 
-        Block by block, each with the inputs that it has in the model as it was. Beside the model there are one copy of
-        a block, the activations of the calibration text in one block, and the packed codes of those before it. Nothing
-        is changed until all are done, so that an error leaves the model as it was.
+        Block by block, each with the inputs that it has in the model as it was. Beside the model there are a copy of a
+        block, its activations of the calibration text, and the packed codes of those before. Nothing is changed until
+        all are done, so that an error leaves the model as it was.
 
         Args:
             model: of `transformers`, or one whose blocks are called one after the other with hidden states first.
@@ -116,11 +120,12 @@ class QuantLRM:
 
         Raises:
             ValueError: models that do not match, by tensors; nothing was fine-tuned; no calibration text, or none of
-                two tokens; a group size that does not divide a layer's inputs; tied weights; NaN; groups that are
-                not there, or cannot be folded. TypeError: no floats.
+                two tokens; a cache among it; a group size that does not divide a layer's inputs; tied or parametrised
+                weights; tensors on the meta device; NaN, or codes that half precision has not; layers that cannot be
+                packed; groups that are not there, or cannot be folded. TypeError: no floats.
         """
         parts = find_parts(model, blocks)
-        check_parts(model, parts, self.group_size)
+        check_parts(model, parts, self.group_size, self.pack)
         batches = checked_batches(calib_batches, model)
         _check_groups(parts, groups)
         source = _Source(self, parts, base_state, importance)
@@ -161,6 +166,8 @@ class QuantLRM:
             plain = [one for one in _linears(block) if all(one not in group.linears for group in templates)]
             if plain:
                 result.skipped.append(f"{', '.join(plain)}: not scaled, in no group")
+            if left := parts.in_float(name):
+                result.skipped.append(f"{', '.join(left)}: not quantised, of no linear layer")
             hidden = result.outputs
             results[name] = result.without_outputs()
         return results, sum(one.tokens for one in traces)
@@ -184,12 +191,17 @@ def round_to_nearest(
         ValueError, TypeError: as `QuantLRM.quantize`; the model is as it was.
     """
     check_bits("round_to_nearest", bits)
+    check_flag("round_to_nearest: include_zero", include_zero)
+    check_flag("round_to_nearest: pack", pack)
     parts = find_parts(model, blocks)
-    check_parts(model, parts, group_size)
+    check_parts(model, parts, group_size, pack)
     how = Rounding(bits, group_size, 1, include_zero, False, "skip")
     results = {}
     for name, block in parts.blocks.items():
-        layers = {own: rounded_layer(linear, how) for own, linear in _linears(block).items()}
+        layers = {}
+        for own, linear in _linears(block).items():
+            with naming(f"{name}.{own}" if own else name):
+                layers[own] = rounded_layer(linear, how)
         results[name] = BlockResult(layers, {}, [], [], [])
     _put_in(model, results, pack)
     return _bits_per_weight([layer for result in results.values() for layer in result.layers.values()])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_flag
 from .calls import Call, as_calls, mean_squared_difference, output
 from .group_quantizer import check_bits, check_group_size, check_weight, rounded
 
@@ -53,6 +54,7 @@ def search_channel_scale(
     calls, linears = as_calls(x), list(linears)
     names = _names_in(module, linears)
     check_bits("search_channel_scale", bits)
+    check_flag("search_channel_scale: include_zero", include_zero)
     if isinstance(n_grid, bool) or not isinstance(n_grid, int) or n_grid < 1:
         raise ValueError(f"search_channel_scale: n_grid is a positive integer, got {n_grid!r}")
     if not calls:
@@ -90,7 +92,9 @@ def search_channel_scale(
 
 
 def check_importance(what: str, importance: Tensor, features: int) -> None:
-    """Raises ValueError unless importance is ``[in]``, finite and at least 0."""
+    """Raises ValueError unless importance is a tensor ``[in]``, finite and at least 0."""
+    if not isinstance(importance, Tensor):
+        raise ValueError(f"{what}: importance is a tensor [{features}], got {type(importance).__name__}")
     if importance.shape != (features,):
         raise ValueError(f"{what}: importance has shape {list(importance.shape)}, and there are {features} channels")
     wrong = int((~(importance >= 0) | importance.isinf()).sum())

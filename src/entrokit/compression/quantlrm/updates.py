@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arguments import check_flag
 from .ranks import order_statistics
 
 
@@ -55,6 +56,7 @@ def update_stats(mats: Iterable[Tensor], *, official_compat: bool = False) -> Up
         ValueError: no positive entry, as of identical checkpoints; a negative one, NaN or infinity.
         TypeError: something that can be iterated over only once.
     """
+    check_flag("update_stats: official_compat", official_compat)
     if iter(mats) is mats:
         raise TypeError("update_stats: the matrices are looked at several times, and a generator gives them once")
     count, x_min, x_max, dtype = 0, float("inf"), 0.0, torch.float32

@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..given import check_tensor, floats
 
-def widened(values: Tensor, what: str) -> Tensor:
-    """Floats in at least float32.
+
+def number(value: object, what: str) -> float:
+    """A float.
 
     Raises:
-        TypeError: they are no real floats.
+        TypeError: no number.
     """
-    if not isinstance(values, Tensor) or not values.dtype.is_floating_point:
-        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
-        raise TypeError(f"{what}: expected a tensor of floating point numbers, got {kind}")
-    return values.float() if values.dtype.itemsize < 4 else values
+    if isinstance(value, str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{what} must be a number, got {value!r:.60}")
+    return float(value)
 
 
 def check_finite(values: Tensor, who: str, what: str) -> Tensor:
     """``[n]`` or ``[n, K]`` in at least float32, with a row at least and all of it finite."""
-    values = widened(values, f"{who}: {what}")
+    values = floats(values, f"{who}: {what}")
     if values.ndim not in (1, 2):
         raise ValueError(f"{who}: {what} must be [n] or [n, K], got shape {list(values.shape)}")
     if not values.numel():
@@ -31,9 +32,21 @@ def check_finite(values: Tensor, who: str, what: str) -> Tensor:
         at = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(
             f"{who}: {int(bad.sum())} of {bad.numel()} {what} are NaN or infinite, the first {float(values[at])} at "
-            f"{list(at)}; the model has diverged, or its features hold NaN"
+            f"{list(at)}; the model has diverged, or its features hold NaN; what is masked needs a finite number, "
+            "and a weight of 0"
         )
     return values
+
+
+def check_labels(y: Tensor, who: str) -> Tensor:
+    """Labels of any real dtype.
+
+    Raises:
+        TypeError: no tensor, or complex.
+    """
+    if check_tensor(y, f"{who}: labels").is_complex():
+        raise TypeError(f"{who}: labels must be 0 or 1, got {y.dtype}")
+    return y
 
 
 def check_binary(y: Tensor, like: Tensor, who: str) -> Tensor:
@@ -42,7 +55,10 @@ def check_binary(y: Tensor, like: Tensor, who: str) -> Tensor:
     if not bool(fine.all()):
         bad = ~fine
         at = tuple(int(i) for i in bad.nonzero()[0])
-        raise ValueError(f"{who}: labels must be 0 or 1, got {y[at].item()} at {list(at)}")
+        raise ValueError(
+            f"{who}: labels must be 0 or 1, got {y[at].item()} at {list(at)}; what is to be left out needs one too, "
+            "and a weight of 0"
+        )
     return y.to(device=like.device, dtype=like.dtype)
 
 
@@ -50,6 +66,8 @@ def check_weight(weight: Tensor | None, like: Tensor, who: str) -> Tensor | None
     """Weights as numbers of the dtype of ``like``, with as many dimensions; some of every column above 0."""
     if weight is None:
         return None
+    if check_tensor(weight, f"{who}: weights").is_complex():
+        raise TypeError(f"{who}: weights must be real, got {weight.dtype}")
     if weight.shape not in (like.shape, like.shape[:1]):
         either = f" or {list(like.shape)}" if like.ndim == 2 else ""
         raise ValueError(f"{who}: weights must be [{len(like)}]{either}, got shape {list(weight.shape)}")

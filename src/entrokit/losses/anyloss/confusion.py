@@ -19,7 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_binary, check_finite, check_weight, widened
+from ..given import check_tensor, floats
+from .checks import check_binary, check_finite, check_labels, check_weight, number
 
 
 class Confusion(NamedTuple):
@@ -43,7 +44,7 @@ def amplify(p: Tensor, scale: float = 73.0) -> Tensor:
     Raises:
         ValueError: scale not above 0 or infinite. TypeError: ``p`` is not of floats.
     """
-    return _tails(_check_scale(scale, "amplify") * (widened(p, "amplify: p") - 0.5))[0]
+    return _tails(_check_scale(scale, "amplify") * (floats(p, "amplify: p") - 0.5))[0]
 
 
 def soft_confusion(p: Tensor, y: Tensor, amplify: float = 73.0, *, weight: Tensor | None = None) -> Confusion:
@@ -68,14 +69,14 @@ def hard_confusion(
 
     Args:
         scores: ``[n]`` or ``[n, K]``, probabilities or others. y, weight: as for `soft_confusion`.
-        threshold: one, or ``[K]``.
+        threshold: one, or ``[K]``; compared in the dtype of the scores.
 
     Raises:
-        ValueError, TypeError: as `soft_confusion`; scores may be any that are finite.
+        ValueError, TypeError: as `soft_confusion`, of a threshold too; scores may be any that are finite.
     """
     scores = check_finite(scores, "hard_confusion", "scores")
     parts = _split(*_counted(scores, y, weight, "hard_confusion"))
-    h = (scores > threshold).to(scores.dtype)
+    h = (scores > _check_threshold(threshold, scores)).to(scores.dtype)
     return _sums(h, 1.0 - h, *parts)
 
 
@@ -95,15 +96,27 @@ def check_probabilities(p: Tensor, who: str) -> Tensor:
 
 
 def _counted(p: Tensor, y: Tensor, weight: Tensor | None, who: str) -> tuple[Tensor, Tensor | None]:
-    if y.shape != p.shape:
+    if check_labels(y, who).shape != p.shape:
         raise ValueError(f"{who}: labels must be of the shape of what is counted, {list(p.shape)}, got {list(y.shape)}")
     return check_binary(y, p, who), check_weight(weight, p, who)
 
 
 def _check_scale(scale: float, who: str) -> float:
-    if not 0.0 < scale < math.inf:
+    if not 0.0 < number(scale, f"{who}: the amplifying scale") < math.inf:
         raise ValueError(f"{who}: the amplifying scale must be a number above 0, got {scale}")
-    return scale
+    return float(scale)
+
+
+def _check_threshold(threshold: float | Tensor, scores: Tensor) -> Tensor:
+    if not isinstance(threshold, Tensor):
+        return _check_threshold(scores.new_tensor(number(threshold, "hard_confusion: the threshold")), scores)
+    cut = check_tensor(threshold, "hard_confusion: the threshold").to(scores)
+    if cut.shape not in ((), scores.shape[1:]):
+        columns = f" or [{scores.shape[1]}], one a column" if scores.ndim == 2 else ""
+        raise ValueError(f"hard_confusion: the threshold must be one number{columns}, got shape {list(cut.shape)}")
+    if bool(cut.isnan().any()):
+        raise ValueError("hard_confusion: the threshold is NaN, and nothing is above it")
+    return cut
 
 
 def _tails(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from .checks import number
 from .loss import AnyLoss
 from .scores import Score
 from .threshold import tune_threshold
@@ -96,7 +97,8 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         before = dict(self.__dict__)
         try:
-            self._fit(X, y, sample_weight)
+            with torch.inference_mode(False):
+                self._fit(X, y, sample_weight)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -121,7 +123,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Weights count in relation to one another; of huge or tiny ones sums would lose their digits.
         scaler = StandardScaler().fit(X, sample_weight=weight / weight.max())
         rows = torch.from_numpy(scaler.transform(X))
-        logits, curve = self._train(rows, torch.from_numpy(target), torch.from_numpy(weight / weight.max()))
+        curve = self._train(rows, torch.from_numpy(target), torch.from_numpy(weight / weight.max()))
         # The standardisation goes into the first layer.
         self.coefs_[0] = self.coefs_[0] / scaler.scale_[:, None]
         self.intercepts_[0] = self.intercepts_[0] - scaler.mean_ @ self.coefs_[0]
@@ -129,8 +131,10 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._cut = 0.0
         if self.tune_threshold:
             labels, weights = torch.from_numpy(target), torch.from_numpy(weight)
-            found = tune_threshold(logits, labels, self.metric, beta=self.beta, weight=weights)
-            self._cut = float(found.threshold)
+            # Of logits as predictions compute them: others differ by rounding, and rows may cross the threshold.
+            logits = self._forward(X)[:, 0]
+            found = tune_threshold(torch.from_numpy(logits), labels, self.metric, beta=self.beta, weight=weights)
+            self._cut = _clear_of(logits, float(found.threshold))
         self.threshold_ = float(_sigmoid(np.array(self._cut)))
 
     def decision_function(self, X: Any) -> Floats:
@@ -161,7 +165,9 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _logits(self, X: Any) -> Floats:
         check_is_fitted(self)
-        found: Floats = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._forward(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _forward(self, found: Floats) -> Floats:
         for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
             found = np.tanh(found @ coef + intercept)
         found = found @ self.coefs_[-1] + self.intercepts_[-1]
@@ -173,20 +179,22 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name, value in whole.items():
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"AnyLossClassifier: {name} must be a whole number of at least 1, got {value!r}")
-        if not 0.0 < self.learning_rate < np.inf:
+        if not 0.0 < number(self.learning_rate, "AnyLossClassifier: learning_rate") < np.inf:
             raise ValueError(f"AnyLossClassifier: learning_rate must be above 0, got {self.learning_rate}")
 
-    def _train(self, X: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, list[float]]:
-        """Sets coefs_ and intercepts_ for standardised rows; returns logits ``[n]`` or ``[n, K]`` and mean losses."""
+    def _train(self, X: Tensor, target: Tensor, weight: Tensor) -> list[float]:
+        """Sets coefs_ and intercepts_ for standardised rows; returns the mean loss of every epoch."""
         objective = self.objective()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         outputs = len(self.classes_) if len(self.classes_) > 2 else 1
         widths = [X.shape[1], *([self.hidden] if self.hidden else []), outputs]
-        coefs = [torch.zeros(a, b, dtype=X.dtype) for a, b in pairwise(widths)]
+        coefs = [X.new_zeros(a, b) for a, b in pairwise(widths)]
         if self.hidden:
-            coefs[0] = torch.randn(coefs[0].shape, generator=generator, dtype=X.dtype) * (2.0 / widths[0]) ** 0.5
-        intercepts = [torch.zeros(b, dtype=X.dtype) for b in widths[1:]]
+            coefs[0] = (
+                torch.randn(coefs[0].shape, generator=generator, dtype=X.dtype, device="cpu") * (2.0 / widths[0]) ** 0.5
+            )
+        intercepts = [X.new_zeros(b) for b in widths[1:]]
         parameters = [p.requires_grad_() for p in (*coefs, *intercepts)]
         kind = torch.optim.Adam if self.hidden else torch.optim.SGD
         optimizer = kind(parameters, lr=self.learning_rate)
@@ -213,7 +221,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"AnyLossClassifier: training diverged; lower learning_rate (now {self.learning_rate})")
         self.coefs_ = [p.detach().numpy() for p in coefs]
         self.intercepts_ = [p.detach().numpy() for p in intercepts]
-        return logits, curve
+        return curve
 
     def _batches(self, target: Tensor, generator: torch.Generator) -> Iterator[Tensor | slice]:
         rows = len(target)
@@ -221,13 +229,21 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             yield slice(None)
             return
         # Each class is spread evenly over the epoch, in an order and from a start of its own.
-        place = torch.empty(rows, dtype=torch.float64)
+        place = torch.empty(rows, dtype=torch.float64, device="cpu")
         for label in range(len(self.classes_)):
             own = (target == label).nonzero()[:, 0]
-            order = torch.randperm(len(own), generator=generator)
-            start = torch.rand((), generator=generator, dtype=torch.float64)
-            place[own[order]] = (torch.arange(len(own)) + start) / len(own)
+            order = torch.randperm(len(own), generator=generator, device="cpu")
+            start = torch.rand((), generator=generator, dtype=torch.float64, device="cpu")
+            place[own[order]] = (torch.arange(len(own), device="cpu") + start) / len(own)
         yield from torch.tensor_split(place.argsort(), -(-rows // self.batch_size))
+
+
+def _clear_of(logits: Floats, cut: float) -> float:
+    """The cut; where all are on one side of it, at a distance that rounding of a single row does not cross."""
+    apart = 1e-6 * (float(np.ptp(logits)) or 1.0)
+    if (logits > cut).all():
+        return float(logits.min()) - apart
+    return float(logits.max()) + apart if (logits <= cut).all() else cut
 
 
 def _sigmoid(x: Floats) -> Floats:

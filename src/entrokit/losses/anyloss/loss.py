@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
-from .checks import check_binary, check_finite, check_weight
+from ..given import check_tensor
+from .checks import check_binary, check_finite, check_labels, check_weight, number
 from .confusion import Confusion, check_probabilities, confusion_of
 from .scores import Score, check_score, score_by_name
 
@@ -51,7 +52,7 @@ class AnyLoss(nn.Module):
     ) -> None:
         super().__init__()
         self._score = score_by_name(metric, beta, smooth, "AnyLoss")
-        if not 0.0 <= bce_share < 1.0:
+        if not 0.0 <= number(bce_share, "AnyLoss: bce_share") < 1.0:
             raise ValueError(f"AnyLoss: bce_share must lie in [0, 1), got {bce_share}")
         if reduction not in ("mean", "none"):
             raise ValueError(f"AnyLoss: reduction must be 'mean' or 'none', got {reduction!r}")
@@ -65,7 +66,7 @@ class AnyLoss(nn.Module):
 
     @amplify.setter
     def amplify(self, scale: float) -> None:
-        if not 0.0 < scale < float("inf"):
+        if not 0.0 < number(scale, "AnyLoss: amplify") < float("inf"):
             raise ValueError(f"AnyLoss: amplify must be a number above 0, got {scale}")
         self._amplify = float(scale)
 
@@ -83,12 +84,12 @@ class AnyLoss(nn.Module):
 
         Raises:
             ValueError: an empty batch, shapes that do not fit, targets out of range, NaN or infinity, a metric that is
-                not finite. TypeError: ``inputs`` is not of floats.
+                not finite. TypeError: ``inputs`` is not of floats, or what is no tensor.
         """
         given = check_finite(inputs, "AnyLoss", "logits" if self.from_logits else "probabilities")
-        targets = _one_column_each(targets, given)
+        targets = _one_column_each(check_labels(targets, "AnyLoss"), given)
         given, targets = _without_width(given), _without_width(targets)
-        if weight is not None and weight.ndim == 2:
+        if weight is not None and check_tensor(weight, "AnyLoss: weights").ndim == 2:
             weight = _without_width(weight)
         if targets.shape != given.shape:
             raise ValueError(
@@ -112,7 +113,9 @@ class AnyLoss(nn.Module):
     def _cross_entropy(self, given: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Mean over the classes that are there of their mean cross-entropies, a column each."""
         function = binary_cross_entropy_with_logits if self.from_logits else binary_cross_entropy
-        each = function(given, y, reduction="none")
+        # Of probabilities autocast refuses it on a GPU, where it would be in half precision.
+        with torch.autocast(given.device.type, enabled=False):
+            each = function(given, y, reduction="none")
         weight = torch.ones_like(y) if weight is None else weight
         total, there = torch.zeros_like(each[0]), torch.zeros_like(each[0])
         for own in (weight * y, weight * (1.0 - y)):
@@ -158,8 +161,13 @@ def _one_column_each(targets: Tensor, inputs: Tensor) -> Tensor:
             f"AnyLoss: inputs {list(inputs.shape)} need targets of that shape, or [{len(inputs)}] integers from 0 to "
             f"{classes - 1}; got {list(targets.shape)} of {targets.dtype}"
         )
+    # Narrow integers would compare with a wrapped number of classes.
+    targets = targets.long()
     bad = (targets < 0) | (targets >= classes)
     if bool(bad.any()):
         at = int(bad.nonzero()[0])
-        raise ValueError(f"AnyLoss: classes must be 0 to {classes - 1}, got {int(targets[at])} at [{at}]")
-    return torch.nn.functional.one_hot(targets.long(), classes)
+        raise ValueError(
+            f"AnyLoss: classes must be 0 to {classes - 1}, got {int(targets[at])} at [{at}]; a row that is to be left "
+            "out needs one too, and a weight of 0"
+        )
+    return torch.nn.functional.one_hot(targets, classes)

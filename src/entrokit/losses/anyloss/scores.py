@@ -13,6 +13,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..given import check_tensor
+from .checks import number
+
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """Of tp, fn, fp and tn."""
 
@@ -27,6 +30,7 @@ def f_beta(tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, *, beta: float = 1.0,
 
     Without positives it is 0 whatever is predicted, with a gradient of 0; so is 0/0.
     """
+    _check_beta(beta, "f_beta")
     own = (1.0 + beta**2) * tp
     return _over(own, own + beta**2 * fn + fp, smooth)
 
@@ -54,10 +58,8 @@ def score_by_name(metric: str | Score, beta: float, smooth: float, who: str) -> 
         ValueError: a name that is none; beta not above 0, or other than 1 where the metric has none; smooth below 0.
             TypeError: neither a name nor a function.
     """
-    if not 0.0 < beta < math.inf:
-        raise ValueError(f"{who}: beta must be a number above 0, got {beta}")
-    if not 0.0 <= smooth < math.inf:
-        raise ValueError(f"{who}: smooth must be a number of at least 0, got {smooth}")
+    _check_beta(beta, who)
+    _check_smooth(smooth, who)
     if beta != 1.0 and metric != "fbeta":
         raise ValueError(f"{who}: beta belongs to metric='fbeta', and the metric is {metric!r}")
     if callable(metric):
@@ -107,6 +109,17 @@ def _recalls(tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, smooth: float) -> t
     )
 
 
+def _check_beta(beta: float, who: str) -> None:
+    if not 0.0 < number(beta, f"{who}: beta") < math.inf:
+        raise ValueError(f"{who}: beta must be a number above 0, got {beta}")
+
+
+def _check_smooth(smooth: float, who: str) -> None:
+    if not 0.0 <= number(smooth, f"{who}: smooth") < math.inf:
+        raise ValueError(f"{who}: smooth must be a number of at least 0, got {smooth}")
+
+
 def _over(part: Tensor, whole: Tensor, smooth: float) -> Tensor:
-    there = whole > 0
+    _check_smooth(smooth, "the metric")
+    there = check_tensor(whole, "the metric: counts") > 0
     return torch.where(there, part / (torch.where(there, whole, 1.0) + smooth), 0.0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_binary, check_finite, check_weight
+from .checks import check_binary, check_finite, check_labels, check_weight
 from .scores import Score, check_score, score_by_name
 
 
@@ -29,8 +29,9 @@ def tune_threshold(
 ) -> TunedThreshold:
     """The threshold at which a metric of the hard confusion matrix is highest, of all that there are.
 
-    It lies midway between two neighbouring scores; of several that tie, in the widest gap. Where it is best to predict
-    one class alone, it is the largest score, or the number just below the least. Scores that the model was fitted to
+    It lies midway between two neighbouring scores, rounded to their dtype, so that comparisons in it do not move one to
+    the other side; of several that tie, in the widest gap. Where it is best to predict one class alone, it is the
+    largest score, or a number just below the least. Scores that the model was fitted to
     give a threshold and a metric that are too good; take held-out ones, or predictions of cross-validation.
 
     Args:
@@ -42,8 +43,9 @@ def tune_threshold(
     """
     who = "tune_threshold"
     score = score_by_name(metric, beta, 0.0, who)
-    scores = check_finite(scores.detach() if isinstance(scores, Tensor) else scores, who, "scores").double()
-    if y.shape != scores.shape:
+    dtype = scores.dtype if isinstance(scores, Tensor) else torch.float64
+    scores = check_finite(scores, who, "scores").detach().double()
+    if check_labels(y, who).shape != scores.shape:
         raise ValueError(f"{who}: labels must be of the shape of scores, {list(scores.shape)}, got {list(y.shape)}")
     y, weight = check_binary(y, scores, who), check_weight(weight, scores, who)
     weight = torch.ones_like(scores) if weight is None else weight
@@ -54,12 +56,15 @@ def tune_threshold(
     if bool(single.any()):
         where = "" if flat else f" in columns {[int(i) for i in single.nonzero()[:5, 0]]}"
         raise ValueError(f"{who}: one class only{where}, and any threshold would do; both classes are needed")
-    columns = [_best(scores[:, k], positive[:, k], negative[:, k], score) for k in range(scores.shape[1])]
+    columns = [_best(scores[:, k], positive[:, k], negative[:, k], score, dtype) for k in range(scores.shape[1])]
     threshold, best = (torch.stack(values) for values in zip(*columns, strict=True))
     return TunedThreshold(threshold[0], best[0]) if flat else TunedThreshold(threshold, best)
 
 
-def _best(scores: Tensor, positive: Tensor, negative: Tensor, score: Score) -> tuple[Tensor, Tensor]:
+def _best(
+    scores: Tensor, positive: Tensor, negative: Tensor, score: Score, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Of one column in float64, whose scores had a ``dtype`` of their own."""
     counted = positive + negative > 0
     values, which = torch.unique(scores[counted], return_inverse=True)
     fn, tn = (torch.zeros_like(values).index_add(0, which, own[counted]).cumsum(0) for own in (positive, negative))
@@ -70,11 +75,14 @@ def _best(scores: Tensor, positive: Tensor, negative: Tensor, score: Score) -> t
     gaps = torch.zeros_like(found)
     gaps[1:-1] = values.diff()
     # Equal in the reals may differ in the last bits, and the gap decides between them.
-    tied = found >= found.max() - 1e-12
+    tied = found >= found.max() - 1e-12 * found.abs().max().clamp(min=1.0)
     at = int(torch.where(tied, gaps, -1.0).argmax())
     if at == 0:
-        return torch.nextafter(values[0], torch.tensor(-torch.inf, dtype=torch.float64)), found[at]
+        below = values[0] - torch.maximum(
+            values[0].abs() * torch.finfo(dtype).eps, values.new_tensor(torch.finfo(dtype).tiny)
+        )
+        return below.to(dtype).double(), found[at]
     if at == len(values):
         return values[-1], found[at]
-    middle = values[at - 1] + (values[at] - values[at - 1]) / 2
+    middle = (values[at - 1] + (values[at] - values[at - 1]) / 2).to(dtype).double()
     return torch.where(middle < values[at], middle, values[at - 1]), found[at]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -42,8 +43,9 @@ class Places:
             raise ValueError(f"{name}: {words}, first at position {at}")
 
 
-def check_logits(name: str, logits: Tensor) -> None:
-    """Raises: TypeError: no floats. ValueError: no class."""
+def check_logits(name: str, logits: Tensor, like: Tensor | None = None) -> None:
+    """Raises: TypeError: no tensor, no floats. ValueError: no class; on the meta device, or elsewhere than ``like``."""
+    check_tensor(name, logits, like)
     if not logits.dtype.is_floating_point:
         raise TypeError(f"{name}: expected floating point logits, got {logits.dtype}")
     if logits.dim() < 1 or not logits.shape[-1]:
@@ -52,35 +54,73 @@ def check_logits(name: str, logits: Tensor) -> None:
 
 def check_teacher(student: Tensor, teacher: Tensor) -> None:
     """Raises `ValueError` for logits of another shape or device than the student's; `TypeError` for no floats."""
-    check_logits("teacher_logits", teacher)
+    check_logits("teacher_logits", teacher, student)
     if teacher.shape != student.shape:
         raise ValueError(
             f"teacher_logits: expected the student's shape {list(student.shape)}, got {list(teacher.shape)}; both need "
             "one class order"
         )
-    check_device("teacher_logits", teacher, student)
 
 
-def check_device(name: str, x: Tensor, like: Tensor) -> None:
-    """Raises `ValueError` for a tensor elsewhere than ``like``."""
-    if x.device != like.device:
+def check_tensor(name: str, x: object, like: Tensor | None = None) -> None:
+    """Raises: TypeError: no dense tensor. ValueError: elsewhere than ``like``, or on the meta device."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}{_instead(name, x)}")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {x.layout}; pass its to_dense() or padded form")
+    if like is not None and x.device != like.device:
         raise ValueError(f"{name}: is on {x.device}, and the student on {like.device}; move it there")
+    if like is None and x.is_meta:
+        raise ValueError(f"{name}: is on meta, where there are no numbers; load the model's weights first")
 
 
-def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int | None) -> Places:
+def _instead(name: str, x: object) -> str:
+    field = name.rpartition(".")[2].rpartition(" ")[2]
+    if isinstance(x, nn.Module):
+        return f"; pass its {field}, as lm_head.{field}" if field in ("weight", "bias") else "; pass what it returns"
+    if field == "hidden" and (hasattr(x, "logits") or hasattr(x, "last_hidden_state")):
+        return "; pass the last_hidden_state of the model without its head"
+    if hasattr(x, "logits"):
+        return "; pass its logits, as outputs.logits"
+    if hasattr(x, "last_hidden_state"):
+        return "; the model has no head: pass logits, or its last_hidden_state to linear_pld_loss"
+    if hasattr(x, "log_probs"):
+        return "; topk_pld_loss takes it"
+    if hasattr(x, "softcap"):
+        return "; linear_pld_loss takes it"
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple, int, float)):
+        return "; torch.as_tensor makes one of it"
+    return ""
+
+
+def check_labels(name: str, target: Tensor, like: Tensor) -> None:
+    """Raises: TypeError: no tensor, or labels that are no integers. ValueError: elsewhere than ``like``."""
+    check_tensor(name, target, like)
+    if target.dtype == torch.bool:
+        raise TypeError(
+            f"{name}: expected integer labels, got torch.bool; a mask is no label: where it is False, give the labels "
+            "ignore_index, or leave the position out"
+        )
+    if target.dtype.is_floating_point or target.dtype.is_complex:
+        raise TypeError(
+            f"{name}: expected integer labels, got {target.dtype}; soft labels (mixup, label smoothing) name no class "
+            "that could be ranked first, and hard ones are target.long()"
+        )
+
+
+def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int | None, like: Tensor) -> Places:
     """The positions that have a label.
 
     Args:
         target: ``[...]`` of integers. shape: what its shape must be. classes: C. ignore_index: None for no such label.
+        like: is where the labels must be.
 
     Raises:
-        TypeError: labels that are no integers. ValueError: another shape, or a label outside [0, C).
+        TypeError: labels that are no integers. ValueError: another shape or device, or a label outside [0, C).
     """
-    if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype == torch.bool:
-        raise TypeError(
-            f"target: expected integer labels, got {target.dtype}; soft labels (mixup, label smoothing) name no class "
-            "that could be ranked first"
-        )
+    check_labels("target", target, like)
+    if ignore_index is not None and not isinstance(ignore_index, Integral):
+        raise TypeError(f"ignore_index: expected an integer, got {type(ignore_index).__name__}")
     if target.shape != shape:
         hint = "; classes are the last dimension: logits [N, C, H, W] go in as logits.movedim(1, -1)"
         hint = hint if target.dim() == len(shape) and target.dim() > 1 else ""
@@ -101,7 +141,9 @@ def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int 
 
 
 def check_options(temperature: float, reduction: str, reductions: tuple[str, ...] = REDUCTIONS) -> None:
-    """Raises `ValueError` for a temperature that is not above 0, or an unknown reduction."""
+    """Raises: TypeError: a temperature that is no number. ValueError: one not above 0, or an unknown reduction."""
+    if not isinstance(temperature, Real):
+        raise TypeError(f"temperature: expected a number, got {type(temperature).__name__}; it has no gradient here")
     if not 0.0 < temperature < math.inf:
         raise ValueError(f"temperature: must be a number above 0, got {temperature}")
     if reduction not in reductions:

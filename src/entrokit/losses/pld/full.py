@@ -27,12 +27,12 @@ def teacher_optimal_permutation(teacher_logits: Tensor, target: Tensor) -> Tenso
         teacher_logits: ``[..., C]``; -inf are last. target: ``[...]``, labels in [0, C).
 
     Raises:
-        TypeError: logits that are no floats, labels that are no integers.
-        ValueError: shapes that do not fit, a label out of range, NaN, +inf or nothing but -inf.
+        TypeError: no tensors, logits that are no floats, labels that are no integers.
+        ValueError: shapes or devices that do not fit, a label out of range, NaN, +inf or nothing but -inf.
     """
     check_logits("teacher_logits", teacher_logits)
     shape = teacher_logits.shape
-    places = labelled(target, shape[:-1], shape[-1], None)
+    places = labelled(target, shape[:-1], shape[-1], None, teacher_logits)
     rows = teacher_logits.detach().reshape(-1, shape[-1])
     refuse_broken(rows, "teacher_logits", places, 0)
     _, order = _ranked(rows.clone(), target.reshape(-1, 1).long())

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from entrokit.distributions import chunked
 from entrokit.distributions.linear import check_head
+from entrokit.distributions.once import Gradients, differentiable_once, hand_out, kept_dtype, remember_inputs
 from entrokit.distributions.tiles import Tiles
 
-from .checks import Places, check_device, check_options, labelled
+from .checks import Places, check_options, check_tensor, labelled
 from .full import LogitsOf, RankedByLogits
 from .loss import RowLoss
 from .topk import RankedByTopK, TopKTeacher, check_top_k
@@ -71,9 +71,11 @@ def linear_pld_loss(
         TypeError: a teacher that is neither; else as `pld_loss` or `topk_pld_loss`.
         ValueError: as there; shapes of hidden states, heads and biases that do not fit; a softcap that is not above 0;
             a temperature or weights for a top k; a sharded head.
+        NotImplementedError: the gradient is differentiated. RuntimeError: a second backward pass.
     """
     check_options(temperature, reduction, ("mean", "sum"))
-    _check_model("", hidden, weight, bias, softcap)
+    check_tensor("hidden", hidden)
+    _check_model("", hidden, hidden, weight, bias, softcap)
     shape = torch.Size([*hidden.shape[:-1], len(weight)])
     if isinstance(teacher, TopKTeacher):
         if temperature != 1.0 or weights is not None:
@@ -81,14 +83,17 @@ def linear_pld_loss(
         places, ids, alpha = check_top_k(teacher, target, shape, ignore_index, hidden)
         ranked: RowLoss = RankedByTopK(ids, alpha, places)
     elif isinstance(teacher, TeacherHead):
-        places = labelled(target, shape[:-1], shape[-1], ignore_index)
+        places = labelled(target, shape[:-1], shape[-1], ignore_index, hidden)
         alpha_of_places = None if weights is None else place_weights(weights, shape[-1:], hidden.device)
         labels = places.take(target.reshape(-1), slice(0, places.count)).long()
         ranked = RankedByLogits(
             _logits_of(teacher, shape, places, target), labels, places, temperature, alpha_of_places
         )
     else:
-        raise TypeError(f"teacher: a TeacherHead or a TopKTeacher, got {type(teacher).__name__}")
+        got = type(teacher).__name__
+        raise TypeError(
+            f"teacher: a TeacherHead or a TopKTeacher, got {got}; TeacherHead(hidden, lm_head.weight) is one"
+        )
     scale = 1.0 / max(1, places.count) if reduction == "mean" else 1.0
     loss: Tensor = _HeadLoss.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, softcap, target, places, ranked, scale
@@ -96,8 +101,13 @@ def linear_pld_loss(
     return loss
 
 
-def _check_model(whose: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> None:
-    for name, x in (("hidden", hidden), ("weight", weight)):
+def _check_model(
+    whose: str, like: Tensor | None, hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None
+) -> None:
+    for name, x in (("hidden", hidden), ("weight", weight), ("bias", bias)):
+        if x is None:
+            continue
+        check_tensor(f"{whose}{name}", x, like)
         if not x.dtype.is_floating_point:
             raise TypeError(f"{whose}{name}: expected floating point numbers, got {x.dtype}")
         if hasattr(x, "full_tensor"):
@@ -115,10 +125,9 @@ def _check_model(whose: str, hidden: Tensor, weight: Tensor, bias: Tensor | None
 
 def _logits_of(teacher: TeacherHead, shape: torch.Size, places: Places, target: Tensor) -> LogitsOf:
     """The teacher's logits, a few rows at a time."""
+    _check_model("teacher.", target, teacher.hidden, teacher.weight, teacher.bias, teacher.softcap)
     hidden, weight = teacher.hidden.detach(), teacher.weight.detach()
     bias = None if teacher.bias is None else teacher.bias.detach()
-    _check_model("teacher.", hidden, weight, bias, teacher.softcap)
-    check_device("teacher.hidden", hidden, target)
     if hidden.shape[:-1] != shape[:-1] or len(weight) != shape[-1]:
         raise ValueError(
             f"teacher: expected hidden {[*shape[:-1], 'd']} and weight [{shape[-1]}, 'd'] of the student's classes, "
@@ -153,6 +162,7 @@ class _HeadLoss(torch.autograd.Function):
         ranked: RowLoss,
         scale: float,
     ) -> Tensor:
+        remember_inputs(ctx, hidden, weight, bias)
         tiles = Tiles(hidden, weight, bias, target, places.index, 1.0, softcap, chunked)
         sums = _Sums(tiles, weight, bias, ctx.needs_input_grad[:3])
         wanted = any(ctx.needs_input_grad[:3])
@@ -169,16 +179,13 @@ class _HeadLoss(torch.autograd.Function):
             if wanted:
                 sums.add(z, capped, part)
         ctx.gradients = sums.finish(hidden, weight, bias, scale)
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         return (total * scale).to(tiles.dtype)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:
-            raise RuntimeError("linear_pld_loss: its gradients were formed once and handed out; backward ran before")
-        one = bool(grad == 1)
-        return *(g if g is None or one else g.mul_(grad.to(g.dtype)) for g in gradients), *((None,) * 5)
+    @differentiable_once("linear_pld_loss")
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
+        return *hand_out(ctx, "linear_pld_loss", grad), *((None,) * 5)
 
 
 class _Sums:
@@ -204,12 +211,12 @@ class _Sums:
                 tiles.remember_slope(capped[local, columns])
                 tiles.add_gradient(gradient[local, columns], rows, head, self._hidden, weight, bias)
 
-    def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor | None, ...]:
-        """The gradients of ``scale`` times the sum of losses, in the shapes and dtypes of what they belong to."""
+    def finish(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Gradients:
+        """The gradients of ``scale`` times the sum of losses, in the shapes of what they belong to."""
         inner = self._tiles.inner_scale
         for total, by in ((self._hidden, scale), (self._weight, scale * inner), (self._bias, scale * inner)):
             if total is not None and by != 1.0:
                 total.mul_(by)
-        d_weight = None if self._weight is None else self._weight.to(weight.dtype)
-        d_bias = None if self._bias is None or bias is None else self._bias.to(bias.dtype)
-        return self._tiles.hidden_gradient(self._hidden, hidden), d_weight, d_bias
+        d_weight = None if self._weight is None else self._weight.to(kept_dtype(weight.dtype))
+        d_bias = None if self._bias is None or bias is None else self._bias.to(kept_dtype(bias.dtype))
+        return self._tiles.hidden_gradient(self._hidden, hidden, kept_dtype(hidden.dtype)), d_weight, d_bias

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from entrokit.distributions.once import Gradients, differentiable_once, kept_dtype, remember_inputs
+from entrokit.distributions.statistics import working_dtype
 
 from .checks import Places, check_logits, check_options, check_teacher, labelled
 from .full import RankedByLogits
 from .topk import RankedByTopK, TopKTeacher, check_top_k
-from .weights import place_weights
+from .weights import check_weights, place_weights
 
 # Logits that are copied at a time, to be overwritten by their gradient.
 ELEMENTS, CUDA_ELEMENTS = 1 << 21, 1 << 26
@@ -51,23 +54,24 @@ def pld_loss(
             position left the mean is 0, where that of `torch.nn.functional.cross_entropy` is NaN.
 
     Returns:
-        float32; float64 for float64 logits. Rankings and sums are those of float32 or float64 whatever the input.
+        float32; float64 for a float64 student. Rankings are those of the teacher's own numbers, sums float64.
 
     Raises:
-        TypeError: logits that are no floats; labels that are no integers, soft ones among them.
+        TypeError: no tensors; logits that are no floats; labels that are no integers, soft ones among them.
         ValueError: shapes or devices that do not fit; a label, a temperature or weights out of range; NaN, +inf or
             nothing but -inf in a row; -inf from the teacher for the label, or from the student for a class with weight.
+        NotImplementedError: the gradient is differentiated.
     """
     check_logits("student_logits", student_logits)
     check_teacher(student_logits, teacher_logits)
     check_options(temperature, reduction)
     shape = student_logits.shape
-    places = labelled(target, shape[:-1], shape[-1], ignore_index)
+    places = labelled(target, shape[:-1], shape[-1], ignore_index, student_logits)
     alpha = None if weights is None else place_weights(weights, shape, student_logits.device)
     everything = slice(0, places.count)
     if alpha is not None and alpha.dim() == 2:
         alpha = places.take(alpha, everything)
-    rows, working = teacher_logits.detach().reshape(-1, shape[-1]), working_dtype(student_logits)
+    rows, working = teacher_logits.detach().reshape(-1, shape[-1]), working_dtype(teacher_logits)
 
     def logits_of(part: slice) -> Tensor:
         return places.take(rows, part).to(working, copy=True)
@@ -106,7 +110,7 @@ class PLDLoss(nn.Module):
     """`pld_loss` as a module, with its options.
 
     Raises:
-        ValueError: an option out of its range.
+        TypeError: a temperature that is no number, weights that are no tensor. ValueError: an option out of its range.
     """
 
     def __init__(
@@ -118,8 +122,8 @@ class PLDLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_options(temperature, reduction)
-        if isinstance(weights, str):
-            place_weights(weights, torch.Size([1]), torch.device("cpu"))
+        if weights is not None:
+            check_weights(weights)
         self.temperature, self.reduction, self.ignore_index = temperature, reduction, ignore_index
         self.weights = weights
 
@@ -139,11 +143,6 @@ class PLDLoss(nn.Module):
         return f"temperature={self.temperature}, reduction={self.reduction!r}, ignore_index={self.ignore_index}"
 
 
-def working_dtype(x: Tensor) -> torch.dtype:
-    """Of logits while they are ranked."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
 def _reduced(student_logits: Tensor, places: Places, ranked: RowLoss, reduction: str) -> Tensor:
     rows = student_logits.reshape(-1, student_logits.shape[-1])
     losses: Tensor = _RowLosses.apply(rows, places, ranked)  # type: ignore[no-untyped-call]
@@ -161,26 +160,38 @@ class _RowLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Places, ranked: RowLoss) -> Tensor:
+        remember_inputs(ctx, rows)
         wanted = ctx.needs_input_grad[0]
         losses = torch.empty(places.count, dtype=torch.float64, device=rows.device)
-        fill = torch.empty_like if places.index is None else torch.zeros_like
-        gradient = fill(rows, memory_format=torch.contiguous_format) if wanted else None
-        size = max(1, (CUDA_ELEMENTS if rows.is_cuda else ELEMENTS) // rows.shape[1])
-        for start in range(0, places.count, size):
-            part = slice(start, min(start + size, places.count))
+        fill = torch.empty if places.index is None else torch.zeros
+        gradient = fill(rows.shape, dtype=kept_dtype(rows.dtype), device=rows.device) if wanted else None
+        for part in _parts(places.count, rows):
             z = places.take(rows, part).to(working_dtype(rows), copy=True)
             losses[part] = ranked(part, z, gradient=wanted)
             if gradient is not None:
                 gradient[part if places.index is None else places.index[part]] = z.to(gradient.dtype)
-        ctx.places = places
+        ctx.places, ctx.dtype = places, rows.dtype
         ctx.save_for_backward(gradient)
         return losses.to(working_dtype(rows))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    @differentiable_once("PLD's loss")
+    def backward(ctx: Any, grad: Tensor) -> Gradients:
         (gradient,) = ctx.saved_tensors
         index = ctx.places.index
         if index is not None:
             grad = grad.new_zeros(len(gradient)).index_copy_(0, index, grad)
-        return gradient * grad[:, None].to(gradient.dtype), None, None
+        if gradient.dtype == grad.dtype == ctx.dtype:
+            return gradient * grad[:, None], None, None
+        # Both factors may have what a half-precision dtype has no room for, so their product is what is rounded.
+        result = torch.empty_like(gradient, dtype=ctx.dtype)
+        for part in _parts(len(gradient), gradient):
+            result[part] = gradient[part] * grad[part, None]
+        return result, None, None
+
+
+def _parts(count: int, rows: Tensor) -> Iterator[slice]:
+    """Slices of so many rows ``[n, C]`` at a time as are copied."""
+    size = max(1, (CUDA_ELEMENTS if rows.is_cuda else ELEMENTS) // rows.shape[1])
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

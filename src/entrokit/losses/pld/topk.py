@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from .checks import (
     Places,
-    check_device,
     check_logits,
     check_options,
+    check_tensor,
     labelled,
     refuse_broken,
     refuse_forbidden,
@@ -47,26 +48,33 @@ class TopKTeacher:
     target_log_probs: Tensor | None = None
 
     @classmethod
-    def of(cls, teacher_logits: Tensor, k: int, target: Tensor, *, temperature: float = 1.0) -> TopKTeacher:
+    def of(
+        cls, teacher_logits: Tensor, k: int, target: Tensor, *, temperature: float = 1.0, ignore_index: int = -100
+    ) -> TopKTeacher:
         """The top k of logits that are there, and the labels.
 
         Args:
-            teacher_logits: ``[..., C]``. k: 1 to C. target: ``[...]``; labels that are ignored may be out of range.
+            teacher_logits: ``[..., C]``. k: 1 to C. target: ``[...]`` labels in [0, C), or ``ignore_index``: such
+                positions may hold anything, and what is made of them is not to be read.
 
         Raises:
-            TypeError: logits that are no floats. ValueError: k or the temperature out of range, shapes that do not fit.
+            TypeError: no tensors, logits that are no floats, labels or a k that are no integers.
+            ValueError: k, the temperature or a label out of range, shapes or devices that do not fit, logits that are
+                no distribution.
         """
         check_logits("teacher_logits", teacher_logits)
         check_options(temperature, "none")
         shape = teacher_logits.shape
+        if not isinstance(k, Integral):
+            raise TypeError(f"TopKTeacher.of: k is an integer, got {type(k).__name__}")
         if not 1 <= k <= shape[-1]:
             raise ValueError(f"TopKTeacher.of: k must be 1 to {shape[-1]}, the classes there are; got {k}")
-        if target.shape != shape[:-1]:
-            raise ValueError(f"target: expected shape {list(shape[:-1])}, got {list(target.shape)}")
+        places = labelled(target, shape[:-1], shape[-1], ignore_index, teacher_logits)
         logits = teacher_logits.detach()
         logits = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
         norm = logits.logsumexp(-1)
         top, index = logits.topk(k, -1)
+        refuse_broken(places.take(top.reshape(-1, k), slice(0, places.count)), "teacher_logits", places, 0)
         inside = target.long().clamp(0, shape[-1] - 1)
         own = logits.gather(-1, inside[..., None]).squeeze(-1)
         return cls(top - norm[..., None], index, own - norm)
@@ -108,12 +116,16 @@ def check_top_k(
     """Which rows are computed, and their classes and weights as `RankedByTopK` takes them.
 
     Raises:
-        TypeError: log-probabilities that are no floats, classes or labels that are no integers.
+        TypeError: no `TopKTeacher`, log-probabilities that are no floats, classes or labels that are no integers.
         ValueError: shapes that do not fit; log-probabilities that are none; a class out of range or named twice; a
             label among no position's classes, without its own log-probability.
     """
+    if not isinstance(teacher, TopKTeacher):
+        raise TypeError(
+            f"teacher: expected a TopKTeacher, got {type(teacher).__name__}; TopKTeacher.of makes one of logits"
+        )
     classes, shape = student_shape[-1], student_shape[:-1]
-    places = labelled(target, shape, classes, ignore_index)
+    places = labelled(target, shape, classes, ignore_index, like)
     _check_shapes(teacher, shape, like)
     everything = slice(0, places.count)
     width = teacher.index.shape[-1]
@@ -147,6 +159,9 @@ def check_top_k(
 
 def _check_shapes(teacher: TopKTeacher, shape: torch.Size, like: Tensor) -> None:
     log_probs, index, own = teacher.log_probs, teacher.index, teacher.target_log_probs
+    for name, x in (("log_probs", log_probs), ("index", index), ("target_log_probs", own)):
+        if x is not None:
+            check_tensor(name, x, like)
     for name, x in (("log_probs", log_probs), ("target_log_probs", own)):
         if x is not None and not x.dtype.is_floating_point:
             raise TypeError(f"{name}: expected floating point log-probabilities, got {x.dtype}")
@@ -158,15 +173,23 @@ def _check_shapes(teacher: TopKTeacher, shape: torch.Size, like: Tensor) -> None
         raise ValueError(f"log_probs: expected the shape of index, {list(index.shape)}, got {list(log_probs.shape)}")
     if own is not None and own.shape != shape:
         raise ValueError(f"target_log_probs: expected shape {list(shape)}, got {list(own.shape)}")
-    for name, x in (("log_probs", log_probs), ("index", index), ("target_log_probs", own)):
-        if x is not None:
-            check_device(name, x, like)
 
 
 def _check_probabilities(ids: Tensor, log_q: Tensor, places: Places) -> None:
-    q = log_q.exp()
-    words = "no log-probabilities: above 0, NaN, or of a sum above 1; logits need their log_softmax first"
-    places.refuse(~((q <= 1.0 + _SUM_TOLERANCE).all(1) & (q.sum(1) <= 1.0 + _SUM_TOLERANCE)), 0, "log_probs", words)
+    top = log_q.amax(1)
+    places.refuse(top.isnan(), 0, "log_probs", "NaN where index names a class")
+    above = top.exp() > 1.0 + _SUM_TOLERANCE
+    if bool(above.any()):
+        words = f"{float(top[above][0]):.4g} is no log-probability, which is at most 0; logits need their log_softmax"
+        places.refuse(above, 0, "log_probs", words)
+    total = log_q.exp().sum(1)
+    above = total > 1.0 + _SUM_TOLERANCE
+    if bool(above.any()):
+        words = (
+            f"probabilities that sum to {float(total[above][0]):.4g}, above 1; rounding to one decimal can do that up "
+            "to 1.05: ask for more digits, or subtract their logsumexp where it is above 0"
+        )
+        places.refuse(above, 0, "log_probs", words)
     ordered = ids.sort(1).values
     twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     places.refuse(twice.any(1), 0, "index", "a class that is named twice")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import check_tensor
+
 NAMED = ("uniform", "plistmle")
 
 
@@ -18,23 +20,38 @@ def place_weights(weights: str | Tensor, shape: torch.Size, device: torch.device
         shape: of the logits, ``[..., C]``.
 
     Raises:
-        ValueError: another name, or a tensor of another shape, with a negative number or one that is not finite.
+        TypeError, ValueError: as `check_weights`; a tensor of another shape.
     """
+    check_weights(weights)
     classes = shape[-1]
     if isinstance(weights, str):
         if weights == "uniform":
             return torch.full((classes,), 1.0 / classes, dtype=torch.float64, device=device)
-        if weights == "plistmle":
-            return _position_aware(classes, device)
-        raise ValueError(f"weights: is None, one of {', '.join(NAMED)}, or a tensor; got {weights!r}")
+        return _position_aware(classes, device)
     if weights.shape not in ((classes,), shape):
         raise ValueError(f"weights: expected shape [{classes}] or {list(shape)}, got {list(weights.shape)}")
     given = weights.detach().to(device, torch.float64)
-    bad = ~((given >= 0) & torch.isfinite(given))
+    return given if given.dim() == 1 else given.reshape(-1, classes)
+
+
+def check_weights(weights: str | Tensor) -> None:
+    """What can be said of weights before there are logits.
+
+    Raises:
+        TypeError: neither a name nor a tensor of real numbers.
+        ValueError: another name, a negative number or one that is not finite.
+    """
+    if isinstance(weights, str):
+        if weights not in NAMED:
+            raise ValueError(f"weights: is None, one of {', '.join(NAMED)}, or a tensor; got {weights!r}")
+        return
+    check_tensor("weights", weights)
+    if weights.dtype.is_complex:
+        raise TypeError(f"weights: expected real numbers, got {weights.dtype}")
+    bad = ~((weights >= 0) & torch.isfinite(weights))
     if bool(bad.any()):
         first = bad.nonzero()[0].tolist()
-        raise ValueError(f"weights: must be finite and >= 0, got {float(given[tuple(first)])} at {first}")
-    return given if given.dim() == 1 else given.reshape(-1, classes)
+        raise ValueError(f"weights: must be finite and >= 0, got {float(weights[tuple(first)])} at {first}")
 
 
 def _position_aware(classes: int, device: torch.device) -> Tensor:

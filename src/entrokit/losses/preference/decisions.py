@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..given import check_tensor
 from .rows import check_probabilities
 
 
@@ -65,6 +66,7 @@ def mbr_decision(probs: Tensor, gain: Tensor, *, allowed: Tensor | None = None) 
     """
     scores = expected_gain(probs, gain)
     if allowed is not None:
+        check_tensor(allowed, "mbr_decision: allowed", "a bool tensor")
         if allowed.dtype != torch.bool or allowed.shape not in (scores.shape, scores.shape[-1:]):
             raise ValueError(
                 f"mbr_decision: allowed must be bool of shape {list(scores.shape)}, got {allowed.dtype} of "
@@ -97,14 +99,11 @@ def gain_matrix(outputs: Sequence[Any], gain: Callable[[Any, Any], float] | Tens
                 f"gain_matrix: {count} candidates need gains of shape {[count] * 2}, got {list(gain.shape)}"
             )
         return _checked_gain("gain_matrix", gain, count).double()
-    rows = []
-    for decided in outputs:
-        values = [gain(decided, true) for true in outputs]
-        for value, true in zip(values, outputs, strict=True):
-            if not isinstance(value, (int, float, Tensor)) and not hasattr(value, "__float__"):
-                raise TypeError(f"gain_matrix: the gain of {decided!r:.60} where {true!r:.60} is true is {value!r:.60}")
-        rows.append([float(value) for value in values])
-    matrix = torch.tensor(rows, dtype=torch.float64)
+    if not callable(gain):
+        check_tensor(gain, "gain_matrix: the gain", "a function of two outputs or a tensor")
+    matrix = torch.tensor(
+        [[_number(gain, decided, true) for true in outputs] for decided in outputs], dtype=torch.float64
+    )
     broken = (~torch.isfinite(matrix)).nonzero()
     if len(broken):
         d, k = broken[0].tolist()
@@ -115,9 +114,20 @@ def gain_matrix(outputs: Sequence[Any], gain: Callable[[Any, Any], float] | Tens
     return matrix
 
 
+def _number(gain: Callable[[Any, Any], float], decided: Any, true: Any) -> float:
+    value = gain(decided, true)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"gain_matrix: the gain of {decided!r:.60} where {true!r:.60} is true is {value!r:.60}, no number"
+        ) from error
+
+
 def _checked_gain(what: str, gain: Tensor, candidates: int) -> Tensor:
-    if not isinstance(gain, Tensor) or gain.is_complex():
-        raise TypeError(f"{what}: the gain must be a tensor of real numbers, got {type(gain).__name__}")
+    gain = check_tensor(gain, f"{what}: the gain", "a tensor of real numbers")
+    if gain.is_complex():
+        raise TypeError(f"{what}: the gain must be a tensor of real numbers, got {gain.dtype}")
     if gain.dim() < 2 or gain.shape[-1] != candidates or gain.shape[-2] == 0:
         raise ValueError(
             f"{what}: expected a gain matrix [D, {candidates}], a row for each decision and a column for each "

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,15 +39,19 @@ class UtilityToProbability:
     Args:
         kind: see above. pieces: of a monotone map, at least 1; fewer where there are too few different gaps.
         criterion: ``"nll"``, the mean negative log-likelihood (nats), convex in the slopes; or, for a temperature, a
-            function ``(probabilities, target) -> float``, the higher the better, as the gain of a decision: the best of
-            61 temperatures, equal steps of their logarithm over the bracket (12 % apart by default), of equally good
-            ones the nearest to 1.
+            function of probabilities ``[N, K]`` and targets ``[N]``, all rows that `fit` got, to one number, **the
+            higher the better**: the mean over rows is yours to take, and the sign of a loss yours to turn. The best of
+            61 temperatures is chosen, equal steps of their logarithm over the bracket (12 % apart by default), of
+            equally good ones the nearest to 1. One that is the same at all of them, as the accuracy of the argmax,
+            chooses none and is an error.
         bracket: (low, high), temperatures that a piece may have.
 
     Attributes:
         tau_: τ; None of a monotone map of several pieces. slopes_, breaks_: see above (1/τ and 0 of a temperature).
         nll_before_, nll_: mean NLL of the held-out data at τ = 1 and as fitted, nats.
         at_bound_: whether a slope lies at an end of the bracket, of which `fit` warns.
+
+    A fitted map is these attributes: `state_dict` gives them, `load_state_dict` takes them into a map of the same kind.
 
     Raises:
         ValueError: an argument out of its range.
@@ -91,18 +96,21 @@ class UtilityToProbability:
             u: utilities ``[..., K]``; -inf forbids a candidate, as in lists of different length. target: ``[...]``.
 
         Raises:
-            TypeError: ``u`` holds no floats or ``target`` no integers.
+            TypeError: ``u`` holds no floats or ``target`` no integers; a criterion of your own gives no number.
             ValueError: NaN, +inf or a row of -inf; a target outside of the candidates, forbidden, or of another shape;
-                no rows; utilities that are equal in every row; a criterion of your own that is not finite.
+                no rows; utilities that are equal in every row; a criterion of your own that is not finite, or the same
+                at every temperature.
 
         Warns:
-            RuntimeWarning: the best slope of a piece lies beyond the bracket.
+            RuntimeWarning: the best slope of a piece lies beyond the bracket; no more rows than slopes, of those in
+                which two allowed candidates differ.
         """
         u = check_utilities("UtilityToProbability.fit", u).detach()
         index = check_target("UtilityToProbability.fit", u, target)
         u, index = u.reshape(-1, u.shape[-1]), index.reshape(-1, 1)
         top = u.amax(-1, keepdim=True)
-        if not bool(((u < top) & (u > -torch.inf)).any()):
+        telling = int(((u < top) & (u > -torch.inf)).any(-1).sum())
+        if not telling:
             raise ValueError(
                 "UtilityToProbability.fit: in every row all allowed candidates have the same utility, and every map "
                 "gives the same probabilities"
@@ -112,15 +120,21 @@ class UtilityToProbability:
         before = fit_slopes(u, index, [0.0], 1.0, 1.0, 1.0).nll
         breaks = [0.0]
         if self.criterion != "nll":
-            tau = self._best_of_grid(u, index)
+            tau, at_bound = self._best_of_grid(u - top, index)
             fitted = fit_slopes(u, index, breaks, 1.0 / tau, 1.0 / tau, 1.0 / tau)
-            at_bound = False
         else:
             fitted = fit_slopes(u, index, breaks, low, high)
             if self.kind == "monotone":
                 breaks = _breaks(own, self.pieces)
                 fitted = fit_slopes(u, index, breaks, low, high, fitted.values[0])
             at_bound = self._warn_of_bounds(fitted, first=float((own == 0).double().mean()))
+        if telling <= len(breaks):
+            warnings.warn(
+                f"UtilityToProbability: rows in which candidates differ: {telling}, slopes fitted to them: "
+                f"{len(breaks)}; what they say of other rows is chance, fit on more",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.breaks_, self.slopes_ = tuple(breaks), fitted.values
         self.tau_ = 1.0 / fitted.values[0] if len(breaks) == 1 else None
         self.nll_before_, self.nll_, self.at_bound_ = before, fitted.nll, at_bound
@@ -147,6 +161,50 @@ class UtilityToProbability:
         """Probabilities ``[..., K]`` of utilities ``[..., K]``, float32 (float64 of float64); see `rescale`."""
         return torch.softmax(self.rescale(u), -1)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was fitted, as plain numbers and lists (JSON holds them); slopes are empty before `fit`.
+
+        The criterion, pieces and bracket of another fit are not in it.
+        """
+        return {
+            "kind": self.kind,
+            "slopes": list(self.slopes_),
+            "breaks": list(self.breaks_),
+            "nll_before": self.nll_before_,
+            "nll": self.nll_,
+            "at_bound": self.at_bound_,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what `state_dict` gave, of a map of the same kind.
+
+        Raises:
+            ValueError: keys that are missing or unknown, another kind, or slopes and breaks that make no map. The map
+                then is as it was.
+        """
+        if set(state) != set(self.state_dict()):
+            raise ValueError(
+                f"UtilityToProbability: a state has the keys {sorted(self.state_dict())}, got {sorted(map(str, state))}"
+            )
+        if state["kind"] != self.kind:
+            raise ValueError(f"UtilityToProbability: the state is of kind {state['kind']!r}, the map of {self.kind!r}")
+        slopes, breaks = (tuple(float(v) for v in state[name]) for name in ("slopes", "breaks"))
+        rising = all(a < b < math.inf for a, b in pairwise(breaks))
+        if (
+            len(slopes) != len(breaks)
+            or not all(0.0 < slope < math.inf for slope in slopes)
+            or (breaks and breaks[0] != 0.0)
+            or not rising
+            or (self.kind == "temperature" and len(slopes) > 1)
+        ):
+            raise ValueError(
+                f"UtilityToProbability: slopes {list(slopes)} at breaks {list(breaks)} are no map: breaks rise from 0, "
+                "a slope above 0 for each, one of a temperature"
+            )
+        self.slopes_, self.breaks_ = slopes, breaks
+        self.tau_ = 1.0 / slopes[0] if len(slopes) == 1 else None
+        self.nll_before_, self.nll_, self.at_bound_ = state["nll_before"], state["nll"], bool(state["at_bound"])
+
     def __repr__(self) -> str:
         if not self.slopes_:
             return f"UtilityToProbability({self.kind!r}, not fitted)"
@@ -156,21 +214,39 @@ class UtilityToProbability:
         breaks = ", ".join(f"{b:.4g}" for b in self.breaks_)
         return f"UtilityToProbability({self.kind!r}, temperatures {taus} from gaps {breaks})"
 
-    def _best_of_grid(self, u: Tensor, index: Tensor) -> float:
+    def _best_of_grid(self, gaps: Tensor, index: Tensor) -> tuple[float, bool]:
+        """The best temperature, and whether it lies at an end; ``gaps``: utilities less the row's best."""
         assert callable(self.criterion)
         low, high = (math.log(t) for t in self.bracket)
-        best: tuple[float, float, float] | None = None
-        for i in range(_GRID):
-            log_tau = low + (high - low) * i / (_GRID - 1)
-            score = float(self.criterion(torch.softmax(u / math.exp(log_tau), -1), index.squeeze(-1)))
+        grid = [low + (high - low) * i / (_GRID - 1) for i in range(_GRID)]
+        scores = []
+        for log_tau in grid:
+            found = self.criterion(torch.softmax(gaps / math.exp(log_tau), -1), index.squeeze(-1))
+            try:
+                score = float(found)
+            except (TypeError, ValueError, RuntimeError) as error:
+                kind = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+                raise TypeError(
+                    f"UtilityToProbability.fit: the criterion must give one number for all rows, got {kind}"
+                ) from error
             if not math.isfinite(score):
                 raise ValueError(
                     f"UtilityToProbability.fit: the criterion is {score} at a temperature of {math.exp(log_tau):.4g}"
                 )
-            if best is None or (score, -abs(log_tau)) > best[:2]:
-                best = (score, -abs(log_tau), log_tau)
-        assert best is not None
-        return math.exp(best[2])
+            scores.append(score)
+        if min(scores) == max(scores):
+            raise ValueError(
+                f"UtilityToProbability.fit: the criterion is {scores[0]:g} at every temperature and chooses none; it "
+                "must read the probabilities, not the order of candidates alone"
+            )
+        at = max(range(_GRID), key=lambda i: (scores[i], -abs(grid[i])))
+        if at in (0, _GRID - 1):
+            warnings.warn(
+                f"UtilityToProbability: the criterion is best at the end of the bracket, {self.bracket[at > 0]:g}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return math.exp(grid[at]), at in (0, _GRID - 1)
 
     def _warn_of_bounds(self, fitted: Slopes, first: float) -> bool:
         ends = []

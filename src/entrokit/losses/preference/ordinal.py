@@ -23,24 +23,27 @@ def argmax_decision(u: Tensor) -> Tensor:
 def preference_margin(u: Tensor, target: Tensor) -> Tensor:
     """``u(y) - max_{y' ≠ y} u(y')``, ``[...]``, in the utilities' unit; differentiable.
 
-    Above 0 where the observed output is ranked first, 0 where it ties. +inf without an allowed rival, -inf where the
-    observed output itself is forbidden.
+    Above 0 where the observed output is ranked first, 0 where it ties. +inf where every rival is forbidden, -inf where
+    the observed output itself is.
 
     Args:
         u: utilities ``[..., K]``; -inf forbids a candidate. target: ``[...]``, in [0, K).
 
     Raises:
-        TypeError, ValueError: see `preference_loss`, but a forbidden target is none.
+        TypeError, ValueError: see `preference_loss`, but a forbidden target is none; and ValueError of one candidate,
+            which has no rival.
     """
     u = check_utilities("preference_margin", u)
     index = check_target("preference_margin", u, target, allowed=False)
+    if u.shape[-1] == 1:
+        raise ValueError("preference_margin: there is one candidate, and no rival to be preferred to")
     return u.gather(-1, index).squeeze(-1) - u.scatter(-1, index, -torch.inf).amax(-1)
 
 
 def preference_rate(u: Tensor, target: Tensor) -> Tensor:
     """Share of rows whose observed output is ranked first, 0-dim; one of k that tie for it counts 1/k.
 
-    Args, Raises: as of `preference_margin`.
+    Args, Raises: as of `preference_margin`; one candidate alone is first.
     """
     u = check_utilities("preference_rate", u)
     index = check_target("preference_rate", u, target, allowed=False)

@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..given import check_tensor, floats
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -52,11 +54,12 @@ def reliability(confidence: Tensor, correct: Tensor, *, bins: int = 10, equal_ma
 
     Raises:
         ValueError: shapes that differ, nothing in them, confidences outside of [0, 1] or NaN, bins below 1.
-        TypeError: ``correct`` is not bool.
+        TypeError: ``confidence`` holds no floats, or ``correct`` is not bool.
     """
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise ValueError(f"reliability: bins must be a whole number of at least 1, got {bins!r}")
-    if correct.dtype != torch.bool:
+    confidence = floats(confidence, "reliability: confidence")
+    if check_tensor(correct, "reliability: correct", "a bool tensor").dtype != torch.bool:
         raise TypeError(f"reliability: correct must be bool, got {correct.dtype}")
     if confidence.shape != correct.shape or confidence.numel() == 0:
         raise ValueError(

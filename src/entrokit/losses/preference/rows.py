@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..given import floats, integers
+
 # Probabilities that a softmax in half precision rounded still sum to 1 within this.
 _SUM_TOLERANCE = 1e-2
 
@@ -15,9 +17,7 @@ def check_utilities(what: str, u: Tensor) -> Tensor:
     Raises:
         TypeError: no floats. ValueError: no candidates, NaN, +inf, or a row of -inf alone; names the first row.
     """
-    if not isinstance(u, Tensor) or not u.is_floating_point():
-        kind = u.dtype if isinstance(u, Tensor) else type(u).__name__
-        raise TypeError(f"{what}: utilities must be a tensor of floats, got {kind}")
+    u = floats(u, f"{what}: utilities")
     if u.dim() < 1 or u.shape[-1] == 0:
         raise ValueError(f"{what}: utilities {list(u.shape)} hold no candidates; the last dimension is theirs")
     # A row's maximum is finite exactly when it holds no NaN, no +inf and one finite utility at least.
@@ -28,7 +28,7 @@ def check_utilities(what: str, u: Tensor) -> Tensor:
             f"{what}: {int(broken.sum())} of {broken.numel()} rows hold NaN, +inf or nothing but -inf, first {first}; "
             "-inf forbids a candidate, and every row needs one that is allowed"
         )
-    return u if u.dtype == torch.float64 else u.float()
+    return u
 
 
 def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) -> Tensor:
@@ -38,22 +38,13 @@ def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) 
         TypeError: no integers. ValueError: another shape than the rows', an index outside of them, no rows; and, where
             the outputs must be ``allowed``, one whose utility is -inf.
     """
-    if (
-        not isinstance(target, Tensor)
-        or target.is_floating_point()
-        or target.is_complex()
-        or target.dtype == torch.bool
-    ):
-        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
-        raise TypeError(f"{what}: target must be a tensor of integers, got {kind}")
+    target = integers(target, f"{what}: target")
     if target.shape != u.shape[:-1]:
         raise ValueError(
             f"{what}: target must hold one index a row, shape {list(u.shape[:-1])}, got {list(target.shape)}"
         )
     if target.numel() == 0:
         raise ValueError(f"{what}: there are no rows")
-    # Narrow integers would compare with K wrapped around.
-    target = target.long()
     outside = (target < 0) | (target >= u.shape[-1])
     if bool(outside.any()):
         first = outside.nonzero()[0].tolist()
@@ -61,7 +52,7 @@ def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) 
             f"{what}: target {int(target[tuple(first)])} at {first} lies outside of the {u.shape[-1]} candidates; "
             "leave out rows whose observed output is not among them"
         )
-    index = target.to(u.device, torch.int64).unsqueeze(-1)
+    index = target.to(u.device).unsqueeze(-1)
     if allowed:
         forbidden = u.detach().gather(-1, index).squeeze(-1) == -torch.inf
         if bool(forbidden.any()):
@@ -78,12 +69,9 @@ def check_probabilities(what: str, probs: Tensor) -> Tensor:
     Raises:
         TypeError: no floats. ValueError: no candidates, negative or not finite, or a row that does not sum to 1.
     """
-    if not isinstance(probs, Tensor) or not probs.is_floating_point():
-        kind = probs.dtype if isinstance(probs, Tensor) else type(probs).__name__
-        raise TypeError(f"{what}: probabilities must be a tensor of floats, got {kind}")
+    probs = floats(probs, f"{what}: probabilities")
     if probs.dim() < 1 or probs.shape[-1] == 0:
         raise ValueError(f"{what}: probabilities {list(probs.shape)} hold no candidates; the last dimension is theirs")
-    probs = probs if probs.dtype == torch.float64 else probs.float()
     wrong = ~((probs >= 0).all(-1) & ((probs.sum(-1) - 1.0).abs() <= _SUM_TOLERANCE))
     if bool(wrong.any()):
         first = wrong.nonzero()[0].tolist()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from entrokit.distributions import token_statistics
+
+from ..given import check_tensor, integers
 
 
 def sequence_utility(
@@ -36,11 +39,16 @@ def sequence_utility(
     Raises:
         ValueError: shapes that do not fit, a sequence without tokens, an unknown kind, a temperature that is not above
             0, an exponent below 0 or not finite, a token outside of the vocabulary, or logits that are broken.
+        TypeError: logits that are no floats, tokens that are no integers.
     """
     if kind not in ("logprob", "logit"):
         raise ValueError(f"sequence_utility: kind must be logprob or logit, got {kind!r}")
     if not 0.0 <= length_exponent < float("inf"):
         raise ValueError(f"sequence_utility: length_exponent must be at least 0 and finite, got {length_exponent}")
+    token_logits = check_tensor(token_logits, "sequence_utility: token_logits", "a tensor of floats")
+    if not token_logits.is_floating_point():
+        raise TypeError(f"sequence_utility: token_logits must be a tensor of floats, got {token_logits.dtype}")
+    tokens, mask = integers(tokens, "sequence_utility: tokens"), check_tensor(mask, "sequence_utility: mask")
     if token_logits.dim() < 2 or tokens.shape != token_logits.shape[:-1] or mask.shape != tokens.shape:
         raise ValueError(
             "sequence_utility: expected token_logits [..., T, V], tokens [..., T] and mask [..., T], got "
@@ -66,12 +74,19 @@ def sequence_utility(
 def pad_utilities(utilities: Sequence[Tensor]) -> Tensor:
     """Lists of different length as rows ``[B, K]``, those that are shorter filled up by -inf: forbidden candidates.
 
+    In the widest of their dtypes, on the device of the first.
+
     Raises:
-        ValueError: no lists, or one that is empty or no vector.
+        ValueError: no lists, or one that is empty or no vector. TypeError: one that holds no floats.
     """
-    if not utilities:
+    if not len(utilities):
         raise ValueError("pad_utilities: there are no lists")
     for i, one in enumerate(utilities):
+        check_tensor(one, f"pad_utilities: list {i}", "a tensor of floats")
+        if not one.is_floating_point():
+            raise TypeError(f"pad_utilities: list {i} must be a tensor of floats, got {one.dtype}")
         if one.dim() != 1 or not len(one):
             raise ValueError(f"pad_utilities: list {i} has shape {list(one.shape)}; expected [K] with K of at least 1")
-    return torch.nn.utils.rnn.pad_sequence(list(utilities), batch_first=True, padding_value=-torch.inf)
+    dtype = reduce(torch.promote_types, (one.dtype for one in utilities))
+    rows = [one.to(utilities[0].device, dtype) for one in utilities]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-torch.inf)

@@ -74,3 +74,11 @@ class Decoder(nn.Module):
             elif parameter.dim() == 2 and not name.endswith("log_temperature"):
                 residual = name.endswith(("leave.weight", "ffn.2.weight", "ffn.linear.weight")) and "blocks" in name
                 nn.init.normal_(parameter, std=scale / (2 * layers) ** 0.5 if residual else scale)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    """A step along the gradient of ``loss``, cut to norm 1."""
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()

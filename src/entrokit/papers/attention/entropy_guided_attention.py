@@ -13,37 +13,18 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from entrokit.attention.entropy import EntropyRegularizer, head_entropy, head_entropy_histogram
 from entrokit.report import Chart, Series
 
 from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
-from ._decoder import Arm, Decoder
-from ._source import HELD_OUT, TRAIN, VOCABULARY, characters, unigram_perplexity, windows
+from ._copying import copying
+from ._source import HELD_OUT, TRAIN, characters, unigram_perplexity
+from ._source_arms import ARMS, CONTEXT, learn_source
 
-# Of the miniature, as its independent check has it.
-STRING, LETTERS, STEPS, BATCH = 16, 12, 300, 32
 WEIGHTS = {"without": 0.0, "with": 1e-4}
-
-# λ belongs to a sum over the rows of a batch. The paper does not say how many its 1e-5 is for; with as many rows as
-# here the miniature's check has 1e-4.
-ARMS = {
-    "SM+LN+GELU": Arm(norm=True, ffn="gelu"),
-    "SM+LN": Arm(norm=True, ffn="linear"),
-    "SM+GELU": Arm(norm=False, ffn="gelu"),
-    "SM": Arm(norm=False, ffn="linear"),
-    "SM+ScFuFFN": Arm(norm=False, ffn="scaled"),
-    "SM(t)+ScFuFFN": Arm(norm=False, ffn="scaled", tempered=True),
-    "EReg": Arm(norm=False, ffn="scaled", tempered=True, weight=1e-4),
-}
 ORDER = ("SM+LN+GELU", "SM+GELU", "SM+LN", "SM+ScFuFFN", "SM")
-WIDTH, HEADS, LAYERS, CONTEXT = 64, 4, 4, 128
-SOURCE_BATCH, SOURCE_STEPS, WARM_UP, RATE = 8, 250, 50, 1e-3
-EVALUATED = 96
 QUARTERS = ("lowest quarter", "second", "third", "highest quarter")
 
 
@@ -95,41 +76,6 @@ def held(budget: Budget) -> Iterator[Shown]:
     )
 
 
-def copying(seed: int, weight: float, learnable: bool = True) -> dict[str, float]:
-    """A decoder without LayerNorm learns to write a random string again; accuracy there, and the smallest entropy."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        arm = Arm(norm=False, ffn="scaled", tempered=True)
-        model = Decoder(arm, vocabulary=LETTERS, width=64, heads=4, layers=3, context=2 * STRING)
-    regularizer = EntropyRegularizer(3, 4, 2 * STRING, weight=weight, learnable=learnable)
-    strings = torch.Generator().manual_seed(seed)
-    parameters = [*model.parameters(), *regularizer.parameters()]
-    optimizer = torch.optim.Adam([p for p in parameters if p.requires_grad], lr=2e-3)
-    for _ in range(STEPS):
-        tokens = _twice(BATCH, strings)
-        entropies: list[Tensor] | None = [] if weight else None
-        logits = model(tokens, entropies)[:, STRING - 1 : -1]
-        loss = cross_entropy(logits.flatten(0, 1), tokens[:, STRING:].flatten())
-        _descend(optimizer, loss if entropies is None else loss + regularizer(entropies), parameters)
-    tokens = _twice(256, strings)
-    seen: list[Tensor] = []
-    with torch.no_grad():
-        logits = model(tokens, seen)[:, STRING - 1 : -1]
-    accuracy = float((logits.argmax(-1) == tokens[:, STRING:]).double().mean())
-    return {"accuracy": accuracy, "smallest": float(torch.stack([head_entropy(own) for own in seen]).min())}
-
-
-def _twice(count: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(LETTERS, (count, STRING), generator=generator).repeat(1, 2)
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    optimizer.zero_grad()
-    torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-
-
 def source(budget: Budget) -> Iterator[Shown]:
     found = _every_arm(budget)
     unigram = unigram_perplexity(characters(TRAIN), characters(HELD_OUT))
@@ -160,59 +106,6 @@ def _at_once(
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(run, *zip(*arguments, strict=True)))
-
-
-def learn_source(name: str, seed: int) -> dict[str, Any]:
-    """An arm, trained on the source of the standard library; what it makes of modules that it has not seen.
-
-    Returns:
-        ``perplexity`` of a character, None where the training loss was not finite at some step; ``heads``, their
-        entropies ``[LAYERS][HEADS]``; ``quarters``, shares of heads.
-    """
-    arm, train = ARMS[name], characters(TRAIN)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        model = Decoder(arm, vocabulary=VOCABULARY, width=WIDTH, heads=HEADS, layers=LAYERS, context=CONTEXT)
-        model.like_gpt2()
-    regularizer = EntropyRegularizer(LAYERS, HEADS, CONTEXT, weight=arm.weight)
-    draws = torch.Generator().manual_seed(seed)
-    parameters = [p for p in (*model.parameters(), *regularizer.parameters()) if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate)
-    for _ in range(SOURCE_STEPS):
-        starts = torch.randint(len(train) - CONTEXT, (SOURCE_BATCH,), generator=draws)
-        pieces = windows(train, CONTEXT + 1, starts)
-        entropies: list[Tensor] | None = [] if arm.weight else None
-        logits = model(pieces[:, :-1], entropies)
-        loss = cross_entropy(logits.flatten(0, 1), pieces[:, 1:].flatten())
-        if not math.isfinite(float(loss.detach())):
-            return {"perplexity": None, "heads": None, "quarters": None}
-        _descend(optimizer, loss if entropies is None else loss + regularizer(entropies), parameters)
-        schedule.step()
-    return _evaluate(model)
-
-
-def _rate(step: int) -> float:
-    """Up over WARM_UP steps, then half a cosine down to a tenth."""
-    if step < WARM_UP:
-        return (step + 1) / WARM_UP
-    return 0.55 + 0.45 * math.cos(math.pi * (step - WARM_UP) / (SOURCE_STEPS - WARM_UP))
-
-
-@torch.no_grad()
-def _evaluate(model: Decoder) -> dict[str, Any]:
-    held_out = characters(HELD_OUT)
-    starts = torch.linspace(0, len(held_out) - CONTEXT - 1, EVALUATED).long()
-    seen: list[Tensor] = []
-    pieces = windows(held_out, CONTEXT + 1, starts)
-    logits = model(pieces[:, :-1], seen)
-    loss = float(cross_entropy(logits.flatten(0, 1), pieces[:, 1:].flatten()))
-    heads = torch.stack([head_entropy(own) for own in seen])
-    return {
-        "perplexity": math.exp(loss) if math.isfinite(loss) else None,
-        "heads": heads.tolist(),
-        "quarters": head_entropy_histogram(heads).tolist(),
-    }
 
 
 def _values(runs: list[dict[str, Any]]) -> list[float | None]:

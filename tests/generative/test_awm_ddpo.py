@@ -115,7 +115,7 @@ def test_what_does_not_belong_together_is_named():
         ddpo_step_logp(V, X, NEXT[:, :1], T, 0.05)
     with pytest.raises(ValueError, match="time of 0 is data"):
         ddpo_step(V, X, 0 * T, 0.05)
-    with pytest.raises(ValueError, match="dt is above 0"):
+    with pytest.raises(ValueError, match="dt is the length of a step"):
         ddpo_step(V, X, T, 0.0)
     with pytest.raises(ValueError, match="floating"):
         ddpo_step(V.long(), X.long(), T, 0.05)

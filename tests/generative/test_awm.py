@@ -153,7 +153,7 @@ def test_off_policy_ratios_are_those_of_the_same_noise_and_are_clipped(batch):
     assert 0 < stats["clip_fraction"] < 1
     once, _ = AWMLoss(beta=0.1, loss_type="sum_first", clip_range=0.2)(new, new, x0, a, t, noise, old_logp=before)
     mean = (loss.log_prob(new, x0, t, noise) - before).mean(1).exp()
-    assert float(once) == pytest.approx(float(torch.maximum(-a * mean, -a * mean.clamp(0.8, 1.2)).mean()), rel=1e-12)
+    assert once.item() == pytest.approx(torch.maximum(-a * mean, -a * mean.clamp(0.8, 1.2)).mean().item(), rel=1e-12)
 
 
 def test_a_ratio_far_off_is_capped_and_counted(batch):

@@ -83,7 +83,7 @@ def test_both_samplers_reach_the_law_of_an_exact_velocity():
         mean, variance = 2 * (1 - at), (1 - at) ** 2 * 0.25 + at**2
         return -2 + (at - (1 - at) * 0.25) / variance * (x - mean)
 
-    g, count, steps = torch.Generator().manual_seed(0), 20_000, 200
+    g, count, steps = torch.Generator().manual_seed(0), 5_000, 100
     noise = torch.randn(count, 1, dtype=F64, generator=g)
     trajectory = sample_sde(velocity, noise, steps, 0.7, g)
     assert trajectory.states.shape == (steps + 1, count, 1)

@@ -138,6 +138,14 @@ def test_rewards_whose_squares_overflow_are_named(largest):
     assert group_advantages(rewards[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_that_stands_out_is_worth_max_abs(sign):
+    """One of 40 is √39 = 6.2 standard deviations off."""
+    found = group_advantages(torch.zeros(40, dtype=torch.float64).index_fill_(0, torch.tensor([3]), sign), max_abs=2.0)
+    assert float(found[3]) == pytest.approx(2 * sign, rel=1e-12)
+    assert float(found[0]) == pytest.approx(-sign * 2 / 5 / math.sqrt(39), rel=1e-3)
+
+
 def test_a_weight_that_divides_by_the_time_has_none_at_0():
     with pytest.raises(ValueError, match="time of 0 has no weight"):
         AWMLoss(beta=0.1, kl_weighting="elbo")(still, still, X0, A, 0 * T, NOISE)

@@ -45,6 +45,13 @@ def test_a_step_s_density_is_torch_s_and_differentiable():
     assert torch.autograd.gradcheck(lambda v: ddpo_step_logp(v, x, y, t, 0.1, 0.7), v)
 
 
+@pytest.mark.parametrize("t", [0.95, 0.99, 1.0])
+def test_a_step_s_variance_is_held_down_from_099_on(t):
+    x = torch.zeros(1, 2, dtype=F64)
+    _, std = ddpo_step(x, x, torch.tensor([t], dtype=F64), 0.1, 0.7)
+    assert float(std) ** 2 == pytest.approx(0.49 * t / (1 - min(t, 0.99)) * 0.1, rel=1e-12)
+
+
 def test_without_noise_a_step_is_eulers():
     mean, std = ddpo_step(V, X, T, 0.05, 0.0)
     torch.testing.assert_close(mean, X - 0.05 * V, rtol=0, atol=1e-16)

@@ -79,6 +79,20 @@ def test_half_precision_is_mixed_in_single(dtype):
     # Products of halves are rounded once more than those of singles.
     torch.testing.assert_close(mean, wide_mean, rtol=0.02, atol=0.02)
     assert torch.equal(std, wide_std)
+    # A time of half precision counts as what it is, and its square root is not rounded to it.
+    assert torch.equal(ddpo_step(noise, x0, t.to(dtype), 0.05)[1], ddpo_step(noise, x0, t.to(dtype).float(), 0.05)[1])
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(torch.float16, torch.float16), (F64, F64), (torch.long, torch.float32), (torch.bool, torch.float32)],
+)
+def test_advantages_have_the_rewards_dtype_and_no_gradient(given, found):
+    rewards = torch.tensor([1, 0, 0, 1]).to(given)
+    advantages = group_advantages(rewards.requires_grad_() if given.is_floating_point else rewards)
+    assert advantages.dtype == found
+    assert not advantages.requires_grad
+    assert advantages.tolist() == pytest.approx([0.2, -0.2, -0.2, 0.2], rel=1e-3)
 
 
 def test_the_pull_and_the_loss_of_halves_are_single():

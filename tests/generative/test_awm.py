@@ -232,6 +232,7 @@ def test_knobs_out_of_range_are_named_and_no_pull_at_all_warns():
     for knobs, message in (
         ({"beta": -1}, "beta"),
         ({"clip_range": 0}, "clip_range"),
+        ({"clip_range": 1.5}, "clip_range"),
         ({"power": 0}, "power"),
         ({"weighting": "linear"}, "'ghuber'"),
         ({"loss_type": "sum"}, "'sum_first'"),
@@ -241,7 +242,8 @@ def test_knobs_out_of_range_are_named_and_no_pull_at_all_warns():
             AWMLoss(**knobs)
     with pytest.warns(UserWarning, match="diverge"):
         AWMLoss(beta=0)
-    assert AWMLoss.preset("awm-sd3").weighting == "ghuber"
+    published = AWMLoss(0.003, beta_ema=1.0, clip_range=1.0, weighting="ghuber", power=0.25)
+    assert repr(AWMLoss.preset("awm-sd3")) == repr(published)
     with pytest.raises(ValueError, match="awm-sd3"):
         AWMLoss.preset("flux")
 

@@ -52,6 +52,15 @@ def test_a_step_s_variance_is_held_down_from_099_on(t):
     assert float(std) ** 2 == pytest.approx(0.49 * t / (1 - min(t, 0.99)) * 0.1, rel=1e-12)
 
 
+def test_a_density_of_singles_is_summed_in_double():
+    g = torch.Generator().manual_seed(0)
+    v, x, y = (torch.randn(2, 500, generator=g) for _ in range(3))
+    t = torch.tensor([0.2, 0.9])
+    mean, std = (part.double() for part in ddpo_step(v, x, t, 0.1, 0.7))
+    theirs = torch.distributions.Normal(mean, std[:, None]).log_prob(y.double()).sum(1)
+    torch.testing.assert_close(ddpo_step_logp(v, x, y, t, 0.1, 0.7), theirs, rtol=1e-12, atol=0)
+
+
 def test_without_noise_a_step_is_eulers():
     mean, std = ddpo_step(V, X, T, 0.05, 0.0)
     torch.testing.assert_close(mean, X - 0.05 * V, rtol=0, atol=1e-16)

@@ -112,6 +112,10 @@ def test_numbers_that_are_none_are_named_whatever_the_model_makes_of_them(bad):
     }.items():
         with pytest.raises(ValueError, match=f"^{name} is NaN or infinite in 1 of 4 samples, first in 2"):
             loss_of(lambda x, t: torch.ones_like(x), **arguments)
+    one = X0.clone()
+    one[1, 0] = bad
+    with pytest.raises(ValueError, match="x0 is NaN or infinite in 1 of 4 samples, first in 1"):
+        loss_of(x0=one)
     for use in (sample_ode, sample_sde, flow_entropy):
         with pytest.raises(ValueError, match="noise is NaN or infinite in 4 of 4"):
             use(lambda x, t: torch.ones_like(x), torch.full((4, 2), bad))

@@ -149,6 +149,44 @@ def test_the_floor_of_a_fraction_does_not_lose_a_step_to_rounding():
     assert float(times.min()) == pytest.approx(0.71)
 
 
+def test_gradients_reach_the_trained_velocity_alone():
+    model, t = Velocity().double(), torch.full((4,), 0.5)
+    x0, noise, advantages = normal(4, 2).requires_grad_(), normal(4, 2, seed=1), normal(4, seed=2).requires_grad_()
+    value, _ = AWMLoss(beta=0.1)(model, lambda x, at: 0 * x, x0, advantages, t, noise)
+    value.backward()
+    assert x0.grad is None
+    assert advantages.grad is None
+    assert not sample_ode(model, noise, 2).requires_grad
+    assert not sample_sde(model, noise, 2).states.requires_grad
+
+
+def test_a_trajectory_is_its_generators():
+    first, second = (
+        sample_sde(lambda x, t: 0 * x, normal(3, 2), 4, generator=torch.Generator().manual_seed(7)) for _ in range(2)
+    )
+    assert torch.equal(first.states, second.states)
+
+
+def test_an_advantage_of_0_counts_as_clipped_never():
+    x0, noise, t = normal(4, 2), normal(4, 2, seed=1), torch.full((4,), 0.5)
+    old = torch.full((4, 1), 5.0, dtype=F64)
+    loss = AWMLoss(beta=0.1, clip_range=0.2)
+    for advantage, share in ((0.0, 0.0), (-1.0, 1.0)):
+        advantages = torch.full((4,), advantage)
+        _, stats = loss(lambda x, at: 0 * x, lambda x, at: 0 * x, x0, advantages, t, noise, old_logp=old)
+        assert stats["clip_fraction"] == share
+
+
+def test_the_elbos_weight_is_finite_at_pure_noise():
+    loss, t = AWMLoss(beta=1.0, kl_weighting="elbo"), torch.ones(4)
+    _, stats = loss(lambda x, at: 0 * x + 1, lambda x, at: 0 * x, normal(4, 2), torch.zeros(4), t, normal(4, 2, seed=1))
+    assert stats["kl_ref"] == pytest.approx(0.01 / (2 * 0.49), rel=1e-5)  # t is a single, 1 - 0.99 of it off by 6e-6
+
+
+def test_shifted_times_are_held_to_a_hundredth():
+    assert float(training_times(50, 2, law="logit_normal", shift=1e-6).max()) == pytest.approx(0.01)
+
+
 def run(dtype, steps, start=None, stop=None):
     """A tuning of three steps a batch held to its own average; `stop` gives the checkpoint, `start` takes it."""
     torch.manual_seed(1)

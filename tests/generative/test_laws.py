@@ -123,3 +123,13 @@ def test_what_mixtures_cannot_say_is_named():
 def test_mixtures_are_compared_without_asking_tensors_for_a_truth():
     assert A != B
     assert len({A, B, A}) == 2
+
+
+def test_a_mode_that_is_too_narrow_to_reach_counts_nothing():
+    law = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[0.0], [1.0]]), torch.tensor([1.5e-19, 1.0]))
+    assert law.score(torch.tensor([[3.0]])).item() == pytest.approx(-2.0)
+
+
+def test_samples_are_the_generators():
+    first, second = (A.sample(50, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)

@@ -134,3 +134,18 @@ def test_a_surface_loses_entropy_with_every_sample():
     deviation = math.sqrt(4 * float(torch.polygamma(1, torch.tensor(4.0))) * 2 / 1000)
     gap = knn_entropy(circle(4000)) - knn_entropy(circle(1000))
     assert gap == pytest.approx(-math.log(4), abs=5 * deviation)
+
+
+def test_samples_with_a_gradient_are_samples_and_zeros_are_one_point():
+    x = drawn("normal", 20, 2)
+    assert knn_entropy(x.clone().requires_grad_()) == knn_entropy(x)
+    with pytest.raises(ValueError, match="20 of 20 samples are the same point"):
+        knn_entropy(0 * x)
+    with pytest.raises(ValueError, match="it is 0"):
+        knn_entropy(x, 0)
+
+
+def test_each_step_has_the_time_at_which_it_begins():
+    """Of v = t x over two steps the volumes are (1 - 1/2) and (1 - 1/4)."""
+    found = flow_entropy(lambda x, t: t[:, None] * x, drawn("normal", 3, 1), steps=2)
+    assert found == pytest.approx(0.5 * math.log(2 * math.pi * math.e) + math.log(0.5 * 0.75), abs=1e-12)

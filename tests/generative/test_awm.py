@@ -153,7 +153,7 @@ def test_off_policy_ratios_are_those_of_the_same_noise_and_are_clipped(batch):
     assert 0 < stats["clip_fraction"] < 1
     once, _ = AWMLoss(beta=0.1, loss_type="sum_first", clip_range=0.2)(new, new, x0, a, t, noise, old_logp=before)
     mean = (loss.log_prob(new, x0, t, noise) - before).mean(1).exp()
-    assert float(once) == pytest.approx(float(torch.maximum(-a * mean, -a * mean.clamp(0.8, 1.2)).mean()), rel=1e-12)
+    assert once.item() == pytest.approx(torch.maximum(-a * mean, -a * mean.clamp(0.8, 1.2)).mean().item(), rel=1e-12)
 
 
 def test_a_ratio_far_off_is_capped_and_counted(batch):
@@ -232,6 +232,7 @@ def test_knobs_out_of_range_are_named_and_no_pull_at_all_warns():
     for knobs, message in (
         ({"beta": -1}, "beta"),
         ({"clip_range": 0}, "clip_range"),
+        ({"clip_range": 1.5}, "clip_range"),
         ({"power": 0}, "power"),
         ({"weighting": "linear"}, "'ghuber'"),
         ({"loss_type": "sum"}, "'sum_first'"),
@@ -241,7 +242,8 @@ def test_knobs_out_of_range_are_named_and_no_pull_at_all_warns():
             AWMLoss(**knobs)
     with pytest.warns(UserWarning, match="diverge"):
         AWMLoss(beta=0)
-    assert AWMLoss.preset("awm-sd3").weighting == "ghuber"
+    published = AWMLoss(0.003, beta_ema=1.0, clip_range=1.0, weighting="ghuber", power=0.25)
+    assert repr(AWMLoss.preset("awm-sd3")) == repr(published)
     with pytest.raises(ValueError, match="awm-sd3"):
         AWMLoss.preset("flux")
 

@@ -45,6 +45,22 @@ def test_a_step_s_density_is_torch_s_and_differentiable():
     assert torch.autograd.gradcheck(lambda v: ddpo_step_logp(v, x, y, t, 0.1, 0.7), v)
 
 
+@pytest.mark.parametrize("t", [0.95, 0.99, 1.0])
+def test_a_step_s_variance_is_held_down_from_099_on(t):
+    x = torch.zeros(1, 2, dtype=F64)
+    _, std = ddpo_step(x, x, torch.tensor([t], dtype=F64), 0.1, 0.7)
+    assert float(std) ** 2 == pytest.approx(0.49 * t / (1 - min(t, 0.99)) * 0.1, rel=1e-12)
+
+
+def test_a_density_of_singles_is_summed_in_double():
+    g = torch.Generator().manual_seed(0)
+    v, x, y = (torch.randn(2, 500, generator=g) for _ in range(3))
+    t = torch.tensor([0.2, 0.9])
+    mean, std = (part.double() for part in ddpo_step(v, x, t, 0.1, 0.7))
+    theirs = torch.distributions.Normal(mean, std[:, None]).log_prob(y.double()).sum(1)
+    torch.testing.assert_close(ddpo_step_logp(v, x, y, t, 0.1, 0.7), theirs, rtol=1e-12, atol=0)
+
+
 def test_without_noise_a_step_is_eulers():
     mean, std = ddpo_step(V, X, T, 0.05, 0.0)
     torch.testing.assert_close(mean, X - 0.05 * V, rtol=0, atol=1e-16)
@@ -83,7 +99,7 @@ def test_both_samplers_reach_the_law_of_an_exact_velocity():
         mean, variance = 2 * (1 - at), (1 - at) ** 2 * 0.25 + at**2
         return -2 + (at - (1 - at) * 0.25) / variance * (x - mean)
 
-    g, count, steps = torch.Generator().manual_seed(0), 20_000, 200
+    g, count, steps = torch.Generator().manual_seed(0), 5_000, 100
     noise = torch.randn(count, 1, dtype=F64, generator=g)
     trajectory = sample_sde(velocity, noise, steps, 0.7, g)
     assert trajectory.states.shape == (steps + 1, count, 1)
@@ -115,7 +131,7 @@ def test_what_does_not_belong_together_is_named():
         ddpo_step_logp(V, X, NEXT[:, :1], T, 0.05)
     with pytest.raises(ValueError, match="time of 0 is data"):
         ddpo_step(V, X, 0 * T, 0.05)
-    with pytest.raises(ValueError, match="dt is above 0"):
+    with pytest.raises(ValueError, match="dt is the length of a step"):
         ddpo_step(V, X, T, 0.0)
     with pytest.raises(ValueError, match="floating"):
         ddpo_step(V.long(), X.long(), T, 0.05)

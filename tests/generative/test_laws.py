@@ -94,3 +94,42 @@ def test_points_of_other_dimensions_and_rates_out_of_order_are_refused():
         VariancePreserving(2.0, 1.0)
     with pytest.raises(ValueError, match="sigma_min < sigma_max"):
         VarianceExploding(1.0, 1.0)
+
+
+def test_whole_times_are_times():
+    t = torch.tensor([0, 1])
+    for process in (VariancePreserving(), VarianceExploding(0.02, 30.0)):
+        for name in ("alpha", "sigma", "drift", "squared_diffusion"):
+            found = getattr(process, name)(t)
+            assert found.is_floating_point()
+            torch.testing.assert_close(found, getattr(process, name)(t.float()), rtol=1e-6, atol=0)
+        with pytest.raises(TypeError, match=r"t must be a torch.Tensor"):
+            process.sigma(0.5)
+
+
+def test_what_mixtures_cannot_say_is_named():
+    with pytest.raises(ValueError, match=r"overflow torch.float32: points are up to 1e\+20"):
+        GaussianMixture.circle().score(torch.tensor([[0.0, 0.0], [1e20, 0.0]]))
+    with pytest.raises(ValueError, match="count"):
+        A.sample(0)
+    with pytest.raises(ValueError, match="modes"):
+        GaussianMixture.circle(0)
+    with pytest.raises(ValueError, match="floating point"):
+        GaussianMixture(torch.ones(1), torch.ones(1, 2, dtype=torch.long), torch.ones(1))
+    with pytest.raises(TypeError, match="weights must be a torch.Tensor"):
+        GaussianMixture([1.0], A.means[:1], A.stds[:1])
+
+
+def test_mixtures_are_compared_without_asking_tensors_for_a_truth():
+    assert A != B
+    assert len({A, B, A}) == 2
+
+
+def test_a_mode_that_is_too_narrow_to_reach_counts_nothing():
+    law = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[0.0], [1.0]]), torch.tensor([1.5e-19, 1.0]))
+    assert law.score(torch.tensor([[3.0]])).item() == pytest.approx(-2.0)
+
+
+def test_samples_are_the_generators():
+    first, second = (A.sample(50, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)

@@ -88,3 +88,64 @@ def test_steps_that_fold_are_named():
         flow_entropy(lambda x, t: x, drawn("normal", 3, 1), steps=0)
     with pytest.raises(ValueError, match=r"\[B, D\]"):
         flow_entropy(lambda x, t: x, torch.zeros(3), steps=2)
+
+
+def test_a_flow_that_only_moves_what_it_has_keeps_its_entropy():
+    """Velocities that do not depend on x have no Jacobian; callers may have gradients off."""
+    whole = math.log(2 * math.pi * math.e)
+    with torch.no_grad():
+        assert flow_entropy(lambda x, t: torch.ones_like(x), drawn("normal", 3, 2)) == pytest.approx(whole, abs=1e-12)
+        # Of two components one moves by itself.
+        found = flow_entropy(lambda x, t: torch.stack([0.5 * x[:, 0], t], 1), drawn("normal", 3, 2), steps=2)
+    assert found == pytest.approx(whole + 2 * math.log(0.75), abs=1e-12)
+
+
+def test_a_flow_of_half_precision_has_a_determinant():
+    found = flow_entropy(lambda x, t: 0.5 * x, drawn("normal", 3, 2).bfloat16(), steps=2)
+    assert found == pytest.approx(math.log(2 * math.pi * math.e) + 4 * math.log(0.75), abs=1e-9)
+
+
+def test_velocities_that_are_none_are_named():
+    noise = drawn("normal", 4, 2)
+    with pytest.raises(ValueError, match=r"velocity at t = 1 has shape \[1, 2\]"):
+        flow_entropy(lambda x, t: x[:1], noise)
+    with pytest.raises(ValueError, match=r"velocity at t = 1 is NaN or infinite in 4 of 4"):
+        flow_entropy(lambda x, t: x * math.nan, noise)
+    with pytest.raises(ValueError, match="floating point"):
+        flow_entropy(lambda x, t: 0.1 * x, noise.long())
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_distances_that_leave_float64_are_named(scale):
+    with pytest.raises(ValueError, match=r"leave float64"):
+        knn_entropy(scale * drawn("normal", 20, 2))
+    with pytest.raises(TypeError, match="samples must be a torch.Tensor"):
+        knn_entropy(drawn("normal", 20, 2).numpy())
+
+
+def test_a_surface_loses_entropy_with_every_sample():
+    """In the plane, points on a circle: radii fall like 1 / N, so its log falls twice for each of ψ(N)."""
+
+    def circle(count):
+        angle = 2 * math.pi * drawn("uniform", count, 1)
+        return torch.cat([angle.cos(), angle.sin()], 1)
+
+    # Neighbours along the curve: log r is that of a line, up to the sampling error of 1000 radii at k = 4.
+    deviation = math.sqrt(4 * float(torch.polygamma(1, torch.tensor(4.0))) * 2 / 1000)
+    gap = knn_entropy(circle(4000)) - knn_entropy(circle(1000))
+    assert gap == pytest.approx(-math.log(4), abs=5 * deviation)
+
+
+def test_samples_with_a_gradient_are_samples_and_zeros_are_one_point():
+    x = drawn("normal", 20, 2)
+    assert knn_entropy(x.clone().requires_grad_()) == knn_entropy(x)
+    with pytest.raises(ValueError, match="20 of 20 samples are the same point"):
+        knn_entropy(0 * x)
+    with pytest.raises(ValueError, match="it is 0"):
+        knn_entropy(x, 0)
+
+
+def test_each_step_has_the_time_at_which_it_begins():
+    """Of v = t x over two steps the volumes are (1 - 1/2) and (1 - 1/4)."""
+    found = flow_entropy(lambda x, t: t[:, None] * x, drawn("normal", 3, 1), steps=2)
+    assert found == pytest.approx(0.5 * math.log(2 * math.pi * math.e) + math.log(0.5 * 0.75), abs=1e-12)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
+
+from .checks import check_finite, check_tensors
+from .velocities import Velocity, velocity_at
+
 __all__ = ["flow_entropy"]
 
 
-def flow_entropy(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int = 20) -> float:
+def flow_entropy(velocity: Velocity, noise: Tensor, steps: int = 20) -> float:
     """Entropy in nats of the samples that even Euler steps of a flow make from standard normal noise at t = 1.
 
     ``D / 2 log(2 π e) + mean Σ log |det(I - dt J)|`` over the steps, J the Jacobian of the velocity: exact, but for the
@@ -20,28 +24,30 @@ def flow_entropy(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, st
 
     Args:
         velocity: ``velocity(x [B, D], t [B]) -> [B, D]``, each row by itself (no normalisation over the batch).
-        noise: ``[B, D]``, standard normal; more rows, a better mean.
+        noise: ``[B, D]``, standard normal, floating point; more rows, a better mean.
 
     Raises:
-        ValueError: another shape, fewer than one step, a step that folds space (a determinant that is not above 0).
+        TypeError: noise, or a velocity, that is no tensor.
+        ValueError: another shape, NaN or infinity, fewer than one step, a step that folds space (a determinant that is
+            not above 0).
     """
-    if noise.ndim != 2 or not noise.numel():
-        raise ValueError(f"noise is [B, D]; its shape is {list(noise.shape)}")
+    check_tensors(noise=noise)
+    if noise.ndim != 2 or not noise.numel() or not noise.is_floating_point():
+        raise ValueError(f"noise is [B, D], floating point; it is {list(noise.shape)} of {noise.dtype}")
+    check_finite("noise", noise)
     if steps < 1:
         raise ValueError(f"steps is at least 1; it is {steps}")
     count, dimensions = noise.shape
-    x, dt = noise.detach(), 1 / steps
-    identity = torch.eye(dimensions, dtype=x.dtype, device=x.device)
-    total = torch.zeros(count, dtype=x.dtype, device=x.device)
+    x, dt, wide = noise.detach(), 1 / steps, widest(noise)
+    identity = torch.eye(dimensions, dtype=wide, device=x.device)
+    total = torch.zeros(count, dtype=wide, device=x.device)
     for i in range(steps):
         t = torch.full((count,), 1 - i / steps, dtype=x.dtype, device=x.device)
         with torch.enable_grad():
             leaf = x.requires_grad_()
-            v = velocity(leaf, t)
-            rows = [
-                torch.autograd.grad(v[:, j].sum(), leaf, retain_graph=j + 1 < dimensions)[0] for j in range(dimensions)
-            ]
-        sign, log_det = torch.linalg.slogdet(identity - dt * torch.stack(rows, 1))
+            v = velocity_at(velocity, leaf, t, f"the velocity at t = {1 - i / steps:g}")
+            jacobian = torch.stack([_gradient(v[:, j].sum(), leaf) for j in range(dimensions)], 1)
+        sign, log_det = torch.linalg.slogdet(identity - dt * jacobian.to(wide))
         if not bool((sign > 0).all()):
             raise ValueError(
                 f"the step at t = {1 - i / steps:g} folds space at {int((sign <= 0).sum())} of {count} samples: take "
@@ -49,4 +55,12 @@ def flow_entropy(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, st
             )
         total = total + log_det
         x = (leaf - dt * v).detach()
-    return 0.5 * dimensions * math.log(2 * math.pi * math.e) + float(total.double().mean())
+    return 0.5 * dimensions * math.log(2 * math.pi * math.e) + float(total.mean())
+
+
+def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
+    """Zeros where ``value`` does not depend on ``leaf``."""
+    if not value.requires_grad:
+        return torch.zeros_like(leaf)
+    (found,) = torch.autograd.grad(value, leaf, retain_graph=True, materialize_grads=True)
+    return found

@@ -11,20 +11,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import check_tensors
+
 __all__ = ["GaussianMixture"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianMixture:
     """A mixture of K isotropic Gaussians in D dimensions.
 
     Args:
         weights: [K], each above 0, sum 1.
-        means: [K, D].
+        means: [K, D], floating point, as all are.
         stds: [K], each above 0.
 
     Raises:
-        ValueError: shapes that do not fit, weights that are no distribution, a standard deviation that is not above 0.
+        TypeError: something that is no tensor.
+        ValueError: shapes that do not fit, whole numbers, weights that are no distribution, a standard deviation that
+            is not above 0.
     """
 
     weights: Tensor
@@ -32,11 +36,14 @@ class GaussianMixture:
     stds: Tensor
 
     def __post_init__(self) -> None:
+        check_tensors(weights=self.weights, means=self.means, stds=self.stds)
         if self.means.ndim != 2 or not self.weights.shape == self.stds.shape == self.means.shape[:1] != (0,):
             shapes = ", ".join(str(list(t.shape)) for t in (self.weights, self.means, self.stds))
             raise ValueError(
                 f"weights [K], means [K, D] and stds [K] are expected with K >= 1; their shapes are {shapes}"
             )
+        if not all(x.is_floating_point() for x in (self.weights, self.means, self.stds)):
+            raise ValueError("weights, means and stds are floating point")
         if not bool((self.weights > 0).all()) or abs(float(self.weights.sum()) - 1) > 1e-5:
             raise ValueError(f"weights must be above 0 and sum to 1; they are {self.weights.tolist()}")
         if not bool((self.stds > 0).all() & self.stds.isfinite().all() & self.means.isfinite().all()):
@@ -46,7 +53,9 @@ class GaussianMixture:
     def circle(
         cls, modes: int = 8, radius: float = 4.0, std: float = 0.3, dtype: torch.dtype | None = None
     ) -> GaussianMixture:
-        """Equal modes on a circle in two dimensions, the first at (radius, 0)."""
+        """Equal modes on a circle in two dimensions, the first at (radius, 0); ``modes`` at least 1."""
+        if modes < 1:
+            raise ValueError(f"modes is at least 1; it is {modes}")
         angles = torch.arange(modes, dtype=dtype or torch.get_default_dtype()) * (2 * math.pi / modes)
         return cls(
             torch.full_like(angles, 1 / modes),
@@ -64,7 +73,9 @@ class GaussianMixture:
         return GaussianMixture(self.weights, alpha * self.means, (alpha**2 * self.stds**2 + sigma**2).sqrt())
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[count, D]`` independent samples."""
+        """``[count, D]`` independent samples, ``count`` at least 1."""
+        if count < 1:
+            raise ValueError(f"count is at least 1; it is {count}")
         drawn = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(
             count, self.dimensions, dtype=self.means.dtype, device=self.means.device, generator=generator
@@ -76,9 +87,16 @@ class GaussianMixture:
         return self._log_joint(x).logsumexp(-1)
 
     def score(self, x: Tensor) -> Tensor:
-        """The gradient of the log-density, ``[..., D]``, at ``x`` ``[..., D]``; far out the nearest modes' alone."""
+        """The gradient of the log-density, ``[..., D]``, at ``x`` ``[..., D]``; far out the nearest modes' alone.
+
+        Raises:
+            ValueError: another number of dimensions; points so far out that the squares of their distances overflow.
+        """
+        joint = self._log_joint(x)
+        if bool(torch.isneginf(joint).all(-1).any()):
+            raise ValueError(f"squares of distances overflow {x.dtype}: points are up to {float(x.abs().max()):g}")
         pulls = (self.means - x.unsqueeze(-2)) / self.stds[:, None] ** 2
-        return (self._log_joint(x).softmax(-1).unsqueeze(-1) * pulls).sum(-2)
+        return (joint.softmax(-1).unsqueeze(-1) * pulls).sum(-2)
 
     def _log_joint(self, x: Tensor) -> Tensor:
         if x.ndim < 1 or x.shape[-1] != self.dimensions:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from entrokit.groups import as_float
+
+from .checks import check_tensors
+
 __all__ = ["Noising", "VarianceExploding", "VariancePreserving"]
 
 
 class Noising(Protocol):
-    """A linear noising process. Every method takes times ``[...]`` in [0, 1] and returns their shape."""
+    """A linear noising process. Every method takes times ``[...]`` in [0, 1] and returns floats of their shape."""
 
     def alpha(self, t: Tensor) -> Tensor:
         """What multiplies the data."""
@@ -52,7 +57,8 @@ class VariancePreserving:
 
     def integrated_beta(self, t: Tensor) -> Tensor:
         """The integral of ``beta`` from 0 to t: the clock in which noising is even."""
-        return self.beta_min * _within(t) + 0.5 * t**2 * (self.beta_max - self.beta_min)
+        t = _within(t)
+        return self.beta_min * t + 0.5 * t**2 * (self.beta_max - self.beta_min)
 
     def alpha(self, t: Tensor) -> Tensor:
         """What multiplies the data."""
@@ -100,17 +106,15 @@ class VarianceExploding:
 
     def squared_diffusion(self, t: Tensor) -> Tensor:
         """The derivative of ``sigma ** 2``."""
-        return (
-            2
-            * torch.log(torch.tensor(self.sigma_max / self.sigma_min, dtype=t.dtype, device=t.device))
-            * self.sigma(t) ** 2
-        )
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self.sigma(t) ** 2
 
 
 def _within(t: Tensor) -> Tensor:
+    """Times as floats; raises an error unless they lie in [0, 1]."""
+    check_tensors(t=t)
     outside = ~((t >= 0) & (t <= 1))
     if bool(outside.any()):
         raise ValueError(
             f"times lie in [0, 1], data at 0 and noise at 1; there is one of {float(t[outside].flatten()[0])}"
         )
-    return t
+    return as_float(t)

@@ -9,6 +9,8 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from .checks import check_finite, check_tensors
+
 __all__ = ["knn_entropy"]
 
 
@@ -23,25 +25,33 @@ def knn_entropy(samples: Tensor, k: int = 4) -> float:
         samples: ``[N, D]`` on any device, N above k. k: at least 1; more smooths.
 
     Raises:
-        ValueError: another shape, too few samples, NaN; samples of which more than k are the same point.
+        TypeError: samples that are no tensor.
+        ValueError: another shape, too few samples, NaN or infinity, numbers whose squares leave float64; samples of
+            which more than k are the same point.
 
     Warns:
         UserWarning: above 16 dimensions, where differences alone mean something.
 
     Source: Kozachenko and Leonenko (1987); Kraskov et al. (cond-mat/0305641), eq. 20, with Euclidean balls.
     """
+    check_tensors(samples=samples)
     samples = samples.detach()
     if samples.ndim != 2 or not samples.shape[1]:
         raise ValueError(f"samples are [N, D]; their shape is {list(samples.shape)}")
     count, dimensions = samples.shape
     if not 1 <= k < count:
         raise ValueError(f"k must lie in 1 to N - 1 = {count - 1}; it is {k}")
-    if not bool(torch.isfinite(samples).all()):
-        raise ValueError("samples hold NaN or infinity")
+    check_finite("the array of samples", samples)
     if dimensions > 16:
         warnings.warn(
             f"distances in {dimensions} dimensions concentrate: this entropy is rough, compare it at equal sizes alone",
             stacklevel=2,
+        )
+    largest = float(samples.abs().max())
+    if largest and not 1e-150 < largest < 1e150:
+        raise ValueError(
+            f"squares of numbers up to {largest:g} leave float64: divide the samples by a scale, and add D times its "
+            "logarithm"
         )
     points = samples.double().cpu().numpy()
     # The sample itself is its nearest neighbour, at a distance of 0.

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from entrokit.groups import as_float, group_moments
 
+from ..checks import check_tensors
+
 __all__ = ["group_advantages"]
 
 
@@ -29,7 +31,7 @@ def group_advantages(
     Args:
         rewards: ``[N]``, any finite numbers; NaN is a sample that could not be scored: it counts nowhere and gets 0.
         groups: ``[N]`` int, the prompt of each sample; None where all have the same.
-        global_std: the std of all rewards (around their own mean) in the place of the group's.
+        global_std: the std of all rewards (around their own mean) in the place of the group's, as in published runs.
         eps: keeps small stds from making large advantages; above 0.
         clip, max_abs: above 0; published runs have 5 and 1, so that one std is worth 0.2.
 
@@ -37,17 +39,20 @@ def group_advantages(
         ``[N]``, of the rewards' dtype (torch's default float for whole numbers), in ``[-max_abs, max_abs]``.
 
     Raises:
-        ValueError: shapes that differ, an infinite reward, a knob that is not above 0.
+        TypeError: rewards or groups that are no tensor.
+        ValueError: shapes that differ, an infinite reward, rewards whose squares overflow, a knob that is not above 0.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
     """
     for name, value in (("eps", eps), ("clip", clip), ("max_abs", max_abs)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and above 0; it is {value}")
+    check_tensors(rewards=rewards)
     if rewards.ndim != 1:
         raise ValueError(f"rewards are one number a sample, [N]; their shape is {list(rewards.shape)}")
     if groups is None:
         groups = torch.zeros(rewards.shape, dtype=torch.long, device=rewards.device)
+    check_tensors(groups=groups)
     if groups.shape != rewards.shape:
         raise ValueError(f"groups {list(groups.shape)} must name one prompt for each of rewards {list(rewards.shape)}")
     if groups.is_floating_point():
@@ -57,5 +62,9 @@ def group_advantages(
         raise ValueError(f"reward {int(rewards.isinf().nonzero()[0, 0])} is infinite: a group has no mean with it")
     of_group = group_moments(rewards, groups, ddof=0)
     std = group_moments(rewards, torch.zeros_like(groups), ddof=0).std if global_std else of_group.std
+    if not bool((torch.isfinite(std) & torch.isfinite(of_group.centred)).all()):
+        raise ValueError(
+            f"rewards as large as {float(rewards.nan_to_num().abs().max()):g} overflow their variance: scale them down"
+        )
     advantage = (of_group.centred / (std + eps)).clamp(-clip, clip) * (max_abs / clip)
     return advantage.to(rewards.dtype)

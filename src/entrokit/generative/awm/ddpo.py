@@ -13,7 +13,8 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
-from .matching import check_times, per_sample
+from ..checks import check_tensors
+from .matching import at_least_single, check_times, per_sample
 
 __all__ = ["ddpo_step", "ddpo_step_logp", "ddpo_target_score", "score_of_velocity", "target_variance"]
 
@@ -28,18 +29,20 @@ def score_of_velocity(velocity: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
 def ddpo_step(
     velocity: Tensor, x_t: Tensor, t: Tensor, dt: float, noise_level: float = math.sqrt(2)
 ) -> tuple[Tensor, Tensor]:
-    """Mean ``[B, *]`` and standard deviation ``[B]`` of a reverse step.
+    """Mean ``[B, *]`` and standard deviation ``[B]`` of a reverse step, of the dtype of ``x_t``, at least float32.
 
     Args:
         velocity, x_t: ``[B, *]``. t: ``[B]`` in (0, 1]. dt: length of the step, above 0.
-        noise_level: at least 0; 0 is the Euler step of the ODE.
+        noise_level: at least 0, finite; 0 is the Euler step of the ODE.
 
     Raises:
         ValueError: shapes that differ, a time or a step out of range.
     """
     _check(x_t, t, velocity=velocity)
-    if not dt > 0 or not noise_level >= 0:
-        raise ValueError(f"dt is above 0 and noise_level at least 0; they are {dt} and {noise_level}")
+    _check_dt(dt)
+    if not 0 <= noise_level < math.inf:
+        raise ValueError(f"noise_level is finite and at least 0; it is {noise_level}")
+    t = t.to(at_least_single(x_t))
     rate = noise_level**2 * t / (1 - t.clamp(max=0.99))
     at, half = per_sample(t, x_t), per_sample(rate / (2 * t), x_t)
     mean = x_t - (velocity + half * (x_t + (1 - at) * velocity)) * dt
@@ -70,9 +73,15 @@ def ddpo_step_logp(
 def ddpo_target_score(x_t: Tensor, x_next: Tensor, t: Tensor, dt: float) -> Tensor:
     """The score to which `ddpo_step_logp` with ``a = √2`` regresses the model's: that of noising ``x_next``.
 
-    ``‖x_next - mean‖² / (2 Σ²) = (Σ² / 2) ‖score - this‖²`` exactly, below t = 0.99.
+    ``‖x_next - mean‖² / (2 Σ²) = (Σ² / 2) ‖score - this‖²`` exactly, for ``t`` up to 0.99.
+
+    Raises:
+        ValueError: shapes that differ, a time above 0.99, a step that is not above 0.
     """
     _check(x_t, t, x_next=x_next)
+    _check_dt(dt)
+    if bool((t > 0.99 + 1e-6).any()):
+        raise ValueError(f"above t = 0.99 no score is a step's target; there is a time of {float(t.max()):g}")
     at = per_sample(t, x_t)
     return -(x_t - x_next + x_t * dt / (1 - at)) / (2 * at / (1 - at) * dt)
 
@@ -94,7 +103,13 @@ def target_variance(s: float, t: float, std: float = 1.0) -> float:
     return shrunk**2 * before / ((shrunk**2 * before + added) * added)
 
 
+def _check_dt(dt: float) -> None:
+    if not 0 < dt < math.inf:
+        raise ValueError(f"dt is the length of a step, finite and above 0; it is {dt}")
+
+
 def _check(x_t: Tensor, t: Tensor, **others: Tensor) -> None:
+    check_tensors(x_t=x_t, **others)
     for name, other in others.items():
         if other.shape != x_t.shape:
             raise ValueError(f"{name} has shape {list(other.shape)}, x_t {list(x_t.shape)}; they must be the same")

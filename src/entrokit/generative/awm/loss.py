@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .matching import WEIGHTINGS, check_finite, check_path, interpolate, matching_logp
+from ..checks import check_finite, check_tensors
+from ..velocities import Velocity, velocity_at
+from .matching import WEIGHTINGS, at_least_single, check_path, interpolate, matching_logp
 
-__all__ = ["PRESETS", "AWMLoss", "Velocity", "trust_region_decay", "update_average"]
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""``velocity(x_t [B, *], t [B]) -> [B, *]``, noise at t = 1: `torch.nn.Module`, or any callable."""
+__all__ = ["PRESETS", "AWMLoss", "trust_region_decay", "update_average"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "awm-sd3": {"beta": 0.003, "beta_ema": 1.0, "weighting": "ghuber", "power": 0.25, "clip_range": 1.0}
@@ -32,15 +31,17 @@ class AWMLoss(nn.Module):
     differences of velocities.
 
     Args:
-        beta: weight of the pull to the reference, at least 0. Without it a negative advantage pushes a loss that has no
-            upper end, and training diverges: 0 warns. Errors are means over elements, so what is right depends on
-            ``max_abs`` of the advantages, not on the dimension.
+        beta: weight of the pull to the reference, at least 0. A negative advantage pushes an error that has no upper
+            end, so training can diverge: 0 warns; with the uniform weighting no velocity runs away, whatever the
+            advantages, where ``beta`` is at least their ``max_abs``; less learns faster. Errors are means over
+            elements, so the dimension does not count.
         beta_ema: weight of the pull to ``ema_model``, at least 0.
         clip_range: in (0, 1].
         weighting, power: of `matching_logp`. ``ghuber`` is the published runs'; it flattens large errors, and in few
             dimensions learns more slowly.
         loss_type: ``exp_first`` has a ratio for each time, ``sum_first`` one of each sample, from the mean over times.
-        kl_weighting: ``uniform``, or ``elbo``, which divides by 2 std² with ``std = 0.7 √(t / (1 - min(t, 0.99)))``.
+        kl_weighting: ``uniform``, or ``elbo``, which divides by 2 std² with ``std = 0.7 √(t / (1 - min(t, 0.99)))``,
+            for times above 0.
 
     Raises:
         ValueError: a knob out of range.
@@ -74,11 +75,16 @@ class AWMLoss(nn.Module):
                 raise ValueError(f"{name} {value!r} is not known; there are {', '.join(map(repr, known))}")
         if beta == 0:
             warnings.warn(
-                "AWMLoss(beta=0) has no pull to a reference: negative advantages make it diverge", stacklevel=2
+                "AWMLoss(beta=0) has no pull to a reference: negative advantages can make it diverge", stacklevel=2
             )
         self.beta, self.beta_ema, self.clip_range = beta, beta_ema, clip_range
         self.weighting, self.power = weighting, power
         self.loss_type, self.kl_weighting = loss_type, kl_weighting
+
+    def extra_repr(self) -> str:
+        """Every knob."""
+        knobs = ("beta", "beta_ema", "clip_range", "weighting", "power", "loss_type", "kl_weighting")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in knobs)
 
     @classmethod
     def preset(cls, name: str) -> AWMLoss:
@@ -101,28 +107,37 @@ class AWMLoss(nn.Module):
         """The loss, and what it was made of.
 
         Args:
-            model: the velocity that is trained. ref_model: the pretrained one; may be None where ``beta`` is 0.
-            x0: ``[B, *]`` samples, of any sampler. advantages: ``[B]``, from `group_advantages`.
-            t: ``[B, T]`` or ``[B]``, from `training_times`. noise: ``[B, T, *]`` or ``[B, *]``, standard normal.
-            old_logp: ``[B, T]``, ``log_prob`` under the policy that drew ``x0``, of the same ``t`` and ``noise``; None
-                for the first step after drawing, whose ratios are 1.
+            model: the velocity that is trained. It is called once, with ``B T`` rows, sample by sample: what it is
+                conditioned on is repeated by ``repeat_interleave(T, 0)``.
+            ref_model: the pretrained one; may be None where ``beta`` is 0.
+            x0: ``[B, *]`` samples, of any sampler, floating point. advantages: ``[B]``, from `group_advantages`.
+            t: ``[B, T]`` or ``[B]``, from `training_times`; models get them in the dtype that they have here.
+            noise: ``[B, T, *]`` or ``[B, *]``, standard normal.
+            old_logp: ``[B, T]`` (``[B, 1]`` for ``t`` ``[B]``), ``log_prob`` under the policy that drew ``x0``, of the
+                same ``t`` and ``noise``; None for the first step after drawing, whose ratios are 1.
             ema_model: an average of the policy's past; may be None where ``beta_ema`` is 0.
 
         Returns:
-            The loss, a scalar, and numbers of this batch: ``policy_loss``, ``kl_ref``, ``kl_ema``, ``matching_loss``,
-            ``ratio``, ``clip_fraction`` (of ratios that count no more), ``capped_fraction`` (ratios above e^20).
+            The loss, a scalar of the velocity's dtype (float32 at least), and numbers of this batch: ``policy_loss``,
+            ``kl_ref``, ``kl_ema``, ``matching_loss``, ``ratio``, ``clip_fraction`` (of ratios that count no more),
+            ``capped_fraction`` (ratios above e^20). Where ratios are 1, ``policy_loss`` is minus the mean advantage,
+            about 0, whatever is learnt: its gradient is what counts.
 
         Raises:
-            ValueError: shapes that do not fit, NaN in advantages or velocities, a model that is asked for and lacks.
+            TypeError: an argument, or what a model returns, that is no tensor.
+            ValueError: shapes that do not fit, NaN or infinity in any argument or velocity, a model that is asked for
+                and lacks, velocities or advantages so large that the loss overflows.
         """
         for name, weight, other in (("ref_model", self.beta, ref_model), ("ema_model", self.beta_ema, ema_model)):
             if weight and other is None:
                 raise ValueError(f"{name} is needed where {'beta' if name == 'ref_model' else 'beta_ema'} is not 0")
         rows = _Rows(x0, t, noise)
-        if advantages.shape != (len(x0),) or bool(advantages.isnan().any()):
+        check_tensors(advantages=advantages)
+        if advantages.shape != (len(x0),):
             raise ValueError(
-                f"advantages are one number a sample, [{len(x0)}], without NaN; their shape is {list(advantages.shape)}"
+                f"advantages are one number a sample, [{len(x0)}]; their shape is {list(advantages.shape)}"
             )
+        check_finite("advantages", advantages)
         velocity = rows.velocity(model, "the model's velocity")
         logp = rows.logp(velocity, self.weighting, self.power)
         policy, stats = self._policy_loss(logp, advantages.detach(), old_logp)
@@ -134,20 +149,33 @@ class AWMLoss(nn.Module):
                 kl = self._kl(velocity, anchor, rows.t)
                 loss = loss + weight * kl
                 stats[name] = float(kl.detach())
-        error = (velocity.detach() - (rows.noise - rows.x0)).square().mean()
-        return loss.to(velocity.dtype), {**stats, "matching_loss": float(error)}
+        loss = loss.to(at_least_single(velocity))
+        if not bool(torch.isfinite(loss.detach())):
+            raise ValueError(
+                f"the loss overflows to {float(loss.detach())}: velocities are up to "
+                f"{float(velocity.detach().abs().max()):g}, advantages up to {float(advantages.abs().max()):g}"
+            )
+        return loss, {**stats, "matching_loss": rows.matching_loss(velocity.detach())}
 
     def log_prob(self, model: Velocity, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """`matching_logp` of samples at their times, ``[B, T]``: what ``old_logp`` takes. Arguments as of `forward`."""
+        """`matching_logp` of samples at their times, ``[B, T]``, differentiable; arguments as of `forward`.
+
+        What ``old_logp`` takes: under `torch.no_grad`, or its graph lives as long as it is kept.
+        """
         rows = _Rows(x0, t, noise)
         return rows.logp(rows.velocity(model, "the model's velocity"), self.weighting, self.power)
 
     def _policy_loss(
         self, logp: Tensor, advantages: Tensor, old_logp: Tensor | None
     ) -> tuple[Tensor, dict[str, float]]:
-        old = logp.detach() if old_logp is None else old_logp.detach().to(logp)
-        if old.shape != logp.shape:
-            raise ValueError(f"old_logp has shape {list(old.shape)}, log-likelihoods here {list(logp.shape)}")
+        check_finite("the matching log-likelihood", logp.detach())
+        if old_logp is None:
+            old_logp = logp
+        check_tensors(old_logp=old_logp)
+        if old_logp.shape != logp.shape:
+            raise ValueError(f"old_logp has shape {list(old_logp.shape)}, log-likelihoods here {list(logp.shape)}")
+        old = old_logp.detach().to(logp)
+        check_finite("old_logp", old)
         a = advantages.to(logp)[:, None]
         difference = logp - old
         if self.loss_type == "sum_first":
@@ -164,8 +192,11 @@ class AWMLoss(nn.Module):
         }
 
     def _kl(self, velocity: Tensor, anchor: Tensor, t: Tensor) -> Tensor:
-        squares = (velocity - anchor).square().flatten(1).mean(1)
+        wide = at_least_single(velocity)
+        squares = (velocity.to(wide) - anchor.to(wide)).square().flatten(1).mean(1)
         if self.kl_weighting == "elbo":
+            if bool((t <= 0).any()):
+                raise ValueError("kl_weighting 'elbo' divides by the time: a time of 0 has no weight")
             squares = squares * (1 - t.clamp(max=0.99)) / (2 * 0.7**2 * t)
         return squares.mean()
 
@@ -174,25 +205,34 @@ class _Rows:
     """Samples and their times side by side, one a row: ``B * T`` of them."""
 
     def __init__(self, x0: Tensor, t: Tensor, noise: Tensor) -> None:
+        check_tensors(x0=x0, t=t, noise=noise)
         if t.ndim == 1:
             t, noise = t[:, None], noise[:, None]
-        if t.ndim != 2 or noise.shape != (*t.shape, *x0.shape[1:]):
+        if t.ndim != 2 or x0.ndim < 2 or noise.shape != (*t.shape, *x0.shape[1:]):
             raise ValueError(
                 f"x0 [B, *], t [B, T] and noise [B, T, *] belong together; their shapes are {list(x0.shape)}, "
                 f"{list(t.shape)} and {list(noise.shape)}"
             )
         self.shape = t.shape
         self.t, self.noise = t.flatten(), noise.flatten(0, 1)
-        self.x0 = x0.detach()[:, None].expand_as(noise).flatten(0, 1)
+        self.views = x0.detach()[:, None].expand_as(noise)
         check_path(self.x0, self.noise, self.t)
+        check_finite("x0", x0.detach())
+        check_finite("noise", noise.detach())
+
+    @property
+    def x0(self) -> Tensor:
+        """``[B * T, *]``, copied anew: it is not kept while models run."""
+        return self.views.flatten(0, 1)
 
     def velocity(self, model: Velocity, name: str) -> Tensor:
         """``[B * T, *]``."""
-        velocity = model(interpolate(self.x0, self.noise, self.t), self.t)
-        if velocity.shape != self.x0.shape:
-            raise ValueError(f"{name} has shape {list(velocity.shape)}; {list(self.x0.shape)} is expected")
-        check_finite(name, velocity.detach())
-        return velocity
+        return velocity_at(model, interpolate(self.x0, self.noise, self.t), self.t, name)
+
+    def matching_loss(self, velocity: Tensor) -> float:
+        """The plain mean squared error."""
+        wide = at_least_single(velocity)
+        return float((velocity.to(wide) - (self.noise - self.x0)).square().mean())
 
     def logp(self, velocity: Tensor, weighting: str, power: float) -> Tensor:
         """``[B, T]``."""
@@ -211,15 +251,17 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """``average <- decay average + (1 - decay) model``, parameters in place; buffers are copied.
 
     Raises:
-        ValueError: a decay outside [0, 1), or modules whose parameters are not the same; nothing is changed.
+        ValueError: a decay outside [0, 1), or modules whose parameters or buffers are not the same; nothing is changed.
     """
     if not 0 <= decay < 1:
         raise ValueError(f"decay lies in [0, 1); it is {decay}")
     own, others = dict(average.named_parameters()), dict(model.named_parameters())
-    unlike = sorted(own.keys() ^ others.keys()) or [n for n in own if own[n].shape != others[n].shape]
-    if unlike:
-        raise ValueError(f"the average and the model differ in {', '.join(unlike[:5])}")
+    kept, buffers = dict(average.named_buffers()), dict(model.named_buffers())
+    for mine, theirs in ((own, others), (kept, buffers)):
+        unlike = sorted(mine.keys() ^ theirs.keys()) or [n for n in mine if mine[n].shape != theirs[n].shape]
+        if unlike:
+            raise ValueError(f"the average and the model differ in {', '.join(unlike[:5])}")
     for name, parameter in own.items():
         parameter.lerp_(others[name].to(parameter), 1 - decay)
-    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        mine.copy_(theirs)
+    for name, buffer in kept.items():
+        buffer.copy_(buffers[name])

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
+from ..checks import check_tensors
+
 __all__ = ["WEIGHTINGS", "interpolate", "matching_logp", "per_sample"]
 
 _TINY = 1e-10
@@ -24,10 +26,13 @@ WEIGHTINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 
 
 def interpolate(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """``(1 - t) x0 + t noise``, shape of ``x0`` ``[B, *]``; ``t`` ``[B]`` in [0, 1], noise at 1."""
+    """``(1 - t) x0 + t noise``, shape of ``x0`` ``[B, *]``; ``t`` ``[B]`` in [0, 1], noise at 1.
+
+    Half precision is mixed in float32 and rounded once.
+    """
     check_path(x0, noise, t)
     shaped = per_sample(t, x0)
-    return (1 - shaped) * x0 + shaped * noise
+    return ((1 - shaped) * x0 + shaped * noise).to(torch.promote_types(x0.dtype, noise.dtype))
 
 
 def matching_logp(
@@ -47,7 +52,8 @@ def matching_logp(
         ``[B]``, at most 0, float64 where the device has it, as ratios of exponentials need.
 
     Raises:
-        ValueError: shapes that differ, a time outside [0, 1], an unknown weighting.
+        TypeError: something that is no tensor.
+        ValueError: shapes that differ, samples that are whole numbers, a time outside [0, 1], an unknown weighting.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
     """
@@ -55,6 +61,7 @@ def matching_logp(
         raise ValueError(f"weighting {weighting!r} is not known; there are {', '.join(map(repr, WEIGHTINGS))}")
     if not 0 < power <= 1:
         raise ValueError(f"power must lie in (0, 1]; it is {power}")
+    check_tensors(v_pred=v_pred)
     check_path(x0, noise, t)
     if v_pred.shape != x0.shape:
         raise ValueError(f"v_pred has shape {list(v_pred.shape)}, the samples {list(x0.shape)}; they must be the same")
@@ -64,33 +71,34 @@ def matching_logp(
 
 
 def per_sample(t: Tensor, like: Tensor) -> Tensor:
-    """``t`` ``[B]`` shaped to multiply ``like`` ``[B, *]``."""
-    return t.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    """``t`` ``[B]`` shaped to multiply ``like`` ``[B, *]``, in its dtype, or float32 where that is shorter."""
+    return t.to(at_least_single(like)).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def at_least_single(x: Tensor) -> torch.dtype:
+    """The dtype of ``x``, or float32 where that is shorter: bfloat16 has no time between 0.992 and 0.996."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def check_path(x0: Tensor, noise: Tensor, t: Tensor) -> None:
-    """Raises a ValueError unless the three belong together."""
+    """Raises an error unless the three belong together."""
+    check_tensors(x0=x0, noise=noise)
     if x0.ndim < 2 or not x0.numel():
         raise ValueError(f"samples [B, ...] are expected, none of the sizes 0; their shape is {list(x0.shape)}")
     if noise.shape != x0.shape:
         raise ValueError(f"noise has shape {list(noise.shape)}, the samples {list(x0.shape)}; they must be the same")
+    for name, x in (("x0", x0), ("noise", noise)):
+        if not x.is_floating_point():
+            raise ValueError(f"{name} must be floating point, scaled as the model knows it; its dtype is {x.dtype}")
     check_times(t, len(x0))
 
 
 def check_times(t: Tensor, samples: int) -> None:
-    """Raises a ValueError unless ``t`` is one time in [0, 1] for each of ``samples``."""
+    """Raises an error unless ``t`` is one time in [0, 1] for each of ``samples``."""
+    check_tensors(t=t)
     if t.shape != (samples,):
         raise ValueError(f"t must give one time a sample, [{samples}]; its shape is {list(t.shape)}")
     outside = ~((t >= 0) & (t <= 1))
     if bool(outside.any()):
         at = int(outside.nonzero()[0, 0])
         raise ValueError(f"times lie in [0, 1], data at 0 and noise at 1; that of sample {at} is {float(t[at])}")
-
-
-def check_finite(name: str, x: Tensor) -> None:
-    """Raises a ValueError that says how many of the samples ``x`` ``[B, *]`` hold NaN or infinity."""
-    bad = ~torch.isfinite(x).flatten(1).all(1)
-    if bool(bad.any()):
-        raise ValueError(
-            f"{name} is NaN or infinite in {int(bad.sum())} of {len(x)} samples, first in {int(bad.nonzero()[0, 0])}"
-        )

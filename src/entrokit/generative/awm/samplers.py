@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..checks import check_finite, check_tensors
+from ..velocities import Velocity, velocity_at
 from .ddpo import ddpo_step
-from .loss import Velocity
-from .matching import check_finite
+from .matching import at_least_single
 
 __all__ = ["Trajectory", "sample_ode", "sample_sde"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """Samples and how they came about.
 
     Attributes:
-        states: ``[steps + 1, B, *]``, noise first, samples last. times: ``[steps]``, at which each step began.
+        states: ``[steps + 1, B, *]``, noise first, samples last. times: ``[steps]``, at which each step began, of
+            the states' dtype.
         dt: length of a step.
     """
 
@@ -36,12 +39,18 @@ class Trajectory:
 
 @torch.no_grad()
 def sample_ode(velocity: Velocity, noise: Tensor, steps: int = 20) -> Tensor:
-    """Samples ``[B, *]`` by even Euler steps from t = 1, where ``noise`` ``[B, *]`` is, to 0.
+    """Samples ``[B, *]`` by even Euler steps from t = 1, where ``noise`` ``[B, *]`` is, to 0; of its dtype.
 
     Raises:
-        ValueError: fewer than one step; a velocity that is NaN or infinite (which time, how many samples).
+        TypeError: noise that is no tensor, a velocity that returns none.
+        ValueError: fewer than one step; noise of another shape; a velocity of another shape, or NaN or infinite (at
+            which time, in how many samples).
     """
-    return _steps(velocity, noise, steps, 0.0, None)[-1]
+    # Taken one by one: a list of them would keep every state.
+    x = noise
+    for state in _states(velocity, noise, steps, 0.0, None):
+        x = state
+    return x
 
 
 @torch.no_grad()
@@ -55,23 +64,28 @@ def sample_sde(
     """A trajectory of `ddpo_step`, from t = 1 to 0; Flow-GRPO's sampler. Raises as `sample_ode` does."""
     if not 0 < noise_level < math.inf:
         raise ValueError(f"noise_level must be finite and above 0; it is {noise_level}")
-    states = _steps(velocity, noise, steps, noise_level, generator)
-    return Trajectory(torch.stack(states), 1 - torch.arange(steps, device=noise.device) / steps, 1 / steps)
+    states = torch.stack(list(_states(velocity, noise, steps, noise_level, generator)))
+    times = 1 - torch.arange(steps, device=noise.device, dtype=at_least_single(noise)) / steps
+    return Trajectory(states, times.to(noise.dtype), 1 / steps)
 
 
-def _steps(
+def _states(
     velocity: Velocity, noise: Tensor, steps: int, noise_level: float, generator: torch.Generator | None
-) -> list[Tensor]:
+) -> Iterator[Tensor]:
+    check_tensors(noise=noise)
+    if noise.ndim < 2 or not noise.is_floating_point():
+        raise ValueError(f"noise is [B, *], floating point; it is {list(noise.shape)} of {noise.dtype}")
+    check_finite("the noise", noise)
     if steps < 1:
         raise ValueError(f"steps is at least 1; it is {steps}")
-    states = [noise]
+    x = noise
+    yield x
     for i in range(steps):
         t = torch.full((len(noise),), 1 - i / steps, dtype=noise.dtype, device=noise.device)
-        v = velocity(states[-1], t)
-        check_finite(f"the velocity at t = {1 - i / steps:g}", v)
-        mean, std = ddpo_step(v, states[-1], t, 1 / steps, noise_level)
+        v = velocity_at(velocity, x, t, f"the velocity at t = {1 - i / steps:g}")
+        mean, std = ddpo_step(v, x, t, 1 / steps, noise_level)
         if noise_level:
             fresh = torch.randn(noise.shape, dtype=noise.dtype, device=noise.device, generator=generator)
             mean = mean + std.reshape(-1, *[1] * (noise.ndim - 1)) * fresh
-        states.append(mean)
-    return states
+        x = mean.to(noise.dtype)
+        yield x

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_eps, check_points
+from .costs import Cost, check_cost, check_eps, check_points
 from .weights import Normalize, Potentials, check_normalize, gibbs_weights, weighted_flow_loss
 
 
@@ -31,7 +31,7 @@ class WeightedConditionalFlowMatcher:
         sigma: noise around the path, at least 0.
 
     Raises:
-        ValueError: eps that is not above 0, sigma below 0 or not finite, normalize that is none.
+        ValueError: eps that is not above 0, sigma below 0 or not finite, a cost or normalize that is none.
     """
 
     eps: float
@@ -42,6 +42,7 @@ class WeightedConditionalFlowMatcher:
 
     def __post_init__(self) -> None:
         check_eps(self.eps)
+        check_cost(self.cost)
         check_normalize(self.normalize)
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma: must be at least 0 and finite; it is {self.sigma}")

@@ -83,10 +83,15 @@ def tilt_of(costs: Tensor, eps: float, log_factors: Tensor | None = None) -> Til
     if log_factors is not None:
         log_weight = log_weight + log_factors.to(log_weight)
     rows, columns = log_weight.shape
-    log_f = log_weight.logsumexp(1) - math.log(columns)
+    # One exponential of the matrix serves f and both moments: each row is scaled by its largest.
+    largest = log_weight.amax(1)
+    scaled = (log_weight - largest[:, None]).exp()
+    log_sum = scaled.sum(1).log() + largest
+    log_squares = scaled.square_().sum(1).log() + 2 * largest
+    log_f = log_sum - math.log(columns)
     log_g = log_weight.logsumexp(0) - math.log(rows)
-    whole = log_weight.flatten().logsumexp(0)
-    pairs = (2 * whole - (2 * log_weight).flatten().logsumexp(0)).exp()
+    whole = log_sum.logsumexp(0)
+    pairs = float((2 * whole - log_squares.logsumexp(0)).exp())
     log_z = float(whole) - math.log(rows * columns)
     return Tilt(
         f=log_f.exp(),
@@ -99,7 +104,7 @@ def tilt_of(costs: Tensor, eps: float, log_factors: Tensor | None = None) -> Til
         target=log_g.softmax(0),
         rv_f=_relative_variance(log_f),
         rv_g=_relative_variance(log_g),
-        ess=float(pairs) / (rows * columns),
+        ess=pairs / (rows * columns),
     )
 
 

@@ -23,7 +23,7 @@ from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
 from ._weighted_flow_steps import PLAIN, TRANSPORT, UNTILTED, WEIGHTED, step_seconds
-from ._weighted_flows import Laws, Matched, Measured, circle, gaussian, measure, moons, peer, train
+from ._weighted_flows import Laws, Matched, Measured, circle, gaussian, held_out, measure, moons, peer, train
 
 TEMPERATURES = (4.0, 2.0, 1.0, 0.5)
 STEPS, MOON_STEPS = 4000, 2000
@@ -39,8 +39,9 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     laws = Laws(gaussian, circle(4.0, 0.3))
     arms = {PLAIN: peer("ConditionalFlowMatcher"), TRANSPORT: peer("ExactOptimalTransportConditionalFlowMatcher")}
     arms |= {_at(eps): WeightedConditionalFlowMatcher(eps).sample for eps in TEMPERATURES}
+    held = {seed: held_out(laws, seed) for seed in budget.seeds}
     found: Runs = {
-        name: [measure(train(sample, laws, seed, STEPS), laws, seed) for seed in budget.seeds]
+        name: [measure(train(sample, laws, seed, STEPS), held[seed]) for seed in budget.seeds]
         for name, sample in arms.items()
     }
     two, plain, transport = found[_at(2.0)], found[PLAIN], found[TRANSPORT]
@@ -56,10 +57,10 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Samples are no further from the target for it.",
         "W2 to the target in 50 midpoint steps, mean over seeds: with ε = 2 at most 1.15 of I-CFM's",
-        f"{_spreads(w2)}; two samples of the target {_spread([m.floor for m in plain])}",
+        f"{_spreads(w2)}; two samples of the target {_spread([m.held.floor for m in plain])}",
         _mean(w2[_at(2.0)]) <= 1.15 * _mean(w2[PLAIN]),
         "independent check, 2 seeds: 0.40 against 0.42",
-        {**w2, "two samples of the target": [m.floor for m in plain]},
+        {**w2, "two samples of the target": [m.held.floor for m in plain]},
     )
     yield judge_interval(
         "Four steps of Euler come nearer to the target.",
@@ -76,10 +77,10 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Path energy falls with ε.",
         "every seed: path energy strictly decreases over I-CFM, ε = 4, 2, 1, 0.5",
-        f"{_spreads(energy, '.2f')}; W2² between the laws {_spread([m.apart**2 for m in plain], '.2f')}",
+        f"{_spreads(energy, '.2f')}; W2² between the laws {_spread([m.held.apart**2 for m in plain], '.2f')}",
         all(a > b for upper, lower in pairwise(falling) for a, b in zip(energy[upper], energy[lower], strict=True)),
         "independent check, 2 seeds: 10.40, 9.51, 8.76, 7.55, 5.85; W2² 7.7",
-        {**energy, "W2² between the laws": [m.apart**2 for m in plain]},
+        {**energy, "W2² between the laws": [m.held.apart**2 for m in plain]},
     )
     shares = {name: [s for m in runs for s in _shares(m.points)] for name, runs in found.items() if name != TRANSPORT}
     every = [share for own in shares.values() for share in own]
@@ -117,11 +118,12 @@ def two_moons(budget: Budget) -> Iterator[Shown]:
     found: Runs = {}
     chosen: dict[str, list[float]] = {ELBOW: [], WITHIN: []}
     for seed in budget.seeds:
+        held = held_out(laws, seed)
         arms, temperatures = _moon_arms(laws, seed)
         for name, eps in temperatures.items():
             chosen[name].append(eps)
         for name, sample in arms.items():
-            found.setdefault(name, []).append(measure(train(sample, laws, seed, MOON_STEPS), laws, seed))
+            found.setdefault(name, []).append(measure(train(sample, laws, seed, MOON_STEPS), held))
     npe, w2 = _table(found, lambda m: m.npe), _table(found, lambda m: m.w2)
     said = "; ".join(f"ε of {name} {_spread(values, '.2f')}" for name, values in chosen.items())
 
@@ -245,8 +247,8 @@ def _ratio(values: Sequence[float]) -> str:
 
 def _trade_off(title: str, found: Runs) -> Chart:
     """A mark an arm, at its means; the thin lines are W2² between the laws and W2 of two samples of the target."""
-    apart = _mean([m.apart**2 for runs in found.values() for m in runs])
-    floor = _mean([m.floor for runs in found.values() for m in runs])
+    apart = _mean([m.held.apart**2 for runs in found.values() for m in runs])
+    floor = _mean([m.held.floor for runs in found.values() for m in runs])
     series = [
         Series(
             name,

@@ -82,6 +82,8 @@ def test_where_nothing_is_tilted_the_smallest_will_do():
 def test_a_grid_that_ends_too_low_is_refused_by_both(circle):
     with pytest.raises(ValueError, match="no elbow from 0.01 to 0.04.*add larger temperatures"):
         select_epsilon(X, 3 * Y, [0.01, 0.02, 0.04])
+    with pytest.raises(ValueError, match="no elbow from 1e-06 to 4e-06"):  # as tilted as can be, and so all alike
+        select_epsilon(X, 3 * Y, [1e-6, 2e-6, 4e-6])
     with pytest.raises(ValueError, match=r"none is within the bounds; the largest, 0\.5, has rv_f .*larger"):
         epsilon_within(*circle, [0.25, 0.5])
 

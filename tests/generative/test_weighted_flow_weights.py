@@ -141,7 +141,7 @@ def test_gradients_of_the_loss_are_those_of_differences_and_weights_have_none():
     torch.testing.assert_close(gradient, 2 * w[:, None] * (v - u).detach() / 3)
     x = normal(3, 2).requires_grad_()
     assert not gibbs_weights(x, u, 1.0).requires_grad
-    assert not pair_costs(x, u).requires_grad
+    assert not pair_costs(x, u, lambda a, b: v.sum() * (a - b).norm(dim=1)).requires_grad
 
 
 @pytest.mark.parametrize("eps", [0.0, -1.0, math.nan, True])

@@ -17,6 +17,7 @@ NAMES = ("l2", "sqeuclidean", "l1")
 _AT_ONCE = 1 << 22
 
 
+@torch.no_grad()
 def pair_costs(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
     """``c(x_i, y_i)``, ``[B]``, of points ``[B, *]``; in float32 where they are narrower. Not differentiated.
 
@@ -28,7 +29,7 @@ def pair_costs(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
     if x.shape != y.shape:
         raise ValueError(f"x, y: pairs need one shape; they have {list(x.shape)} and {list(y.shape)}")
     check_cost(cost)
-    x, y = _wide(x.detach()), _wide(y.detach())
+    x, y = _wide(x), _wide(y)
     found = cost(x, y) if callable(cost) else _named((x - y).reshape(len(x), -1), cost)
     if found.shape != x.shape[:1]:
         raise ValueError(f"cost: for {len(x)} pairs it must give [{len(x)}]; its shape is {list(found.shape)}")
@@ -37,7 +38,7 @@ def pair_costs(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
         broken = [name for name, points in (("x", x), ("y", y)) if not bool(points[at].isfinite().all())]
         why = f": {' and '.join(broken)} hold NaN or infinity there" if broken else ""
         raise ValueError(f"the cost of pair {at} is {float(found[at])}{why}")
-    return found.detach()
+    return found
 
 
 def cost_matrix(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:

@@ -140,7 +140,7 @@ def two_moons(budget: Budget) -> Iterator[Shown]:
     yield judged("It is straighter than I-CFM.", straightness, npe, ELBOW, PLAIN, False, said)
     yield judged("Bounds on the tilt choose a better ε than the elbow.", distance, w2, WITHIN, ELBOW, False, "ours")
     yield judged("Sinkhorn's potentials bring it nearer to the target.", distance, w2, PLAN, ELBOW, False, "ours")
-    yield _trade_off("Eight Gaussians to two moons: path energy against distance", found)
+    yield _trade_off("Eight Gaussians to two moons: energy and distance", found)
 
 
 def _moon_arms(laws: Laws, seed: int) -> tuple[dict[str, Callable[[Tensor, Tensor], Matched]], dict[str, float]]:

@@ -23,10 +23,9 @@ from pathlib import Path
 import torch
 
 from entrokit.generative.weighted_flow import WeightedConditionalFlowMatcher
-from entrokit.papers.generative._weighted_flow_steps import PLAIN, WEIGHTED, step_seconds
+from entrokit.papers.generative._weighted_flow_steps import BATCHES, PLAIN, WEIGHTED, step_seconds
 from entrokit.papers.generative._weighted_flows import peer
 
-BATCHES = (64, 256, 1024, 4096)
 Spent = dict[str, list[float]]
 
 

@@ -61,10 +61,11 @@ def test_a_transport_that_is_not_solved_is_no_distance(monkeypatch):
     [
         (torch.zeros(2, 2), torch.zeros(2, 3), r"\[2, 2\] and \[2, 3\]"),
         (torch.zeros(0, 2), torch.zeros(2, 2), "samples .* are expected"),
-        (torch.zeros(()), torch.zeros(()), "samples .* are expected"),
+        (torch.zeros(()), torch.zeros(3), "samples .* are expected"),
+        (torch.zeros(3), torch.zeros(()), "samples .* are expected"),
         (torch.zeros(2, 2), torch.tensor([[0.0, 0], [0, math.nan]]), "y: point 1 is not finite"),
     ],
-    ids=["dimensions", "empty", "scalars", "nan"],
+    ids=["dimensions", "empty", "scalar", "other scalar", "nan"],
 )
 def test_what_is_no_pair_of_samples_is_named(x, y, message):
     with pytest.raises(ValueError, match=message):

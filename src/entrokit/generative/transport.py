@@ -86,7 +86,7 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
         import ot
     except ImportError:
         raise missing("wasserstein2", ("pot",)) from None
-    if not x.ndim or x.shape[1:] != y.shape[1:] or not x.numel() or not y.numel():
+    if not (x.ndim and y.ndim) or x.shape[1:] != y.shape[1:] or not x.numel() or not y.numel():
         raise ValueError(
             f"samples [N, *] and [M, *] are expected; their shapes are {list(x.shape)} and {list(y.shape)}"
         )

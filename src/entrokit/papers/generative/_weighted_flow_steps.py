@@ -22,10 +22,12 @@ LAWS = Laws(gaussian, circle(4.0, 0.3))
 PLAIN, TRANSPORT, WEIGHTED = "I-CFM", "OT-CFM", "W-CFM"
 UNTILTED = "W-CFM with potentials"
 BATCHES = (64, 256, 1024, 4096)
+# That a round of short steps sees at least, so that the clock can tell.
+PAIRS = 4096
 
 
 def cost(budget: Budget) -> Iterator[Shown]:
-    spent = {batch: step_seconds(batch, len(budget.seeds), max(1, 4096 // batch)) for batch in BATCHES}
+    spent = {batch: step_seconds(batch, len(budget.seeds), max(1, PAIRS // batch)) for batch in BATCHES}
     names = (WEIGHTED, UNTILTED, TRANSPORT)
     ratios = {
         name: {b: [a / p for a, p in zip(of[name], of[PLAIN], strict=True)] for b, of in spent.items()}

@@ -28,7 +28,8 @@ from ._weighted_flows import Laws, Matched, Measured, circle, gaussian, held_out
 TEMPERATURES = (4.0, 2.0, 1.0, 0.5)
 STEPS, MOON_STEPS = 4000, 2000
 GRID = [0.5 * 2 ** (i / 2) for i in range(11)]
-REFERENCE = 512
+# Samples that ε is chosen from, and of them those that potentials are made of.
+LOOKED_AT, REFERENCE = 2000, 512
 ELBOW, WITHIN, PLAN = "W-CFM, elbow", "W-CFM, within", "W-CFM, elbow, potentials"
 
 Runs = dict[str, list[Measured]]
@@ -145,7 +146,7 @@ def two_moons(budget: Budget) -> Iterator[Shown]:
 def _moon_arms(laws: Laws, seed: int) -> tuple[dict[str, Callable[[Tensor, Tensor], Matched]], dict[str, float]]:
     """Matchers by name, and the temperatures that were chosen; from samples of their own."""
     g = torch.Generator().manual_seed(20_000 + seed)
-    x, y = laws.source(2000, g), laws.target(2000, g)
+    x, y = laws.source(LOOKED_AT, g), laws.target(LOOKED_AT, g)
     with warnings.catch_warnings():
         # That the elbow is tilted is what is looked at.
         warnings.simplefilter("ignore", UserWarning)

@@ -1,0 +1,100 @@
+"""What it costs to carry a point to another: pair by pair for training, all pairs for diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Cost = Literal["l2", "sqeuclidean", "l1"] | Callable[[Tensor, Tensor], Tensor]
+"""``l2`` is the Euclidean distance, the paper's; a callable takes pairs ``[B, *]``, ``[B, *]`` and returns ``[B]``."""
+
+NAMES = ("l2", "sqeuclidean", "l1")
+
+# Numbers of repeated points that a callable cost sees at a time.
+_AT_ONCE = 1 << 22
+
+
+@torch.no_grad()
+def pair_costs(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
+    """``c(x_i, y_i)``, ``[B]``, of points ``[B, *]``; in float32 where they are narrower. Not differentiated.
+
+    Raises:
+        ValueError: shapes that differ, an empty batch, integers, an unknown cost, a cost that is not finite.
+    """
+    check_points("x", x)
+    check_points("y", y)
+    if x.shape != y.shape:
+        raise ValueError(f"x, y: pairs need one shape; they have {list(x.shape)} and {list(y.shape)}")
+    check_cost(cost)
+    x, y = _wide(x), _wide(y)
+    found = cost(x, y) if callable(cost) else _named((x - y).reshape(len(x), -1), cost)
+    if found.shape != x.shape[:1]:
+        raise ValueError(f"cost: for {len(x)} pairs it must give [{len(x)}]; its shape is {list(found.shape)}")
+    if not bool(found.isfinite().all()):
+        at = int((~found.isfinite()).nonzero()[0])
+        broken = [name for name, points in (("x", x), ("y", y)) if not bool(points[at].isfinite().all())]
+        why = f": {' and '.join(broken)} hold NaN or infinity there" if broken else ""
+        raise ValueError(f"the cost of pair {at} is {float(found[at])}{why}")
+    return found
+
+
+def cost_matrix(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
+    """``c(x_i, y_j)``, ``[N, M]`` in float64, of points ``[N, *]`` and ``[M, *]``.
+
+    Raises:
+        ValueError: as `pair_costs`; the numbers of points may differ.
+    """
+    check_points("x", x)
+    check_points("y", y)
+    if x.shape[1:] != y.shape[1:]:
+        raise ValueError(f"x, y: points need one shape; they are {list(x.shape[1:])} and {list(y.shape[1:])}")
+    check_cost(cost)
+    x, y = x.detach().double(), y.detach().double()
+    for name, points in (("x", x), ("y", y)):
+        if not bool(points.isfinite().all()):
+            at = int((~points.isfinite()).reshape(len(points), -1).any(1).nonzero()[0])
+            raise ValueError(f"{name}: point {at} holds NaN or infinity")
+    if callable(cost):
+        rows = max(1, _AT_ONCE // y.numel())
+        parts = [
+            pair_costs(part.repeat_interleave(len(y), 0), y.repeat(len(part), *[1] * (y.ndim - 1)), cost)
+            for part in torch.split(x, rows)
+        ]
+        return torch.cat(parts).double().reshape(len(x), len(y))
+    apart = torch.cdist(x.reshape(len(x), -1), y.reshape(len(y), -1), p=1.0 if cost == "l1" else 2.0)
+    return apart.square() if cost == "sqeuclidean" else apart
+
+
+def check_points(name: str, points: Tensor) -> None:
+    """Refuses what is no batch of points."""
+    if not points.ndim or not points.numel():
+        raise ValueError(f"{name}: points [B, *] are expected, at least one; the shape is {list(points.shape)}")
+    if not points.is_floating_point():
+        raise ValueError(f"{name}: a floating dtype is expected, got {points.dtype}; convert it: {name}.float()")
+
+
+def check_eps(eps: float) -> None:
+    """Refuses what is no temperature; infinity is one, without any weighting."""
+    if isinstance(eps, bool) or not eps > 0:
+        raise ValueError(f"eps: must be above 0, got {eps}; the paper takes κ √d in d dimensions")
+
+
+def check_cost(cost: Cost) -> None:
+    """Refuses a cost that has no such name."""
+    if not callable(cost) and cost not in NAMES:
+        raise ValueError(f"cost: is one of {', '.join(NAMES)} or a callable; got {cost!r}")
+
+
+def _named(apart: Tensor, name: str) -> Tensor:
+    if name == "sqeuclidean":
+        return apart.square().sum(1)
+    norm: Tensor = torch.linalg.vector_norm(apart, 1 if name == "l1" else 2, dim=1)
+    return norm
+
+
+def _wide(points: Tensor) -> Tensor:
+    """Squares of float16 overflow, and bfloat16 has no digits for distances that concentrate."""
+    return points if points.dtype == torch.float64 else points.float()

@@ -1,0 +1,110 @@
+"""Gibbs weights of independent pairs, and the flow-matching loss that they weigh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .costs import Cost, check_eps, pair_costs
+
+
+class Potentials(NamedTuple):
+    """Logarithms of the factors f̂ of the source and ĝ of the target: each takes points ``[B, *]``, gives ``[B]``."""
+
+    source: Callable[[Tensor], Tensor]
+    target: Callable[[Tensor], Tensor]
+
+
+Normalize = Literal["batch"] | float | None
+"""``"batch"`` divides weights by their mean; a number is ``log Z`` and divides by Z; None leaves them as they are."""
+
+
+@torch.no_grad()
+def gibbs_weights(
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    cost: Cost = "l2",
+    normalize: Normalize = "batch",
+    potentials: Potentials | tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None = None,
+) -> Tensor:
+    """``exp(-c(x, y) / eps)`` of every pair, ``[B]``: near pairs count, far pairs do not (arXiv 2507.22270).
+
+    With ``potentials`` it is ``f̂(x) ĝ(y) exp(-c / eps)``. Taken in the log domain; not differentiated. The dtype is
+    the points' own, float32 where they are narrower.
+
+    Dividing by the mean of the batch keeps the scale of gradients, at the price of a ratio of means: exact as the batch
+    grows, and plain flow matching (weight 1) in a batch of one pair. Under small micro-batches give ``log_Z`` of
+    `tilt_diagnostics` instead, which is the same number for all of them.
+
+    Args:
+        x: ``[B, *]``, of the source. y: the same shape, of the target, independent of x.
+        eps: temperature in units of the cost; infinity gives weight 1.
+        cost: ``l2`` (the paper's Euclidean distance, not squared), ``sqeuclidean``, ``l1``, or a callable of pairs.
+        normalize: see `Normalize`. potentials: log-factors, e.g. of `sinkhorn_potentials` for the same eps and cost.
+
+    Raises:
+        ValueError: eps that is not above 0, points as `pair_costs` refuses them, potentials that are not finite, or not
+            ``[B]``, weights that are all 0 or infinite (without ``"batch"``): says by how much they underflow.
+    """
+    check_eps(eps)
+    check_normalize(normalize)
+    log_weight = -pair_costs(x, y, cost) / eps
+    if potentials is not None:
+        for name, factor, points in zip(("source", "target"), potentials, (x, y), strict=True):
+            log_weight = log_weight + _log_factor(name, factor, points).to(log_weight)
+    if normalize == "batch":
+        # Of equal weights the mean is exact, so that an infinite eps is plain flow matching bit for bit.
+        weight = (log_weight - log_weight.max()).exp()
+        return weight / weight.mean()
+    scaled = log_weight if normalize is None else log_weight - float(normalize)
+    weight = scaled.exp()
+    largest = float(weight.max())
+    if not 0 < largest < math.inf:
+        what = "underflow to 0" if largest == 0 else "overflow"
+        raise ValueError(
+            f"weights {what}: the largest is exp({float(scaled.max()):.4g}) in {weight.dtype}; "
+            f"take normalize='batch' or log Z, or an eps larger than {eps:g}"
+        )
+    return weight
+
+
+def weighted_flow_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the batch of ``weight * |velocity - target|²``, squares summed over all but the first axis.
+
+    Args:
+        velocity: ``[B, *]``, the model's. target: the same shape, ``y - x``. weight: ``[B]``, of `gibbs_weights`.
+
+    Raises:
+        ValueError: shapes that differ, which would broadcast into another loss.
+    """
+    if velocity.shape != target.shape or weight.shape != target.shape[:1]:
+        raise ValueError(
+            f"velocity, target [B, *] and weight [B] are expected; their shapes are {list(velocity.shape)}, "
+            f"{list(target.shape)} and {list(weight.shape)}"
+        )
+    off = (velocity - target).reshape(len(target), -1)
+    # Float16 has no room for a sum of squares.
+    off = off if off.dtype == torch.float64 else off.float()
+    return (weight * off.square().sum(1)).mean()
+
+
+def check_normalize(normalize: Normalize) -> None:
+    """Refuses what is neither ``"batch"``, nor None, nor a finite number."""
+    number = isinstance(normalize, (int, float)) and not isinstance(normalize, bool) and math.isfinite(normalize)
+    if not (normalize is None or normalize == "batch" or number):
+        raise ValueError(f"normalize: is 'batch', None or a finite number, log Z; got {normalize!r}")
+
+
+def _log_factor(name: str, factor: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    given = factor(points)
+    if given.shape != points.shape[:1] or not bool(given.isfinite().all()):
+        raise ValueError(
+            f"potentials, {name}: finite logarithms [{len(points)}] are expected; got shape {list(given.shape)}"
+            + ("" if bool(given.isfinite().all()) else ", not all finite")
+        )
+    return given

@@ -22,7 +22,7 @@ from entrokit.report import Chart, Series
 from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
-from ._weighted_flow_steps import PLAIN, TRANSPORT, cost
+from ._weighted_flow_steps import PLAIN, TRANSPORT, step_costs
 from ._weighted_flows import Laws, Matched, Measured, circle, gaussian, held_out, measure, moons, peer, train
 
 TEMPERATURES = (4.0, 2.0, 1.0, 0.5)
@@ -161,6 +161,10 @@ def _moon_arms(laws: Laws, seed: int) -> tuple[dict[str, Callable[[Tensor, Tenso
         PLAN: WeightedConditionalFlowMatcher(elbow, potentials=plan).sample,
     }
     return arms, temperatures
+
+
+def cost(budget: Budget) -> Iterator[Shown]:
+    yield from step_costs(len(budget.seeds))
 
 
 def _at(eps: float) -> str:

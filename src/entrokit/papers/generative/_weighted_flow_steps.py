@@ -15,7 +15,7 @@ from entrokit.generative.weighted_flow import WeightedConditionalFlowMatcher, si
 from entrokit.report import Chart, Series
 
 from ..entry import Shown
-from ..evidence import Budget, Finding
+from ..evidence import Finding
 from ._weighted_flows import Laws, Matched, Velocity, circle, gaussian, peer
 
 LAWS = Laws(gaussian, circle(4.0, 0.3))
@@ -26,8 +26,9 @@ BATCHES = (64, 256, 1024, 4096)
 PAIRS = 4096
 
 
-def cost(budget: Budget) -> Iterator[Shown]:
-    spent = {batch: step_seconds(batch, len(budget.seeds), max(1, PAIRS // batch)) for batch in BATCHES}
+def step_costs(rounds: int) -> Iterator[Shown]:
+    """Whether a step costs what I-CFM's does, and how it grows with the batch."""
+    spent = {batch: step_seconds(batch, rounds, max(1, PAIRS // batch)) for batch in BATCHES}
     names = (WEIGHTED, UNTILTED, TRANSPORT)
     ratios = {
         name: {b: [a / p for a, p in zip(of[name], of[PLAIN], strict=True)] for b, of in spent.items()}

@@ -111,8 +111,8 @@ class RatioNormalizer(nn.Module):
         if average / (1 - self.ema_rate) < 4:
             warnings.warn(
                 f"RatioNormalizer: {average:.2g} samples a bin with ema_rate {self.ema_rate:g}: each makes up more "
-                "than a quarter of its own bin's mean, and the weights tend to those of reverse KL; take larger batches, "
-                "fewer bins or a higher ema_rate",
+                "than a quarter of its own bin's mean, and the weights tend to those of reverse KL; take larger "
+                "batches, fewer bins or a higher ema_rate",
                 stacklevel=6,
             )
 

@@ -95,6 +95,11 @@ def test_it_warns_where_a_sample_is_most_of_its_mean(rows, rate, warns):
     assert bool(caught) == warns
 
 
+@pytest.mark.filterwarnings("error")
+def test_bins_without_samples_are_not_counted():
+    RatioNormalizer(0.0, 1.0)(torch.ones(4), torch.full((4,), 0.35))
+
+
 def test_few_samples_and_no_running_mean_give_reverse_kl():
     """What the warning says: each bin's mean is its sample, and every weight is the same."""
     with pytest.warns(UserWarning, match="1 samples a bin"):

@@ -28,7 +28,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     found = {key: followed(key, starts) for key in WORDS}
     rkl = found["rkl"]
     on_a_mode = [abs(abs(m) - 2) < 0.02 and s < 0.55 for m, s in rkl]
-    reference = "independent check, from (0.5, 1): rkl (-2.000, 0.500), kl (-0.800, 1.900), js (-0.849, 1.857), "
+    reference = "independent check, from (0.5, 1): rkl (-2.000, 0.500), kl (-0.800, 1.900), js (-0.849, 1.857)"
     yield Finding(
         "A Gaussian fitted to two modes by reverse KL sits on one of them.",
         "mean within 0.02 of -2 or 2 and std below 0.55 from every start, and -2 from (0.5, 1)",
@@ -50,7 +50,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
         "std above 1.7 from every start",
         "; ".join(f"{key}: {_ends(found[key])}" for key in ("js", "sh")),
         all(s > 1.7 for key in ("js", "sh") for _, s in found[key]),
-        f"{reference}sh (-0.843, 1.822)",
+        f"{reference}, sh (-0.843, 1.822)",
         _raw(found, "js", "sh"),
     )
     noisy = followed("rkl", starts, sigma=1.0)

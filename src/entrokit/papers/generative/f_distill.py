@@ -127,7 +127,7 @@ def digits(budget: Budget) -> Iterator[Shown]:
     )
     reference = "CIFAR-10, Table 2: rkl 0.60, sh 0.63, js 0.62, kl 0.62"
     for key in ("kl", "js", "sh"):
-        claim = f"{WORDS[key].capitalize() if key != 'js' else WORDS[key]} covers more of the digits than reverse KL."
+        claim = f"{WORDS[key][0].upper()}{WORDS[key][1:]} covers more of the digits than reverse KL."
         yield _more(found, "recall", key, "rkl", claim, "recall", "", reference)
     claim = "Forward KL spreads samples over the classes more evenly than reverse KL."
     yield _more(found, "spread", "kl", "rkl", claim, "entropy of the classes' shares", "nats")

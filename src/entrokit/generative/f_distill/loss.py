@@ -37,6 +37,10 @@ def vsd_loss(
     check_samples(gen, teacher_x0, fake_x0, sample_norm, "vsd_loss")
     if weight is not None:
         weight = check_column(weight, len(gen), "vsd_loss: weight", "see the ratios that it was made of")
+    return _vsd(gen, teacher_x0, fake_x0, weight, sample_norm)
+
+
+def _vsd(gen: Tensor, teacher_x0: Tensor, fake_x0: Tensor, weight: Tensor | None, sample_norm: str) -> Tensor:
     own = gen.float() if gen.dtype.itemsize < 4 else gen
     with torch.no_grad():
         scale = torch.ones(len(gen), dtype=own.dtype, device=own.device) if weight is None else weight.to(own)
@@ -99,8 +103,8 @@ def f_distill_loss(
     if normalizer is not None:
         ratio = normalizer(ratio, times)
     h = _normalised(ratio, divergence)
-    loss = vsd_loss(gen, teacher_x0, fake_x0, h * scale, sample_norm=sample_norm)
-    return loss, {"h": h, "ratio": ratio}
+    weight = check_column(h * scale, len(h), "f_distill_loss: h time_weight(t)", "it is too large a number")
+    return _vsd(gen, teacher_x0, fake_x0, weight, sample_norm), {"h": h, "ratio": ratio}
 
 
 def _normalised(ratio: Tensor, divergence: str) -> Tensor:

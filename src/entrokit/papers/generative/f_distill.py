@@ -59,7 +59,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
         "σ = 1: std above 1.5 from every start",
         _ends(noisy),
         all(s > 1.5 for _, s in noisy),
-        "the sheet of the paper: with σ = 1 every divergence covers both",
+        "independent check: with σ = 1 every divergence covers both",
         {"mean": [m for m, _ in noisy], "std": [s for _, s in noisy]},
     )
     yield _ends_chart("Gaussians fitted to two modes by quadrature", found)

@@ -18,18 +18,9 @@ from entrokit.generative.feynman_kac import (
 )
 from entrokit.generative.mixtures import GaussianMixture
 from entrokit.generative.noising import LinearExploding, VarianceExploding
+from entrokit.papers.generative._known_combinations import VP, A, B, Wanted, mixture, total_variation
 
-from .feynman_kac_cases import (
-    COMBINATIONS,
-    VP,
-    A,
-    B,
-    exact_log_z,
-    exact_shares,
-    log_density,
-    mixture,
-    total_variation,
-)
+from .feynman_kac_cases import COMBINATIONS
 
 GRID = time_grid(VP, 100, data_std=0.4)
 SHEET = {"anneal": ((A,), anneal(2.0)), "product": ((A, B), product(2)), "guidance": ((A, B), cfg(2.5))}
@@ -45,7 +36,7 @@ def sampler(laws, exponents, noising=VP, **settings):
 
 @pytest.mark.parametrize(("name", "below"), [("anneal", 0.2713), ("product", 0.3953), ("guidance", 0.9403)])
 def test_check_8_the_exact_laws(name, below):
-    shares = exact_shares(*SHEET[name], 1e-3)
+    shares = Wanted(*SHEET[name]).shares(1e-3)
     # Within [-6, 6], as the sheet's quadrature was.
     assert float(shares[:30].sum() / shares.sum()) == pytest.approx(below, abs=1e-4)
 
@@ -54,7 +45,7 @@ def test_check_8_the_exact_laws(name, below):
 def test_check_8_in_small(name):
     """Three populations of 500 side by side, 100 steps; the experiment `claim` has the sheet's size and its bounds."""
     laws, exponents = SHEET[name]
-    found, shares = {}, exact_shares(laws, exponents, 1e-3)
+    found, shares = {}, Wanted(laws, exponents).shares(1e-3)
     for resample in ("systematic", None):
         x, _ = sampler(laws, exponents, resample=resample).sample(1500, GRID, (1,), groups=3, generator=generator(1))
         equal = torch.full((1500,), 1 / 1500)
@@ -420,8 +411,6 @@ def test_no_gradient_is_kept():
     assert not info["log_z"].requires_grad
 
 
-def test_the_exact_normaliser_of_the_cases_is_a_normaliser():
-    laws, exponents = SHEET["product"]
-    grid = torch.linspace(-10, 10, 4001, dtype=torch.float64)[:, None]
-    density = (log_density(laws, exponents, grid, 0.3) - exact_log_z(laws, exponents, 0.3)).exp()
-    assert float(density.sum()) * 0.005 == pytest.approx(1.0, abs=1e-6)
+def test_the_exact_law_of_the_cases_is_normalised():
+    shares = Wanted(*SHEET["product"]).shares(0.3)
+    assert float(shares.sum()) == pytest.approx(1.0, abs=1e-6)

@@ -206,7 +206,7 @@ class FKCSampler:
                 f"initial particles {wanted} are expected; they are {list(initial.shape)}, {initial.dtype}"
             )
         else:
-            x = initial
+            x = initial.detach()
         logw = torch.zeros(count, dtype=widest(x), device=x.device)
         if self.tilt is not None and self.tilt.strength(t):
             logw = self.tilt.strength(t) * self.tilt.at(x, "the start")[0].to(widest(x))

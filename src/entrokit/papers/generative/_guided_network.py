@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
@@ -14,12 +14,15 @@ from entrokit.generative.mixtures import GaussianMixture
 
 from ._known_combinations import END, VP
 
+Score = Callable[[Tensor, Tensor], Tensor]
+
 UPDATES, BATCH, SAMPLES, STEPS, SCALE = 4000, 256, 8000, 150, 3.0
 CELLS, SIDE = 24, 6.0
 # Class 0 is the right half of the ring; 1 the left; 2 stands for neither.
 CLASSES, NEITHER = 2, 2
 RING = GaussianMixture.circle(8, radius=3.0, std=0.4, dtype=torch.float64)
 RIGHT = torch.tensor([0, 1, 2, 7])
+HALF = GaussianMixture(torch.full((4,), 0.25, dtype=torch.float64), RING.means[RIGHT], RING.stds[RIGHT])
 CLASS_OF_MODE = torch.ones(8, dtype=torch.long).index_fill(0, RIGHT, 0)
 
 
@@ -70,9 +73,8 @@ def guided_shares() -> Tensor:
     inside = 5
     edge = (torch.arange(CELLS * inside, dtype=torch.float64) + 0.5) * (2 * SIDE / (CELLS * inside)) - SIDE
     points = torch.cartesian_prod(edge, edge)
-    right = GaussianMixture(torch.full((4,), 0.25, dtype=torch.float64), RING.means[RIGHT], RING.stds[RIGHT])
     exponents = cfg(SCALE)
-    density = sum(b * law.noised_by(VP, END).log_prob(points) for b, law in zip(exponents, (RING, right), strict=True))
+    density = sum(b * law.noised_by(VP, END).log_prob(points) for b, law in zip(exponents, (RING, HALF), strict=True))
     assert isinstance(density, Tensor)
     return density.softmax(0).reshape(CELLS, inside, CELLS, inside).sum((1, 3)).flatten()
 
@@ -86,21 +88,31 @@ def distance(x: Tensor, shares: Tensor) -> float:
     return 0.5 * float((found - shares).abs().sum() + 1 - found.sum())
 
 
-def guided(seed: int, resamples: Sequence[str | None]) -> list[float]:
-    """Total variation of guided samples, one a way of resampling."""
-    model, shares = trained(seed), guided_shares()
+def learnt_scores(seed: int) -> list[Score]:
+    """Of all modes, and of the right half."""
+    model = trained(seed)
 
-    def score(label: int) -> object:
+    def score(label: int) -> Score:
         def of(x: Tensor, t: Tensor) -> Tensor:
             noise: Tensor = model(x, t, torch.full((len(x),), label))
             return -noise / VP.sigma(t)[:, None]
 
         return of
 
-    found = []
+    return [score(NEITHER), score(0)]
+
+
+def exact_scores() -> list[Score]:
+    """Of all modes, and of the right half."""
+    return [RING.score_under(VP), HALF.score_under(VP)]
+
+
+def guided(scores: Sequence[Score], seed: int, resamples: Sequence[str | None]) -> list[float]:
+    """Total variation of guided samples, one a way of resampling."""
+    found, shares = [], guided_shares()
     times = time_grid(VP, STEPS, END, data_std=0.4)
     for resample in resamples:
-        sampler = FKCSampler([score(NEITHER), score(0)], cfg(SCALE), VP, resample=resample)  # type: ignore[list-item,arg-type]
+        sampler = FKCSampler(scores, cfg(SCALE), VP, resample=resample)  # type: ignore[arg-type]
         x, _ = sampler.sample(SAMPLES, times, (2,), generator=torch.Generator().manual_seed(seed))
         found.append(distance(x, shares))
     return found

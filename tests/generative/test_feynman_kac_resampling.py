@@ -124,6 +124,13 @@ def test_the_ends_of_the_unit_interval():
 
 
 @EVERY
+def test_a_place_that_rounds_up_to_one_is_not_the_dead_s(name, monkeypatch):
+    """(3 + 1 - 2^-53) / 4 is 1 in float64."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.full(shape, 1 - 2**-53, dtype=options["dtype"]))
+    assert 3 not in RESAMPLERS[name](torch.tensor([0.0, 1.0, 2.0, -math.inf]))
+
+
+@EVERY
 @pytest.mark.parametrize(
     ("logw", "message"),
     [

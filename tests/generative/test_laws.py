@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from entrokit.generative.mixtures import GaussianMixture
-from entrokit.generative.noising import VarianceExploding, VariancePreserving
+from entrokit.generative.noising import (
+    LinearExploding,
+    TabulatedPreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 
 A = GaussianMixture(*(torch.tensor(v, dtype=torch.float64) for v in ([0.3, 0.7], [[-2.0], [2.0]], [0.5, 1.0])))
 B = GaussianMixture(*(torch.tensor(v, dtype=torch.float64) for v in ([0.6, 0.4], [[-1.0], [3.0]], [0.8, 0.6])))
@@ -48,7 +53,14 @@ def test_far_out_a_score_is_finite():
     assert A.score(torch.tensor([[1e4]], dtype=torch.float64)).item() == pytest.approx(2.0 - 1e4)
 
 
-@pytest.mark.parametrize("process", [VariancePreserving(), VarianceExploding(0.02, 30.0)], ids=["vp", "ve"])
+TABLE = TabulatedPreserving(torch.linspace(0.99, 0.01, 9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "process",
+    [VariancePreserving(), VarianceExploding(0.02, 30.0), LinearExploding(30.0), TABLE],
+    ids=["vp", "ve", "edm", "table"],
+)
 def test_drift_and_diffusion_are_the_derivatives_of_what_they_make(process):
     """a = d log alpha / dt, and d sigma^2 / dt = 2 a sigma^2 + g^2."""
     t, h = torch.linspace(0.05, 0.95, 7, dtype=torch.float64), 1e-6
@@ -59,6 +71,28 @@ def test_drift_and_diffusion_are_the_derivatives_of_what_they_make(process):
     torch.testing.assert_close(expected, variance, rtol=1e-6, atol=1e-8)
 
 
+def test_a_table_is_met_at_its_steps_and_starts_from_data():
+    """Nine steps; a time of float32 just behind one counts as that one."""
+    steps = torch.arange(1, 10, dtype=torch.float64) / 9
+    torch.testing.assert_close(TABLE.alpha(steps) ** 2, TABLE.alphas_cumprod, rtol=1e-12, atol=0)
+    assert float(TABLE.alpha(torch.tensor(0.0))) == 1
+    assert float(TABLE.sigma(torch.tensor(0.0))) == 0
+    rates = TABLE.squared_diffusion(steps)
+    late = TABLE.squared_diffusion(steps[:-1].float() + 1e-6)
+    # A neighbour's rate is off by a seventh at least.
+    torch.testing.assert_close(late, rates[:-1].float(), rtol=1e-3, atol=0)
+    expected = -9 * torch.cat([torch.ones(1), TABLE.alphas_cumprod]).log().diff()
+    torch.testing.assert_close(rates, expected, rtol=1e-12, atol=0)
+
+
+def test_a_mixture_s_score_under_a_process_is_that_of_its_noised_law():
+    x, t = torch.tensor([[-1.0], [2.0]], dtype=torch.float64), torch.full((2,), 0.3, dtype=torch.float64)
+    vp = VariancePreserving()
+    assert torch.equal(A.score_under(vp)(x, t), A.noised(float(vp.alpha(T)), float(vp.sigma(T))).score(x))
+    with pytest.raises(ValueError, match="times of a call must be the same"):
+        A.score_under(vp)(x, torch.tensor([0.3, 0.4]))
+
+
 def test_noise_is_exact_near_the_data():
     """1 - alpha^2 in float32 would be 0 or 1.2e-7 here."""
     assert float(VariancePreserving().sigma(torch.tensor(1e-7))) == pytest.approx(1e-4, rel=1e-4)
@@ -66,7 +100,7 @@ def test_noise_is_exact_near_the_data():
 
 @pytest.mark.parametrize("t", [-0.25, 1.5, math.nan])
 def test_a_time_outside_the_schedule_is_named(t):
-    for process in (VariancePreserving(), VarianceExploding()):
+    for process in (VariancePreserving(), VarianceExploding(), LinearExploding(), TABLE):
         with pytest.raises(ValueError, match=r"times lie in \[0, 1\].*" + str(t)):
             process.sigma(torch.tensor([0.5, t]))
 
@@ -94,6 +128,14 @@ def test_points_of_other_dimensions_and_rates_out_of_order_are_refused():
         VariancePreserving(2.0, 1.0)
     with pytest.raises(ValueError, match="sigma_min < sigma_max"):
         VarianceExploding(1.0, 1.0)
+    with pytest.raises(ValueError, match="sigma_max must be finite"):
+        LinearExploding(0.0)
+
+
+@pytest.mark.parametrize("table", [[], [[0.5]], [0.5, 0.6], [1.0, 0.5], [0.5, 0.0], [0.5, math.nan]])
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(ValueError, match="alphas_cumprod"):
+        TabulatedPreserving(torch.tensor(table))
 
 
 def test_whole_times_are_times():

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .checks import check_tensors
+from .noising import Noising
 
 __all__ = ["GaussianMixture"]
 
@@ -71,6 +73,25 @@ class GaussianMixture:
     def noised(self, alpha: float, sigma: float) -> GaussianMixture:
         """The law of ``alpha * x + sigma * noise``, x of this law and the noise standard normal."""
         return GaussianMixture(self.weights, alpha * self.means, (alpha**2 * self.stds**2 + sigma**2).sqrt())
+
+    def noised_by(self, noising: Noising, t: float) -> GaussianMixture:
+        """The law at time t of a noising process that starts from this one."""
+        at = torch.tensor(t, dtype=torch.float64)
+        return self.noised(float(noising.alpha(at)), float(noising.sigma(at)))
+
+    def score_under(self, noising: Noising) -> Callable[[Tensor, Tensor], Tensor]:
+        """``score(x [B, D], t [B]) -> [B, D]`` of this law as data; all times of a call are the same.
+
+        Raises:
+            ValueError: times of a call that differ.
+        """
+
+        def score(x: Tensor, t: Tensor) -> Tensor:
+            if not bool((t == t.flatten()[0]).all()):
+                raise ValueError("the times of a call must be the same")
+            return self.noised_by(noising, float(t.flatten()[0])).score(x)
+
+        return score
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """``[count, D]`` independent samples, ``count`` at least 1."""

@@ -13,7 +13,7 @@ from entrokit.groups import as_float
 
 from .checks import check_tensors
 
-__all__ = ["Noising", "VarianceExploding", "VariancePreserving"]
+__all__ = ["LinearExploding", "Noising", "TabulatedPreserving", "VarianceExploding", "VariancePreserving"]
 
 
 class Noising(Protocol):
@@ -107,6 +107,95 @@ class VarianceExploding:
     def squared_diffusion(self, t: Tensor) -> Tensor:
         """The derivative of ``sigma ** 2``."""
         return 2 * math.log(self.sigma_max / self.sigma_min) * self.sigma(t) ** 2
+
+
+@dataclass(frozen=True)
+class LinearExploding:
+    """``a = 0``, ``sigma = sigma_max t``: Karras et al. (arXiv 2206.00364), their EDM, in units of its largest noise.
+
+    Raises:
+        ValueError: a standard deviation that is not finite and above 0; a time outside [0, 1].
+    """
+
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_max < float("inf"):
+            raise ValueError(f"sigma_max must be finite and above 0; it is {self.sigma_max}")
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """1."""
+        return torch.ones_like(_within(t))
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """The standard deviation of the noise."""
+        return self.sigma_max * _within(t)
+
+    def drift(self, t: Tensor) -> Tensor:
+        """0."""
+        return torch.zeros_like(_within(t))
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        """The derivative of ``sigma ** 2``."""
+        return 2 * self.sigma_max**2 * _within(t)
+
+
+@dataclass(frozen=True)
+class TabulatedPreserving:
+    """A variance preserving process of N training steps, the s-th (from 0) at ``t = (s + 1) / N``; data at 0.
+
+    Between them ``log alpha`` is a straight line, so that ``a`` and ``g ** 2`` are constant over a step: those of the
+    step that ends at t.
+
+    Args:
+        alphas_cumprod: ``[N]``, the squares of alpha at the training steps: falling, in (0, 1).
+
+    Raises:
+        ValueError: a table that is not as said; a time outside [0, 1].
+    """
+
+    alphas_cumprod: Tensor
+
+    def __post_init__(self) -> None:
+        table = self.alphas_cumprod
+        if table.ndim != 1 or not len(table):
+            raise ValueError(f"alphas_cumprod is [N]; its shape is {list(table.shape)}")
+        if not bool(((table > 0) & (table < 1)).all() & (table[1:] < table[:-1]).all()):
+            ends = f"{float(table[0]):g} to {float(table[-1]):g}"
+            raise ValueError(f"alphas_cumprod falls within (0, 1), not to 0 (zero terminal SNR); it goes from {ends}")
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """What multiplies the data."""
+        return (0.5 * self._log_square(t)).exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """The standard deviation of the noise."""
+        return (-torch.expm1(self._log_square(t))).sqrt()
+
+    def drift(self, t: Tensor) -> Tensor:
+        """``a(t)``."""
+        t = _within(t)
+        knots, step = self._knots(t), self._step(t)
+        return 0.5 * len(self.alphas_cumprod) * (knots[step + 1] - knots[step])
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        """``g(t) ** 2``."""
+        return -2 * self.drift(t)
+
+    def _log_square(self, t: Tensor) -> Tensor:
+        t = _within(t)
+        knots, step = self._knots(t), self._step(t)
+        part = len(self.alphas_cumprod) * t - step
+        return knots[step] + part * (knots[step + 1] - knots[step])
+
+    def _knots(self, t: Tensor) -> Tensor:
+        table = self.alphas_cumprod.to(dtype=t.dtype, device=t.device)
+        return torch.cat([table.new_zeros(1), table.log()])
+
+    def _step(self, t: Tensor) -> Tensor:
+        # A time of float32 may lie a rounding behind the training step that it stands for.
+        place = len(self.alphas_cumprod) * t - 1e-3
+        return place.ceil().long().sub(1).clamp(0, len(self.alphas_cumprod) - 1)
 
 
 def _within(t: Tensor) -> Tensor:

@@ -1,0 +1,416 @@
+"""The sampler: laws known exactly, at the end and on the way; normalisers; groups; what goes wrong by step."""
+
+import math
+import warnings
+
+import pytest
+import torch
+
+from entrokit.generative.feynman_kac import (
+    FKCSampler,
+    anneal,
+    cfg,
+    log_z_error,
+    noise_clock,
+    product,
+    reward_tilt,
+    time_grid,
+)
+from entrokit.generative.mixtures import GaussianMixture
+from entrokit.generative.noising import LinearExploding, VarianceExploding
+from entrokit.papers.generative._known_combinations import VP, A, B, Wanted, mixture, total_variation
+
+from .feynman_kac_cases import COMBINATIONS
+
+GRID = time_grid(VP, 100, data_std=0.4)
+SHEET = {"anneal": ((A,), anneal(2.0)), "product": ((A, B), product(2)), "guidance": ((A, B), cfg(2.5))}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def sampler(laws, exponents, noising=VP, **settings):
+    return FKCSampler([law.score_under(noising) for law in laws], exponents, noising, **settings)
+
+
+@pytest.mark.parametrize(("name", "below"), [("anneal", 0.2713), ("product", 0.3953), ("guidance", 0.9403)])
+def test_check_8_the_exact_laws(name, below):
+    shares = Wanted(*SHEET[name]).shares(1e-3)
+    # Within [-6, 6], as the sheet's quadrature was.
+    assert float(shares[:30].sum() / shares.sum()) == pytest.approx(below, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", list(SHEET))
+def test_check_8_in_small(name):
+    """Three populations of 500 side by side, 100 steps; the experiment `claim` has the sheet's size and its bounds."""
+    laws, exponents = SHEET[name]
+    found, shares = {}, Wanted(laws, exponents).shares(1e-3)
+    for resample in ("systematic", None):
+        x, _ = sampler(laws, exponents, resample=resample).sample(1500, GRID, (1,), groups=3, generator=generator(1))
+        equal = torch.full((1500,), 1 / 1500)
+        found[resample] = total_variation(x, equal, shares), float((x < 0).double().mean())
+    (corrected, share), (plain, plain_share) = found.values()
+    assert corrected < 0.6 * plain
+    if name == "guidance":
+        assert plain_share < 0.75
+        assert share == pytest.approx(0.9403, abs=0.03)
+
+
+GAUSSIAN = mixture([1.0], [[1.0]], [1.5])
+OTHER = mixture([1.0], [[-0.5]], [0.8])
+
+
+EXPLODING = VarianceExploding(0.05, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("noising", "resample"),
+    [
+        (VP, "systematic"),
+        (VP, "stratified"),
+        (VP, "residual"),
+        (VP, "birth_death"),
+        (VP, None),
+        (EXPLODING, "systematic"),
+        (LinearExploding(20.0), "systematic"),
+    ],
+    ids=["systematic", "stratified", "residual", "birth-death", "weights", "ve", "edm"],
+)
+def test_a_gaussian_s_moments_at_every_time(noising, resample):
+    """q1^-0.5 q2^1.5 is a Gaussian at every time, and its weights are not constant."""
+    laws, exponents, count, steps = (GAUSSIAN, OTHER), cfg(1.5), 2000, time_grid(noising, 60, data_std=0.5)
+    path = sampler(laws, exponents, noising, resample=resample, c=0.7).run(count, steps, (1,), generator=generator(0))
+    for particles in path:
+        if particles.step not in (20, 35, 50, 60):
+            continue
+        noised = [law.noised_by(noising, particles.t) for law in laws]
+        precision = sum(b / float(law.stds) ** 2 for b, law in zip(exponents, noised, strict=True))
+        mean = sum(b * float(law.means) / float(law.stds) ** 2 for b, law in zip(exponents, noised, strict=True))
+        mean, std = mean / precision, precision**-0.5
+        weights = particles.log_weights.softmax(0)
+        z = (particles.x[:, 0].double() - mean) / std
+        # Five standard errors of a tenth of the particles, and 0.1 of Euler's steps.
+        error = 5 / math.sqrt(count / 10) / 3
+        assert abs(float((weights * z).sum())) < error, particles.step
+        assert abs(float((weights * z**2).sum()) - 1) < math.sqrt(2) * error + 0.1, particles.step
+
+
+def test_tempered_noise_does_not_change_the_law():
+    laws, exponents = SHEET["anneal"]
+    x, _ = sampler(laws, exponents, c=0.5).sample(2000, GRID, (1,), generator=generator(2))
+    share = float((x < 0).double().mean())
+    # One in ten of the particles is worth an independent one.
+    assert share == pytest.approx(0.2713, abs=5 * math.sqrt(0.2713 * 0.7287 / 200))
+
+
+def test_the_normaliser_and_its_error():
+    """Check 6's Gaussian: the mean over ten populations lies within five of their standard errors, and Euler's bias."""
+    law, exponents = mixture([1.0], [[0.0]], [1.5]), anneal(3.0)
+    _, info = sampler([law], exponents).sample(10 * 200, 100, (1,), groups=10, generator=generator(0))
+    found, claimed = info["log_z"], info["log_z_error"]
+    spread = float(found.std())
+    assert float(found.mean()) == pytest.approx(-0.810815, abs=5 * spread / math.sqrt(10) + 0.05)
+    # Ten numbers tell a standard deviation to a quarter: four of them, and what resampling adds to families.
+    assert 0.5 * spread < float(claimed.square().mean().sqrt()) < 3 * spread
+
+
+def test_the_error_without_resampling_is_that_of_a_mean_of_weights():
+    laws, exponents = COMBINATIONS["product"]
+    *_, last = sampler(laws, exponents, resample=None).run(500, 40, (1,), generator=generator(0))
+    weights = last.log_weights.exp()
+    expected = float(weights.std() / weights.mean() / math.sqrt(500))
+    assert float(log_z_error(last)) == pytest.approx(expected, rel=1e-9)
+    assert float(last.log_z) == pytest.approx(float(weights.mean().log()), rel=1e-9)
+
+
+def reward(x):
+    return x[:, 0]
+
+
+def test_a_reward_tilts_the_law_and_its_normaliser_at_every_time():
+    """exp(λ x) moves a Gaussian of variance V by λ V; log Z gains λ mean + λ² V / 2."""
+    schedule, law = lambda t: 1.2 * (1 - t) ** 2, mixture([1.0], [[0.3]], [0.9])
+    tilted = sampler([law], anneal(1.0), tilt=reward_tilt(reward, schedule))
+    seen = 0
+    for particles in tilted.run(2000, 60, (1,), generator=generator(0)):
+        if particles.step not in (25, 45, 60):
+            continue
+        seen += 1
+        noised, strength = law.noised_by(VP, particles.t), schedule(particles.t)
+        variance = float(noised.stds**2)
+        weights = particles.log_weights.softmax(0)
+        mean = float((weights * particles.x[:, 0].double()).sum())
+        assert mean == pytest.approx(float(noised.means) + strength * variance, abs=0.1)
+        log_z = strength * float(noised.means) + strength**2 * variance / 2
+        assert float(particles.log_z) == pytest.approx(log_z, abs=0.1)
+    assert seen == 3
+
+
+@pytest.mark.parametrize("resample", ["systematic", "birth_death"])
+def test_a_reward_that_holds_at_the_start_weighs_the_start(resample):
+    """A constant strength 1 on N(0, 1): the law is N(1, 1) and log Z 1 / 2, from the start on."""
+    law = mixture([1.0], [[0.0]], [1.0])
+    tilted = sampler([law], anneal(1.0), tilt=reward_tilt(reward, lambda t: 1.0), resample=resample)
+    path = list(tilted.run(4000, 20, (1,), generator=generator(0)))
+    for particles in (path[0], path[-1]):
+        weights = particles.log_weights.softmax(0)
+        assert float((weights * particles.x[:, 0].double()).sum()) == pytest.approx(1.0, abs=0.15)
+        assert float(particles.log_z) == pytest.approx(0.5, abs=0.15)
+    assert float(path[0].log_weights.std() > 0) == (resample == "systematic")
+
+
+def test_groups_keep_to_themselves():
+    """Two prompts, far apart: nobody of one descends from the other; each has its own log Z, as alone."""
+    means = torch.tensor([-3.0, 3.0]).repeat_interleave(600)[:, None]
+
+    def score(x, t):
+        alpha, sigma = (float(of(t[:1].double())) for of in (VP.alpha, VP.sigma))
+        return (alpha * means - x) / (alpha**2 * 0.5**2 + sigma**2)
+
+    wide = GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1,), 2.0)).score_under(VP)
+    guided = FKCSampler([wide, score], cfg(2.0), VP)
+    x, info = guided.sample(1200, 50, (1,), groups=2, generator=generator(0))
+    assert bool((x[:600] < 0).all() and (x[600:] > 0).all())
+    assert info["ancestors"][:600].max() < 600 <= info["ancestors"][600:].min()
+    assert info["ess"].shape == info["resampled"].shape == (50, 2)
+    assert info["log_z"].shape == (2,)
+    assert info["resampled"].any(0).all()
+    error = float(info["log_z_error"].square().sum().sqrt())
+    assert float(info["log_z"].diff().abs()) < 5 * error
+
+
+def test_a_group_that_is_even_is_left_as_it_is():
+    """One group's weights differ, the other's do not: only the first is resampled."""
+    uneven = torch.tensor([1.0, 0.0]).repeat_interleave(50)[:, None]
+    guided = FKCSampler([lambda x, t: -x, lambda x, t: -x + uneven * x.sin() * 4], cfg(3.0), VP, ess_threshold=0.7)
+    _, info = guided.sample(100, 60, (1,), groups=2, generator=generator(0))
+    assert info["resampled"][:, 0].any()
+    assert not info["resampled"][:, 1].any()
+    assert torch.allclose(info["ess"][:, 1], torch.full((60,), 50.0, dtype=torch.float64))
+
+
+def test_what_a_run_says_fits_together():
+    laws, exponents = SHEET["product"]
+    x, info = sampler(laws, exponents).sample(400, 60, (1,), generator=generator(3))
+    assert x.shape == (400, 1)
+    assert info["times"].shape == (61,)
+    assert (float(info["times"][0]), float(info["times"][-1])) == (1.0, 1e-3)
+    assert torch.equal(info["resampled"], info["ess"] < 200)
+    assert 0 < int(info["resampled"].sum()) < 60
+    assert torch.equal(info["log_weights"], torch.zeros(400, dtype=torch.float64))
+    again, _ = sampler(laws, exponents).sample(400, 60, (1,), generator=generator(3))
+    assert torch.equal(again, x)
+
+
+def test_intervals_thresholds_and_a_late_start():
+    laws, exponents = SHEET["product"]
+    _, info = sampler(laws, exponents, ess_threshold=1.0, interval=7).sample(200, 30, (1,), generator=generator(0))
+    assert (info["resampled"].flatten().nonzero().flatten() + 1).tolist() == [7, 14, 21, 28]
+    _, info = sampler(laws, exponents, ess_threshold=0.0).sample(200, 30, (1,), generator=generator(0))
+    assert not info["resampled"].any()
+    late = sampler(laws, exponents, VarianceExploding(0.05, 20.0), start_step=5)
+    path = list(late.run(1000, 30, (1,), generator=generator(0)))
+    grid = time_grid(late.sde, 30, 1e-3)
+    assert [p.step for p in path] == list(range(5, 31))
+    assert [p.t for p in path] == grid[5:].tolist()
+    std = float(late.sde.sigma(grid[5])) / math.sqrt(2)
+    assert float(path[0].x.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * 1000))
+
+
+def test_particles_of_ones_own_and_their_dtype():
+    laws, exponents = SHEET["product"]
+    start = torch.randn(50, 1, dtype=torch.float64, generator=generator(0))
+    path = list(sampler(laws, exponents, c=0.0).run(50, [0.3, 0.29, 0.28], (1,), initial=start, generator=generator(1)))
+    assert torch.equal(path[0].x, start)
+    assert path[-1].x.dtype == torch.float64
+    assert [p.t for p in path] == [0.3, 0.29, 0.28]
+
+
+def test_a_step_is_euler_s():
+    """Weights of the place before the step, and one draw of noise."""
+    law, exponents, (now, then) = A, anneal(3.0), (0.3, 0.29)
+    start = torch.tensor([[-1.5], [0.3], [2.2]], dtype=torch.float64)
+    made = sampler([law], exponents, c=1 / 3, resample=None)
+    _, after = made.run(3, [now, then], (1,), initial=start, generator=generator(5))
+    noise = torch.randn(3, 1, dtype=torch.float64, generator=generator(5))
+    drifts = torch.tensor([[0.880701], [7.708861], [-4.753249]], dtype=torch.float64)
+    torch.testing.assert_close(after.x, start + 0.01 * drifts + 1.422439 * 0.1 * noise, rtol=0, atol=1e-6)
+    expected = 0.01 * torch.tensor([-2.422594, -0.359409, 10.072989], dtype=torch.float64)
+    torch.testing.assert_close(after.log_weights, expected, rtol=0, atol=1e-8)
+
+
+def test_a_clamp_holds_increments_around_their_mean():
+    law, start = A, torch.tensor([[-1.5], [0.3], [2.2]], dtype=torch.float64)
+    made = sampler([law], anneal(3.0), resample=None, clamp=0.05)
+    _, after = made.run(3, [0.3, 0.29], (1,), initial=start, generator=generator(5))
+    free = 0.01 * torch.tensor([-2.422594, -0.359409, 10.072989], dtype=torch.float64)
+    expected = free.mean() + (free - free.mean()).clamp(-0.05, 0.05)
+    torch.testing.assert_close(after.log_weights, expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("resample", ["systematic", "birth_death"])
+def test_nothing_to_correct_is_plain_sampling(resample):
+    """One model with exponent 1: weights stay 0, nobody is replaced, log Z is 0 and known."""
+    _, info = sampler([A], anneal(1.0), resample=resample).sample(300, 40, (1,), generator=generator(0))
+    assert float(info["log_z"].abs()) <= 40 * 1e-13
+    assert torch.allclose(info["ess"], torch.full_like(info["ess"], 300.0))
+    assert sorted(info["ancestors"].tolist()) == list(range(300))
+    assert float(info["log_z_error"]) <= 1e-6
+
+
+def test_times_are_even_in_noise_and_fall():
+    grid = time_grid(VP, 40, 0.01)
+    assert bool((grid[1:] < grid[:-1]).all())
+    assert grid[0] == 1
+    assert grid[-1] == 0.01
+    spent = VP.integrated_beta(grid)
+    torch.testing.assert_close(noise_clock(VP, grid), spent, rtol=1e-9, atol=1e-12)
+    steps = spent[:-1] - spent[1:]
+    torch.testing.assert_close(steps, steps.mean().expand_as(steps), rtol=1e-9, atol=1e-9)
+    clock = noise_clock(VarianceExploding(0.01, 50.0), time_grid(VarianceExploding(0.01, 50.0), 8))
+    torch.testing.assert_close(clock[:-1] - clock[1:], ((clock[0] - clock[-1]) / 8).expand(8), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (0, "at least 1; it is 0"),
+        ([1.0], r"at least two; their shape is \[1\]"),
+        ([1.0, 0.5, 0.7], "time 2 is 0.7, after 0.5"),
+        ([1.0, 0.5, 0.5], "time 2 is 0.5, after 0.5"),
+        ([1.5, 0.5], r"lie in \[0, 1\].*time 0 is 1.5"),
+        ([1.0, -0.1], "time 1 is -0.1"),
+        ([1.0, math.nan], "time 1 is nan"),
+    ],
+)
+def test_times_outside_the_schedule(steps, message):
+    with pytest.raises(ValueError, match=message):
+        sampler([A], anneal(2.0)).sample(10, steps, (1,))
+
+
+def test_a_grid_for_narrow_modes_is_even_in_their_clock():
+    clock = noise_clock(VP, time_grid(VP, 8, data_std=0.3), 0.3)
+    torch.testing.assert_close(clock[:-1] - clock[1:], ((clock[0] - clock[-1]) / 8).expand(8), rtol=1e-9, atol=1e-9)
+    for wrong in (0.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"data_std must be finite and above 0; it is {wrong}"):
+            time_grid(VP, 8, data_std=wrong)
+
+
+def test_an_end_outside_the_schedule():
+    with pytest.raises(ValueError, match=r"\[0, 1\), data at 0; it is 1"):
+        sampler([A], anneal(2.0), end=1.0).sample(10, 5, (1,))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"exponents": (1.0, 1.0)}, "1 score functions, 2 exponents"),
+        ({"exponents": (-1.0,)}, r"sum above 0; they are \[-1.0\]"),
+        ({"exponents": (math.nan,)}, "sum above 0"),
+        ({"c": -0.1}, "c >= 0"),
+        ({"c": math.inf}, "c >= 0"),
+        ({"resample": "multinomial"}, "resample 'multinomial' is not known.*'residual', 'birth_death', None"),
+        ({"ess_threshold": 1.5}, "1.5"),
+        ({"interval": 0}, "interval >= 1"),
+        ({"start_step": -1}, "start_step >= 0"),
+        ({"clamp": 0.0}, "clamp must be above 0"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        FKCSampler(**{"score_fns": [A.score_under(VP)], "exponents": (1.0,), "sde": VP, **settings})
+
+
+def test_no_model_at_all():
+    with pytest.raises(ValueError, match="0 score functions, 0 exponents"):
+        FKCSampler([], (), VP)
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "message"),
+    [
+        (10, {"groups": 3}, "10 are in 3 groups"),
+        (0, {}, "0 are in 1 groups"),
+        (10, {"initial": torch.zeros(10, 2)}, r"\[10, 1\] of floats are expected; they are \[10, 2\]"),
+        (10, {"initial": torch.zeros(9, 1)}, r"they are \[9, 1\]"),
+        (10, {"initial": torch.zeros(10, 1, dtype=torch.long)}, "torch.int64"),
+    ],
+)
+def test_particles_of_another_number_or_shape(count, options, message):
+    with pytest.raises(ValueError, match=message):
+        sampler([A], anneal(2.0)).sample(count, 5, (1,), **options)
+
+
+def test_a_late_start_that_leaves_nothing():
+    with pytest.raises(ValueError, match="start_step 5 leaves none of 5 steps"):
+        sampler([A], anneal(2.0), start_step=5).sample(10, 5, (1,))
+
+
+def test_a_score_of_another_shape_names_the_step():
+    broken = FKCSampler([A.score_under(VP), lambda x, t: x[:, 0]], product(2), VP)
+    with pytest.raises(ValueError, match=r"step 1 \(t = 1\): score 1 has shape \[10\], the particles \[10, 1\]"):
+        broken.sample(10, 5, (1,))
+
+
+def test_a_score_that_is_nan_in_a_corner_names_step_and_particles():
+    seen = []
+
+    def score(x, t):
+        found = A.score_under(VP)(x.double(), t).float()
+        corner = x[:, 0] > 1.0
+        if float(t[0]) < 0.5:
+            seen.append(int(corner.sum()))
+            found[corner] = math.nan
+        return found
+
+    with pytest.raises(
+        ValueError, match=r"step \d+ \(t = 0\.\d+\): score 0 is NaN or infinite at \d+ of 200"
+    ) as caught:
+        FKCSampler([score], anneal(2.0), VP).sample(200, 50, (1,), generator=generator(0))
+    words = str(caught.value).split()
+    times = time_grid(VP, 50, 1e-3)
+    step = int(words[1])
+    assert float(times[step - 1]) < 0.5 <= float(times[step - 2])
+    assert seen == [int(words[words.index("at") + 1])]
+
+
+def test_particles_that_run_away_and_rewards_that_break_name_the_step():
+    with pytest.raises(ValueError, match=r"after step \d+ \(t = .*particles' places are NaN or infinite at \d+ of 20"):
+        FKCSampler([lambda x, t: torch.full_like(x, 3e38)], anneal(1.0), VP).sample(
+            20, 20, (1,), generator=generator(0)
+        )
+    tilt = reward_tilt(lambda x: (x[:, 0] + 1).log(), 1.0)
+    with pytest.raises(ValueError, match=r"step 1 \(t = 1\): the reward is NaN or infinite at \d+ of 20 particles"):
+        sampler([A], anneal(1.0), tilt=tilt).sample(20, 5, (1,), generator=generator(0))
+
+
+def test_one_particle_with_all_the_weight_warns_once_and_names_the_step():
+    """Scores far apart: increments of thousands of nats, which underflow but for one particle."""
+    heavy = FKCSampler([lambda x, t: -x, lambda x, t: -x + 60 * x.sin()], cfg(40.0), VP)
+    with pytest.warns(UserWarning, match=r"step 1 \(t = 0\.\d+\): one particle of 30 .* in 2 of 2 groups") as caught:
+        x, info = heavy.sample(60, 3, (1,), groups=2, generator=generator(0))
+    assert len(caught) == 1
+    assert bool(x.isfinite().all())
+    assert bool(info["log_z"].isfinite().all())
+    assert float(info["ess"][0].max()) < 1.01
+
+
+def test_a_population_of_one_is_never_degenerate():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, info = sampler([A], anneal(2.0)).sample(3, 5, (1,), groups=3, generator=generator(0))
+    assert info["ess"].unique().tolist() == [1.0]
+    assert info["log_z_error"].tolist() == [math.inf] * 3
+
+
+def test_no_gradient_is_kept():
+    weight = torch.tensor(1.0, requires_grad=True)
+    x, info = FKCSampler([lambda x, t: -x * weight], anneal(1.0), VP).sample(10, 5, (1,), generator=generator(0))
+    assert not x.requires_grad
+    assert not info["log_z"].requires_grad
+
+
+def test_the_exact_law_of_the_cases_is_normalised():
+    shares = Wanted(*SHEET["product"]).shares(0.3)
+    assert float(shares.sum()) == pytest.approx(1.0, abs=1e-6)

@@ -42,9 +42,9 @@ def test_samples_are_the_laws():
     shares = mb.histogram(x)
     assert shares.sum().item() == pytest.approx(1.0)
     assert shares[-1] == 0
-    occupied = int((mb.binned(p) > 1 / count).sum())
-    # What chance leaves: about a bin's 1 / 8n each.
-    assert 0 < mb.js_of_samples(x) < 2 * occupied / (8 * count)
+    # At most ln 2 / 2 of the sum of (h - p)² / (h + p), of which a bin has at most 2 p and at most 1 / n on the mean.
+    chance = 0.5 * math.log(2) * float((2 * mb.binned(p)).clamp(max=1 / count).sum())
+    assert 0 < mb.js_of_samples(x) < chance
 
 
 def test_divergences_are_0_for_the_law_and_ln_2_outside():

@@ -13,7 +13,7 @@ from entrokit.distributions import jensen_shannon_divergence
 KT, MASS, GAMMA, DT = 23.0, 0.5, 1.0, 5e-3
 # Where the law has all of its mass but 1e-7, and how it is cut: cells of the quadrature, and bins of many of them.
 LOW, HIGH = (-3.2, -1.2), (1.4, 3.2)
-CELLS, BINS = 600, 40
+CELLS, BINS = 600, 30
 
 # Of the four Gaussians: factor, a, b, c, x, y.
 TERMS = (

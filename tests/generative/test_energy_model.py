@@ -210,6 +210,31 @@ def test_a_residual_of_experts_is_the_experts():
     assert all(next(iter(expert.parameters())).grad is not None for expert in model.experts)
 
 
+def test_no_points_have_no_residuals_and_no_scores():
+    none = torch.zeros(0, 2, dtype=torch.float64)
+    assert fp_residual(small(), none, 0.5, VP).shape == (0,)
+    assert fp_residual_weak(small(), none, 0.5, VP)[1].shape == (0,)
+    assert three().score(none, 0.5).shape == (0, 2)
+
+
+def test_losses_are_measured_without_gradients_too():
+    model, (x0, t) = small(), drawn(8, 2, seed=17)
+    for penalty in (None, FokkerPlanckRegularizer(1e-3), FokkerPlanckRegularizer(1e-3, form="weak")):
+        with torch.no_grad():
+            off = training_loss(model, x0, t, VP, penalty, generator=torch.Generator().manual_seed(0))
+        on = training_loss(model, x0, t, VP, penalty, generator=torch.Generator().manual_seed(0))
+        assert not off.total.requires_grad
+        torch.testing.assert_close(off.total, on.total.detach())
+
+
+def test_a_wrapper_is_told_apart_from_what_it_wraps():
+    average = torch.optim.swa_utils.AveragedModel(small())
+    x, t = drawn(3, 2, seed=18)
+    with pytest.raises(TypeError, match=r"AveragedModel has no energy.*\.module of a wrapper"):
+        fp_residual(average, x, t, VP)
+    assert torch.equal(fp_residual(average.module, x, t, VP), fp_residual(small(), x, t, VP))
+
+
 def test_an_expert_without_energy_is_named_where_one_is_asked_for():
     class ScoreNetwork(nn.Module):
         def forward(self, x, t):
@@ -309,6 +334,11 @@ def test_losses_name_what_they_cannot_take():
         training_loss(small(), x0, 1.5, VP)
     with pytest.raises(TypeError, match="no energy"):
         training_loss(lambda x, t: -x, x0, t, VP, FokkerPlanckRegularizer(1.0))
+    for none in (torch.zeros(0, 2), torch.zeros(0, 3, 2)):
+        with pytest.raises(ValueError, match="empty batch"):
+            denoising_loss(lambda x, t: -x, none, 0.5, VP)
+        with pytest.raises(ValueError, match="empty batch"):
+            FokkerPlanckRegularizer(1.0)(Wrong(), none, 0.5, VP)
     with pytest.raises(ValueError, match="midpoint"):
         equal_weight(t, 0.1, (0.1, 0.6))
     with pytest.raises(ValueError, match=r"times lie in \[0\.1, 0\.6\]; there is one of 0\.7"):

@@ -72,6 +72,19 @@ def test_training_lowers_the_loss_and_the_same_seed_is_the_same_run():
     assert longer["error"] < once["error"]
 
 
+def test_the_average_is_of_the_weights_before(monkeypatch):
+    """0.995 of itself and 0.005 of the new ones, not the other way round."""
+
+    def weights(decay):
+        monkeypatch.setattr(training, "DECAY", decay)
+        model, _ = training.trained(training.started((8,), (0.0, 1.0), 0), toy.LAW.sample, 2, 1)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    first, second, mixed = weights(1.0), weights(0.0), weights(0.995)
+    assert (first != second).any()
+    torch.testing.assert_close(mixed, 0.995 * first + 0.005 * second)
+
+
 def test_arms_of_the_toy(monkeypatch):
     monkeypatch.setattr(toy, "STEPS", 2)
     found = toy.toy_arms(0)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["as_times", "check_finite", "check_points", "scores_of"]
+__all__ = ["as_times", "check_batch", "check_finite", "check_points", "scores_of"]
 
 
 def check_points(x: Tensor, dimensions: int | None = None) -> Tensor:
@@ -21,6 +21,13 @@ def check_points(x: Tensor, dimensions: int | None = None) -> Tensor:
         raise ValueError(f"points {expected} are expected; their shape is {list(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"points of floating point are expected; their dtype is {x.dtype}")
+    return x
+
+
+def check_batch(x: Tensor) -> Tensor:
+    """Points ``[B, *]`` that a mean is taken of; raises ValueError where there are none."""
+    if not check_points(x).shape[0]:
+        raise ValueError(f"a mean over an empty batch is no number; the points' shape is {list(x.shape)}")
     return x
 
 
@@ -54,7 +61,7 @@ def check_finite(values: Tensor, what: str, x: Tensor, t: Tensor) -> None:
     point = ", ".join(f"{v:.4g}" for v in x[row].detach().flatten()[:4].tolist())
     raise ValueError(
         f"{what} is not finite at {int(bad.sum())} of {len(bad)} points; the first is row {row}, x = [{point}"
-        f"{', ...' if x[row].numel() > 4 else ''}], t = {float(t[row]):.4g}"
+        f"{', ...' if x[row].numel() > 4 else ''}], t = {t[row].item():.4g}"
     )
 
 

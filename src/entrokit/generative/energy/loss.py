@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..noising import Noising
-from .checks import as_times, check_points, scores_of
+from .checks import as_times, check_batch, scores_of
 from .model import EnergyModel
 from .residual import BACKWARD, FORWARD, fp_residual_weak, smooth_range
 from .shared import fp_residual_shared, score_and_residuals
@@ -78,7 +78,7 @@ class FokkerPlanckRegularizer:
 
         Times nearer to the end of the model's range than differences in time reach are moved inside for ``weak``.
         """
-        rows = self.rows(check_points(x).shape[0])
+        rows = self.rows(check_batch(x).shape[0])
         times = as_times(t, x)[:rows]
         if self.form == "shared":
             first, second = fp_residual_shared(model, x[:rows], times, sde, sigma=self.sigma, generator=generator)
@@ -123,7 +123,7 @@ def denoising_loss(
         weight: of times ``[B]``; 1 by default.
 
     Raises:
-        ValueError: points or times that are none, scores of another shape or not finite.
+        ValueError: points or times that are none, an empty batch, scores of another shape or not finite.
     """
     times, noise, x = _noised(x0, t, sde, generator)
     return _denoising(scores_of(model, x, times), noise, times, sde, weight)
@@ -168,7 +168,7 @@ def training_loss(
 def _noised(
     x0: Tensor, t: Tensor | float, sde: Noising, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    times = as_times(t, check_points(x0))
+    times = as_times(t, check_batch(x0))
     noise = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=generator)
     return times, noise, _like(sde.alpha(times), x0) * x0 + _like(sde.sigma(times), x0) * noise
 

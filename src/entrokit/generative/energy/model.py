@@ -138,8 +138,8 @@ def log_q_gradients(
     """
     if not isinstance(model, EnergyModel):
         raise TypeError(
-            f"{type(model).__name__} has no energy: log_q(x, t) -> [B] is needed, since a score alone tells neither "
-            "a density nor its derivative in time; wrap a scalar network in EnergyScore"
+            f"{type(model).__name__} has no energy: log_q(x, t) -> [B] is needed, since a score alone tells neither a "
+            "density nor its derivative in time; wrap a scalar network in EnergyScore, or take the .module of a wrapper"
         )
     times = as_times(t, check_points(x))
     # Gradients are wanted where the caller has switched them off, too.

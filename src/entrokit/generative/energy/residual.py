@@ -167,7 +167,7 @@ def check_step(sigma: float) -> None:
 def residual_of(x: Tensor, t: Tensor, sde: Noising, score: Tensor, divergence: Tensor, moved: Tensor) -> Tensor:
     """F - ∂_t log q, ``[B]``, of scores ``[B, *]``, their divergence ``[B]`` and ∂_t log q ``[B]``."""
     drift, half = sde.drift(t), 0.5 * sde.squared_diffusion(t)
-    flow = half * (divergence + _dot(score, score)) - drift * (_dot(x, score) + x[0].numel())
+    flow = half * (divergence + _dot(score, score)) - drift * (_dot(x, score) + x.flatten(1).shape[1])
     return flow - moved
 
 

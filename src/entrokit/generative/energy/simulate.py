@@ -48,7 +48,7 @@ def langevin_simulate(
     v ← e^{-γΔ} v + (1 - e^{-γΔ}) / γ · F(x) / m + √(kT (1 - e^{-2γΔ}) / m) ξ;  x ← x + Δ v.
 
     Args:
-        force: of points ``[B, *]``. x0: where the chains begin, ``[B, *]``.
+        force: of points ``[B, *]``; called without gradients. x0: where the chains begin, ``[B, *]``.
         dt: Δ. gamma: friction, at least 0; 0 keeps energy. mass: of every coordinate.
         velocity: the first ones ``[B, *]``; drawn from their law at kT by default.
 

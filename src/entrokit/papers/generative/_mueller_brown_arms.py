@@ -13,7 +13,7 @@ from . import _mueller_brown as mb
 from ._energy_training import FIRST, SDE, Times, regularizer, started, trained
 
 # The official strength, midpoints, ranges and networks; batch and rates are those of the toy.
-STEPS, ALPHA, HIDDEN = 3000, 5e-4, (92, 92, 92)
+STEPS, ALPHA, HIDDEN = 2500, 5e-4, (92, 92, 92)
 TIMES = Times(midpoint=0.5)
 # From low to high t: hidden layers, share of the steps, times that it answers for, and those that it is trained at.
 EXPERTS = (
@@ -22,7 +22,7 @@ EXPERTS = (
     ((54, 54), 1 / 6, (0.6, 1.0), Times(0.6, 1.0, 0.8, (0.6, 1.0))),
 )
 LATER = (FIRST, 0.002, 0.005, 0.01, 0.02, 0.05)
-SAMPLES, SAMPLE_STEPS, CHAINS, CHAIN_STEPS, EVERY = 5000, 200, 250, 2000, 10
+SAMPLES, SAMPLE_STEPS, CHAINS, CHAIN_STEPS, EVERY = 3000, 150, 200, 1500, 10
 Measures = dict[str, float]
 
 

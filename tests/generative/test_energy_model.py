@@ -155,6 +155,14 @@ def test_times_at_the_ends_are_moved_inside_for_differences():
     assert torch.equal(found, expected)
 
 
+def test_times_that_were_moved_are_inside_in_float32_too():
+    """Of which a border, 1e-3 added and taken away again, may be short of itself."""
+    penalty = FokkerPlanckRegularizer(1.0, form="weak")
+    for low in torch.linspace(0.01, 0.9, 60).tolist():
+        model = small(time_range=(low, low + 0.05), hidden=(2,)).float()
+        penalty(model, torch.zeros(2, 2), torch.tensor([low, low + 0.05]), VP)
+
+
 @pytest.mark.parametrize("form", ["weak", "shared"])
 def test_training_descends_the_sum_of_both(form):
     model, (x0, t) = small(), drawn(8, 2, seed=7)

@@ -297,6 +297,8 @@ def test_no_difference_crosses_the_border_of_experts():
 def test_a_time_outside_a_models_range_has_no_derivative():
     with pytest.raises(ValueError, match=r"smooth from 0 to 0\.1"):
         fp_residual(small(time_range=(0.0, 0.1)), X, T, VP)
+    with pytest.raises(ValueError, match=r"smooth from 0 to 0\.1"):
+        fp_residual_shared(small(time_range=(0.0, 0.1)), X, T, VP)
 
 
 class Cornered:

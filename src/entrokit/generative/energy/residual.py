@@ -118,7 +118,6 @@ def residual_along(
     Raises:
         TypeError, ValueError: as `fp_residual`; a ``sigma`` that is not above 0, or steps of another shape.
     """
-    training = torch.is_grad_enabled()
     times = _checked_times(model, x, t, dt)
     check_step(sigma)
     count = steps.shape[0]
@@ -127,14 +126,14 @@ def residual_along(
     ahead, behind = (x + steps).flatten(0, 1), (x - steps).flatten(0, 1)
     at = times.repeat(count)
     log_q, scores, moved = log_q_gradients(
-        model, torch.cat([ahead, behind]), at.repeat(2), create_graph=training, in_time=dt == "autograd"
+        model, torch.cat([ahead, behind]), at.repeat(2), create_graph=torch.is_grad_enabled(), in_time=dt == "autograd"
     )
     score, other = scores.chunk(2)
     spread = _dot(steps.flatten(0, 1), score - other) / (2 * sigma**2)
     moved = _differences(model, ahead, at, log_q.chunk(2)[0]) if dt == "fd" else moved.chunk(2)[0]
     residual = residual_of(ahead, at, sde, score, spread, moved)
     check_finite(residual, "the residual", ahead, at)
-    return (residual if training else residual.detach()).reshape(count, -1)
+    return residual.reshape(count, -1)
 
 
 def smooth_range(model: object, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,6 @@ def score_and_residuals(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The score of all points ``[B, *]``, and `fp_residual_shared` of the first ``rows``, in one call of the model."""
-    training = torch.is_grad_enabled()
     times = as_times(t, check_digits(x))
     step = default_step(x) if sigma is None else sigma
     check_step(step)
@@ -70,7 +69,7 @@ def score_and_residuals(
         model,
         torch.cat([x, near.repeat(2, *[1] * (x.ndim - 1)) + steps]),
         torch.cat([times, at, at]),
-        create_graph=training,
+        create_graph=torch.is_grad_enabled(),
         in_time=True,
     )
     score, stepped = scores[: x.shape[0]], scores[x.shape[0] :]
@@ -79,4 +78,4 @@ def score_and_residuals(
     both = changes.flatten(1).sum(1).chunk(2)
     first, second = (residual_of(near, at, sde, here, one, moved[:rows]) for one in both)
     check_finite(first + second, "the residual", near, at)
-    return (score, first, second) if training else (score.detach(), first.detach(), second.detach())
+    return score, first, second

@@ -1,0 +1,182 @@
+"""What an energy is trained by: denoising, and obeying the Fokker-Planck equation (arXiv 2506.17139)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..noising import Noising
+from .checks import as_times, check_batch, scores_of
+from .model import EnergyModel
+from .residual import BACKWARD, FORWARD, fp_residual_weak, smooth_range
+from .shared import fp_residual_shared, score_and_residuals
+
+__all__ = ["FokkerPlanckRegularizer", "TrainingLoss", "denoising_loss", "equal_weight", "training_loss"]
+
+Weight = Callable[[Tensor], Tensor]
+
+
+def equal_weight(t: Tensor, midpoint: float = 0.3, time_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+    """Weights ``[B]`` of times ``[B]``, of mean 1 over the range, half of it below the midpoint.
+
+    Raises:
+        ValueError: a midpoint that is not inside the range, or a time outside it.
+    """
+    low, high = time_range
+    if not low < midpoint < high:
+        raise ValueError(f"the midpoint lies inside the range ({low}, {high}); it is {midpoint}")
+    outside = ~((t >= low) & (t <= high))
+    if bool(outside.any()):
+        raise ValueError(f"times lie in [{low}, {high}]; there is one of {float(t[outside].flatten()[0])}")
+    half = 0.5 * (high - low)
+    return torch.where(t <= midpoint, half / (midpoint - low), half / (high - midpoint))
+
+
+@dataclass(frozen=True)
+class FokkerPlanckRegularizer:
+    """alpha · mean of weight(t) R² / D² over rows, the square estimated without bias; it may be negative.
+
+    Args:
+        alpha: of the penalty beside the denoising loss; the paper has 1e-4 to 2e-2.
+        time_weight: weights ``[B]`` of times ``[B]``, that of the denoising loss in the official code; 1 by default.
+        form: ``shared`` is `fp_residual_shared`, ``weak`` the paper's `fp_residual_weak`.
+        share: of a batch's rows that the penalty is taken of, the first; rows are to be in no order.
+        sigma: of the steps; by default that of the form.
+
+    Raises:
+        ValueError: an ``alpha`` that is not at least 0 and finite, a ``share`` outside (0, 1], a form that is none.
+    """
+
+    alpha: float = 5e-4
+    time_weight: Weight | None = None
+    form: Literal["shared", "weak"] = "shared"
+    share: float = 1.0
+    sigma: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha must be at least 0 and finite; it is {self.alpha}")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share lies in (0, 1]; it is {self.share}")
+        if self.form not in ("shared", "weak"):
+            raise ValueError(f"form is 'shared' or 'weak'; it is {self.form!r}")
+
+    def __call__(
+        self,
+        model: EnergyModel,
+        x: Tensor,
+        t: Tensor | float,
+        sde: Noising,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The penalty, a number, at noised points ``[B, *]`` and times ``[B]``.
+
+        Times nearer to the end of the model's range than differences in time reach are moved inside for ``weak``.
+        """
+        rows = self.rows(check_batch(x).shape[0])
+        times = as_times(t, x)[:rows]
+        if self.form == "shared":
+            first, second = fp_residual_shared(model, x[:rows], times, sde, sigma=self.sigma, generator=generator)
+        else:
+            low, high = smooth_range(model, times)
+            times = times.maximum(low + BACKWARD).minimum(high - FORWARD)
+            first, second = fp_residual_weak(model, x[:rows], times, sde, sigma=self.sigma, generator=generator)
+        return self.penalty(first, second, times, x[0].numel())
+
+    def rows(self, count: int) -> int:
+        """How many rows of ``count`` the penalty is taken of."""
+        return math.ceil(self.share * count)
+
+    def penalty(self, first: Tensor, second: Tensor, t: Tensor, dimensions: int) -> Tensor:
+        """Of two independent estimates ``[B]`` of the residual at times ``[B]``."""
+        products = first * second / dimensions**2
+        return self.alpha * (products if self.time_weight is None else self.time_weight(t) * products).mean()
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """What to descend, and its parts."""
+
+    total: Tensor
+    denoising: Tensor
+    fokker_planck: Tensor
+
+
+def denoising_loss(
+    model: Any,
+    x0: Tensor,
+    t: Tensor | float,
+    sde: Noising,
+    *,
+    weight: Weight | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """mean of weight(t) (noise + sigma(t) score)², a number: no likelihood weighting.
+
+    Args:
+        model: with ``score(x, t)``, or called so. x0: data ``[B, *]``. t: times ``[B]`` to noise them to.
+        weight: of times ``[B]``; 1 by default.
+
+    Raises:
+        ValueError: points or times that are none, an empty batch, scores of another shape or not finite.
+    """
+    times, noise, x = _noised(x0, t, sde, generator)
+    return _denoising(scores_of(model, x, times), noise, times, sde, weight)
+
+
+def training_loss(
+    model: EnergyModel,
+    x0: Tensor,
+    t: Tensor | float,
+    sde: Noising,
+    regularizer: FokkerPlanckRegularizer | None = None,
+    *,
+    weight: Weight | None = None,
+    generator: torch.Generator | None = None,
+) -> TrainingLoss:
+    """The denoising loss, and a penalty at the same noised points; of the ``shared`` form both of one call.
+
+    Args:
+        model: with an energy. x0: data ``[B, *]``. t: times ``[B]`` to noise them to.
+        weight: of the denoising loss at times ``[B]``; 1 by default. The penalty's is the regulariser's own.
+
+    Raises:
+        TypeError: a model without energy. ValueError: as `denoising_loss` and `fp_residual_shared`.
+    """
+    times, noise, x = _noised(x0, t, sde, generator)
+    penalised = regularizer is not None and regularizer.alpha > 0
+    if regularizer is None or not penalised or regularizer.form == "weak":
+        denoising = _denoising(scores_of(model, x, times), noise, times, sde, weight)
+        penalty = torch.zeros_like(denoising)
+        if regularizer is not None and penalised:
+            penalty = regularizer(model, x, times, sde, generator)
+    else:
+        rows = regularizer.rows(x.shape[0])
+        score, first, second = score_and_residuals(
+            model, x, times, sde, rows=rows, sigma=regularizer.sigma, generator=generator
+        )
+        denoising = _denoising(score, noise, times, sde, weight)
+        penalty = regularizer.penalty(first, second, times[:rows], x[0].numel())
+    return TrainingLoss(denoising + penalty, denoising.detach(), penalty.detach())
+
+
+def _noised(
+    x0: Tensor, t: Tensor | float, sde: Noising, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    times = as_times(t, check_batch(x0))
+    noise = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=generator)
+    return times, noise, _like(sde.alpha(times), x0) * x0 + _like(sde.sigma(times), x0) * noise
+
+
+def _denoising(score: Tensor, noise: Tensor, t: Tensor, sde: Noising, weight: Weight | None) -> Tensor:
+    each = (noise + _like(sde.sigma(t), score) * score).square().flatten(1).mean(1)
+    return (each if weight is None else weight(t) * each).mean()
+
+
+def _like(values: Tensor, x: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (x.ndim - 1))

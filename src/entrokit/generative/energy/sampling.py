@@ -1,0 +1,66 @@
+"""Noise becomes data: the reverse process, and the flow of the same marginals (Song et al., arXiv 2011.13456)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..noising import Noising
+from .checks import check_finite, check_points, scores_of
+
+__all__ = ["sample_flow", "sample_sde"]
+
+END = 1e-5
+
+
+def sample_sde(
+    model: Any,
+    noise: Tensor,
+    sde: Noising,
+    *,
+    steps: int = 500,
+    end: float = END,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Samples ``[B, *]`` by Euler-Maruyama steps of equal length of the reverse process, from t = 1 to ``end``.
+
+    Args:
+        model: with ``score(x, t)``, or called so.
+        noise: ``[B, *]``, standard normal; it is scaled by ``sigma(1)``.
+
+    Raises:
+        ValueError: points that are none, no step, an ``end`` outside [0, 1), scores of another shape or not finite.
+    """
+    check_points(noise)
+
+    def shake() -> Tensor:
+        return torch.randn(noise.shape, dtype=noise.dtype, device=noise.device, generator=generator)
+
+    return _backward(model, noise, sde, steps, end, shake)
+
+
+def sample_flow(model: Any, noise: Tensor, sde: Noising, *, steps: int = 500, end: float = END) -> Tensor:
+    """As `sample_sde` without noise in the steps: Euler's method on the probability flow."""
+    return _backward(model, check_points(noise), sde, steps, end, None)
+
+
+@torch.no_grad()
+def _backward(
+    model: Any, noise: Tensor, sde: Noising, steps: int, end: float, shake: Callable[[], Tensor] | None
+) -> Tensor:
+    if steps < 1 or not 0 <= end < 1:
+        raise ValueError(f"at least one step to an end in [0, 1) is expected; got {steps} steps to {end}")
+    step = (1 - end) / steps
+    share = 0.5 if shake is None else 1.0
+    x = noise * sde.sigma(torch.ones((), dtype=noise.dtype, device=noise.device))
+    for i in range(steps):
+        t = torch.full((len(x),), 1 - i * step, dtype=x.dtype, device=x.device)
+        squared = sde.squared_diffusion(t[:1])
+        x = x - step * (sde.drift(t[:1]) * x - share * squared * scores_of(model, x, t))
+        if shake is not None:
+            x = x + (step * squared).sqrt() * shake()
+    check_finite(x, "a sample", noise, torch.full((len(x),), end))
+    return x

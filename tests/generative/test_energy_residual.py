@@ -1,0 +1,375 @@
+"""The Fokker-Planck residual: the sheet's numbers, its estimates' means, their gradients, and where it is refused."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from entrokit.generative.energy import (
+    EnergyScore,
+    TimeExperts,
+    fp_residual,
+    fp_residual_shared,
+    fp_residual_weak,
+    residual_along,
+    score_and_residuals,
+)
+from entrokit.generative.energy.residual import BACKWARD, FORWARD, residual_of
+from entrokit.generative.noising import VarianceExploding
+
+from .energy_cases import SKEWED, TOY, VP, WIDE, ExactEnergy, Wrong, drawn, float64
+
+X, T = float64([[1.0, -0.5]], [0.2])
+
+
+def small(dimensions=2, seed=0, time_range=(0.0, 1.0)):
+    torch.manual_seed(seed)
+    return EnergyScore.mlp(dimensions, (6, 6), time_range).double()
+
+
+def gradients_at(x, t, law):
+    """Score, its divergence and ∂_t log p of a mixture's noised law."""
+    energy = ExactEnergy(law)
+    x, t = x.clone().requires_grad_(), t.clone().requires_grad_()
+    score, moved = torch.autograd.grad(energy.log_q(x, t).sum(), (x, t), create_graph=True)
+    divergence = sum(torch.autograd.grad(score[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(x.shape[1]))
+    return score.detach(), divergence, moved.detach()
+
+
+def test_the_sheets_gaussian():
+    """Sheet scoremd, check 1."""
+    alpha, sigma = float(VP.alpha(T)), float(VP.sigma(T))
+    assert (float(VP.beta(T)), alpha, sigma) == pytest.approx((4.08, 0.811395, 0.584498), abs=5e-7)
+    assert 4 * alpha**2 + sigma**2 == pytest.approx(2.975087, abs=5e-7)
+    score, divergence, moved = gradients_at(X, T, WIDE)
+    assert score.flatten().tolist() == pytest.approx([-0.336125, 0.168062], abs=5e-7)
+    assert moved.item() == pytest.approx(2.139592, abs=5e-7)
+    assert residual_of(X, T, VP, score, divergence, torch.zeros(1)).item() == pytest.approx(2.139592, abs=5e-7)
+    assert fp_residual(ExactEnergy(WIDE), X, T, VP).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_sheets_weak_residual():
+    """Sheet scoremd, check 2."""
+    v = 1e-4 * torch.tensor([[[0.8, -0.3]]], dtype=torch.float64)
+    found = residual_along(ExactEnergy(WIDE), X, T, VP, v, sigma=1e-4, dt="autograd")
+    # A difference of scores of size 0.3 over 2e-4 loses 13 bits of float64, times beta / 2.
+    assert found.item() == pytest.approx(0.870832, abs=5e-7)
+    assert found.item() == pytest.approx(4.08 / (2 * 2.975087) * (2 - 0.73), abs=5e-7)
+
+
+def test_the_sheets_differences_in_time():
+    """Sheet scoremd, check 2: 2.139500 by differences, 2.139505 exactly, at x + v."""
+    at = X + 1e-4 * torch.tensor([[0.8, -0.3]], dtype=torch.float64)
+    zero = torch.zeros(1, 1, 2, dtype=torch.float64)
+    exact, other = (
+        residual_along(ExactEnergy(WIDE), at, T, VP, zero, sigma=1.0, dt=dt).item() for dt in ("autograd", "fd")
+    )
+    _, _, moved = gradients_at(at, T, WIDE)
+    assert moved.item() == pytest.approx(2.139505, abs=5e-7)
+    assert moved.item() - (other - exact) == pytest.approx(2.139500, abs=5e-7)
+
+
+@pytest.mark.parametrize("law", [TOY, SKEWED], ids=["toy", "skewed"])
+@pytest.mark.parametrize("sde", [VP, VarianceExploding(0.05, 8.0)], ids=["vp", "ve"])
+def test_exact_laws_obey_the_equation(law, sde):
+    """Sheet scoremd, check 3."""
+    x, t = drawn(64, law.dimensions, seed=1)
+    residual = fp_residual(ExactEnergy(law, sde), x, t, sde)
+    _, _, moved = gradients_at(x, t, law)
+    assert residual.abs().max() < 1e-5 * max(1.0, float(moved.abs().max()) * 1e-5)
+
+
+def test_a_law_that_does_not_obey_has_the_residual_of_its_formula():
+    x, t = drawn(20, 3, seed=2)
+    squares, v = x.square().sum(1), 1 + t**2
+    by_hand = 0.5 * VP.beta(t) * (-3 / v + squares / v**2 - squares / v + 3) - squares * t / v**2
+    torch.testing.assert_close(fp_residual(Wrong(), x, t, VP), by_hand, rtol=1e-10, atol=1e-10)
+
+
+def test_a_number_of_each_time_moves_the_residual_by_its_derivative():
+    class Shifted(Wrong):
+        def log_q(self, x, t):
+            return super().log_q(x, t) + 3 * t**2
+
+    x, t = drawn(10, 2, seed=3)
+    moved = fp_residual(Shifted(), x, t, VP) - fp_residual(Wrong(), x, t, VP)
+    torch.testing.assert_close(moved, -6 * t, rtol=1e-10, atol=1e-10)
+
+
+def test_differences_in_time_are_of_second_order_and_exact_for_squares():
+    """The third derivative alone is left, times BACKWARD * FORWARD / 6."""
+
+    class Cubic:
+        def log_q(self, x, t):
+            return 0 * x.sum(1) + t**3
+
+    x, t = drawn(10, 2, seed=4)
+    gap = fp_residual(Cubic(), x, t, VP, dt="autograd") - fp_residual(Cubic(), x, t, VP, dt="fd")
+    # Rounding: 1 / 5e-4 of float64's eps, with residuals up to 30.
+    torch.testing.assert_close(gap, torch.full_like(gap, BACKWARD * FORWARD), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("form", [fp_residual_weak, fp_residual_shared], ids=["weak", "shared"])
+def test_the_product_has_the_squares_mean_and_a_square_has_not(form):
+    x, t = float64([[0.9, -1.4, 0.3]], [0.6])
+    truth = fp_residual(SKEWED_WRONG, x, t, VP).item()
+    count = 40_000
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        first, second = form(SKEWED_WRONG, x.expand(count, -1), t.expand(count), VP, generator=generator)
+    product = first * second
+    error = float(product.std()) / math.sqrt(count)
+    assert product.mean().item() == pytest.approx(truth**2, abs=5 * error)
+    assert first.mean().item() == pytest.approx(truth, abs=5 * float(first.std()) / math.sqrt(count))
+    assert second.mean().item() == pytest.approx(truth, abs=5 * float(second.std()) / math.sqrt(count))
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1].item()) < 5 / math.sqrt(count)
+    # What a single estimate squared would add, its variance, is seen at this count.
+    assert first.square().mean().item() - truth**2 > 10 * error
+
+
+class Tilted:
+    """A curved energy whose Jacobian is far from diagonal, so that no probe gives its trace alone."""
+
+    def log_q(self, x, t):
+        a, b, c = x.unbind(1)
+        return -0.5 * (1 + t) * (a**2 + b**2 + c**2) + 0.8 * a * b - 0.5 * b * c + 0.1 * (a * c).sin()
+
+
+SKEWED_WRONG = Tilted()
+
+
+def test_shared_steps_leave_no_variance_where_curvature_is_alike_in_all_directions():
+    """The weak form's normal steps have beta / (2V) · (D - |v|²/sigma²) there (sheet, check 2)."""
+    first, second = fp_residual_shared(ExactEnergy(WIDE), X, T, VP, generator=torch.Generator().manual_seed(0))
+    assert first.item() == pytest.approx(0.0, abs=1e-7)
+    assert second.item() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_probes_mean_is_the_divergence():
+    x, t = drawn(1, 3, seed=6)
+    count = 4000
+    exact = fp_residual(Tilted(), x, t, VP).item()
+    probed, single = (
+        fp_residual(
+            Tilted(), x.expand(count, -1), t.expand(count), VP, div=n, generator=torch.Generator().manual_seed(6 + n)
+        ).detach()
+        for n in (2, 1)
+    )
+    assert probed.mean().item() == pytest.approx(exact, abs=5 * float(probed.std()) / math.sqrt(count))
+    # Variances of sample variances of this count: within 15 %.
+    assert float(probed.var() / single.var()) == pytest.approx(0.5, rel=0.15)
+
+
+def test_scores_of_the_one_pass_are_the_models():
+    model = small()
+    x, t = drawn(9, 2, seed=9)
+    score, first, second = score_and_residuals(model, x, t, VP, rows=4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(score, model.score(x, t), rtol=1e-12, atol=1e-12)
+    assert first.shape == second.shape == (4,)
+    alone = fp_residual_shared(model, x[:4], t[:4], VP, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(torch.stack(alone), torch.stack([first, second]), rtol=1e-9, atol=1e-7)
+
+
+FORMS = {
+    "exact": lambda m, x, t, g: fp_residual(m, x, t, VP),
+    "exact, fd": lambda m, x, t, g: fp_residual(m, x, t, VP, dt="fd"),
+    "probes": lambda m, x, t, g: fp_residual(m, x, t, VP, div=2, generator=g),
+    "weak": lambda m, x, t, g: fp_residual_weak(m, x, t, VP, sigma=1e-3, generator=g)[0],
+    "weak, autograd": lambda m, x, t, g: fp_residual_weak(m, x, t, VP, sigma=1e-3, dt="autograd", generator=g)[1],
+    "shared": lambda m, x, t, g: fp_residual_shared(m, x, t, VP, sigma=1e-3, generator=g)[0],
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_gradients_are_those_of_float64_differences(form):
+    model, (x, t) = small(), drawn(5, 2, seed=10)
+
+    def value():
+        return FORMS[form](model, x, t, torch.Generator().manual_seed(2)).square().mean()
+
+    names, own = zip(*model.named_parameters(), strict=True)
+    found = torch.autograd.grad(value(), own, allow_unused=True)
+    for name, parameter, gradient in zip(names, own, found, strict=True):
+        place = (0,) * parameter.ndim
+        step = 1e-5
+        with torch.no_grad():
+            parameter[place] += step
+            ahead = value()
+            parameter[place] -= 2 * step
+            behind = value()
+            parameter[place] += step
+        # Differences of a step h leave h² of the third derivative, and eps / h of values of size 10, times 1 / sigma
+        # where scores are subtracted.
+        expected = 0.0 if gradient is None else gradient[place].item()
+        assert expected == pytest.approx((ahead - behind).item() / (2 * step), rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_without_gradients_numbers_are_the_same_and_have_none(form):
+    model, (x, t) = small(), drawn(5, 2, seed=11)
+    with_graph = FORMS[form](model, x, t, torch.Generator().manual_seed(3))
+    assert with_graph.requires_grad
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            found = FORMS[form](model, x.clone(), t.clone(), torch.Generator().manual_seed(3))
+        assert not found.requires_grad
+        # Kernels differ by roundings, which sigma = 1e-3 divides.
+        torch.testing.assert_close(found, with_graph.detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_points_of_images_are_flattened():
+    class Pictures:
+        def log_q(self, x, t):
+            return Wrong().log_q(x.flatten(1), t)
+
+    x, t = drawn(3, 12, seed=12)
+    pictures = x.reshape(3, 3, 2, 2)
+    torch.testing.assert_close(fp_residual(Pictures(), pictures, t, VP), fp_residual(Wrong(), x, t, VP))
+    for form in (fp_residual_weak, fp_residual_shared):
+        own, flat = (
+            form(m, p, t, VP, generator=torch.Generator().manual_seed(4))[0]
+            for m, p in ((Pictures(), pictures), (Wrong(), x))
+        )
+        torch.testing.assert_close(own, flat)
+
+
+@pytest.mark.parametrize("form", [fp_residual_weak, fp_residual_shared], ids=["weak", "shared"])
+def test_steps_are_as_wide_as_the_dtype_needs(form):
+    x, t = drawn(50, 3, seed=13)
+    for dtype, sigma in ((torch.float32, 1e-3), (torch.float64, 1e-4)):
+        default, named = (
+            form(Wrong(), x.to(dtype), t.to(dtype), VP, generator=torch.Generator().manual_seed(6), **own)
+            for own in ({}, {"sigma": sigma})
+        )
+        assert torch.equal(default[0], named[0])
+        assert torch.equal(default[1], named[1])
+
+
+def test_float32_is_off_by_no_more_than_its_rounding():
+    """Of steps of 1e-3; scores are wrong by eps of their size and of the points', log q by eps of its."""
+    x, t = (v.float() for v in drawn(200, 3, seed=14))
+    generator = torch.Generator().manual_seed(7)
+    narrow, _ = fp_residual_shared(Wrong(), x, t, VP, generator=generator)
+    generator = torch.Generator().manual_seed(7)
+    wide, _ = fp_residual_shared(Wrong(), x.double(), t.double(), VP, sigma=1e-3, generator=generator)
+    eps = torch.finfo(torch.float32).eps
+    # A score is x over a number: three roundings, and those of x + v and of the difference.
+    spread = 0.5 * VP.beta(t) * 8 * eps * x.abs().sum(1) / 1e-3
+    rest = 32 * eps * (VP.beta(t) * (3 + x.square().sum(1)) + x.square().sum(1))
+    assert ((narrow - wide).abs() <= spread + rest).all()
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("t", [-0.1, 1.2, math.nan])
+def test_a_time_outside_the_schedule_is_named(form, t):
+    with pytest.raises(ValueError, match=r"times lie in \[0, 1\].*" + str(t)):
+        FORMS[form](Wrong(), X.expand(2, -1), torch.tensor([0.5, t], dtype=torch.float64), None)
+
+
+@pytest.mark.parametrize(("t", "side"), [(5e-4, "0.0005"), (0.9998, "0.9998")])
+def test_times_too_near_for_differences_are_named(t, side):
+    times = torch.tensor([0.5, t], dtype=torch.float64)
+    for form in ("exact, fd", "weak"):
+        with pytest.raises(ValueError, match=rf"t = {side} \(row 1\).*dt='autograd'"):
+            FORMS[form](Wrong(), X.expand(2, -1), times, None)
+    FORMS["weak, autograd"](Wrong(), X.expand(2, -1), times, None)
+
+
+def test_differences_end_where_the_range_does():
+    for t in (BACKWARD, 1 - FORWARD):
+        FORMS["weak"](Wrong(), X, torch.tensor([t], dtype=torch.float64), None)
+
+
+def test_no_difference_crosses_the_border_of_experts():
+    """Sheet scoremd, pitfalls: energies of experts are not compared."""
+    experts = TimeExperts(
+        [small(time_range=(0.0, 0.1)), small(seed=1, time_range=(0.1, 1.0))], [(0.0, 0.1), (0.1, 1.0)]
+    )
+    inside, border = (torch.tensor([t], dtype=torch.float64) for t in (0.099, 0.0997))
+    fp_residual_weak(experts, X, inside, VP)
+    with pytest.raises(ValueError, match=r"smooth from 0 to 0\.1"):
+        fp_residual_weak(experts, X, border, VP)
+    with pytest.raises(ValueError, match=r"smooth from 0\.1 to 1"):
+        fp_residual(experts, X, torch.tensor([0.1004], dtype=torch.float64), VP, dt="fd")
+
+
+def test_a_time_outside_a_models_range_has_no_derivative():
+    with pytest.raises(ValueError, match=r"smooth from 0 to 0\.1"):
+        fp_residual(small(time_range=(0.0, 0.1)), X, T, VP)
+    with pytest.raises(ValueError, match=r"smooth from 0 to 0\.1"):
+        fp_residual_shared(small(time_range=(0.0, 0.1)), X, T, VP)
+
+
+class Cornered:
+    """NaN where both coordinates are above 1."""
+
+    def log_q(self, x, t):
+        wall = torch.where((x > 1).all(1), math.nan, 0.0)
+        return -x.square().sum(1) + wall
+
+
+class Kinked:
+    """Finite everywhere; of a score that is NaN at 0."""
+
+    def log_q(self, x, t):
+        return -x.square().sum(1).sqrt()
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_what_is_not_finite_in_a_corner_is_named(form):
+    x = torch.tensor([[0.0, 0.3], [2.0, 1.5]], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"log_q is not finite at .* x = \[(2|1\.99|2\.00)"):
+        FORMS[form](Cornered(), x, T.expand(2), torch.Generator().manual_seed(0))
+
+
+def test_a_score_that_is_nan_is_named():
+    x = torch.tensor([[0.1, 0.3], [0.0, 0.0]], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"the score is not finite at 1 of 2 points; the first is row 1, x = \[0, 0\]"):
+        fp_residual(Kinked(), x, T.expand(2), VP)
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_models_without_energy_and_points_of_another_shape_are_refused(form):
+    class ScoreNetwork(nn.Module):
+        def forward(self, x, t):
+            return -x
+
+    with pytest.raises(TypeError, match=r"ScoreNetwork has no energy.*EnergyScore"):
+        FORMS[form](ScoreNetwork(), X, T, None)
+    with pytest.raises(ValueError, match=r"points \[B, \*\].*\[2\]"):
+        FORMS[form](Wrong(), X[0], T, None)
+    with pytest.raises(ValueError, match=r"points \[B, 2\].*\[\d, 3\]"):
+        FORMS[form](small(), torch.zeros(1, 3, dtype=torch.float64), T, None)
+    with pytest.raises(ValueError, match=r"a time a point, \[1\]"):
+        FORMS[form](small(), X, T.expand(2), None)
+    with pytest.raises(ValueError, match="float"):
+        FORMS[form](small(), X.long(), T, None)
+
+
+def test_knobs_out_of_range_are_named():
+    for form in (fp_residual_weak, fp_residual_shared):
+        for sigma in (0.0, -1e-4, math.nan):
+            with pytest.raises(ValueError, match="sigma must be above 0"):
+                form(Wrong(), X, T, VP, sigma=sigma)
+    for div in (0, True, "all"):
+        with pytest.raises(ValueError, match="div is 'exact' or a number"):
+            fp_residual(Wrong(), X, T, VP, div=div)
+    with pytest.raises(ValueError, match="dt is 'autograd' or 'fd'"):
+        fp_residual(Wrong(), X, T, VP, dt="jvp")
+    with pytest.raises(ValueError, match=r"steps \[K, 1, 2\]"):
+        residual_along(Wrong(), X, T, VP, torch.zeros(1, 2, dtype=torch.float64), sigma=1.0)
+    for rows in (0, 2):
+        with pytest.raises(ValueError, match="rows are 1 to 1"):
+            score_and_residuals(Wrong(), X, T, VP, rows=rows)
+
+
+def test_half_precision_is_refused():
+    for form in (fp_residual, fp_residual_weak, fp_residual_shared):
+        with pytest.raises(ValueError, match="bfloat16"):
+            form(small().bfloat16(), X.bfloat16(), T.bfloat16(), VP)
+        with (
+            torch.autocast("cpu", torch.bfloat16),
+            pytest.raises(ValueError, match=r"bfloat16.*float32.*autocast"),
+        ):
+            form(small().float(), X.float(), T.float(), VP)

@@ -222,3 +222,18 @@ class TestModels:
             temper_attention(model, 8).__enter__()
         with watch_attention(model), pytest.raises(ValueError, match="queries on the meta device have no values"):
             model(tokens().to("meta"))
+
+
+class TestBlocks:
+    @pytest.mark.parametrize(
+        ("made", "read", "use"),
+        [
+            (lambda: watch_attention(llama()), "entropies", "with watch_attention(model) as watch:"),
+            (lambda: temper_attention(llama(), 8), "parameters", "with temper_attention(model, context) as temper"),
+            (lambda: swapped_modules(nn.Sequential(), {}), "items", "with swapped_modules(model, modules) as taken:"),
+        ],
+        ids=["watch", "temper", "swap"],
+    )
+    def test_what_is_used_without_its_block_shows_the_block(self, made, read, use):
+        with pytest.raises(AttributeError, match=re.escape(f"no {read} before the block is entered: {use}")):
+            getattr(made(), read)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .agreement import check_agreement
+from .blocks import with_block
 from .checks import check_count
 from .chunked import entropy_rows
 from .heads import head_entropy_histogram
@@ -184,7 +184,7 @@ class AttentionWatch:
         )
 
 
-@contextmanager
+@with_block("with watch_attention(model) as watch: ...")
 def watch_attention(
     model: nn.Module, *, grad: bool = False, include: Include | None = None, block: int | None = None
 ) -> Iterator[AttentionWatch]:

@@ -59,6 +59,23 @@ class TestFunctions:
 
 
 class TestWatching:
+    @pytest.mark.parametrize("first", [True, False])
+    def test_backward_of_checkpointed_layers_after_the_block_is_refused(self, first):
+        pytest.importorskip("transformers")
+        model, ids = llama().train(), tokens()
+        for checkpointed in (False, True):
+            if checkpointed:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            with watch_attention(model, grad=True) as watch:
+                logits = model(ids, use_cache=False).logits
+                loss = watch.entropies[0].sum() + logits.sum() if first else logits.sum() + watch.entropies[0].sum()
+                if checkpointed:
+                    loss.backward(retain_graph=True)
+            if not checkpointed:
+                loss.backward()
+        with pytest.raises(RuntimeError, match=r"backward after the block has ended.*super\(\)\.training_step"):
+            loss.backward()
+
     @pytest.mark.parametrize("left", [True, False])
     def test_padding_before_a_static_cache(self, left):
         transformers = pytest.importorskip("transformers")

@@ -5,8 +5,10 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
 from entrokit.attention.entropy import attention_entropy, attention_entropy_qk, taps, visible_keys, watch_attention
+from entrokit.attention.entropy.passes import following
 
 from ..rounding import assert_within
 from .attention_cases import drawn, llama, plain, tokens
@@ -56,6 +58,25 @@ class TestFunctions:
             visible_keys(mask, queries=3, keys=5)
         with pytest.raises(TypeError, match="visible_keys: a mask is boolean"):
             visible_keys(mask.long(), queries=3, keys=4)
+
+
+class Adds(nn.Module):
+    """Looks at a pass while it runs, as an attention layer under watch does."""
+
+    def forward(self, x):
+        return x + LOOKED_AT[0].running
+
+
+LOOKED_AT = []
+
+
+def test_a_compiled_module_is_followed_as_it_is_traced():
+    torch._dynamo.reset()
+    compiled = torch.compile(Adds(), backend="eager")
+    with following([compiled]) as whole:
+        LOOKED_AT[:] = [whole]
+        assert compiled(torch.zeros(2)).tolist() == [1.0, 1.0]
+        assert not whole.running
 
 
 class TestWatching:

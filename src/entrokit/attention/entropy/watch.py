@@ -185,8 +185,8 @@ class AttentionWatch:
             )
         return (
             f"watch_attention: {name} was not seen: run the watched model itself (not one that wraps it) inside of the "
-            "block, uncompiled; or the layer took no part or has a kernel of its own (reorder_and_upcast_attn of GPT-2 "
-            "does so): leave it out by include="
+            "block, compiled there or not at all; or the layer took no part or has a kernel of its own "
+            "(reorder_and_upcast_attn of GPT-2 does so): leave it out by include="
         )
 
 

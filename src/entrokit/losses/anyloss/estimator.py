@@ -184,7 +184,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = found @ self.coefs_[-1] + self.intercepts_[-1]
         return found
 
-    def _first_is_positive(self, counts: Floats) -> bool:
+    def _first_is_positive(self, counts: NDArray[Any]) -> bool:
         """Whether the first class is, of two; ``counts``: the weight of each class."""
         classes = self.classes_.tolist()
         if self.pos_label is None:

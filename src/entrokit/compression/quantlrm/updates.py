@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import check_flag
 from .ranks import order_statistics
@@ -33,8 +35,8 @@ def update_magnitudes(
         names: of the tensors to compare, e.g. ``model.layers.0.self_attn.q_proj.weight``.
 
     Raises:
-        ValueError: no names; a tensor that one of both lacks or has in another shape, each named; NaN or infinity.
-        TypeError: no tensors of floats.
+        ValueError: no names; a tensor that one of both lacks or has in another shape, each named; both in one memory;
+            NaN or infinity. TypeError: no tensors of floats, or a model in the place of its state.
     """
     names = list(names)
     check_states(base_state, tuned_state, names)
@@ -117,6 +119,12 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
     Raises:
         ValueError, TypeError: see `update_magnitudes`.
     """
+    for which, state in (("base", base_state), ("tuned", tuned_state)):
+        if isinstance(state, nn.Module) or not isinstance(state, Mapping):
+            raise TypeError(
+                f"updates: of the {which} model a mapping from names to tensors is expected, its state_dict(); got "
+                f"{type(state).__name__}"
+            )
     if not names:
         raise ValueError("updates: no names of tensors to compare")
     wrong = []
@@ -133,8 +141,37 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
         if base.shape != tuned.shape:
             wrong.append(f"{name} (base {list(base.shape)}, tuned {list(tuned.shape)})")
     if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"base and tuned model do not match in {len(wrong)} tensors: {', '.join(wrong[:5])}{more}")
+        absent = next((name for name in names if base_state.get(name) is None), None)
+        raise ValueError(
+            f"base and tuned model do not match in {len(wrong)} tensors: {_few(wrong)}"
+            f"{'' if absent is None else _own_names(base_state, absent)}"
+        )
+    if all(_same_memory(base_state[name], tuned_state[name]) for name in names):
+        raise ValueError(
+            f"base and tuned model share their memory in all of {len(names)} tensors, {names[0]} the first, so that "
+            "tuning changed both: state_dict() gives the model's own tensors. Take a copy before tuning, "
+            "copy.deepcopy(model.state_dict())"
+        )
+
+
+def _few(said: Sequence[str]) -> str:
+    return f"{', '.join(said[:5])}{f' and {len(said) - 5} more' if len(said) > 5 else ''}"
+
+
+def _own_names(state: Mapping[str, Tensor], absent: str) -> str:
+    """What a state does have: what ends as a name that it lacks (under a prefix), else what is like it, else anything.
+
+    A model with adapters (PEFT) has ``base_model.model.`` before its names.
+    """
+    ends = [name for name in state if name.endswith(f".{absent}")]
+    near = ends or get_close_matches(absent, list(state), n=2) or list(islice(state, 2))
+    return f"; the base has names such as {', '.join(near[:2])}" if near else "; the base has no tensors"
+
+
+def _same_memory(base: Tensor, tuned: Tensor) -> bool:
+    if base.is_meta or tuned.is_meta or base.device != tuned.device or not base.numel():
+        return False
+    return base is tuned or (base.data_ptr() == tuned.data_ptr() and base.stride() == tuned.stride())
 
 
 def _check_magnitudes(what: str, matrix: Tensor) -> None:

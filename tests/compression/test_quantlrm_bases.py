@@ -1,5 +1,7 @@
 """QuantLRM: bases that are none of this model, and what is said of them."""
 
+import copy
+
 import pytest
 
 from entrokit.compression.quantlrm import QuantLRM
@@ -45,3 +47,11 @@ def test_names_that_a_base_has_instead_are_shown(rename, said):
         HOW.quantize(tuned, other, [text()])
     with pytest.raises(ValueError, match="; the base has no tensors$"):
         HOW.quantize(tuned, {}, [text()])
+
+
+def test_a_base_of_another_precision_is_warned_of():
+    base, tuned = pair()
+    half = copy.deepcopy(base).half().state_dict()
+    message = r"precision in 14 tensors: layers.0.self_attn.q_proj.weight \(base torch.float16, tuned .* and 9 more"
+    with pytest.warns(UserWarning, match=message):
+        HOW.quantize(tuned, half, [text()])

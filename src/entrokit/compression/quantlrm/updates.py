@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
@@ -28,7 +29,8 @@ def update_magnitudes(
     """``|tuned - base|`` by name (QuantLRM, arXiv 2602.02581, step 1); both states are only read.
 
     Computed in the dtype of the tensors, or in the one that holds both where they differ, so that what is equal stays
-    exactly 0. Zeros count: float32 weights that were rounded to bfloat16 first have many more of them.
+    exactly 0. Zeros count: float32 weights that were rounded to bfloat16 first have many more of them. A warning tells
+    of dtypes that differ: unless tuning began at the rounded values, most of what is found is that rounding.
 
     Args:
         base_state, tuned_state: as of ``state_dict()``; any mapping from names to tensors of floats.
@@ -114,7 +116,7 @@ def update_magnitude(base: Tensor, tuned: Tensor, name: str) -> Tensor:
 
 
 def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Tensor], names: Sequence[str]) -> None:
-    """That both have every tensor, in one shape, of floats.
+    """That both have every tensor, in one shape, of floats; warns of dtypes that differ.
 
     Raises:
         ValueError, TypeError: see `update_magnitudes`.
@@ -151,6 +153,15 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
             f"base and tuned model share their memory in all of {len(names)} tensors, {names[0]} the first, so that "
             "tuning changed both: state_dict() gives the model's own tensors. Take a copy before tuning, "
             "copy.deepcopy(model.state_dict())"
+        )
+    kinds = [(name, base_state[name].dtype, tuned_state[name].dtype) for name in names]
+    unlike = [f"{name} (base {base}, tuned {tuned})" for name, base, tuned in kinds if base != tuned]
+    if unlike:
+        warnings.warn(
+            f"base and tuned model differ in precision in {len(unlike)} tensors: {_few(unlike)}. Unless "
+            "tuning began at just these values of the base, what rounding did to it counts as updates: give both as "
+            "they were tuned, in one dtype",
+            stacklevel=3,
         )
 
 

@@ -129,7 +129,7 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
             )
     if not names:
         raise ValueError("updates: no names of tensors to compare")
-    wrong = []
+    wrong, unlike, shared = [], [], 0
     for name in names:
         lacking = [which for which, state in (("base", base_state), ("tuned", tuned_state)) if state.get(name) is None]
         if lacking:
@@ -142,20 +142,21 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
                 raise TypeError(f"{name}: of the {which} model is {kind}, and floats are compared; dequantise it")
         if base.shape != tuned.shape:
             wrong.append(f"{name} (base {list(base.shape)}, tuned {list(tuned.shape)})")
+        if base.dtype != tuned.dtype:
+            unlike.append(f"{name} (base {base.dtype}, tuned {tuned.dtype})")
+        shared += _same_memory(base, tuned)
     if wrong:
         absent = next((name for name in names if base_state.get(name) is None), None)
         raise ValueError(
             f"base and tuned model do not match in {len(wrong)} tensors: {_few(wrong)}"
             f"{'' if absent is None else _own_names(base_state, absent)}"
         )
-    if all(_same_memory(base_state[name], tuned_state[name]) for name in names):
+    if shared == len(names):
         raise ValueError(
             f"base and tuned model share their memory in all of {len(names)} tensors, {names[0]} the first, so that "
             "tuning changed both: state_dict() gives the model's own tensors. Take a copy before tuning, "
             "copy.deepcopy(model.state_dict())"
         )
-    kinds = [(name, base_state[name].dtype, tuned_state[name].dtype) for name in names]
-    unlike = [f"{name} (base {base}, tuned {tuned})" for name, base, tuned in kinds if base != tuned]
     if unlike:
         warnings.warn(
             f"base and tuned model differ in precision in {len(unlike)} tensors: {_few(unlike)}. Unless "

@@ -188,7 +188,9 @@ class TestMagnitudes:
         half = update_magnitudes({"w": base.bfloat16()}, {"w": tuned.bfloat16()}, names)["w"]
         assert half.dtype == torch.bfloat16
         assert half[0].gt(0).tolist() == [False, True]
-        with pytest.warns(UserWarning, match=r"differ in precision in 1 tensors: w \(base torch.bfloat16, tuned torch.fl"):
+        with pytest.warns(
+            UserWarning, match=r"differ in precision in 1 tensors: w \(base torch.bfloat16, tuned torch.fl"
+        ):
             mixed = update_magnitudes({"w": base.bfloat16()}, {"w": tuned}, names)["w"]
         assert mixed.dtype == torch.float32
 

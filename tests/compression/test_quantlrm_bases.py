@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from entrokit.compression.quantlrm import QuantLRM
+from entrokit.compression.quantlrm import QuantLRM, round_to_nearest
 
 from .fine_tuned import pair, same, state, text
 
@@ -26,8 +26,12 @@ def test_a_base_that_shares_what_was_frozen_is_one():
     assert report.stats.x_min > 0.0
 
 
-def test_a_model_is_no_state():
+def test_a_model_is_no_state_and_a_state_no_model():
     base, tuned = pair()
+    with pytest.raises(TypeError, match=r"^QuantLRM.quantize: a model \(nn.Module\) is expected, got OrderedDict"):
+        HOW.quantize(tuned.state_dict(), base.state_dict(), [text()])
+    with pytest.raises(TypeError, match="^round_to_nearest: a model .* got OrderedDict"):
+        round_to_nearest(tuned.state_dict(), 3, 8)
     with pytest.raises(TypeError, match=r"of the base model a mapping .* its state_dict\(\); got CharacterLM"):
         HOW.quantize(tuned, base, [text()])
 

@@ -19,7 +19,8 @@ from torch.utils.hooks import RemovableHandle
 from ..arguments import check_flag
 from .attention import QKReparamAttention
 from .grid import check_boundary_range
-from .model import QuantizedWeight, matching, quantized_weights
+from .model import QuantizedWeight, quantized_weights
+from .names import matching
 
 
 class ConfidenceGuidedAnnealing:

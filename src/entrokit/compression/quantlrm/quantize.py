@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from entrokit.evaluation import evaluating
 
-from ..arguments import check_count, check_flag, check_number
+from ..arguments import check_count, check_flag, check_model, check_number
 from .block import BlockResult, GroupResult, Rounding, Score, naming, quantize_block, rounded_layer
 from .calibration import Batch, checked_batches, size, trace, with_hidden_states
 from .folding import ScaleGroup, llama_groups
@@ -122,8 +122,9 @@ class QuantLRM:
             ValueError: models that do not match, by tensors; nothing was fine-tuned; no calibration text, or none of
                 two tokens; a cache among it; a group size that does not divide a layer's inputs; tied or parametrised
                 weights; tensors on the meta device; NaN, or codes that half precision has not; layers that cannot be
-                packed; groups that are not there, or cannot be folded. TypeError: no floats.
+                packed; groups that are not there, or cannot be folded. TypeError: no floats, or no model.
         """
+        check_model("QuantLRM.quantize", model)
         parts = find_parts(model, blocks)
         check_parts(model, parts, self.group_size, self.pack)
         batches = checked_batches(calib_batches, model)
@@ -190,6 +191,7 @@ def round_to_nearest(
     Raises:
         ValueError, TypeError: as `QuantLRM.quantize`; the model is as it was.
     """
+    check_model("round_to_nearest", model)
     check_bits("round_to_nearest", bits)
     check_flag("round_to_nearest: include_zero", include_zero)
     check_flag("round_to_nearest: pack", pack)

@@ -58,8 +58,9 @@ def quantize_model(
 
     A parametrisation (`torch.nn.utils.parametrize`): ``layer.weight`` is quantised from now on, and what is trained is
     the parameter that it was, the very same, under ``layer.parametrizations.weight.original``. An optimiser that has
-    it need not be made anew, but for the steps of LSQ. Biases, norms, embeddings and recurrent layers stay as they are;
-    activations too (see `ActivationQuantizer`). The paper leaves the first layer and the head at 8 bits: two calls.
+    it need not be made anew, but for LSQ: its steps are new parameters, which no older optimiser trains. Biases, norms,
+    embeddings and recurrent layers stay as they are; activations too (see `ActivationQuantizer`). The paper leaves the
+    first layer and the head at 8 bits: two calls.
 
     A parameter in several layers (a tied weight) has one quantiser, and stays tied; if one of its uses would stay in
     float, as the embedding of a tied language model does, it is refused: no tied model could hold both.

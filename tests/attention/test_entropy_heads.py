@@ -250,8 +250,8 @@ class TestRegularizer:
     @pytest.mark.parametrize(
         ("given", "queries", "message"),
         [
-            (lambda e: e[:1], None, "entropies of 1 layers .* thresholds of 2"),
-            (lambda e: [e[0], e[1][:, :1]], None, r"layer 1: expected entropies \[B, 2, T\], got \[1, 1, 4\]"),
+            (lambda e: e[:1], None, "entropies of 1 layers, .* thresholds of 2: .* num_layers=1, .*include="),
+            (lambda e: [e[0], e[1][:, :1]], None, r"layer 1: .*\[B, 2, T\], got \[1, 1, 4\]; .* num_heads=1$"),
             (lambda e: maps(), None, r"layer 0: .*got \[1, 2, 4, 4\]; of attention weights"),
             (lambda e: [torch.cat([x, x], 2) for x in e], None, "8 queries, but context_size is 4.*context_size=8"),
             (lambda e: e, torch.ones(1, 3).bool(), r"queries must be \[B, T\] = \[1, 4\], got \[1, 3\]"),

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from entrokit.attention.entropy import (
+    AttentionWatch,
     EntropyRegularizer,
     ScaledLinearFFN,
     TemperedAttention,
@@ -146,11 +147,18 @@ class TestTensors:
         made = EntropyRegularizer(1, 2, 3, causal_max=True)
         with pytest.raises(ValueError, match=r"layer 0: visible must broadcast to \[B, H, T\] = \[1, 2, 3\], got"):
             made([ROWS], visible=[visible])
-        with pytest.raises(ValueError, match="visible keys of 2, thresholds of 1"):
+        with pytest.raises(ValueError, match="visible keys of 2, thresholds of 1 layers: give visible=watch.visible"):
             made([ROWS], visible=[torch.ones(3)] * 2)
 
 
 class TestGraph:
+    @pytest.mark.parametrize("grad", [False, True])
+    def test_a_watch_or_outputs_in_the_place_of_entropies(self, grad):
+        made = EntropyRegularizer(1, 2, 3)
+        for given in (AttentionWatch(["0"], grad=grad, block=None), {"attentions": (ONE,)}):
+            with pytest.raises(TypeError, match=rf"expected entropies, .*got {type(given).__name__}; pass watch.entro"):
+                made(given)
+
     def test_a_penalty_that_reaches_no_attention_warns_and_names_grad(self):
         pytest.importorskip("transformers")
         model, made = llama(), EntropyRegularizer(2, 4, 16)
@@ -222,3 +230,18 @@ class TestModels:
             temper_attention(model, 8).__enter__()
         with watch_attention(model), pytest.raises(ValueError, match="queries on the meta device have no values"):
             model(tokens().to("meta"))
+
+
+class TestBlocks:
+    @pytest.mark.parametrize(
+        ("made", "read", "use"),
+        [
+            (lambda: watch_attention(llama()), "entropies", "with watch_attention(model) as watch:"),
+            (lambda: temper_attention(llama(), 8), "parameters", "with temper_attention(model, context) as temper"),
+            (lambda: swapped_modules(nn.Sequential(), {}), "items", "with swapped_modules(model, modules) as taken:"),
+        ],
+        ids=["watch", "temper", "swap"],
+    )
+    def test_what_is_used_without_its_block_shows_the_block(self, made, read, use):
+        with pytest.raises(AttributeError, match=re.escape(f"no {read} before the block is entered: {use}")):
+            getattr(made(), read)

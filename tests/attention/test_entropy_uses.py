@@ -5,8 +5,10 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
 from entrokit.attention.entropy import attention_entropy, attention_entropy_qk, taps, visible_keys, watch_attention
+from entrokit.attention.entropy.passes import following
 
 from ..rounding import assert_within
 from .attention_cases import drawn, llama, plain, tokens
@@ -58,7 +60,43 @@ class TestFunctions:
             visible_keys(mask.long(), queries=3, keys=4)
 
 
+class Adds(nn.Module):
+    """Looks at a pass while it runs, as an attention layer under watch does."""
+
+    def forward(self, x):
+        return x + LOOKED_AT[0].running
+
+
+LOOKED_AT = []
+
+
+def test_a_compiled_module_is_followed_as_it_is_traced():
+    torch._dynamo.reset()
+    compiled = torch.compile(Adds(), backend="eager")
+    with following([compiled]) as whole:
+        LOOKED_AT[:] = [whole]
+        assert compiled(torch.zeros(2)).tolist() == [1.0, 1.0]
+        assert not whole.running
+
+
 class TestWatching:
+    @pytest.mark.parametrize("first", [True, False])
+    def test_backward_of_checkpointed_layers_after_the_block_is_refused(self, first):
+        pytest.importorskip("transformers")
+        model, ids = llama().train(), tokens()
+        for checkpointed in (False, True):
+            if checkpointed:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            with watch_attention(model, grad=True) as watch:
+                logits = model(ids, use_cache=False).logits
+                loss = watch.entropies[0].sum() + logits.sum() if first else logits.sum() + watch.entropies[0].sum()
+                if checkpointed:
+                    loss.backward(retain_graph=True)
+            if not checkpointed:
+                loss.backward()
+        with pytest.raises(RuntimeError, match=r"backward after the block has ended.*super\(\)\.training_step"):
+            loss.backward()
+
     @pytest.mark.parametrize("left", [True, False])
     def test_padding_before_a_static_cache(self, left):
         transformers = pytest.importorskip("transformers")

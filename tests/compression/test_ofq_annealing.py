@@ -242,6 +242,32 @@ class TestBadInput:
             ConfidenceGuidedAnnealing(model, other)
         assert not optimizer._optimizer_step_pre_hooks
 
+    def test_what_is_no_optimiser_and_a_second_one(self):
+        model = mlp()
+        quantize_model(model, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(TypeError, match=r"a torch.optim.Optimizer is expected, got dict"):
+            ConfidenceGuidedAnnealing(model, optimizer.state_dict(), 0.01)
+        first = ConfidenceGuidedAnnealing(model, optimizer, 0.01, layers=["0", "2"])
+        with pytest.raises(ValueError, match=r"2.weight is annealed already on this optimizer.*remove\(\) that first"):
+            ConfidenceGuidedAnnealing(model, optimizer, 0.1, layers=["2", "4"])
+        ConfidenceGuidedAnnealing(model, optimizer, 0.1, layers="4").remove()
+        first.remove()
+        ConfidenceGuidedAnnealing(model, optimizer, 0.1).remove()
+        assert not optimizer._optimizer_step_pre_hooks
+
+    def test_steps_that_the_optimiser_lacks_are_named(self, recwarn):
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        made = quantize_model(model, 3, method="lsq")
+        message = r"not their steps, 0.parametrizations.weight.0.step, .*, 4.parametrizations.weight.0.step, which stay"
+        with pytest.warns(UserWarning, match=message):
+            ConfidenceGuidedAnnealing(model, optimizer).remove()
+        made["0.weight"].step.requires_grad_(False)
+        optimizer.add_param_group({"params": [made[name].step for name in ("2.weight", "4.weight")]})
+        ConfidenceGuidedAnnealing(model, optimizer).remove()
+        assert not recwarn.list
+
     def test_weights_that_became_nan_are_named_before_anything_moves(self):
         model = mlp()
         quantize_model(model, 2)

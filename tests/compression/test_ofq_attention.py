@@ -237,6 +237,18 @@ class TestAsTorchHasIt:
         ours.quantizer = QKReparamAttention(12, 3, 2).quantizer
         assert torch.equal(dequantized(ours)(x, **given), ours(x, **given))
 
+    @pytest.mark.parametrize("training", [True, False])
+    def test_in_an_encoder_layer_of_torch_s(self, training):
+        layer = nn.TransformerEncoderLayer(12, 2, 8, dropout=0.0, batch_first=True).double().train(training)
+        nn.init.zeros_(layer.self_attn.in_proj_bias)
+        x, (mask, *_) = torch.randn(2, 5, 12, dtype=torch.float64), self.masks()
+        expected = layer(x, mask["attn_mask"], is_causal=True)
+        layer.self_attn = unquantised(QKReparamAttention.from_attention(layer.self_attn, 2))
+        torch.testing.assert_close(layer(x, mask["attn_mask"], is_causal=True), expected, rtol=0, atol=1e-9)
+        found = layer.self_attn(x, x, x)
+        assert torch.equal(found[0], layer.self_attn(x))
+        assert found[1] is None
+
     def test_tokens_first_is_torch_s_default_and_kept(self):
         theirs = nn.MultiheadAttention(12, 3, bias=False).double()
         ours, x = unquantised(QKReparamAttention.from_attention(theirs, 2)), torch.randn(7, 2, 12, dtype=torch.float64)

@@ -43,6 +43,19 @@ def test_a_packed_state_survives_a_file(tmp_path):
     assert torch.equal(plain(x), model(x))
 
 
+def test_what_was_never_packed_is_refused():
+    model = mlp()
+    with pytest.raises(
+        ValueError, match=r"no weight of this state is packed.*is of no packed model.*packed_state_dict"
+    ):
+        unpacked_state_dict(model.state_dict())
+    quantize_model(model, 2)
+    with pytest.raises(
+        ValueError, match=r"it has 0.parametrizations.weight.original, as a quantised model in training"
+    ):
+        unpacked_state_dict(model.state_dict())
+
+
 def test_weights_that_became_nan_are_named_when_they_are_packed():
     model = mlp()
     quantize_model(model, 2)

@@ -218,6 +218,13 @@ def test_a_model_without_layers_is_named():
         quantized_weights(mlp())
 
 
+def test_a_state_is_no_model():
+    state = mlp().state_dict()
+    for call in (lambda: quantize_model(state, 4), lambda: dequantized(state), lambda: quantized_weights(state)):
+        with pytest.raises(TypeError, match=r": a model \(nn.Module\) is expected, got OrderedDict"):
+            call()
+
+
 class TestNames:
     @pytest.mark.parametrize("option", ["layers", "skip"])
     @pytest.mark.parametrize(
@@ -235,3 +242,12 @@ class TestNames:
         with pytest.raises(ValueError, match=f"{option}: nothing is named 'head'; there are fc"):
             quantize_model(model, 2, **{option: "head"})
         assert list(quantize_model(model, 2)) == ["fc.weight"]
+
+    def test_the_list_of_names_says_what_it_leaves_out_and_which_is_nearest(self):
+        model = nn.ModuleDict({f"fc{i}": nn.Linear(3, 3) for i in range(10)} | {"lm_head": nn.Linear(3, 3)})
+        with pytest.raises(ValueError, match=r"fc6, fc7 and 3 more; did you mean 'lm_head'\?"):
+            quantize_model(model, 4, skip="head")
+        with pytest.raises(ValueError, match=r"did you mean 'lm_head'\?"):
+            quantize_model(model, 4, layers="lmhead")
+        with pytest.raises(ValueError, match=r"and 3 more$"):
+            quantize_model(model, 4, layers="blocks.*.qkv")

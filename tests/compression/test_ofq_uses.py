@@ -196,6 +196,18 @@ class TestModels:
         with pytest.raises(ValueError, match=message):
             QKReparamAttention.from_attention(module, 2)
 
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"key": torch.ones(2, 5, 12)}, "key and value are x itself. Call it as"),
+            ({"need_weights": True}, r"it gives no weights \(need_weights=False\). Call"),
+            ({"is_causal": True}, "a hint about attn_mask, which is not given"),
+        ],
+    )
+    def test_what_torch_s_can_do_beyond_is_refused(self, given, message):
+        with pytest.raises(ValueError, match=f"^QKReparamAttention: .*{message}"):
+            QKReparamAttention(12, 3, 2)(torch.ones(2, 5, 12), **given)
+
     def test_bits_behind_the_last_code_name_their_weight(self):
         state = packed_state_dict(quantised(3))
         state["2.weight:codes"][0, -1] |= 128

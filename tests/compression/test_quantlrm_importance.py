@@ -188,7 +188,10 @@ class TestMagnitudes:
         half = update_magnitudes({"w": base.bfloat16()}, {"w": tuned.bfloat16()}, names)["w"]
         assert half.dtype == torch.bfloat16
         assert half[0].gt(0).tolist() == [False, True]
-        mixed = update_magnitudes({"w": base.bfloat16()}, {"w": tuned}, names)["w"]
+        with pytest.warns(
+            UserWarning, match=r"differ in precision in 1 tensors: w \(base torch.bfloat16, tuned torch.fl"
+        ):
+            mixed = update_magnitudes({"w": base.bfloat16()}, {"w": tuned}, names)["w"]
         assert mixed.dtype == torch.float32
 
     def test_models_that_do_not_match_are_named(self):
@@ -248,6 +251,7 @@ class TestChannels:
 def test_precisions_that_differ_are_compared_in_the_finer_one(finer):
     fine, coarse = torch.tensor([[1.0009765625]]), torch.tensor([[1.0]], dtype=torch.bfloat16)
     base, tuned = ({"w": fine}, {"w": coarse}) if finer == "base" else ({"w": coarse}, {"w": fine})
-    found = update_magnitudes(base, tuned, ["w"])["w"]
+    with pytest.warns(UserWarning, match="as they were tuned, in one dtype"):
+        found = update_magnitudes(base, tuned, ["w"])["w"]
     assert found.dtype == torch.float32
     assert found.tolist() == [[2.0**-10]]

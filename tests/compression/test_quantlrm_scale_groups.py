@@ -90,3 +90,16 @@ class TestGroups:
             ScaleGroup("q_proj", "norm")
         with pytest.raises(ValueError, match="2 layers need inspect"):
             ScaleGroup(("q", "k"), "norm")
+
+    def test_a_model_in_which_no_group_is_found_is_warned_of(self):
+        block = nn.Sequential()
+        for name in ("dense", "intermediate"):
+            block.add_module(name, nn.Linear(16, 16))
+        embed, blocks = nn.Embedding(128, 16), nn.Sequential(block)
+        model = nn.ModuleDict({"embed": embed, "blocks": blocks})
+        model.forward = lambda ids: block(embed(ids))
+        message = r"no group of layers to scale is found, .*blocks.0 has dense, intermediate\).*ScaleGroup"
+        how = QuantLRM(3, 8, n_grid=1, clip=False)
+        with pytest.warns(UserWarning, match=message):
+            report = how.quantize(model, None, [text()], importance="activations", blocks="blocks")
+        assert report.groups == ()

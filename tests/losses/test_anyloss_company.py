@@ -1,6 +1,7 @@
 """AnyLoss: the classifier among frames, strings, searches, torch's modes and rows on their own."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -38,6 +39,45 @@ def test_a_frame_and_strings_are_rows_and_labels():
     assert ((model.predict(frame) == "yes") == plain.predict(X)).all()
     with pytest.raises(ValueError, match="feature names should match those that were passed during fit"):
         model.predict(frame.rename(columns={"first": "third"}))
+
+
+@pytest.mark.parametrize("options", [QUICK, NETWORK | {"batch_size": None}])
+def test_the_positive_class_may_be_the_first(options):
+    X, y = blobs()
+    words = np.where(y == 1, "fraud", "ok")
+    options = options | {"metric": "fbeta", "beta": 2.0, "tune_threshold": True}
+    model = AnyLossClassifier(pos_label="fraud", **options).fit(X, words)
+    plain = AnyLossClassifier(**options).fit(X, y)
+    assert model.loss_curve_ == plain.loss_curve_
+    assert ((model.predict(X) == "fraud") == plain.predict(X)).all()
+    # As everywhere in scikit-learn, decisions are of the second class, and columns in order of classes.
+    assert model.decision_function(X) == pytest.approx(-plain.decision_function(X))
+    assert model.predict_proba(X) == pytest.approx(plain.predict_proba(X)[:, ::-1])
+    other = AnyLossClassifier(pos_label="ok", **options).fit(X, words)
+    assert pickle.dumps(other.coefs_) == pickle.dumps(AnyLossClassifier(**options).fit(X, 1 - y).coefs_)
+
+
+def test_a_larger_class_that_is_positive_by_its_name_is_warned_of():
+    X, y = blobs()
+    words = np.where(y == 1, "fraud", "ok")
+    with pytest.warns(UserWarning, match="for 'ok', the second class .* larger one; .*give pos_label='fraud'") as found:
+        AnyLossClassifier(**QUICK).fit(X, words)
+    assert found[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AnyLossClassifier(**QUICK, pos_label="ok").fit(X, words)
+        AnyLossClassifier(**QUICK).fit(X, np.where(y == 1, "yes", "no"))
+        AnyLossClassifier(**QUICK).fit(X, 1 - y)
+        for metric in ("accuracy", "balanced_accuracy", "gmean", matthews):
+            AnyLossClassifier(metric, **QUICK).fit(X, words)
+
+
+def test_a_positive_class_that_is_none():
+    X, y = blobs()
+    with pytest.raises(ValueError, match=r"pos_label 'fraud' is no class; there are \['bad', 'good'\]"):
+        AnyLossClassifier(pos_label="fraud").fit(X, np.where(y == 1, "bad", "good"))
+    with pytest.raises(ValueError, match="pos_label needs two classes, got 3"):
+        AnyLossClassifier(pos_label=0).fit(X, np.arange(len(X)) % 3)
 
 
 def test_what_it_does_not_take_is_named():

@@ -1,6 +1,7 @@
 """AnyLoss: what is no tensor, or holds what cannot be counted."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -163,3 +164,22 @@ def test_logits_near_0_do_not_cancel():
     z, y = torch.tensor([1e-4, 3e-4]), torch.tensor([1, 1])
     loss = AnyLoss("accuracy", amplify=5000.0)
     assert float(loss(z, y)) == pytest.approx(float(loss(z.double(), y)), abs=1e-6)
+
+
+def test_a_metric_of_labels_and_predictions_is_refused_before_it_is_asked():
+    def f1_score(y_true, y_pred, *, pos_label=1):
+        return 0.0
+
+    for call in (lambda m: AnyLoss(m), lambda m: tune_threshold(P, Y, m)):
+        with pytest.raises(TypeError, match=r"the metric f1_score\(y_true, y_pred, .* four counts, tp, fn, fp and tn"):
+            call(f1_score)
+        with pytest.raises(TypeError, match=r"the metric <lambda>\(tp, fn\) must take four counts"):
+            call(lambda tp, fn: tp)
+    assert AnyLoss(partial(f_beta, beta=2.0))(P, Y) == AnyLoss("fbeta", beta=2.0)(P, Y)
+
+
+def test_probabilities_of_two_classes_need_one_column():
+    both = torch.stack([1 - P, P], 1)
+    with pytest.raises(ValueError, match=r"scores, \[8, 2\], got \[8\]; .*the positive one, proba\[:, 1\]"):
+        tune_threshold(both, Y)
+    assert tune_threshold(both[:, 1], Y) == tune_threshold(P, Y)

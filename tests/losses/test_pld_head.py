@@ -165,7 +165,7 @@ HIDDEN, WEIGHT, _ = model(0)
     [
         ({"reduction": "none"}, ValueError, "reduction: is one of mean, sum; got 'none'"),
         ({"teacher": TEACHER[0]}, TypeError, "teacher: a TeacherHead or a TopKTeacher, got Tensor"),
-        ({"teacher": TeacherHead(TEACHER[0], TEACHER[1][:-1])}, ValueError, r"teacher: expected hidden \[2, 3, 'd'\]"),
+        ({"teacher": TeacherHead(TEACHER[0], TEACHER[1][:-1])}, ValueError, r"teacher: expected hidden \[2, 3, d\]"),
         ({"teacher": TeacherHead(TEACHER[0][:1], TEACHER[1])}, ValueError, "teacher: expected hidden"),
         ({"teacher": TeacherHead(TEACHER[0], WEIGHT)}, ValueError, r"weight: expected shape \[V, 7\]"),
         ({"hidden": HIDDEN.long()}, TypeError, "hidden: expected floating point"),
@@ -192,3 +192,33 @@ def test_a_top_k_has_its_own_temperature():
     for options in ({"temperature": 2.0}, {"weights": "uniform"}):
         with pytest.raises(ValueError, match="a top k comes at its own temperature, with its own weights"):
             linear_pld_loss(HIDDEN, WEIGHT, teacher, labels(), **options)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"hidden": torch.zeros(2, 6, 3)},
+            r"expected shape \[2, 6\], got \[2, 5\]; .*drop the last position of hidden",
+        ),
+        ({"target": torch.zeros(2, 6).long()}, r"got \[2, 6\]; .* the next ones are target\[\.\.\., 1:\]"),
+        (
+            {"hidden": torch.zeros(2, 5, 4)},
+            r"^hidden: \[2, 5, 4\] has the 4 classes of weight \[4, 3\] last, as logits",
+        ),
+        ({"teacher": TeacherHead(torch.zeros(2, 5, 4), torch.zeros(4, 3))}, r"^teacher.hidden: \[2, 5, 4\] has the 4"),
+        (
+            {"teacher": TeacherHead(torch.zeros(2, 6, 3), torch.zeros(4, 3))},
+            r"expected hidden \[2, 5, d\] and weight \[4, d\]",
+        ),
+        (
+            {"teacher": TopKTeacher(torch.zeros(2, 5), torch.zeros(2, 5).long())},
+            r"^index: expected shape \[2, 5, K\] with",
+        ),
+    ],
+)
+def test_what_was_shifted_or_went_through_the_head_is_told_apart(changed, message):
+    hidden, weight = torch.zeros(2, 5, 3), torch.zeros(4, 3)
+    given = {"hidden": hidden, "weight": weight, "teacher": TeacherHead(hidden, weight)}
+    with pytest.raises(ValueError, match=message):
+        linear_pld_loss(**given | {"target": torch.zeros(2, 5).long()} | changed)

@@ -1,6 +1,7 @@
 """PLD by a teacher's top k: the first terms of the whole, in whatever form an API gives them."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -160,7 +161,7 @@ def test_nothing_is_sorted_but_the_top_k():
         ),
         ([[0, 1], [3, 1]], torch.full((2, 2), math.nan), ValueError, r"log_probs: NaN where index names a class"),
         ([[0, 1], [3, 1]], torch.tensor([[-1.0, -math.inf], [-1.0, -2]]), ValueError, r"log_probs: -inf for the label"),
-        ([[0, 1]], torch.full((1, 2), -1.0), ValueError, r"index: expected shape \[2, 'K'\] with K >= 1, got \[1, 2\]"),
+        ([[0, 1]], torch.full((1, 2), -1.0), ValueError, r"index: expected shape \[2, K\] with K >= 1, got \[1, 2\]"),
         ([[0, 1], [3, 1]], torch.full((2, 1), -1.0), ValueError, r"log_probs: expected the shape of index"),
         ([[0.0, 1.0], [3.0, 1.0]], torch.full((2, 2), -1.0), TypeError, "index: expected integer classes"),
         ([[0, 1], [3, 1]], torch.zeros(2, 2).long(), TypeError, "log_probs: expected floating point"),
@@ -254,3 +255,28 @@ def test_equal_log_probabilities_stand_in_order_of_class():
     index = torch.tensor([[4, 3, 1, 0, 2]])
     found = topk_pld_loss(s, TopKTeacher(t.log_softmax(1).gather(1, index), index), y)
     torch.testing.assert_close(found, pld_loss(s, t, y), rtol=1e-12, atol=0)
+
+
+def test_a_top_k_that_was_renormalised_is_named():
+    g = torch.Generator().manual_seed(0)
+    s, t, y = torch.randn(6, 20, generator=g), torch.randn(6, 20, generator=g), torch.arange(6)
+    whole = TopKTeacher.of(t, 5, y)
+    cut = whole.log_probs.log_softmax(-1)
+    label_in = whole.index[:, 2]
+    with pytest.warns(
+        RuntimeWarning, match="the 5 probabilities sum to 1, and there are 20 classes: .* over the k"
+    ) as by:
+        topk_pld_loss(s, TopKTeacher(cut, whole.index), label_in)
+    assert by[0].filename == __file__
+    behind = (t - 100 * torch.nn.functional.one_hot(y, 20)).log_softmax(-1).topk(5, -1)
+    own = torch.full((6,), math.log(0.05))
+    with pytest.raises(
+        ValueError, match=r"sum to 1\.05, above 1; without the label's own it is 1, .* renormalised over"
+    ):
+        topk_pld_loss(s, TopKTeacher(behind.values.log_softmax(-1), behind.indices, own), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        topk_pld_loss(s, whole, y)
+        topk_pld_loss(s, TopKTeacher.of(100 * t, 5, t.argmax(-1)), t.argmax(-1))
+        topk_pld_loss(s, TopKTeacher.of(t, 20, y), y)
+        topk_pld_loss(s, TopKTeacher(torch.zeros(6, 1), y[:, None]), y)

@@ -106,6 +106,10 @@ def test_labels(target, message):
         ({"hidden": BaseOutput(S)}, "^hidden: expected a tensor, got BaseOutput; pass the last_hidden_state"),
         ({"bias": torch.zeros(4, dtype=torch.long)}, "^bias: expected floating point numbers, got torch.int64"),
         ({"teacher": HEAD}, r"got Linear; TeacherHead\(hidden, lm_head.weight\) is one"),
+        (
+            {"teacher": T},
+            r"got Tensor; TeacherHead\(.*, and TopKTeacher.of\(logits, k, labels\) makes the other of log",
+        ),
         ({"teacher": TeacherHead(HIDDEN, HEAD)}, "^teacher.weight: expected a tensor, got Linear; pass its weight"),
         ({"teacher": TeacherHead(Output(S), WEIGHT)}, "^teacher.hidden: expected a tensor, got Output; pass the last_"),
         ({"teacher": TeacherHead(HIDDEN, WEIGHT, HEAD)}, "^teacher.bias: expected a tensor, got Linear; pass its bias"),
@@ -120,7 +124,7 @@ def test_heads(changed, message):
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        (T, "^teacher: expected a TopKTeacher, got Tensor; TopKTeacher.of makes one of logits"),
+        (T, r"^teacher: expected a TopKTeacher, got Tensor; TopKTeacher.of\(logits, k, labels\) makes one of logits"),
         (TopKTeacher([[-1.0]] * 2, TOP.index), "^log_probs: expected a tensor, got list; torch.as_tensor"),
         (TopKTeacher(TOP.log_probs, TOP.index.numpy()), "^index: expected a tensor, got ndarray; torch.as_tensor"),
         (TopKTeacher(TOP.log_probs, TOP.index, [-1.0]), "^target_log_probs: expected a tensor, got list"),

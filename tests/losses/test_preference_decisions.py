@@ -88,7 +88,7 @@ def test_rows_without_rivals_and_forbidden_targets():
 
 @pytest.mark.parametrize("function", [pairwise_preference_accuracy, preference_margin, preference_rate])
 def test_diagnostics_name_what_is_wrong(function):
-    with pytest.raises(ValueError, match="target 2 at"):
+    with pytest.raises(ValueError, match="target 2 of row"):
         function(torch.zeros(1, 2), torch.tensor([2]))
     with pytest.raises(ValueError, match="nothing but -inf"):
         function(torch.full((1, 2), -INF), torch.tensor([0]))

@@ -162,12 +162,12 @@ INF, NAN = torch.inf, torch.nan
 @pytest.mark.parametrize(
     ("u", "target", "error", "message"),
     [
-        ([[0.0, NAN]], [0], ValueError, r"1 of 1 rows hold NaN, \+inf or nothing but -inf, first \[0\]"),
-        ([[0.0, 1.0], [0.0, INF]], [0, 0], ValueError, r"1 of 2 rows .* first \[1\]"),
+        ([[0.0, NAN]], [0], ValueError, r"1 of 1 rows hold NaN, \+inf or nothing but -inf, first row \[0\]"),
+        ([[0.0, 1.0], [0.0, INF]], [0, 0], ValueError, r"1 of 2 rows .* first row \[1\]"),
         ([[-INF, -INF]], [0], ValueError, "every row needs one that is allowed"),
         ([[0.0, -INF]], [1], ValueError, r"observed output of row \[0\] has utility -inf"),
-        ([[0.0, 1.0]], [2], ValueError, r"target 2 at \[0\] lies outside of the 2 candidates"),
-        ([[0.0, 1.0]], [-1], ValueError, r"target -1 at \[0\]"),
+        ([[0.0, 1.0]], [2], ValueError, r"target 2 of row \[0\] lies outside of the 2 candidates"),
+        ([[0.0, 1.0]], [-1], ValueError, r"target -1 of row \[0\]"),
         ([[0.0, 1.0]], [0, 1], ValueError, r"one index a row, shape \[1\], got \[2\]"),
         ([[0.0, 1.0]], [0.5], TypeError, "target must be a tensor of integers, got torch.float32"),
         ([[0, 1]], [0], TypeError, "utilities must be a tensor of floats, got torch.int64"),

@@ -1,5 +1,6 @@
 """Utility-probability duality (arXiv 2305.14859), reconstructed: what is no tensor, or not the right one."""
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from entrokit.losses.preference import (
     UtilityToProbability,
     argmax_decision,
+    candidate_lists,
     expected_gain,
     gain_matrix,
     mbr_decision,
@@ -23,7 +25,7 @@ from entrokit.losses.preference import (
     sequence_utility,
 )
 
-from .preference_cases import at
+from .preference_cases import END, at, rows, written
 
 U, TARGET, PROBS, MASK = torch.zeros(2, 3), torch.tensor([0, 1]), torch.full((2, 3), 1 / 3), torch.ones(2) > 0
 LOGITS, TOKENS = torch.zeros(2, 3, 5), torch.zeros(2, 3, dtype=torch.long)
@@ -96,3 +98,62 @@ def test_gains_that_are_no_function_or_no_number():
     with pytest.raises(TypeError, match=r"gain of 'a' where 'a' is true is tensor\(\[0., 0.\]\), no number"):
         gain_matrix(["a"], lambda decided, true: torch.zeros(2))
     assert gain_matrix(["a"], lambda decided, true: torch.tensor(0.1, dtype=torch.float64)).tolist() == [[0.1]]
+
+
+def test_probabilities_given_as_utilities_are_warned_of():
+    u, target = rows(50, 4)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        with pytest.warns(
+            RuntimeWarning, match=r"sums to 1, as probabilities do, .* logits or log-probabilities, u.log"
+        ):
+            UtilityToProbability().fit(u.softmax(-1).to(dtype), target)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "UtilityToProbability: a temperature stays")
+        warnings.filterwarnings("error", "UtilityToProbability: every row")
+        for utilities in (u, u.log_softmax(-1), u.softmax(-1) - 0.25, 2.0 * u.softmax(-1)):
+            UtilityToProbability().fit(utilities, target)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mbr_decision(U[0], GAIN), "^mbr_decision: the row is no distribution: .* sum of 0; utilities become"),
+        (lambda: mbr_decision(U, GAIN), r"^mbr_decision: row \[0\] is no distribution"),
+        (lambda: mbr_decision(PROBS[0], GAIN[:, :2]), r"^mbr_decision: expected a gain matrix \[D, 3\]"),
+        (lambda: mbr_decision(PROBS[0], GAIN, allowed=PROBS[0] > 1), "^mbr_decision: the row allows no decision"),
+        (lambda: argmax_decision(U[0] / 0), "^argmax_decision: 1 of 1 rows hold NaN, .* first the row; -inf forbids"),
+        (lambda: preference_loss(U[0], torch.tensor(3)), "target 3 of the row lies outside of the 3 candidates"),
+        (lambda: sequence_utility(LOGITS, TOKENS, TOKENS + 1), r"mask must be bool, got torch.int64; pass mask.bool\("),
+    ],
+)
+def test_the_call_and_the_row_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_gain_before_its_outputs():
+    with pytest.raises(
+        TypeError, match=r"^gain_matrix: outputs must be a list .* function; .* gain_matrix\(outputs, ga"
+    ):
+        gain_matrix(lambda decided, true: 1.0, ["a", "b"])
+
+
+def test_a_tokenizer_and_its_tokens_are_told_from_what_is_read_of_them():
+    class Tokenizer:
+        def __call__(self, text):
+            raise AssertionError("asked")
+
+        def decode(self, tokens):
+            return " ".join(map(str, tokens))
+
+    tokens = torch.arange(600).view(2, 300)
+    output, given = written([[1, 2, 3, END], [1, 2, 4, END]]), {"prompts": 1, "prompt_length": 2, "end": END}
+    assert len(candidate_lists(output, **given, read=Tokenizer().decode)[0]) == 2
+    with pytest.raises(
+        TypeError, match=r"read must be .*, got Tokenizer; pass its decode, lambda .*tokenizer.decode\("
+    ):
+        candidate_lists(output, **given, read=Tokenizer())
+    with pytest.raises(ValueError, match=r"prompts must be .*, got a tensor of shape \[2, 300\]; .* len\(input_ids\)"):
+        candidate_lists(output, **given | {"prompts": tokens})
+    with pytest.raises(ValueError, match=r"prompt_length must be .*, got \[\[0.{0,60}; .* input_ids.shape\[1\]"):
+        candidate_lists(output, **given | {"prompt_length": tokens.tolist()})

@@ -108,7 +108,7 @@ def test_bad_data_are_named():
         UtilityToProbability().fit(u[:, :1], torch.zeros(5, dtype=torch.long))
     with pytest.raises(ValueError, match="nothing but -inf"):
         UtilityToProbability().fit(torch.full((1, 3), -torch.inf), torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"target 3 at \[0\] lies outside"):
+    with pytest.raises(ValueError, match=r"target 3 of row \[0\] lies outside"):
         UtilityToProbability().fit(u, target * 0 + 3)
     with pytest.raises(ValueError, match="there are no rows"):
         UtilityToProbability().fit(u[:0], target[:0])

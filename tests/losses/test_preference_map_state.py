@@ -45,7 +45,7 @@ class TestCriterion:
         assert fitted.tau_ == pytest.approx(best, rel=1e-12)
 
     def test_of_equally_good_ones_the_nearest_to_1_is_taken(self):
-        u = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+        u = torch.tensor([[0.0, -1.0], [0.0, -1.0]], dtype=torch.float64)
         for least, expected in (
             (1.5, min(t for t in GRID if t >= 1.5)),
             (0.5, min(GRID, key=lambda t: abs(math.log(t)))),

@@ -1,8 +1,10 @@
-"""Arguments that are meant as a flag, a count or a number, and are nothing that only looks like one."""
+"""Arguments that are meant as a flag, a count, a number or a model, and are nothing that only looks like one."""
 
 from __future__ import annotations
 
 import math
+
+from torch import nn
 
 
 def check_flag(what: str, value: object) -> None:
@@ -21,3 +23,9 @@ def check_number(what: str, value: object) -> None:
     """Raises: ValueError: no finite real number; True is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{what} is a finite number, got {value!r}")
+
+
+def check_model(what: str, model: object) -> None:
+    """Raises: TypeError: no module, as a state is none."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{what}: a model (nn.Module) is expected, got {type(model).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Literal
 
 import torch
@@ -99,13 +99,25 @@ class EntropyRegularizer(nn.Module):
 
         Raises:
             ValueError: other layers, heads or lengths than it was made for, or NaN; the message names the layer.
-            TypeError: no tensors of real floats, or queries that are not boolean.
+            TypeError: no tensors of real floats, as a watch or a model's outputs, or queries that are not boolean.
         """
         layers, _ = self.thresholds.shape
+        if isinstance(entropies, Mapping) or not isinstance(entropies, Sized):
+            raise TypeError(
+                f"{WHO}: expected entropies, a tensor [B, H, T] of every layer, got {type(entropies).__name__}; pass "
+                "watch.entropies of `with watch_attention(model, grad=True) as watch`, or of attentions that are at "
+                "hand [attention_entropy(a) for a in outputs.attentions]"
+            )
         each = [visible] * layers if visible is None or isinstance(visible, Tensor) else list(visible)
-        if len(entropies) != layers or len(each) != layers:
+        if len(entropies) != layers:
             raise ValueError(
-                f"{WHO}: entropies of {len(entropies)} layers and visible keys of {len(each)}, thresholds of {layers}"
+                f"{WHO}: entropies of {len(entropies)} layers, and thresholds of {layers}: make it with "
+                f"num_layers={len(entropies)}, or watch those layers alone that it is for, by include="
+            )
+        if len(each) != layers:
+            raise ValueError(
+                f"{WHO}: visible keys of {len(each)}, thresholds of {layers} layers: give visible=watch.visible, or "
+                "one tensor for all"
             )
         queries = None if queries is None else check_flags(queries, WHO, "queries")
         for layer, own in enumerate(entropies):
@@ -154,7 +166,11 @@ class EntropyRegularizer(nn.Module):
         if entropies.dim() != 3 or entropies.shape[1] != heads:
             raise ValueError(
                 f"{WHO}: layer {layer}: expected entropies [B, {heads}, T], got {list(entropies.shape)}; "
-                "of attention weights [B, H, T, S] give attention_entropy(weights)"
+                + (
+                    f"make it with num_heads={entropies.shape[1]}"
+                    if entropies.dim() == 3
+                    else "of attention weights [B, H, T, S] give attention_entropy(weights)"
+                )
             )
         batch, _, length = entropies.shape
         if length > self.context_size:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 from torch import nn
 
+from .blocks import with_block
 
-@contextmanager
+
+@with_block("with swapped_modules(model, modules) as taken: ...")
 def swapped_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[dict[str, nn.Module]]:
     """While the block runs, ``modules`` stand in their places of the model; afterwards the former ones do.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from .blocks import with_block
 from .passes import Pass, following
 from .taps import Call, Include, attention_layers, listening
 from .tempered import TemperedSoftmax
@@ -31,7 +31,7 @@ class _Temper:
         pass
 
 
-@contextmanager
+@with_block("with temper_attention(model, context) as temperatures: ...")
 def temper_attention(
     model: nn.Module, context: int, *, init: float = 1.0, include: Include | None = None
 ) -> Iterator[nn.ModuleList]:

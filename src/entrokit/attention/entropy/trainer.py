@@ -69,7 +69,7 @@ def attention_entropy_callback(*, every: int = 10, context: int | None = None, i
     Every line of the log gets `AttentionWatch.summary` of the rows of the steps that were watched since the last one;
     ``history`` keeps them, with the step. Steps are watched as they train, with dropout in the rest of the model.
     Each process sees its own rows. After training nothing is left on the model; where it ends with an error, call
-    ``on_train_end(None, None, None)``.
+    ``on_train_end(None, None, None)``. Give the trainer what the call returns: the function's name is no callback.
 
     Args:
         every: watches one step of so many, all its micro-batches. Lines of the log without a watched step get nothing.

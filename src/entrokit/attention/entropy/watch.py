@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from .agreement import check_agreement
+from .blocks import with_block
 from .checks import check_count
 from .chunked import entropy_rows
 from .heads import head_entropy_histogram
 from .masks import visible_keys
-from .passes import Pass, following
+from .passes import Pass, checkpointed, following, held
 from .taps import Call, Include, attention_layers, listening
 
+WHO = "watch_attention"
 QUARTERS = ("collapsed", "low", "high", "overloaded")
 
 
@@ -36,6 +37,7 @@ class AttentionWatch:
         self._grad, self._block = grad, block
         self._pass = Pass()
         self._outside: set[str] = set()
+        self._again: set[str] = set()
         self._padding: Tensor | None = None
         self._checked: set[str] = set()
         self._last: dict[str, tuple[Tensor, Tensor]] = {}
@@ -46,9 +48,11 @@ class AttentionWatch:
         """Of the last forward pass, ``[B, H, T]`` a layer; with gradient where ``grad=True``.
 
         Raises:
-            RuntimeError: a layer was not seen in it; says which and why that may be.
+            RuntimeError: a layer was not seen in it; says which and why that may be. In the backward pass: the block
+                has ended, and the layer was checkpointed.
         """
-        return [self._of(name)[0] for name in self.names]
+        each = {name: self._of(name)[0] for name in self.names}
+        return [held(own, self._pass, WHO) if name in self._again else own for name, own in each.items()]
 
     @property
     def visible(self) -> list[Tensor]:
@@ -123,7 +127,7 @@ class AttentionWatch:
         if not self.active or not (self._pass.running or self._grad):
             return
         if self._grad:
-            self._pass.refuse_reentrant("watch_attention", call.name)
+            self._pass.refuse_reentrant(WHO, call.name)
         with torch.set_grad_enabled(self._grad and torch.is_grad_enabled()):
             entropies = entropy_rows(call.logits, self._block)
         if not self._pass.running:
@@ -138,6 +142,8 @@ class AttentionWatch:
         queries, keys, device = logits.query.shape[2], logits.key.shape[2], logits.query.device
         visible = visible_keys(logits.mask, queries=queries, keys=keys, causal=logits.causal, device=device)
         self._last[call.name] = (entropies, visible)
+        if entropies.requires_grad and checkpointed():
+            self._again.add(call.name)
         counted = torch.ones((), dtype=torch.bool, device=device)
         # It is of these queries, or of the keys that they are the last of; a static cache has more keys than it.
         # Elsewhere, as in a vision tower, the model's mask says nothing.
@@ -160,7 +166,7 @@ class AttentionWatch:
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.active:
             return
-        self._last, self.queries = {}, None
+        self._last, self._again, self.queries = {}, set(), None
         given = kwargs.get("attention_mask")
         if given is None and args:
             given = inspect.signature(model.forward).bind_partial(*args).arguments.get("attention_mask")
@@ -179,12 +185,12 @@ class AttentionWatch:
             )
         return (
             f"watch_attention: {name} was not seen: run the watched model itself (not one that wraps it) inside of the "
-            "block, uncompiled; or the layer took no part or has a kernel of its own (reorder_and_upcast_attn of GPT-2 "
-            "does so): leave it out by include="
+            "block, compiled there or not at all; or the layer took no part or has a kernel of its own "
+            "(reorder_and_upcast_attn of GPT-2 does so): leave it out by include="
         )
 
 
-@contextmanager
+@with_block("with watch_attention(model) as watch: ...")
 def watch_attention(
     model: nn.Module, *, grad: bool = False, include: Include | None = None, block: int | None = None
 ) -> Iterator[AttentionWatch]:
@@ -201,7 +207,8 @@ def watch_attention(
 
     Args:
         model: of `transformers`, with ``attn_implementation`` eager or sdpa; of an encoder with a decoder, one of both.
-        grad: keeps the graph, for `EntropyRegularizer`; call backward inside of the block.
+        grad: keeps the graph, for `EntropyRegularizer`. Call backward inside of the block: checkpointed layers run
+            again in it.
         include: asked with name and module; False leaves a layer out. block: see `attention_entropy_qk`.
 
     Raises:
@@ -209,14 +216,14 @@ def watch_attention(
             a layer that turns out so. TypeError: no model, or an include that is no function.
         MissingExtraError: `transformers` is not installed.
     """
-    layers = attention_layers(model, "watch_attention", include)
+    layers = attention_layers(model, WHO, include)
     if "decoder_attention_mask" in inspect.signature(model.forward).parameters:
         raise ValueError(
             "watch_attention: an encoder and a decoder have masks of their own; watch model.get_encoder() or "
             "model.get_decoder(), and run the whole model"
         )
     if block is not None:
-        check_count(block, "watch_attention", "block")
+        check_count(block, WHO, "block")
     watch = AttentionWatch(list(layers), grad=grad, block=block)
     with following([model]) as watch._pass, listening(layers, partial(_same, watch)):
         hook = model.register_forward_pre_hook(watch._begin, with_kwargs=True)

@@ -7,7 +7,8 @@ and weight decay made of it. A weight that leaves the band stays where it is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +20,8 @@ from torch.utils.hooks import RemovableHandle
 from ..arguments import check_flag
 from .attention import QKReparamAttention
 from .grid import check_boundary_range
-from .model import QuantizedWeight, matching, quantized_weights
+from .model import QuantizedWeight, quantized_weights
+from .names import matching
 
 
 class ConfidenceGuidedAnnealing:
@@ -35,8 +37,10 @@ class ConfidenceGuidedAnnealing:
     cannot be held: with ``mask_products`` the gradient reaches W_q and W_k through entries of M near a threshold
     alone, and still every entry moves with them. The official code means this, but it has no effect there.
 
-    Each of several optimisers needs one of its own, for the weights that it trains. A closure's gradients are masked as
-    it gives them.
+    It acts from when it is made until `remove`, whether or not it is entered. Each of several optimisers needs one of
+    its own, for the weights that it trains; two on one optimiser must have other layers each. A closure's
+    gradients are masked as it gives them. Steps of LSQ that the optimiser lacks, as one that was made before
+    `quantize_model` does, would stay where they are: a warning names them.
 
     Args:
         model: with quantised weights, see `quantize_model`. optimizer: over any of them; those of groups that are added
@@ -48,8 +52,8 @@ class ConfidenceGuidedAnnealing:
 
     Raises:
         ValueError: a boundary range below 0 or not finite, a pattern that fits nothing, or an optimiser that has none
-            of the weights; products that are annealed already; in a step, of weights that became NaN or inf (names
-            them).
+            of the weights; weights or products that are annealed already; in a step, of weights that became NaN or inf
+            (names them). TypeError: no model, or no optimiser, as a state is none.
     """
 
     def __init__(
@@ -63,6 +67,10 @@ class ConfidenceGuidedAnnealing:
     ) -> None:
         check_boundary_range("ConfidenceGuidedAnnealing", boundary_range)
         check_flag("ConfidenceGuidedAnnealing: mask_products", mask_products)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"ConfidenceGuidedAnnealing: a torch.optim.Optimizer is expected, got {type(optimizer).__name__}"
+            )
         every = quantized_weights(model)
         names = list(every)
         taken = matching("ConfidenceGuidedAnnealing: layers", [(n, n.rpartition(".")[0]) for n in names], layers)
@@ -79,12 +87,14 @@ class ConfidenceGuidedAnnealing:
                 "ConfidenceGuidedAnnealing: the optimizer has none of the quantised weights; make it of "
                 "model.parameters(), after quantize_model"
             )
+        _check_others(optimizer, self._chosen)
         for name, quantizer in products.items():
             if quantizer.boundary_range is not None:
                 raise ValueError(
                     f"ConfidenceGuidedAnnealing: {name} is annealed already, or has a boundary_range of its own; "
                     "remove that first, or leave products out by mask_products=False"
                 )
+        self._warn_of_steps(model)
         self._products = list(products.values())
         self.boundary_range = float(boundary_range)
         self._kept: list[tuple[nn.Parameter, Tensor, Tensor]] = []
@@ -158,6 +168,19 @@ class ConfidenceGuidedAnnealing:
         trained = self._trained()
         return {n: w for n, w in self._chosen.items() if w.parameter is not None and id(w.parameter) in trained}
 
+    def _warn_of_steps(self, model: nn.Module) -> None:
+        trained, names = self._trained(), {id(p): name for name, p in model.named_parameters()}
+        every = [p for weight in self._held().values() for p in weight.quantizer.parameters() if p.requires_grad]
+        left = [names[id(p)] for p in dict.fromkeys(every) if id(p) not in trained]
+        if left:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            warnings.warn(
+                f"ConfidenceGuidedAnnealing: the optimizer trains weights but not their steps, {', '.join(left[:5])}"
+                f"{more}, which stay as they are unless another optimizer has them; make it of model.parameters() "
+                "after quantize_model, or give it the steps by add_param_group",
+                stacklevel=3,
+            )
+
     def _mask(self, name: str, weight: QuantizedWeight) -> Tensor:
         try:
             return weight.quantizer.distance(weight.latent()) <= self.boundary_range
@@ -188,6 +211,24 @@ class ConfidenceGuidedAnnealing:
         for parameter, mask, before in self._kept:
             parameter.copy_(torch.where(mask, parameter, before))
         self._kept = []
+
+
+def _check_others(optimizer: Optimizer, chosen: Mapping[str, QuantizedWeight]) -> None:
+    """That no other annealing holds one of these weights on this optimiser."""
+    others = (getattr(hook, "__self__", None) for hook in optimizer._optimizer_step_pre_hooks.values())
+    held = {
+        id(weight.parameter)
+        for other in others
+        if isinstance(other, ConfidenceGuidedAnnealing)
+        for weight in other._chosen.values()
+        if weight.parameter is not None
+    }
+    twice = [name for name, weight in chosen.items() if id(weight.parameter) in held]
+    if twice:
+        raise ValueError(
+            f"ConfidenceGuidedAnnealing: {twice[0]} is annealed already on this optimizer, by one that acts from when "
+            "it was made until it is removed; remove() that first, or name other layers"
+        )
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from torch.nn.utils import parametrize
 
 from ..arguments import check_count, check_flag, check_number
 from .learned_step import ActivationQuantizer
-from .masks import logit_masks, masked_softmax
+from .masks import called_as_torch_s, logit_masks, masked_softmax
 from .quantizers import StatsQuantizer
 
 
@@ -30,7 +30,7 @@ class ProductAttention(nn.Module):
     """Self-attention ``[B, N, C]`` to ``[B, N, C]`` whose scores are X M_h Xᵀ / √d, M_h a parameter.
 
     What a `QKReparamAttention` becomes when its training is over. It is called with its input alone, and gives its
-    output alone.
+    output alone; or as `torch.nn.MultiheadAttention` is by a `TransformerEncoderLayer`, see `forward`.
 
     Args:
         dim: C. num_heads: H, a divisor of C. dropout: of attention, in training.
@@ -43,6 +43,10 @@ class ProductAttention(nn.Module):
         ValueError: heads that do not divide C, only one of activation_bits and tokens, a dropout outside 0 to 1, or
             what is no integer or flag where one is meant.
     """
+
+    # A TransformerEncoderLayer asks for both, and takes no fast path of its own then.
+    in_proj_bias = None
+    _qkv_same_embed_dim = False
 
     def __init__(
         self,
@@ -102,17 +106,31 @@ class ProductAttention(nn.Module):
         scale: float = (self.dim // self.num_heads) ** -0.5
         return scores * scale
 
-    def forward(self, x: Tensor, *, attn_mask: Tensor | None = None, key_padding_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        *,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = False,
+        is_causal: bool = False,
+    ) -> Tensor | tuple[Tensor, None]:
         """``[B, N, C]`` of ``[B, N, C]``, tokens first if not ``batch_first``.
 
         Args:
+            key, value: left out, or ``x`` itself: then the output is the first of two, as torch's, the second None.
+            need_weights: False. is_causal: a hint about `attn_mask`, as torch's, and not followed.
             attn_mask, key_padding_mask: as of `torch.nn.MultiheadAttention`: ``[N, N]`` or ``[B·H, N, N]``, and
                 ``[B, N]``; bool, True for what is not attended to, or floats that are added to the logits. A token that
                 may attend to nothing gets no values, where torch gives NaN.
 
         Raises:
-            ValueError: an input or a mask of another shape. TypeError: a mask of neither bools nor floats.
+            ValueError: an input or a mask of another shape, other keys or values, weights asked for, or is_causal
+                without a mask. TypeError: a mask of neither bools nor floats.
         """
+        given = called_as_torch_s(type(self).__name__, x, key, value, need_weights, is_causal and attn_mask is None)
         if x.ndim != 3 or x.shape[2] != self.dim:
             shape = f"[B, N, {self.dim}]" if self.batch_first else f"[N, B, {self.dim}]"
             raise ValueError(f"{type(self).__name__}: expected {shape}, got shape {list(x.shape)}")
@@ -124,7 +142,8 @@ class ProductAttention(nn.Module):
         attention = dropout(attention, self.dropout, self.training)
         values = self.values(self.v(x)).view(B, N, self.num_heads, -1).transpose(1, 2)
         found: Tensor = self.proj(self.output((attention @ values).transpose(1, 2).reshape(B, N, C)))
-        return found if self.batch_first else found.transpose(0, 1)
+        found = found if self.batch_first else found.transpose(0, 1)
+        return (found, None) if given else found
 
 
 class QKReparamAttention(ProductAttention):

@@ -129,8 +129,16 @@ def unpacked_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     The float model that was quantised loads it; where attention was reparametrised, one with `ProductAttention`.
 
     Raises:
-        ValueError: a part is missing, or parts do not belong together; names the weight.
+        ValueError: a part is missing, or parts do not belong together, names the weight; or nothing is packed, as in
+            the ``state_dict()`` of a model.
     """
+    if not any(key.endswith(_PARTS) for key in state):
+        trained = next((key for key in state if ".parametrizations." in f".{key}"), None)
+        instead = "is of no packed model" if trained is None else f"has {trained}, as a quantised model in training has"
+        raise ValueError(
+            f"unpacked_state_dict: no weight of this state is packed (none has {', '.join(_PARTS)}); it {instead}. "
+            "Give what packed_state_dict(model) gave"
+        )
     plain: dict[str, Tensor] = {}
     for key, value in state.items():
         name, colon, part = key.rpartition(":")

@@ -1,4 +1,4 @@
-"""Masks of attention as `torch.nn.MultiheadAttention` takes them, and a softmax that survives them."""
+"""Arguments of attention as `torch.nn.MultiheadAttention` takes them, and a softmax that survives its masks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,32 @@ def logit_masks(
         _check(what, "key_padding_mask", padding, [[batch, tokens]])
         masks.append(padding[:, None, None])
     return [_added(mask) for mask in masks]
+
+
+def called_as_torch_s(
+    what: str, x: Tensor, key: Tensor | None, value: Tensor | None, need_weights: bool, maskless: bool
+) -> bool:
+    """Whether self-attention was called with key and value, and so is to give two.
+
+    Args:
+        what: for errors. maskless: a causal mask is meant, and there is none.
+
+    Raises:
+        ValueError: keys or values of their own, weights that are asked for, or no mask.
+    """
+    given = key is not None or value is not None
+    wrong = [
+        *(
+            ["its scores are of one input: key and value are x itself"]
+            if given and (key is not x or value is not x)
+            else []
+        ),
+        *(["it gives no weights (need_weights=False)"] if need_weights else []),
+        *(["is_causal is a hint about attn_mask, which is not given"] if maskless else []),
+    ]
+    if wrong:
+        raise ValueError(f"{what}: {'; '.join(wrong)}. Call it as attn(x, attn_mask=...)")
+    return given
 
 
 def masked_softmax(logits: Tensor, masks: list[Tensor]) -> Tensor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from ..arguments import check_model
 from .attention import QKReparamAttention
 from .grid import check_bits
+from .names import matching
 from .quantizers import METHODS, WeightQuantizer
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -57,8 +58,9 @@ def quantize_model(
 
     A parametrisation (`torch.nn.utils.parametrize`): ``layer.weight`` is quantised from now on, and what is trained is
     the parameter that it was, the very same, under ``layer.parametrizations.weight.original``. An optimiser that has
-    it need not be made anew, but for the steps of LSQ. Biases, norms, embeddings and recurrent layers stay as they are;
-    activations too (see `ActivationQuantizer`). The paper leaves the first layer and the head at 8 bits: two calls.
+    it need not be made anew, but for LSQ: its steps are new parameters, which no older optimiser trains. Biases, norms,
+    embeddings and recurrent layers stay as they are; activations too (see `ActivationQuantizer`). The paper leaves the
+    first layer and the head at 8 bits: two calls.
 
     A parameter in several layers (a tied weight) has one quantiser, and stays tied; if one of its uses would stay in
     float, as the embedding of a tied language model does, it is refused: no tied model could hold both.
@@ -74,8 +76,9 @@ def quantize_model(
         ValueError: bits, a method or a pattern that fits nothing; no layer left; a layer that is quantised or otherwise
             parametrised already, or whose weight has inputs first, as a transposed convolution's and that of GPT-2's
             ``Conv1D``; a tied weight of which one use is left out; weights that `stats_scale` refuses. TypeError: as
-            `stats_scale`. Names the layer, and nothing has been changed then.
+            `stats_scale`, or no model. Names the layer, and nothing has been changed then.
     """
+    check_model("quantize_model", model)
     check_bits("quantize_model", bits)
     if method not in METHODS:
         raise ValueError(f"quantize_model: method is one of {', '.join(METHODS)}, got {method!r}")
@@ -106,8 +109,9 @@ def quantized_weights(model: nn.Module) -> dict[str, QuantizedWeight]:
     """What a model has in low bits, by name and in its order; of a `QKReparamAttention` its products, ``attn.qk``.
 
     Raises:
-        ValueError: it has nothing.
+        ValueError: it has nothing. TypeError: no model.
     """
+    check_model("quantized weights", model)
     found = quantized_places(model, every=False)
     if not found:
         raise ValueError("the model has no quantised weights; call quantize_model(model, bits) first")
@@ -133,7 +137,9 @@ def dequantized(model: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: a weight that was tied after it was quantised, to one in float or of another quantiser; names both.
+            TypeError: no model.
     """
+    check_model("dequantized", model)
     plain = copy.deepcopy(model)
     # The latents are held so that no other takes the id of one.
     tied: dict[int, tuple[str, WeightQuantizer, nn.Parameter, nn.Parameter]] = {}
@@ -170,36 +176,6 @@ def dequantized(model: nn.Module) -> nn.Module:
                     deployed[child] = child.deployed()
                 setattr(module, name, deployed[child])
     return plain.deployed() if isinstance(plain, QKReparamAttention) else plain
-
-
-def matching(
-    what: str, names: Sequence[Sequence[str]], patterns: str | Sequence[str], others: Mapping[str, str] | None = None
-) -> set[int]:
-    """Indices of those of whose names one fits a pattern.
-
-    Args:
-        others: what cannot be chosen, by name, and what it is.
-
-    Raises:
-        ValueError: a pattern that fits none; says which there are, or what it is that fits.
-    """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    found: set[int] = set()
-    for pattern in patterns:
-        own = {i for i, every in enumerate(names) if any(fnmatchcase(name, pattern) for name in every)}
-        if not own:
-            kind = next(
-                (f"{name}, {kind}" for name, kind in (others or {}).items() if fnmatchcase(name, pattern)), None
-            )
-            if kind is not None:
-                raise ValueError(
-                    f"{what}: nothing is named {pattern!r} that is quantised: it fits {kind}, and weights of linear "
-                    "layers, convolutions and MultiheadAttention are"
-                )
-            there = [every[0] for every in names]
-            raise ValueError(f"{what}: nothing is named {pattern!r}; there are {', '.join(there[:8]) or 'no layers'}")
-        found |= own
-    return found
 
 
 def _chosen(

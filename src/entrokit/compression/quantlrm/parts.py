@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from .folding import ScaleGroup, llama_groups
 from .group_quantizer import check_group_size
 
 
@@ -112,6 +115,46 @@ def check_parts(model: nn.Module, parts: Parts, group_size: int | None, pack: bo
         if wrong:
             raise ValueError(f"{name}: {wrong} of {weight.numel()} weights are NaN or infinite")
         check_group_size(name, weight.shape[1], group_size)
+
+
+def check_groups(parts: Parts, groups: Sequence[ScaleGroup] | None) -> None:
+    """That groups are there; warns where none is given and no block has Llama's.
+
+    Raises:
+        ValueError: a layer in two groups, a group that no block has, or one of what is no linear layer.
+    """
+    if groups is None and not any(llama_groups(block) for block in parts.blocks.values()):
+        first, block = next(iter(parts.blocks.items()))
+        own = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
+        warnings.warn(
+            "QuantLRM.quantize: no group of layers to scale is found, and all are rounded without scales: no block has "
+            f"names as Llama's ({first} has {', '.join(own[:4])}{', ...' if len(own) > 4 else ''}). Describe them by "
+            "groups=[ScaleGroup(...)]",
+            stacklevel=3,
+        )
+    every = [name for group in groups or () for name in group.linears]
+    twice = [name for name, count in Counter(every).items() if count > 1]
+    if twice:
+        raise ValueError(f"groups: {twice[0]} is in two groups, and a layer has one scale a channel")
+    for group in groups or ():
+        if not any(present_groups(block, [group]) for block in parts.blocks.values()):
+            needed = dict.fromkeys((*group.linears, group.before, group.inspected))
+            raise ValueError(f"groups: no block has all of {', '.join(needed)}; names are those within a block")
+        wrong = [
+            name
+            for block in parts.blocks.values()
+            if present_groups(block, [group])
+            for name in group.linears
+            if not isinstance(block.get_submodule(name), nn.Linear)
+        ]
+        if wrong:
+            raise ValueError(f"groups: {wrong[0]} is no linear layer")
+
+
+def present_groups(block: nn.Module, groups: Sequence[ScaleGroup]) -> list[ScaleGroup]:
+    """Those of which a block has all parts."""
+    known = {name for name, _ in block.named_modules()}
+    return [group for group in groups if {*group.linears, group.before, group.inspected} <= known]
 
 
 def _within(name: str, outer: str) -> bool:

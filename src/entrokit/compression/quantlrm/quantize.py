@@ -13,7 +13,6 @@ scale that was tried is the one that is folded; or o has no scales. See docs/err
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -23,14 +22,14 @@ from torch import Tensor, nn
 
 from entrokit.evaluation import evaluating
 
-from ..arguments import check_count, check_flag, check_number
+from ..arguments import check_count, check_flag, check_model, check_number
 from .block import BlockResult, GroupResult, Rounding, Score, naming, quantize_block, rounded_layer
 from .calibration import Batch, checked_batches, size, trace, with_hidden_states
 from .folding import ScaleGroup, llama_groups
 from .group_quantizer import check_bits
 from .importance import activation_importance, channel_importance
 from .packed_linear import PackedLinear, swap_linear
-from .parts import Parts, check_parts, find_parts
+from .parts import Parts, check_groups, check_parts, find_parts, present_groups
 from .scale_search import check_importance
 from .updates import LazyUpdates, UpdateStats, update_stats
 
@@ -115,19 +114,21 @@ class QuantLRM:
             calib_batches: token ids ``[batch, positions]``, or keyword arguments of the model.
             importance: in the place of ``base_state`` (which is None then): ``activations`` as in AWQ, or ``[in]`` of
                 the weights that speak for their groups, as of `update_importances`.
-            groups: of a block, by names in it; those that `llama_groups` finds by default.
+            groups: of a block, by names in it; those that `llama_groups` finds by default. Where it finds none in any
+                block, nothing is scaled, and a warning says so.
             blocks: name of the list of blocks, where it is not the largest.
 
         Raises:
             ValueError: models that do not match, by tensors; nothing was fine-tuned; no calibration text, or none of
                 two tokens; a cache among it; a group size that does not divide a layer's inputs; tied or parametrised
                 weights; tensors on the meta device; NaN, or codes that half precision has not; layers that cannot be
-                packed; groups that are not there, or cannot be folded. TypeError: no floats.
+                packed; groups that are not there, or cannot be folded. TypeError: no floats, or no model.
         """
+        check_model("QuantLRM.quantize", model)
         parts = find_parts(model, blocks)
         check_parts(model, parts, self.group_size, self.pack)
         batches = checked_batches(calib_batches, model)
-        _check_groups(parts, groups)
+        check_groups(parts, groups)
         source = _Source(self, parts, base_state, importance)
         with evaluating(model):
             results, tokens = self._results(model, parts, batches, groups, source)
@@ -160,7 +161,7 @@ class QuantLRM:
                         f"{name}: is not given what the block before it gives; such models are not supported"
                     )
             here = [with_hidden_states(one.calls[i], states) for one, states in zip(traces, hidden, strict=True)]
-            templates = llama_groups(block) if groups is None else _present(block, groups)
+            templates = llama_groups(block) if groups is None else present_groups(block, groups)
             with naming(name):
                 result = quantize_block(block, here, templates, source.of(name), how, strict=groups is not None)
             plain = [one for one in _linears(block) if all(one not in group.linears for group in templates)]
@@ -190,6 +191,7 @@ def round_to_nearest(
     Raises:
         ValueError, TypeError: as `QuantLRM.quantize`; the model is as it was.
     """
+    check_model("round_to_nearest", model)
     check_bits("round_to_nearest", bits)
     check_flag("round_to_nearest: include_zero", include_zero)
     check_flag("round_to_nearest: pack", pack)
@@ -246,31 +248,6 @@ class _Source:
             return self._importance[name].to(x.device)
 
         return score
-
-
-def _check_groups(parts: Parts, groups: Sequence[ScaleGroup] | None) -> None:
-    every = [name for group in groups or () for name in group.linears]
-    twice = [name for name, count in Counter(every).items() if count > 1]
-    if twice:
-        raise ValueError(f"groups: {twice[0]} is in two groups, and a layer has one scale a channel")
-    for group in groups or ():
-        if not any(_present(block, [group]) for block in parts.blocks.values()):
-            needed = dict.fromkeys((*group.linears, group.before, group.inspected))
-            raise ValueError(f"groups: no block has all of {', '.join(needed)}; names are those within a block")
-        wrong = [
-            name
-            for block in parts.blocks.values()
-            if _present(block, [group])
-            for name in group.linears
-            if not isinstance(block.get_submodule(name), nn.Linear)
-        ]
-        if wrong:
-            raise ValueError(f"groups: {wrong[0]} is no linear layer")
-
-
-def _present(block: nn.Module, groups: Sequence[ScaleGroup]) -> list[ScaleGroup]:
-    known = {name for name, _ in block.named_modules()}
-    return [group for group in groups if {*group.linears, group.before, group.inspected} <= known]
 
 
 def _linears(block: nn.Module) -> dict[str, nn.Linear]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import check_flag
 from .ranks import order_statistics
@@ -26,15 +29,16 @@ def update_magnitudes(
     """``|tuned - base|`` by name (QuantLRM, arXiv 2602.02581, step 1); both states are only read.
 
     Computed in the dtype of the tensors, or in the one that holds both where they differ, so that what is equal stays
-    exactly 0. Zeros count: float32 weights that were rounded to bfloat16 first have many more of them.
+    exactly 0. Zeros count: float32 weights that were rounded to bfloat16 first have many more of them. A warning tells
+    of dtypes that differ: unless tuning began at the rounded values, most of what is found is that rounding.
 
     Args:
         base_state, tuned_state: as of ``state_dict()``; any mapping from names to tensors of floats.
         names: of the tensors to compare, e.g. ``model.layers.0.self_attn.q_proj.weight``.
 
     Raises:
-        ValueError: no names; a tensor that one of both lacks or has in another shape, each named; NaN or infinity.
-        TypeError: no tensors of floats.
+        ValueError: no names; a tensor that one of both lacks or has in another shape, each named; both in one memory;
+            NaN or infinity. TypeError: no tensors of floats, or a model in the place of its state.
     """
     names = list(names)
     check_states(base_state, tuned_state, names)
@@ -112,14 +116,20 @@ def update_magnitude(base: Tensor, tuned: Tensor, name: str) -> Tensor:
 
 
 def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Tensor], names: Sequence[str]) -> None:
-    """That both have every tensor, in one shape, of floats.
+    """That both have every tensor, in one shape, of floats; warns of dtypes that differ.
 
     Raises:
         ValueError, TypeError: see `update_magnitudes`.
     """
+    for which, state in (("base", base_state), ("tuned", tuned_state)):
+        if isinstance(state, nn.Module) or not isinstance(state, Mapping):
+            raise TypeError(
+                f"updates: of the {which} model a mapping from names to tensors is expected, its state_dict(); got "
+                f"{type(state).__name__}"
+            )
     if not names:
         raise ValueError("updates: no names of tensors to compare")
-    wrong = []
+    wrong, unlike, shared = [], [], 0
     for name in names:
         lacking = [which for which, state in (("base", base_state), ("tuned", tuned_state)) if state.get(name) is None]
         if lacking:
@@ -132,9 +142,48 @@ def check_states(base_state: Mapping[str, Tensor], tuned_state: Mapping[str, Ten
                 raise TypeError(f"{name}: of the {which} model is {kind}, and floats are compared; dequantise it")
         if base.shape != tuned.shape:
             wrong.append(f"{name} (base {list(base.shape)}, tuned {list(tuned.shape)})")
+        if base.dtype != tuned.dtype:
+            unlike.append(f"{name} (base {base.dtype}, tuned {tuned.dtype})")
+        shared += _same_memory(base, tuned)
     if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"base and tuned model do not match in {len(wrong)} tensors: {', '.join(wrong[:5])}{more}")
+        absent = next((name for name in names if base_state.get(name) is None), None)
+        raise ValueError(
+            f"base and tuned model do not match in {len(wrong)} tensors: {_few(wrong)}"
+            f"{'' if absent is None else _own_names(base_state, absent)}"
+        )
+    if shared == len(names):
+        raise ValueError(
+            f"base and tuned model share their memory in all of {len(names)} tensors, {names[0]} the first, so that "
+            "tuning changed both: state_dict() gives the model's own tensors. Take a copy before tuning, "
+            "copy.deepcopy(model.state_dict())"
+        )
+    if unlike:
+        warnings.warn(
+            f"base and tuned model differ in precision in {len(unlike)} tensors: {_few(unlike)}. Unless "
+            "tuning began at just these values of the base, what rounding did to it counts as updates: give both as "
+            "they were tuned, in one dtype",
+            stacklevel=3,
+        )
+
+
+def _few(said: Sequence[str]) -> str:
+    return f"{', '.join(said[:5])}{f' and {len(said) - 5} more' if len(said) > 5 else ''}"
+
+
+def _own_names(state: Mapping[str, Tensor], absent: str) -> str:
+    """What a state does have: what ends as a name that it lacks (under a prefix), else what is like it, else anything.
+
+    A model with adapters (PEFT) has ``base_model.model.`` before its names.
+    """
+    ends = [name for name in state if name.endswith(f".{absent}")]
+    near = ends or get_close_matches(absent, list(state), n=2) or list(islice(state, 2))
+    return f"; the base has names such as {', '.join(near[:2])}" if near else "; the base has no tensors"
+
+
+def _same_memory(base: Tensor, tuned: Tensor) -> bool:
+    if base.is_meta or tuned.is_meta or base.device != tuned.device or not base.numel():
+        return False
+    return base is tuned or (base.data_ptr() == tuned.data_ptr() and base.stride() == tuned.stride())
 
 
 def _check_magnitudes(what: str, matrix: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .checks import number
 from .loss import AnyLoss
-from .scores import Score
+from .scores import Score, score_by_name
 from .threshold import tune_threshold
 
 __all__ = ["AnyLossClassifier"]
@@ -38,8 +39,9 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Probabilities trained in this way are not calibrated: most stay near 1/2.
 
     Args:
-        metric: see `AnyLoss`. Of two classes the second in sorted order is positive; of more, each is held against
-            the rest, and the mean is maximised.
+        metric: see `AnyLoss`. Of more than two classes each is held against the rest, and the mean is maximised.
+        pos_label: the positive one of two classes, as scikit-learn's scorers have it; by default the second in sorted
+            order, of which a fit warns where it is a text of the larger class and the metric depends on it.
         beta, amplify, smooth, bce_share: see `AnyLoss`. hidden: units of the hidden layer, or None.
         learning_rate: above 0. max_iter: epochs. batch_size: rows of a step, drawn so that every batch holds about its
             share of every class; None for all rows, which the loss prefers.
@@ -49,7 +51,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_, n_features_in_, feature_names_in_: as scikit-learn has them. coefs_, intercepts_: a layer each, for
-        features as they were given. threshold_: of probabilities; predictions above it are positive.
+        features as they were given. threshold_: of the second class's probabilities, above which it is predicted.
         n_iter_: epochs. loss_curve_: the mean loss of each.
     """
 
@@ -57,6 +59,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         metric: str | Score = "f1",
         *,
+        pos_label: Any = None,
         beta: float = 1.0,
         amplify: float = 73.0,
         smooth: float = 0.0,
@@ -69,6 +72,7 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Any = None,
     ) -> None:
         self.metric = metric
+        self.pos_label = pos_label
         self.beta = beta
         self.amplify = amplify
         self.smooth = smooth
@@ -92,8 +96,8 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 is two rows, and one of weight 0 none.
 
         Raises:
-            ValueError: one class only, NaN, an option out of its range, or training that diverged. The estimator then
-                is as it was before.
+            ValueError: one class only, NaN, an option out of its range, a ``pos_label`` that is no class or of more
+                than two, or training that diverged. The estimator then is as it was before.
         """
         before = dict(self.__dict__)
         try:
@@ -120,10 +124,15 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if self.tune_threshold and len(self.classes_) > 2:
             raise ValueError(f"tune_threshold needs two classes, got {len(self.classes_)}")
+        first = self._first_is_positive(np.bincount(target, weight))
         # Weights count in relation to one another; of huge or tiny ones sums would lose their digits.
         scaler = StandardScaler().fit(X, sample_weight=weight / weight.max())
         rows = torch.from_numpy(scaler.transform(X))
-        curve = self._train(rows, torch.from_numpy(target), torch.from_numpy(weight / weight.max()))
+        positive = torch.from_numpy(1 - target if first else target)
+        curve = self._train(rows, positive, torch.from_numpy(weight / weight.max()))
+        if first:
+            # Decisions are of the second class, as scikit-learn has them, whichever is positive.
+            self.coefs_[-1], self.intercepts_[-1] = -self.coefs_[-1], -self.intercepts_[-1]
         # The standardisation goes into the first layer.
         self.coefs_[0] = self.coefs_[0] / scaler.scale_[:, None]
         self.intercepts_[0] = self.intercepts_[0] - scaler.mean_ @ self.coefs_[0]
@@ -133,7 +142,9 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels, weights = torch.from_numpy(target), torch.from_numpy(weight)
             # Of logits as predictions compute them: others differ by rounding, and rows may cross the threshold.
             logits = self._forward(X)[:, 0]
-            found = tune_threshold(torch.from_numpy(logits), labels, self.metric, beta=self.beta, weight=weights)
+            score = score_by_name(self.metric, self.beta, 0.0, "AnyLossClassifier")
+            own: Score = (lambda tp, fn, fp, tn: score(tn, fp, fn, tp)) if first else score
+            found = tune_threshold(torch.from_numpy(logits), labels, own, weight=weights)
             self._cut = _clear_of(logits, float(found.threshold))
         self.threshold_ = float(_sigmoid(np.array(self._cut)))
 
@@ -172,6 +183,31 @@ class AnyLossClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found = np.tanh(found @ coef + intercept)
         found = found @ self.coefs_[-1] + self.intercepts_[-1]
         return found
+
+    def _first_is_positive(self, counts: NDArray[Any]) -> bool:
+        """Whether the first class is, of two; ``counts``: the weight of each class."""
+        classes = self.classes_.tolist()
+        if self.pos_label is None:
+            # Numbers and truth values say which is meant.
+            text = self.classes_.dtype.kind not in "biuf"
+            if text and len(classes) == 2 and counts[1] > counts[0] and not self._is_symmetric():
+                warnings.warn(
+                    f"AnyLossClassifier: the metric is maximised for {classes[1]!r}, the second class in sorted order "
+                    f"and the larger one; for {classes[0]!r} give pos_label={classes[0]!r}, else name {classes[1]!r}",
+                    stacklevel=4,
+                )
+            return False
+        if len(classes) > 2:
+            raise ValueError(f"AnyLossClassifier: pos_label needs two classes, got {len(classes)}")
+        if self.pos_label not in classes:
+            raise ValueError(f"AnyLossClassifier: pos_label {self.pos_label!r} is no class; there are {classes}")
+        return bool(self.pos_label == classes[0])
+
+    def _is_symmetric(self) -> bool:
+        """Whether the metric is the same whichever of two classes is positive."""
+        score = score_by_name(self.metric, self.beta, self.smooth, "AnyLossClassifier")
+        tp, fn, fp, tn = torch.tensor([3.0, 1.0, 2.0, 10.0], dtype=torch.float64)
+        return bool(torch.isclose(score(tp, fn, fp, tn), score(tn, fp, fn, tp)))
 
     def _check_options(self) -> None:
         whole = {"max_iter": self.max_iter}

@@ -6,6 +6,7 @@ nothing is known, and a mean over classes is then that of the present ones.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -56,7 +57,7 @@ def score_by_name(metric: str | Score, beta: float, smooth: float, who: str) -> 
 
     Raises:
         ValueError: a name that is none; beta not above 0, or other than 1 where the metric has none; smooth below 0.
-            TypeError: neither a name nor a function.
+            TypeError: neither a name nor a function, or one that does not take four counts.
     """
     _check_beta(beta, who)
     _check_smooth(smooth, who)
@@ -65,6 +66,7 @@ def score_by_name(metric: str | Score, beta: float, smooth: float, who: str) -> 
     if callable(metric):
         if smooth:
             raise ValueError(f"{who}: smooth belongs to the named metrics; put it into your function")
+        _check_counts(metric, who)
         return metric
     if not isinstance(metric, str):
         raise TypeError(f"{who}: the metric is a name or a function of tp, fn, fp and tn, got {metric!r}")
@@ -98,6 +100,21 @@ def check_score(value: Tensor, confusion: tuple[Tensor, ...], who: str) -> Tenso
         entries = ", ".join(f"{n} = {float(v[at]):g}" for n, v in zip(("tp", "fn", "fp", "tn"), confusion, strict=True))
         raise ValueError(f"{who}: the metric is {float(value[at])} at {entries}; guard its denominators")
     return value
+
+
+def _check_counts(metric: Score, who: str) -> None:
+    try:
+        signature = inspect.signature(metric)
+    except (TypeError, ValueError):
+        return  # a builtin may have none that can be read
+    try:
+        signature.bind(*"1234")
+    except TypeError as error:
+        name = getattr(metric, "__name__", type(metric).__name__)
+        raise TypeError(
+            f"{who}: the metric {name}{signature} must take four counts, tp, fn, fp and tn, and not labels and "
+            f"predictions: {error}"
+        ) from error
 
 
 def _recalls(tp: Tensor, fn: Tensor, fp: Tensor, tn: Tensor, smooth: float) -> tuple[Tensor, Tensor]:

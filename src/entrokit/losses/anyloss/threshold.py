@@ -46,7 +46,11 @@ def tune_threshold(
     dtype = scores.dtype if isinstance(scores, Tensor) else torch.float64
     scores = check_finite(scores, who, "scores").detach().double()
     if check_labels(y, who).shape != scores.shape:
-        raise ValueError(f"{who}: labels must be of the shape of scores, {list(scores.shape)}, got {list(y.shape)}")
+        both = scores.ndim == 2 and scores.shape[1] == 2 and y.shape == scores.shape[:1]
+        raise ValueError(
+            f"{who}: labels must be of the shape of scores, {list(scores.shape)}, got {list(y.shape)}"
+            + ("; of the probabilities of two classes pass the column of the positive one, proba[:, 1]" if both else "")
+        )
     y, weight = check_binary(y, scores, who), check_weight(weight, scores, who)
     weight = torch.ones_like(scores) if weight is None else weight
     flat = scores.ndim == 1

@@ -93,6 +93,11 @@ def _instead(name: str, x: object) -> str:
     return ""
 
 
+def written(*shape: int | str) -> str:
+    """A shape, of which some sizes are free and have a name."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
 def check_labels(name: str, target: Tensor, like: Tensor) -> None:
     """Raises: TypeError: no tensor, or labels that are no integers. ValueError: elsewhere than ``like``."""
     check_tensor(name, target, like)
@@ -108,12 +113,14 @@ def check_labels(name: str, target: Tensor, like: Tensor) -> None:
         )
 
 
-def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int | None, like: Tensor) -> Places:
+def labelled(
+    target: Tensor, shape: torch.Size, classes: int, ignore_index: int | None, like: Tensor, of: str = "logits"
+) -> Places:
     """The positions that have a label.
 
     Args:
         target: ``[...]`` of integers. shape: what its shape must be. classes: C. ignore_index: None for no such label.
-        like: is where the labels must be.
+        like: is where the labels must be. of: what has that shape, for the error.
 
     Raises:
         TypeError: labels that are no integers. ValueError: another shape or device, or a label outside [0, C).
@@ -122,10 +129,7 @@ def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int 
     if ignore_index is not None and not isinstance(ignore_index, Integral):
         raise TypeError(f"ignore_index: expected an integer, got {type(ignore_index).__name__}")
     if target.shape != shape:
-        hint = "; classes are the last dimension: logits [N, C, H, W] go in as logits.movedim(1, -1)"
-        hint = hint if target.dim() == len(shape) and target.dim() > 1 else ""
-        if target.shape == (*shape, classes):
-            hint = "; one label a position, not one number a class"
+        hint = _other_shape(target.shape, shape, classes, of)
         raise ValueError(f"target: expected shape {list(shape)}, got {list(target.shape)}{hint}")
     # Narrow integers would compare with C and ignore_index wrapped around.
     target = target.long()
@@ -138,6 +142,20 @@ def labelled(target: Tensor, shape: torch.Size, classes: int, ignore_index: int 
             + ("" if ignore_index is None else f" and is not ignore_index ({ignore_index})")
         )
     return Places(shape, None if bool(kept.all()) else kept.reshape(-1).nonzero().squeeze(1))
+
+
+def _other_shape(got: torch.Size, shape: torch.Size, classes: int, of: str) -> str:
+    """What labels of that shape look like."""
+    if got == (*shape, classes):
+        return "; one label a position, not one number a class"
+    if len(got) == len(shape) > 0 and got[:-1] == shape[:-1]:
+        if got[-1] == shape[-1] - 1:
+            return f"; if they are next tokens, drop the last position of {of}, which has none"
+        if got[-1] == shape[-1] + 1:
+            return "; if they are the tokens themselves, the next ones are target[..., 1:]"
+    if len(shape) > 1 and got == (shape[0], *shape[2:], classes):
+        return "; classes are the last dimension: logits [N, C, H, W] go in as logits.movedim(1, -1)"
+    return ""
 
 
 def check_options(temperature: float, reduction: str, reductions: tuple[str, ...] = REDUCTIONS) -> None:

@@ -18,7 +18,7 @@ from entrokit.distributions.linear import check_head
 from entrokit.distributions.once import Gradients, differentiable_once, hand_out, kept_dtype, remember_inputs
 from entrokit.distributions.tiles import Tiles
 
-from .checks import Places, check_options, check_tensor, labelled
+from .checks import Places, check_options, check_tensor, labelled, written
 from .full import LogitsOf, RankedByLogits
 from .loss import RowLoss
 from .topk import RankedByTopK, TopKTeacher, check_top_k
@@ -80,10 +80,10 @@ def linear_pld_loss(
     if isinstance(teacher, TopKTeacher):
         if temperature != 1.0 or weights is not None:
             raise ValueError("temperature, weights: a top k comes at its own temperature, with its own weights")
-        places, ids, alpha = check_top_k(teacher, target, shape, ignore_index, hidden)
+        places, ids, alpha = check_top_k(teacher, target, shape, ignore_index, hidden, "hidden")
         ranked: RowLoss = RankedByTopK(ids, alpha, places)
     elif isinstance(teacher, TeacherHead):
-        places = labelled(target, shape[:-1], shape[-1], ignore_index, hidden)
+        places = labelled(target, shape[:-1], shape[-1], ignore_index, hidden, "hidden")
         alpha_of_places = None if weights is None else place_weights(weights, shape[-1:], hidden.device)
         labels = places.take(target.reshape(-1), slice(0, places.count)).long()
         ranked = RankedByLogits(
@@ -92,7 +92,8 @@ def linear_pld_loss(
     else:
         got = type(teacher).__name__
         raise TypeError(
-            f"teacher: a TeacherHead or a TopKTeacher, got {got}; TeacherHead(hidden, lm_head.weight) is one"
+            f"teacher: a TeacherHead or a TopKTeacher, got {got}; TeacherHead(hidden, lm_head.weight) is one, and "
+            "TopKTeacher.of(logits, k, labels) makes the other of logits"
         )
     scale = 1.0 / max(1, places.count) if reduction == "mean" else 1.0
     loss: Tensor = _HeadLoss.apply(  # type: ignore[no-untyped-call]
@@ -119,6 +120,11 @@ def _check_model(
             f"{whose}hidden, {whose}weight: expected shapes [..., d] and [V, d], got {list(hidden.shape)} and "
             f"{list(weight.shape)}"
         )
+    if hidden.shape[-1] == len(weight) != weight.shape[1]:
+        raise ValueError(
+            f"{whose}hidden: {list(hidden.shape)} has the {len(weight)} classes of {whose}weight {list(weight.shape)} "
+            "last, as logits have; pass the last_hidden_state of the model without its head, or the logits to pld_loss"
+        )
     nothing = torch.empty(hidden.shape[:-1], device="meta")
     check_head(hidden, weight, bias, nothing, 1.0, softcap, ())
 
@@ -130,8 +136,8 @@ def _logits_of(teacher: TeacherHead, shape: torch.Size, places: Places, target: 
     bias = None if teacher.bias is None else teacher.bias.detach()
     if hidden.shape[:-1] != shape[:-1] or len(weight) != shape[-1]:
         raise ValueError(
-            f"teacher: expected hidden {[*shape[:-1], 'd']} and weight [{shape[-1]}, 'd'] of the student's classes, "
-            f"got {list(hidden.shape)} and {list(weight.shape)}"
+            f"teacher: expected hidden {written(*shape[:-1], 'd')} and weight {written(shape[-1], 'd')} of the "
+            f"student's classes, got {list(hidden.shape)} and {list(weight.shape)}"
         )
     tiles = Tiles(hidden, weight, bias, target, places.index, 1.0, teacher.softcap, chunked)
 

@@ -99,6 +99,10 @@ def topk_pld_loss(
     Raises:
         TypeError, ValueError: as `pld_loss`; log-probabilities that are none; a class out of range or named twice; a
             label that is not among the teacher's classes, without ``target_log_probs``.
+
+    Warns:
+        RuntimeWarning: the teacher's probabilities sum to 1 at every position, as those do that were renormalised over
+            the k.
     """
     check_logits("student_logits", student_logits)
     check_options(1.0, reduction)

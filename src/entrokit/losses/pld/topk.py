@@ -12,6 +12,7 @@ Nothing is sorted but K numbers, and of the unranked classes only their log-sum-
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -26,11 +27,14 @@ from .checks import (
     labelled,
     refuse_broken,
     refuse_forbidden,
+    written,
 )
 from .ordered import ordered_loss
 
 # Log-probabilities that were rounded to half precision still sum to 1 within this.
 _SUM_TOLERANCE = 1e-2
+# What sums of renormalised probabilities are off by in float32, and what the last of a sure teacher's k is below.
+_EXACT, _TAIL = 1e-5, 1e-3
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,12 @@ class RankedByTopK:
 
 
 def check_top_k(
-    teacher: TopKTeacher, target: Tensor, student_shape: torch.Size, ignore_index: int, like: Tensor
+    teacher: TopKTeacher,
+    target: Tensor,
+    student_shape: torch.Size,
+    ignore_index: int,
+    like: Tensor,
+    of: str = "logits",
 ) -> tuple[Places, Tensor, Tensor]:
     """Which rows are computed, and their classes and weights as `RankedByTopK` takes them.
 
@@ -119,13 +128,17 @@ def check_top_k(
         TypeError: no `TopKTeacher`, log-probabilities that are no floats, classes or labels that are no integers.
         ValueError: shapes that do not fit; log-probabilities that are none; a class out of range or named twice; a
             label among no position's classes, without its own log-probability.
+
+    Warns:
+        RuntimeWarning: probabilities that seem renormalised over the k.
     """
     if not isinstance(teacher, TopKTeacher):
         raise TypeError(
-            f"teacher: expected a TopKTeacher, got {type(teacher).__name__}; TopKTeacher.of makes one of logits"
+            f"teacher: expected a TopKTeacher, got {type(teacher).__name__}; TopKTeacher.of(logits, k, labels) makes "
+            "one of logits"
         )
     classes, shape = student_shape[-1], student_shape[:-1]
-    places = labelled(target, shape, classes, ignore_index, like)
+    places = labelled(target, shape, classes, ignore_index, like, of)
     _check_shapes(teacher, shape, like)
     everything = slice(0, places.count)
     width = teacher.index.shape[-1]
@@ -135,6 +148,7 @@ def check_top_k(
     outside = (ids < -1) | (ids >= classes)
     places.refuse(outside.any(1), 0, "index", f"a class that is neither in [0, {classes}) nor -1 for none")
     log_q = log_q.masked_fill(ids < 0, -math.inf)
+    top, q = ids, log_q.exp()
     if teacher.target_log_probs is None:
         lacking = ~(ids == label).any(1)
         words = (
@@ -147,7 +161,8 @@ def check_top_k(
         listed = (ids == label).any(1, keepdim=True)
         ids = torch.cat([ids, torch.where(listed, -1, label)], 1)
         log_q = torch.cat([log_q, own.masked_fill(listed, -math.inf)], 1)
-    _check_probabilities(ids, log_q, places)
+    _check_probabilities(ids, log_q, q.sum(1), places)
+    _warn_of_renormalised(top, q, classes)
     words = "-inf for the label, which nothing would then teach; give the position ignore_index"
     places.refuse(((ids == label) & (log_q == -math.inf)).any(1), 0, "log_probs", words)
     # Equal ones in order of class, as in the whole ranking, whatever the order they came in.
@@ -168,14 +183,14 @@ def _check_shapes(teacher: TopKTeacher, shape: torch.Size, like: Tensor) -> None
     if index.dtype.is_floating_point or index.dtype.is_complex or index.dtype == torch.bool:
         raise TypeError(f"index: expected integer classes, got {index.dtype}")
     if index.shape[:-1] != shape or index.dim() != len(shape) + 1 or not index.shape[-1]:
-        raise ValueError(f"index: expected shape {[*shape, 'K']} with K >= 1, got {list(index.shape)}")
+        raise ValueError(f"index: expected shape {written(*shape, 'K')} with K >= 1, got {list(index.shape)}")
     if log_probs.shape != index.shape:
         raise ValueError(f"log_probs: expected the shape of index, {list(index.shape)}, got {list(log_probs.shape)}")
     if own is not None and own.shape != shape:
         raise ValueError(f"target_log_probs: expected shape {list(shape)}, got {list(own.shape)}")
 
 
-def _check_probabilities(ids: Tensor, log_q: Tensor, places: Places) -> None:
+def _check_probabilities(ids: Tensor, log_q: Tensor, of_top: Tensor, places: Places) -> None:
     top = log_q.amax(1)
     places.refuse(top.isnan(), 0, "log_probs", "NaN where index names a class")
     above = top.exp() > 1.0 + _SUM_TOLERANCE
@@ -186,10 +201,34 @@ def _check_probabilities(ids: Tensor, log_q: Tensor, places: Places) -> None:
     above = total > 1.0 + _SUM_TOLERANCE
     if bool(above.any()):
         words = (
-            f"probabilities that sum to {float(total[above][0]):.4g}, above 1; rounding to one decimal can do that up "
-            "to 1.05: ask for more digits, or subtract their logsumexp where it is above 0"
+            "rounding to one decimal can do that up to 1.05: ask for more digits, or subtract their logsumexp where it "
+            "is above 0"
         )
-        places.refuse(above, 0, "log_probs", words)
+        if float((of_top[above][0] - 1.0).abs()) < _EXACT:
+            words = (
+                "without the label's own it is 1, and they seem renormalised over the k: give log-probabilities of the "
+                "whole vocabulary, as TopKTeacher.of(logits, k, labels) does"
+            )
+        places.refuse(
+            above, 0, "log_probs", f"probabilities that sum to {float(total[above][0]):.4g}, above 1; {words}"
+        )
     ordered = ids.sort(1).values
     twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     places.refuse(twice.any(1), 0, "index", "a class that is named twice")
+
+
+def _warn_of_renormalised(ids: Tensor, q: Tensor, classes: int) -> None:
+    """If of every row the k sum to 1, and the least likely of them says that classes behind it have a share too."""
+    there = ids >= 0
+    count = there.sum(1)
+    # What a sure teacher leaves to others is small, but so is the last of its k.
+    least = q.masked_fill(~there, 1.0).amin(1)
+    cut = (count > 1) & (count < classes) & ((q.sum(1) - 1.0).abs() < _EXACT) & (least > _TAIL)
+    if bool(cut.any()) and bool((cut | (count < 2)).all()):
+        warnings.warn(
+            f"log_probs: at every position the {int(count.max())} probabilities sum to 1, and there are {classes} "
+            "classes: they seem renormalised over the k, and weigh too much then; give log-probabilities of the whole "
+            "vocabulary, as TopKTeacher.of(logits, k, labels) does",
+            RuntimeWarning,
+            stacklevel=4,
+        )

@@ -80,6 +80,11 @@ def candidate_lists(
         RuntimeWarning: neighbouring prompts are the same tokens; no output ends by ``end``, and some look padded.
     """
     given = read_generated(output, prompts, prompt_length, end, of)
+    if hasattr(read, "decode"):
+        raise TypeError(
+            f"candidate_lists: read must be a function of a list of tokens, got {type(read).__name__}; pass its "
+            "decode, lambda tokens: tokenizer.decode(tokens, skip_special_tokens=True)"
+        )
     if read is not None and not callable(read):
         raise TypeError(f"candidate_lists: read must be a function of a list of tokens, got {type(read).__name__}")
     tokens, inside, rows = given.tokens, given.inside, len(given.tokens)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..given import check_tensor
-from .rows import check_probabilities
+from .rows import check_probabilities, row_at
 
 
 def sample_decision(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -37,13 +37,17 @@ def expected_gain(probs: Tensor, gain: Tensor) -> Tensor:
         TypeError: no floats. ValueError: a row of ``probs`` that is no distribution; a gain of another shape, or with
             NaN or infinities.
     """
-    probs = check_probabilities("expected_gain", probs)
-    gain = _checked_gain("expected_gain", gain, probs.shape[-1])
+    return _expected("expected_gain", probs, gain)
+
+
+def _expected(what: str, probs: Tensor, gain: Tensor) -> Tensor:
+    probs = check_probabilities(what, probs)
+    gain = _checked_gain(what, gain, probs.shape[-1])
     dtype = torch.promote_types(probs.dtype, gain.dtype)
     sizes = zip(reversed(probs.shape[:-1]), reversed(gain.shape[:-2]), strict=False)
     if not all(a == b or 1 in (a, b) for a, b in sizes):
         raise ValueError(
-            f"expected_gain: gains {list(gain.shape)} do not fit probabilities {list(probs.shape)}: give one [D, K] "
+            f"{what}: gains {list(gain.shape)} do not fit probabilities {list(probs.shape)}: give one [D, K] "
             "matrix, or one for each row"
         )
     # Autocast would multiply in half precision, and tie or turn decisions.
@@ -64,7 +68,7 @@ def mbr_decision(probs: Tensor, gain: Tensor, *, allowed: Tensor | None = None) 
         TypeError, ValueError: as `expected_gain`; and ValueError for ``allowed`` of another shape, or a row of it that
             allows nothing.
     """
-    scores = expected_gain(probs, gain)
+    scores = _expected("mbr_decision", probs, gain)
     if allowed is not None:
         check_tensor(allowed, "mbr_decision: allowed", "a bool tensor")
         if allowed.dtype != torch.bool or allowed.shape not in (scores.shape, scores.shape[-1:]):
@@ -74,7 +78,7 @@ def mbr_decision(probs: Tensor, gain: Tensor, *, allowed: Tensor | None = None) 
             )
         none = ~allowed.any(-1)
         if bool(none.any()):
-            raise ValueError(f"mbr_decision: row {none.nonzero()[0].tolist()} allows no decision")
+            raise ValueError(f"mbr_decision: {row_at(none.nonzero()[0].tolist())} allows no decision")
         scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
     return scores.argmax(-1)
 
@@ -88,8 +92,13 @@ def gain_matrix(outputs: Sequence[Any], gain: Callable[[Any, Any], float] | Tens
 
     Raises:
         ValueError: no outputs; a matrix of another shape; NaN or an infinite gain, with the outputs that have it.
-        TypeError: a gain that is no number.
+        TypeError: a gain that is no number; outputs that are no list, as where the two are swapped.
     """
+    if callable(outputs) or not hasattr(outputs, "__len__"):
+        raise TypeError(
+            f"gain_matrix: outputs must be a list of candidates, got {type(outputs).__name__}; they come first, "
+            "gain_matrix(outputs, gain)"
+        )
     count = len(outputs)
     if not count:
         raise ValueError("gain_matrix: there are no candidates to decide between")

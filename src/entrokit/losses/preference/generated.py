@@ -41,7 +41,11 @@ def read_generated(
     steps = _steps(output, of)
     for name, value, least in (("prompts", prompts, 1), ("prompt_length", prompt_length, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"candidate_lists: {name} must be a whole number of at least {least}, got {value!r}")
+            got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.60}"
+            raise ValueError(
+                f"candidate_lists: {name} must be a whole number of at least {least}, got {got}; of input_ids it is "
+                f"{'their number, len(input_ids)' if name == 'prompts' else 'their length, input_ids.shape[1]'}"
+            )
     tokens = output.sequences[:, prompt_length:].long()
     rows, length = tokens.shape
     beams = _beams(output, rows, length, len(steps[0]))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .rows import check_target, check_utilities
+from .rows import check_target, check_utilities, look_like_probabilities
 from .slopes import Slopes, fit_slopes, pieces_of
 
 Score = Callable[[Tensor, Tensor], float]
@@ -103,11 +103,18 @@ class UtilityToProbability:
 
         Warns:
             RuntimeWarning: the best slope of a piece lies beyond the bracket; no more rows than slopes, of those in
-                which two allowed candidates differ.
+                which two allowed candidates differ; every row is one of probabilities, and not of utilities.
         """
-        u = check_utilities("UtilityToProbability.fit", u).detach()
+        given, u = u, check_utilities("UtilityToProbability.fit", u).detach()
         index = check_target("UtilityToProbability.fit", u, target)
         u, index = u.reshape(-1, u.shape[-1]), index.reshape(-1, 1)
+        if look_like_probabilities(given.detach()):
+            warnings.warn(
+                "UtilityToProbability: every row of u is at least 0 and sums to 1, as probabilities do, of which a "
+                "softmax is nearly uniform; utilities are logits or log-probabilities, u.log()",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         top = u.amax(-1, keepdim=True)
         telling = int(((u < top) & (u > -torch.inf)).any(-1).sum())
         if not telling:

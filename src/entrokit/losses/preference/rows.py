@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,11 @@ from ..given import floats, integers
 
 # Probabilities that a softmax in half precision rounded still sum to 1 within this.
 _SUM_TOLERANCE = 1e-2
+
+
+def row_at(index: Sequence[int]) -> str:
+    """A row by its index among those before the last dimension; a single row has none."""
+    return f"row {list(index)}" if index else "the row"
 
 
 def check_utilities(what: str, u: Tensor) -> Tensor:
@@ -25,7 +32,8 @@ def check_utilities(what: str, u: Tensor) -> Tensor:
     if bool(broken.any()):
         first = broken.nonzero()[0].tolist()
         raise ValueError(
-            f"{what}: {int(broken.sum())} of {broken.numel()} rows hold NaN, +inf or nothing but -inf, first {first}; "
+            f"{what}: {int(broken.sum())} of {broken.numel()} rows hold NaN, +inf or nothing but -inf, first "
+            f"{row_at(first)}; "
             "-inf forbids a candidate, and every row needs one that is allowed"
         )
     return u
@@ -49,15 +57,15 @@ def check_target(what: str, u: Tensor, target: Tensor, *, allowed: bool = True) 
     if bool(outside.any()):
         first = outside.nonzero()[0].tolist()
         raise ValueError(
-            f"{what}: target {int(target[tuple(first)])} at {first} lies outside of the {u.shape[-1]} candidates; "
-            "leave out rows whose observed output is not among them"
+            f"{what}: target {int(target[tuple(first)])} of {row_at(first)} lies outside of the {u.shape[-1]} "
+            "candidates; leave out rows whose observed output is not among them"
         )
     index = target.to(u.device).unsqueeze(-1)
     if allowed:
         forbidden = u.detach().gather(-1, index).squeeze(-1) == -torch.inf
         if bool(forbidden.any()):
             raise ValueError(
-                f"{what}: the observed output of row {forbidden.nonzero()[0].tolist()} has utility -inf: it has "
+                f"{what}: the observed output of {row_at(forbidden.nonzero()[0].tolist())} has utility -inf: it has "
                 "probability 0 under every map, and its likelihood no logarithm; allow it, or leave the row out"
             )
     return index
@@ -76,7 +84,13 @@ def check_probabilities(what: str, probs: Tensor) -> Tensor:
     if bool(wrong.any()):
         first = wrong.nonzero()[0].tolist()
         raise ValueError(
-            f"{what}: row {first} is no distribution: its probabilities must be at least 0 and sum to 1, "
+            f"{what}: {row_at(first)} is no distribution: its probabilities must be at least 0 and sum to 1, "
             f"got a sum of {float(probs[tuple(first)].sum()):.4g}; utilities become some by UtilityToProbability"
         )
     return probs
+
+
+def look_like_probabilities(u: Tensor) -> bool:
+    """Whether every row ``[N, K]`` is one of probabilities, to the rounding of their dtype."""
+    tolerance = u.shape[-1] * max(torch.finfo(u.dtype).eps, 1e-6)
+    return bool((u >= 0).all()) and bool(((u.sum(-1) - 1.0).abs() <= min(tolerance, _SUM_TOLERANCE)).all())

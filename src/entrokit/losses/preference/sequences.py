@@ -55,7 +55,7 @@ def sequence_utility(
             f"{list(token_logits.shape)}, {list(tokens.shape)} and {list(mask.shape)}"
         )
     if mask.dtype != torch.bool:
-        raise ValueError(f"sequence_utility: mask must be bool, got {mask.dtype}")
+        raise ValueError(f"sequence_utility: mask must be bool, got {mask.dtype}; pass mask.bool()")
     empty = ~mask.any(-1)
     if bool(empty.any()):
         raise ValueError(

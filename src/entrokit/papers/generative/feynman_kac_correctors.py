@@ -12,7 +12,7 @@ from entrokit.report import Chart, Series
 
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
-from ._corrector_scaling import grid, noise, scale
+from . import _corrector_scaling as scaling
 from ._guided_network import exact_scores, floor, guided, learnt_scores
 from ._known_combinations import ALL, END, SHEET, VP, courses, spread, total_variation
 
@@ -120,6 +120,18 @@ def normaliser(budget: Budget) -> Iterator[Shown]:
             "",
             {"claimed": claimed, "spread": [spread]},
         )
+
+
+def scale(budget: Budget) -> Iterator[Shown]:
+    yield from scaling.scale(budget)
+
+
+def noise(budget: Budget) -> Iterator[Shown]:
+    yield from scaling.noise(budget)
+
+
+def grid(budget: Budget) -> Iterator[Shown]:
+    yield from scaling.grid(budget)
 
 
 def network(budget: Budget) -> Iterator[Shown]:

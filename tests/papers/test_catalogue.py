@@ -79,7 +79,7 @@ def test_finding_a_paper():
         search(family="nowhere")
     with pytest.raises(
         ValueError,
-        match=r"no paper 'ster' in the catalogue; did you mean 'steer'\? It holds .*ares, canon, ",
+        match=r"no paper 'ster' in the catalogue; did you mean 'steer'\? It holds .*ares, awm, canon, ",
     ):
         paper("ster")
     with pytest.raises(ValueError, match="no paper 'zzz' in the catalogue; it holds .*ares"):

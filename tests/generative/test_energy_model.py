@@ -351,3 +351,20 @@ def test_losses_name_what_they_cannot_take():
         equal_weight(t, 0.1, (0.1, 0.6))
     with pytest.raises(ValueError, match=r"times lie in \[0\.1, 0\.6\]; there is one of 0\.7"):
         equal_weight(torch.tensor([0.3, 0.7], dtype=torch.float64), 0.3, (0.1, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (lambda t: t[:, None], r"a weight a time is expected, \[8\]; the weight's shape is \[8, 1\]"),
+        (lambda t: t - 2, "finite and at least 0; that of t = "),
+        (lambda t: t * math.nan, "is nan"),
+    ],
+)
+def test_weights_that_are_none_are_named(weight, message):
+    model, (x0, t) = small(), drawn(8, 2, seed=3)
+    with pytest.raises(ValueError, match=message):
+        denoising_loss(model, x0, t, VP, weight=weight)
+    for form in ("shared", "weak"):
+        with pytest.raises(ValueError, match=message):
+            training_loss(model, x0, t, VP, FokkerPlanckRegularizer(1e-3, weight, form=form))

@@ -252,6 +252,8 @@ def test_the_student_s_loss_adds_the_gan_term_and_refuses_to_go_without_a_discri
     with pytest.raises(ValueError, match="gan_weight is 0, and the ratio needs a discriminator"):
         student_loss(distillation, logits, 0.0)
     assert student_loss(distillation, logits, 0.0, discriminator_trained=True).item() == 2.0
+    with pytest.raises(ValueError, match="fake_logits have no graph"):
+        student_loss(distillation.clone().requires_grad_(), logits)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ def test_batches_and_times_that_are_none_are_named():
             call(x, x[:2])
         with pytest.raises(ValueError, match="x0?: a floating dtype is expected, got torch.int64"):
             call(x.long(), x)
+        with pytest.raises(ValueError, match=r"times lie in \[0, 1\], the source at 0; there is one of 500"):
+            call(x, x, torch.tensor([0.5, 500.0, 1.0]))
         with pytest.raises(ValueError, match=r"t: a time a pair, \[3\], is expected; its shape is \[3, 1\]"):
             call(x, x, torch.zeros(3, 1))
     with pytest.raises(ValueError, match="cost of pair 0 is nan"):

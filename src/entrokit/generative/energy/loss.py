@@ -95,7 +95,7 @@ class FokkerPlanckRegularizer:
     def penalty(self, first: Tensor, second: Tensor, t: Tensor, dimensions: int) -> Tensor:
         """Of two independent estimates ``[B]`` of the residual at times ``[B]``."""
         products = first * second / dimensions**2
-        return self.alpha * (products if self.time_weight is None else self.time_weight(t) * products).mean()
+        return self.alpha * (products if self.time_weight is None else _weights(self.time_weight, t) * products).mean()
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def denoising_loss(
         weight: of times ``[B]``; 1 by default.
 
     Raises:
-        ValueError: points or times that are none, an empty batch, scores of another shape or not finite.
+        ValueError: points or times that are none, an empty batch, scores of another shape or not finite, weights of
+            another shape, not finite or below 0.
     """
     times, noise, x = _noised(x0, t, sde, generator)
     return _denoising(scores_of(model, x, times), noise, times, sde, weight)
@@ -175,7 +176,21 @@ def _noised(
 
 def _denoising(score: Tensor, noise: Tensor, t: Tensor, sde: Noising, weight: Weight | None) -> Tensor:
     each = (noise + _like(sde.sigma(t), score) * score).square().flatten(1).mean(1)
-    return (each if weight is None else weight(t) * each).mean()
+    return (each if weight is None else _weights(weight, t) * each).mean()
+
+
+def _weights(weight: Weight, t: Tensor) -> Tensor:
+    """Weights of times, one a row: of another shape they would be broadcast over the rows of each other."""
+    found = weight(t)
+    if found.shape != t.shape:
+        raise ValueError(f"a weight a time is expected, {list(t.shape)}; the weight's shape is {list(found.shape)}")
+    wrong = ~((found >= 0) & torch.isfinite(found))
+    if bool(wrong.any()):
+        at = int(wrong.nonzero()[0, 0])
+        raise ValueError(
+            f"weights of times are finite and at least 0; that of t = {float(t[at]):g} is {float(found[at])}"
+        )
+    return found
 
 
 def _like(values: Tensor, x: Tensor) -> Tensor:

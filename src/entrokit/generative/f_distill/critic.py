@@ -70,8 +70,8 @@ def student_loss(
         discriminator_trained: that `gan_discriminator_loss` is minimised although λ is 0.
 
     Raises:
-        TypeError, ValueError: a loss or logits that are not finite floats, a weight below 0 or not finite, or a
-            weight of 0 without a trained discriminator.
+        TypeError, ValueError: a loss or logits that are not finite floats, a weight below 0 or not finite, a weight
+            of 0 without a trained discriminator, or logits without a graph beside a loss that has one.
     """
     if not 0 <= gan_weight < float("inf"):
         raise ValueError(f"student_loss: gan_weight must be a number of at least 0, got {gan_weight}")
@@ -82,6 +82,11 @@ def student_loss(
         )
     if distillation.ndim:
         raise ValueError(f"student_loss: distillation must be 0-dim, got shape {list(distillation.shape)}")
+    if gan_weight and distillation.requires_grad and not fake_logits.requires_grad:
+        raise ValueError(
+            "student_loss: fake_logits have no graph, so the GAN term would teach nothing; give the discriminator's "
+            "logits of samples that are not detached"
+        )
     distillation = check_finite(distillation, "student_loss: distillation", "see what it was made of")
     return distillation + gan_weight * gan_generator_loss(fake_logits) if gan_weight else distillation
 

@@ -77,7 +77,7 @@ class WeightedConditionalFlowMatcher:
             x0: ``[B, *]``, of the source. x1: the same shape, of the target. t: ``[B]``, uniform where it is not given.
 
         Raises:
-            ValueError: shapes that differ, integers, times of another shape.
+            ValueError: shapes that differ, integers, times of another shape or outside [0, 1].
         """
         check_points("x0", x0)
         check_points("x1", x1)
@@ -87,6 +87,12 @@ class WeightedConditionalFlowMatcher:
             t = torch.rand(len(x0)).type_as(x0)
         elif t.shape != x0.shape[:1]:
             raise ValueError(f"t: a time a pair, [{len(x0)}], is expected; its shape is {list(t.shape)}")
+        elif not bool(((t >= 0) & (t <= 1)).all()):
+            wrong = t[~((t >= 0) & (t <= 1))]
+            raise ValueError(
+                f"t: times lie in [0, 1], the source at 0; there is one of {float(wrong[0]):g}: divide steps of a "
+                f"schedule by their number"
+            )
         noise = self.sample_noise_like(x0)
         xt = self.sample_xt(x0, x1, t, noise)
         ut = self.compute_conditional_flow(x0, x1, t, xt)

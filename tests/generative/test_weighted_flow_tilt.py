@@ -184,3 +184,20 @@ def test_sinkhorn_that_did_not_get_there_says_how_far_it_is():
         sinkhorn_potentials(X, Y, 0.0)
     with pytest.raises(ValueError, match="eps: must be above 0"):
         tilt_diagnostics(X, Y, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("eps", "cost", "swapped", "message"),
+    [
+        (0.5, "l2", False, r"source was made with eps = 1.5, and 0.5 is asked for"),
+        (1.5, "l1", False, r"source was made with cost = 'l2', and 'l1'"),
+        (1.5, "l2", True, r"source was made with of_source = False"),
+    ],
+)
+def test_factors_of_another_plan_are_named(eps, cost, swapped, message):
+    plan = sinkhorn_potentials(X, Y, 1.5)
+    plan = plan[::-1] if swapped else plan
+    with pytest.raises(ValueError, match=message):
+        gibbs_weights(X[:2], Y[:2], eps, cost, potentials=plan)
+    with pytest.raises(ValueError, match=message):
+        tilt_diagnostics(X, Y, eps, cost, potentials=plan)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .costs import Cost, check_eps, cost_matrix
-from .weights import Potentials
+from .weights import Potentials, check_potentials
 
 LARGE_VARIANCE, SMALL_SAMPLE = 0.1, 0.3
 
@@ -63,6 +63,8 @@ def tilt_diagnostics(
             nothing).
     """
     check_eps(eps)
+    if potentials is not None:
+        check_potentials(potentials, eps, cost)
     found = tilt_of(cost_matrix(x, y, cost), eps, _log_factors(x, y, potentials))
     warn_of_tilt(found, eps)
     return found

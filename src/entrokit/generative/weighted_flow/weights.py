@@ -48,13 +48,15 @@ def gibbs_weights(
         normalize: see `Normalize`. potentials: log-factors, e.g. of `sinkhorn_potentials` for the same eps and cost.
 
     Raises:
-        ValueError: eps that is not above 0, points as `pair_costs` refuses them, potentials that are not finite, or not
-            ``[B]``, weights that are all 0 or infinite (without ``"batch"``): says by how much they underflow.
+        ValueError: eps that is not above 0, points as `pair_costs` refuses them, potentials that are not finite, not
+            ``[B]`` or made for another eps, cost or side, weights that are all 0 or infinite (without ``"batch"``): says
+            by how much they underflow.
     """
     check_eps(eps)
     check_normalize(normalize)
     log_weight = -pair_costs(x, y, cost) / eps
     if potentials is not None:
+        check_potentials(potentials, eps, cost)
         for name, factor, points in zip(("source", "target"), potentials, (x, y), strict=True):
             log_weight = log_weight + _log_factor(name, factor, points).to(log_weight)
     if normalize == "batch":
@@ -71,6 +73,20 @@ def gibbs_weights(
             f"take normalize='batch' or log Z, or an eps larger than {eps:g}"
         )
     return weight
+
+
+def check_potentials(
+    potentials: Potentials | tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], eps: float, cost: Cost
+) -> None:
+    """Raises a ValueError for factors of `sinkhorn_potentials` that were made for another eps, cost or side."""
+    for side, factor in zip(("source", "target"), potentials, strict=True):
+        for name, wanted in (("eps", eps), ("cost", cost), ("of_source", side == "source")):
+            made = getattr(factor, name, wanted)
+            if made != wanted:
+                raise ValueError(
+                    f"potentials: the factor of the {side} was made with {name} = {made!r}, and {wanted!r} is asked "
+                    "for: call sinkhorn_potentials(source, target, eps, cost) with the same"
+                )
 
 
 def weighted_flow_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tensor:

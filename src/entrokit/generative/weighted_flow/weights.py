@@ -49,8 +49,8 @@ def gibbs_weights(
 
     Raises:
         ValueError: eps that is not above 0, points as `pair_costs` refuses them, potentials that are not finite, not
-            ``[B]`` or made for another eps, cost or side, weights that are all 0 or infinite (without ``"batch"``): says
-            by how much they underflow.
+            ``[B]`` or made for another eps, cost or side, weights that are all 0 or infinite (without ``"batch"``):
+            says by how much they underflow.
     """
     check_eps(eps)
     check_normalize(normalize)

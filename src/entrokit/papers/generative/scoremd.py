@@ -213,7 +213,7 @@ PAPER = Paper(
         "mueller-brown": Experiment(
             mueller_brown,
             seeds=5,
-            minutes=8,
+            minutes=20,
             criterion="Jensen-Shannon divergence of Langevin simulation to the law by quadrature is lower with the "
             "penalty, with experts and with both than plain, with both than with the penalty alone and than plain at "
             "the time that simulates best, and plain it is higher than that of samples, each by a 95 % Student "

@@ -171,11 +171,11 @@ class TestGraph:
     @pytest.mark.filterwarnings("error")
     def test_it_is_silent_where_nothing_is_lost(self):
         plain, graph = ROWS, ROWS.clone().requires_grad_()
-        EntropyRegularizer(2, 2, 3)([plain, graph])
-        EntropyRegularizer(1, 2, 3, weight=0.0)([plain])
-        EntropyRegularizer(1, 2, 3).eval()([plain])
+        assert EntropyRegularizer(2, 2, 3)([plain, graph]).requires_grad
+        assert EntropyRegularizer(1, 2, 3, weight=0.0)([plain]) == 0.0
+        expected = EntropyRegularizer(1, 2, 3).eval()([plain]).detach()
         with torch.no_grad():
-            EntropyRegularizer(1, 2, 3)([plain])
+            assert EntropyRegularizer(1, 2, 3)([plain]) == expected
 
 
 class TestModels:

@@ -66,7 +66,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt scripts/environment.py
 	@touch $@
 
 $(VENV)-verl/stamp: pyproject.toml constraints-verl.txt scripts/environment.py
-	$(PYTHON) scripts/environment.py $(VENV)-verl verl,dev constraints-verl.txt
+	$(PYTHON) scripts/environment.py $(VENV)-verl verl,dev,physics,peers constraints-verl.txt
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt scripts/environment.py

@@ -27,8 +27,10 @@ OF_METHODS = (
     "entrokit.information",
     "entrokit.losses",
     "entrokit.optim",
+    "entrokit.physics",
     "entrokit.rlvr.bases",
     "entrokit.rlvr.interventions",
+    "entrokit.search",
 )
 
 

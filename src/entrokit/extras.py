@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("torch", "reasoning-gym", "math-verify"),
     "information": ("scipy", "scikit-learn"),
     "generative": ("torch", "pot", "scipy", "diffusers"),
+    "physics": ("torch", "scipy"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "report": ("plotly",),
@@ -30,7 +31,8 @@ _MODULES = {"scikit-learn": "sklearn", "pot": "ot"}
 # `engines.verl` is not here: verl loads it, with whatever else of the extra happens to be there.
 _NEEDED_BY = {
     **dict.fromkeys(("account", "attention", "bench", "compression", "decoding", "distributions", "dynamics"), "torch"),
-    **dict.fromkeys(("generative", "groups", "losses", "optim", "papers", "rlvr", "testing", "training"), "torch"),
+    **dict.fromkeys(("generative", "groups", "losses", "optim", "papers", "physics", "rlvr", "search"), "torch"),
+    **dict.fromkeys(("testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
     "information.credit": "information",
     "generative.sample_entropy": "generative",

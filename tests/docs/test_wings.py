@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-WINGS = ("attention", "compression", "dynamics", "generative", "losses", "optim")
+WINGS = (
+    "attention",
+    "choice",
+    "compression",
+    "decoding",
+    "dynamics",
+    "generative",
+    "losses",
+    "optim",
+    "physics",
+    "search",
+)
 PAGES = sorted(page for wing in WINGS for page in (DOCS / wing).glob("*.md"))
 BLOCKS = [
     pytest.param(code, id=f"{page.parent.name}/{page.stem}-{i}")

@@ -54,7 +54,7 @@ def test_an_experiment_says_what_it_takes(entry, name):
     assert experiment.minutes > 0
     assert len(experiment.criterion) > 20
     assert isinstance(experiment.needs, tuple)
-    assert set(experiment.needs) <= {"trl", "information", "generative", "verl", "tasks", "report", "gpu"}
+    assert set(experiment.needs) <= {"trl", "information", "generative", "physics", "verl", "tasks", "report", "gpu"}
 
 
 def test_no_user_is_sent_to_our_notes():

@@ -1,0 +1,1 @@
+"""Entries of this shelf, one file a paper; discovered."""

@@ -1,0 +1,1 @@
+"""Floor 2: searches by sampling, and zeros found by numbers. A package a topic."""

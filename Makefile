@@ -24,7 +24,7 @@ test test-parity test-live test-live-quick: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-parity: $(VENV)-verl/stamp  ## against verl's own functions, in an environment of their own
+test-parity: $(VENV)-verl/stamp  ## against verl's and other peers' own functions, in an environment of their own
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
 test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and verl with vLLM, Ray, a server of the Tinker API
@@ -65,8 +65,9 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt scripts/environment.py
 	$(PYTHON) scripts/environment.py $(VENV) trl,report
 	@touch $@
 
-$(VENV)-verl/stamp: pyproject.toml constraints-verl.txt scripts/environment.py
-	$(PYTHON) scripts/environment.py $(VENV)-verl verl,dev,physics,peers constraints-verl.txt
+$(VENV)-verl/stamp: pyproject.toml constraints-verl.txt peers.txt scripts/environment.py
+	$(PYTHON) scripts/environment.py $(VENV)-verl verl,dev,physics constraints-verl.txt
+	$(VENV)-verl/bin/python -m pip install --quiet --no-deps -r peers.txt
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt scripts/environment.py

@@ -27,7 +27,7 @@ def asked_for(extra):
 
 
 def test_the_table_is_what_the_project_asks_for():
-    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev", "peers"}
+    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev"}
     assert {extra: set(packages) for extra, packages in EXTRAS.items()} == {e: set(asked_for(e)) for e in EXTRAS}
     # verl wants an environment of its own.
     assert set(asked_for("all")) == {p for extra, packages in EXTRAS.items() if extra != "verl" for p in packages}

@@ -177,6 +177,21 @@ def test_an_advantage_of_0_counts_as_clipped_never():
         assert stats["clip_fraction"] == share
 
 
+def test_ratios_count_as_capped_from_e_to_the_20_on():
+    """And have no gradient from there; the log-likelihood's own is -2 v, of the mean over two elements -v."""
+    x0, t = torch.zeros(4, 2, dtype=F64), torch.full((4,), 0.5)
+    v = torch.ones(4, 2, dtype=F64, requires_grad=True)
+    above = torch.tensor([19.9, 20.1, 0.0, 25.0], dtype=F64)[:, None]
+    advantages = torch.full((4,), -1.0)
+    value, stats = AWMLoss(beta=1e-9)(lambda x, at: v, lambda x, at: 0 * x, x0, advantages, t, x0, -1 - above)
+    assert stats["capped_fraction"] == 0.5
+    ratio = above[:, 0].clamp(max=20.0).exp()
+    assert stats["ratio"] == pytest.approx(float(ratio.mean()), rel=1e-12)
+    (gradient,) = torch.autograd.grad(value, v)
+    expected = torch.where(above[:, 0] > 20, 0.0, -ratio / 4)
+    torch.testing.assert_close(gradient[:, 0], expected, rtol=1e-9, atol=1e-9)
+
+
 def test_the_elbos_weight_is_finite_at_pure_noise():
     loss, t = AWMLoss(beta=1.0, kl_weighting="elbo"), torch.ones(4)
     _, stats = loss(lambda x, at: 0 * x + 1, lambda x, at: 0 * x, normal(4, 2), torch.zeros(4), t, normal(4, 2, seed=1))

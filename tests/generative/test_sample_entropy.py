@@ -115,6 +115,35 @@ def test_velocities_that_are_none_are_named():
         flow_entropy(lambda x, t: 0.1 * x, noise.long())
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_callers_mode_does_not_change_a_flows_entropy(off):
+    """Half of what is there at each of two steps; noise made under inference mode may be used outside of it."""
+    exact = math.log(2 * math.pi * math.e) + 4 * math.log(0.75)
+    with off():
+        noise = drawn("normal", 3, 2)
+        assert flow_entropy(lambda x, t: 0.5 * x, noise, steps=2) == pytest.approx(exact, abs=1e-12)
+    assert flow_entropy(lambda x, t: 0.5 * x, noise, steps=2) == pytest.approx(exact, abs=1e-12)
+    assert not noise.requires_grad
+
+
+@pytest.mark.parametrize("wrap", [torch.no_grad(), torch.inference_mode()], ids=["no_grad", "inference_mode"])
+def test_a_velocity_that_hides_its_gradient_is_told(wrap):
+    """Its determinants would be 1, and the entropy that of the noise."""
+    inner = torch.nn.Linear(2, 2).double()
+    for velocity in (wrap(lambda x, t: inner(x)), lambda x, t: inner(x.detach()), lambda x, t: inner(x).detach()):
+        with pytest.raises(ValueError, match=r"velocity at t = 1 changes with x and has no gradient"):
+            flow_entropy(velocity, drawn("normal", 3, 2))
+
+
+def test_a_flows_parameters_and_noise_are_left_as_they_were():
+    inner, noise = torch.nn.Linear(2, 2).double(), drawn("normal", 3, 2).requires_grad_()
+    before = noise.detach().clone()
+    flow_entropy(lambda x, t: 0.1 * inner(x), noise, steps=2)
+    assert torch.equal(noise, before)
+    assert noise.grad is None
+    assert inner.weight.grad is None
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_distances_that_leave_float64_are_named(scale):
     with pytest.raises(ValueError, match=r"leave float64"):
@@ -143,6 +172,12 @@ def test_samples_with_a_gradient_are_samples_and_zeros_are_one_point():
         knn_entropy(0 * x)
     with pytest.raises(ValueError, match="it is 0"):
         knn_entropy(x, 0)
+    for k in (4.0, 2.5, None):
+        with pytest.raises(TypeError, match="k must be a whole number"):
+            knn_entropy(x, k)
+    for kind in (torch.complex64, torch.bool):
+        with pytest.raises(ValueError, match=f"samples are real numbers; their dtype is {kind}"):
+            knn_entropy(x.to(kind))
 
 
 def test_each_step_has_the_time_at_which_it_begins():

@@ -18,9 +18,11 @@ def velocity_at(velocity: Velocity, x: Tensor, t: Tensor, name: str) -> Tensor:
     """``velocity(x, t)``, a finite tensor of the shape of ``x``; ``name`` is what errors call it.
 
     Raises:
-        TypeError: something else than a tensor: a tuple, a model's output object.
-        ValueError: another shape; NaN or infinity.
+        TypeError: no callable; something else than a tensor: a tuple, a model's output object.
+        ValueError: another shape, numbers that are not floating point; NaN or infinity.
     """
+    if not callable(velocity):
+        raise TypeError(f"{name} comes from a callable, velocity(x, t); it is a {type(velocity).__name__}")
     found = velocity(x, t)
     if not isinstance(found, Tensor):
         raise TypeError(
@@ -29,5 +31,7 @@ def velocity_at(velocity: Velocity, x: Tensor, t: Tensor, name: str) -> Tensor:
         )
     if found.shape != x.shape:
         raise ValueError(f"{name} has shape {list(found.shape)}; {list(x.shape)} is expected")
+    if not found.is_floating_point():
+        raise ValueError(f"{name} must be floating point; its dtype is {found.dtype}")
     check_finite(name, found.detach())
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_finite, check_tensors
+from ..checks import check_finite, check_numbers, check_tensors
 from ..velocities import Velocity, velocity_at
 from .matching import WEIGHTINGS, at_least_single, check_path, interpolate, matching_logp
 
@@ -44,6 +44,7 @@ class AWMLoss(nn.Module):
             for times above 0.
 
     Raises:
+        TypeError: a knob that is no number.
         ValueError: a knob out of range.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
@@ -60,6 +61,7 @@ class AWMLoss(nn.Module):
         kl_weighting: str = "uniform",
     ) -> None:
         super().__init__()
+        check_numbers(beta=beta, beta_ema=beta_ema, clip_range=clip_range, power=power)
         if not (0 <= beta < float("inf") and 0 <= beta_ema < float("inf")):
             raise ValueError(f"beta and beta_ema are finite and at least 0; they are {beta} and {beta_ema}")
         if not 0 < clip_range <= 1:
@@ -251,8 +253,13 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """``average <- decay average + (1 - decay) model``, parameters in place; buffers are copied.
 
     Raises:
+        TypeError: what is no module, as a ``state_dict``.
         ValueError: a decay outside [0, 1), or modules whose parameters or buffers are not the same; nothing is changed.
     """
+    for name, module in (("average", average), ("model", model)):
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"{name} must be a torch.nn.Module; it is a {type(module).__name__}")
+    check_numbers(decay=decay)
     if not 0 <= decay < 1:
         raise ValueError(f"decay lies in [0, 1); it is {decay}")
     own, others = dict(average.named_parameters()), dict(model.named_parameters())
@@ -260,7 +267,10 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     for mine, theirs in ((own, others), (kept, buffers)):
         unlike = sorted(mine.keys() ^ theirs.keys()) or [n for n in mine if mine[n].shape != theirs[n].shape]
         if unlike:
-            raise ValueError(f"the average and the model differ in {', '.join(unlike[:5])}")
+            raise ValueError(
+                f"the average and the model differ in {', '.join(unlike[:5])}; of a wrapper (AveragedModel, DDP) hand "
+                "over its .module"
+            )
     for name, parameter in own.items():
         parameter.lerp_(others[name].to(parameter), 1 - decay)
     for name, buffer in kept.items():

@@ -272,6 +272,8 @@ def test_an_average_of_unlike_modules_is_left_as_it_was():
         with pytest.raises(ValueError, match="differ in.* running_mean|differ in running_mean"):
             update_average(average, other, 0.5)
         assert average.weight.tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"average is the model itself"):
+        update_average(model, model, 0.5)
     with pytest.raises(ValueError, match=r"module\.weight.* of a wrapper .* hand over its \.module"):
         update_average(torch.optim.swa_utils.AveragedModel(average), model, 0.5)
     update_average(average, model, 0.75)

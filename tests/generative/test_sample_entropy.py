@@ -54,8 +54,9 @@ def test_what_has_no_entropy_is_named():
         knn_entropy(torch.cat([x[:17], x[:1].expand(3, -1)]).clone().index_copy_(0, torch.tensor([0]), x[19:]), k=2)
     with pytest.raises(ValueError, match="N - 1 = 19"):
         knn_entropy(x, 20)
-    with pytest.raises(ValueError, match=r"\[N, D\]"):
-        knn_entropy(x[0])
+    for wrong in (x[0], x[:, :0]):
+        with pytest.raises(ValueError, match=r"\[N, D\]"):
+            knn_entropy(wrong)
     with pytest.raises(ValueError, match="NaN"):
         knn_entropy(x * math.nan)
     with pytest.warns(UserWarning, match="17 dimensions"):
@@ -84,6 +85,9 @@ def test_the_flow_s_own_entropy_is_what_neighbours_find():
 def test_steps_that_fold_are_named():
     with pytest.raises(ValueError, match=r"t = 1 folds space at 3 of 3"):
         flow_entropy(lambda x, t: 3 * x, drawn("normal", 3, 1), steps=2)
+    some = torch.tensor([[-1.0], [-2.0], [1.0]], dtype=F64)
+    with pytest.raises(ValueError, match=r"t = 1 folds space at 1 of 3"):
+        flow_entropy(lambda x, t: 3 * x.clamp(min=0), some, steps=2)
     with pytest.raises(ValueError, match="steps"):
         flow_entropy(lambda x, t: x, drawn("normal", 3, 1), steps=0)
     with pytest.raises(ValueError, match=r"\[B, D\]"):

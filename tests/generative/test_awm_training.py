@@ -74,6 +74,8 @@ def test_half_precision_is_mixed_in_single(dtype):
     x0, noise, t = normal(50, 3, dtype=dtype), normal(50, 3, dtype=dtype, seed=1), torch.full((50,), 0.99)
     mixed = (1 - t[:, None]) * x0.float() + t[:, None] * noise.float()
     assert torch.equal(interpolate(x0, noise, t), mixed.to(dtype))
+    assert torch.equal(interpolate(x0, noise.float(), t), mixed)
+    assert torch.equal(interpolate(x0.float(), noise, t), mixed)
     mean, std = ddpo_step(noise, x0, t, 0.05)
     wide_mean, wide_std = ddpo_step(noise.float(), x0.float(), t, 0.05)
     # Products of halves are rounded once more than those of singles.

@@ -32,6 +32,15 @@ def test_known_laws(law, each, dimensions, k):
     assert found == pytest.approx(dimensions * each, abs=5 * deviation + 0.25 * edge)
 
 
+def test_a_few_points_by_hand():
+    """ψ(3) - ψ(1) = 3/2 and ψ(3) - ψ(2) = 1/2; the unit ball is 2 on the line and π in the plane."""
+    line = torch.tensor([[0.0], [1.0], [3.0]], dtype=F64)
+    assert knn_entropy(line, 1) == pytest.approx(1.5 + math.log(2) + math.log(1 * 1 * 2) / 3, abs=1e-12)
+    assert knn_entropy(line, 2) == pytest.approx(0.5 + math.log(2) + math.log(3 * 2 * 3) / 3, abs=1e-12)
+    plane = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=F64)
+    assert knn_entropy(plane, 1) == pytest.approx(1 + math.log(math.pi) + 2 * math.log(5), abs=1e-12)
+
+
 def test_a_scale_adds_its_logarithm_and_a_rotation_nothing():
     x = drawn("normal", 500, 3)
     q, _ = torch.linalg.qr(drawn("normal", 3, 3, seed=1))

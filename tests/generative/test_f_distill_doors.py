@@ -156,6 +156,7 @@ def test_times_beyond_the_ends_are_taken_to_rounding_alone(dtype, t, fits):
     times = torch.full((8,), t, dtype=dtype)
     if fits:
         assert wide()(torch.ones(8), times).shape == (8,)
+        assert loss_of(t=times[:3], normalizer=wide())[0].isfinite()
     else:
         with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
             loss_of(t=times[:3], normalizer=wide())

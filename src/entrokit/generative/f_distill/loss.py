@@ -115,7 +115,6 @@ def f_distill_loss(
     if time_weight is not None:
         weights = time_weight(times if t.dtype.is_floating_point else t)
         scale = check_weight(weights, len(ratio), "f_distill_loss: time_weight(t)", "see its ends", integers=True)
-        scale = scale.detach()
     if divergence != "rkl" and len(ratio) > 1 and bool((ratio == ratio[0]).all()):
         warnings.warn(
             f"f_distill_loss: all {len(ratio)} ratios are {float(ratio[0]):.4g}, so that {divergence} is reverse KL "

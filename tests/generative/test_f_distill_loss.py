@@ -172,6 +172,7 @@ def test_it_warns_where_all_ratios_are_one(logits, key, warns):
         warnings.simplefilter("always")
         loss_of(key, logits)
     assert [f"so that {key} is reverse KL here" in str(w.message) for w in caught] == [True] * warns
+    assert {w.filename for w in caught} <= {__file__}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,13 @@ def test_losses_of_logits():
     assert gan_generator_loss(torch.zeros(2, 1)).item() == pytest.approx(math.log(2), rel=1e-6)
     assert approximate_r1(real, real + 0.1).item() == pytest.approx(0.01, rel=1e-5)
     assert gan_generator_loss(torch.full((1, 1), -3e4).half()).item() == 3e4
+
+
+def test_the_regulariser_teaches_by_both_logits():
+    real, perturbed = LOGITS.clone().requires_grad_(), (LOGITS + 0.1).requires_grad_()
+    approximate_r1(real, perturbed).backward()
+    torch.testing.assert_close(perturbed.grad, torch.full((3, 1), 0.2 / 3), rtol=1e-5, atol=0)
+    assert torch.equal(real.grad, -perturbed.grad)
 
 
 def test_the_gan_term_pulls_the_student_to_what_looks_real():

@@ -138,6 +138,12 @@ def test_a_weight_of_time_may_be_whole_and_zero():
     )
 
 
+def test_a_weight_of_time_may_leave_torch():
+    times = T.clone().requires_grad_()
+    loss, _ = loss_of(t=times, time_weight=lambda t: torch.from_numpy(np.sqrt(t.numpy())))
+    assert torch.equal(loss, loss_of(time_weight=torch.sqrt)[0])
+
+
 def test_a_weight_of_time_is_computed_in_float32():
     """1e-3 squared has the reciprocal 1e6, which float16 has not."""
     loss, _ = loss_of(t=torch.full((3,), 1e-3).half(), time_weight=lambda t: t**-2)

@@ -151,6 +151,22 @@ def test_a_large_tilt_and_few_pairs_are_warned_of_where_the_caller_stands(x, y, 
         assert str(warning.message).count(">") + str(warning.message).count("<") == len(said)
 
 
+def test_what_is_advised_is_of_use():
+    """Factors undo a tilt. Where each point has one neighbour only, they leave the few pairs that there are."""
+
+    def advice(x, y, potentials=None):
+        with pytest.warns(UserWarning, match="at eps 1 ") as caught:
+            tilt_diagnostics(x, y, 1.0, potentials=potentials)
+        return str(caught[0].message).rpartition("raise eps, or take ")[2]
+
+    apart = 100 * torch.eye(5, dtype=torch.float64)
+    assert advice(X[:1], 10 * Y) == "sinkhorn_potentials"
+    assert advice(apart, apart) == "larger batches"
+    assert advice(apart, apart, sinkhorn_potentials(apart, apart, 1.0)) == "larger batches"
+    other = sinkhorn_potentials(10 * X + 5, Y, 1.0)
+    assert advice(X[:1], 10 * Y, other) == "potentials of a larger reference"
+
+
 def test_potentials_of_one_sample_leave_little_tilt_on_another():
     """Off the reference the tilt that is left is the reference's own noise, and falls as it grows."""
     x, y = normal(400, 2), normal(400, 2, seed=1).abs() * 2 + 1

@@ -165,8 +165,16 @@ def test_a_normalisation_that_is_none_is_refused(normalize):
         (torch.zeros(2, 2), torch.zeros(()), "y: points"),
         (torch.zeros(2, 2, dtype=torch.long), torch.zeros(2, 2), r"x: a floating dtype.*int64.*x\.float\(\)"),
         (torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.uint8), "y: a floating dtype.*uint8"),
-        (torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, math.nan]]), "cost of pair 1 is nan: y hold"),
-        (torch.tensor([[math.inf, 0.0], [0.0, 0.0]]), torch.zeros(2, 2), "cost of pair 0 is inf: x hold"),
+        (
+            torch.zeros(2, 2),
+            torch.tensor([[0.0, 0.0], [0.0, math.nan]]),
+            "cost of pair 1 is nan: the target there holds",
+        ),
+        (
+            torch.tensor([[math.inf, 0.0], [0.0, 0.0]]),
+            torch.zeros(2, 2),
+            "cost of pair 0 is inf: the source there holds",
+        ),
     ],
     ids=["batches", "particles", "empty", "scalar", "integers", "bytes", "nan", "infinity"],
 )

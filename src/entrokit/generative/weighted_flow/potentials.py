@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_eps, cost_matrix
+from .costs import Cost, check_eps, cost_matrix, log_kernel
 from .weights import Potentials
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SinkhornFactor:
     """A log-factor at any points ``[B, *]``: what makes their row of the plan, over a reference sample, sum to 1.
 
@@ -75,9 +75,10 @@ def sinkhorn_potentials(
             f"{tolerance:g}: raise iterations, or eps ({eps:g})",
             stacklevel=3,
         )
-    x, y = x.detach(), y.detach()
+    # Whoever fills his buffers anew must not move the factors.
+    x, y = x.detach().clone(), y.detach().clone()
     return Potentials(SinkhornFactor(y, log_g, eps, cost, True), SinkhornFactor(x, log_f, eps, cost, False))
 
 
 def _log_factor(costs: Tensor, log_other: Tensor, eps: float) -> Tensor:
-    return math.log(costs.shape[1]) - (log_other - costs / eps).logsumexp(1)
+    return math.log(costs.shape[1]) - (log_other + log_kernel(costs, eps)).logsumexp(1)

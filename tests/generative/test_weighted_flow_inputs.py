@@ -6,19 +6,24 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from entrokit.generative import transport
 from entrokit.generative.transport import integrate, wasserstein2
 from entrokit.generative.weighted_flow import (
     WeightedConditionalFlowMatcher,
     cost_matrix,
+    costs,
     effective_share,
     epsilon_within,
     gibbs_weights,
     pair_costs,
     select_epsilon,
     sinkhorn_potentials,
+    tilt,
     tilt_diagnostics,
     weighted_flow_loss,
+    weights,
 )
 
 from .weighted_flow_cases import X, Y, normal
@@ -106,6 +111,11 @@ def test_a_temperature_that_is_no_number_is_named(eps):
 def test_other_settings_that_are_no_numbers_are_named():
     with pytest.raises(TypeError, match="sigma must be a number"):
         WeightedConditionalFlowMatcher(1.0, sigma="0.1")
+    for options in ({"iterations": 1e3}, {"iterations": 0}, {"tolerance": math.nan}):
+        with pytest.raises(ValueError, match=f"tolerance above 0 and a whole number.*{next(iter(options.values()))}"):
+            sinkhorn_potentials(X, Y, 1.0, **options)
+    with pytest.raises(TypeError, match="tolerance must be a number"):
+        sinkhorn_potentials(X, Y, 1.0, tolerance="1e-6")
     with pytest.raises(TypeError, match="variance must be a number"):
         epsilon_within(X, Y, [1.0], variance=None)
     with pytest.raises(ValueError, match="steps: a whole number of at least 1 is expected; it is 50.0"):
@@ -195,6 +205,27 @@ def test_a_hundred_small_steps_in_bfloat16_arrive(method):
     assert (points.dtype, points.tolist()) == (torch.bfloat16, [[10.0] * 3] * 2)
     assert energy == pytest.approx(12.0, rel=1e-12)
     assert set(seen) == {(torch.bfloat16, torch.bfloat16)}
+
+
+def test_where_there_is_no_float64_nothing_asks_for_it(monkeypatch):
+    """Apple's GPUs: a mode that refuses to make one stands in for them."""
+
+    class NoDouble(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            assert not (isinstance(found, torch.Tensor) and found.dtype == torch.float64), func
+            return found
+
+    for module in (costs, tilt, transport, weights):
+        monkeypatch.setattr(module, "widest", lambda x: torch.float32)
+    x, y = A.float(), B.float()
+    with NoDouble():
+        plan = sinkhorn_potentials(x, y, 4.0, tolerance=1e-5)
+        matcher = WeightedConditionalFlowMatcher(4.0, potentials=plan)
+        matcher.loss(lambda t, x: x, x, y)
+        tilt_diagnostics(x, y, 64.0, lambda a, b: (a - b).norm(dim=1), (lambda p: p[:, 0] / 64, lambda p: p[:, 1] / 64))
+        select_epsilon(x, y, [4.0, 8.0, 16.0, 64.0])
+        integrate(lambda t, x: x, x, 2)
 
 
 def test_a_velocity_of_another_dtype_does_not_change_the_points_own():

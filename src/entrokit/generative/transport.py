@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from entrokit.extras import missing
+from entrokit.groups import widest
 
 from .checks import check_callable, check_finite, check_tensors
 from .velocities import flow_velocity
@@ -67,7 +68,7 @@ def integrate(
         if method == "midpoint":
             v = _asked(velocity, (i + 0.5) * dt, at + 0.5 * dt * v, x.dtype)
         at = at + dt * v
-        energy += dt * float(v.double().square().sum()) / len(x)
+        energy += dt * float(v.to(widest(v)).square().sum()) / len(x)
     points = at.to(x.dtype)
     check_finite("x at t = 1", points)
     return Flowed(points, energy)
@@ -104,7 +105,7 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
         raise ValueError(
             f"samples [N, *] and [M, *] are expected; their shapes are {list(x.shape)} and {list(y.shape)}"
         )
-    a, b = (p.detach().double().cpu().reshape(len(p), -1) for p in (x, y))
+    a, b = (p.detach().cpu().double().reshape(len(p), -1) for p in (x, y))
     for name, points in (("x", a), ("y", b)):
         if not bool(points.isfinite().all()):
             raise ValueError(f"{name}: point {int((~points.isfinite()).any(1).nonzero()[0])} is not finite")

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
+
 from ..checks import check_number, check_tensors
 
 Cost = Literal["l2", "sqeuclidean", "l1"] | Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +48,7 @@ def pair_costs(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
 
 
 def cost_matrix(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
-    """``c(x_i, y_j)``, ``[N, M]`` in float64, of points ``[N, *]`` and ``[M, *]``.
+    """``c(x_i, y_j)``, ``[N, M]`` in float64 (on Apple's GPUs float32), of points ``[N, *]`` and ``[M, *]``.
 
     Raises:
         TypeError, ValueError: as `pair_costs`; the numbers of points, and dtypes, may differ.
@@ -56,7 +58,7 @@ def cost_matrix(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"x, y: points need one shape; they are {list(x.shape[1:])} and {list(y.shape[1:])}")
     check_cost(cost)
-    x, y = x.detach().double(), y.detach().double()
+    x, y = x.detach().to(widest(x)), y.detach().to(widest(y))
     for name, points in (("x", x), ("y", y)):
         if not bool(points.isfinite().all()):
             at = int((~points.isfinite()).reshape(len(points), -1).any(1).nonzero()[0])
@@ -67,7 +69,7 @@ def cost_matrix(x: Tensor, y: Tensor, cost: Cost = "l2") -> Tensor:
             pair_costs(part.repeat_interleave(len(y), 0), y.repeat(len(part), *[1] * (y.ndim - 1)), cost)
             for part in torch.split(x, rows)
         ]
-        return torch.cat(parts).double().reshape(len(x), len(y))
+        return torch.cat(parts).to(x).reshape(len(x), len(y))
     apart = torch.cdist(x.reshape(len(x), -1), y.reshape(len(y), -1), p=1.0 if cost == "l1" else 2.0)
     return apart.square() if cost == "sqeuclidean" else apart
 

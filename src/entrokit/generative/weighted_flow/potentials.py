@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from .costs import Cost, check_eps, cost_matrix, log_kernel
 from .weights import Potentials
 
@@ -58,8 +60,12 @@ def sinkhorn_potentials(
         UserWarning: the iterations did not suffice; says by how much sums are off.
     """
     check_eps(eps)
-    if not tolerance > 0 or iterations < 1:
-        raise ValueError(f"tolerance above 0 and iterations of at least 1 are expected: {tolerance}, {iterations}")
+    check_number("tolerance", tolerance)
+    if not tolerance > 0 or not isinstance(iterations, Integral) or iterations < 1:
+        raise ValueError(
+            f"tolerance above 0 and a whole number of iterations, at least 1, are expected; got {tolerance!r} and "
+            f"{iterations!r}"
+        )
     costs = cost_matrix(x, y, cost)
     log_f = costs.new_zeros(len(costs))
     log_g, off = costs.new_zeros(costs.shape[1]), math.inf

@@ -10,6 +10,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+from entrokit.groups import widest
+
 from .costs import Cost, check_eps, cost_matrix, log_kernel
 from .weights import Potentials, check_potentials, log_factor
 
@@ -76,7 +78,8 @@ def _log_factors(
     if potentials is None:
         return None
     source, target = potentials
-    return log_factor("source", source, x).double()[:, None] + log_factor("target", target, y).double()
+    f, g = log_factor("source", source, x), log_factor("target", target, y)
+    return f.to(widest(f))[:, None] + g.to(widest(g))
 
 
 def tilt_of(costs: Tensor, eps: float, log_factors: Tensor | None = None) -> Tilt:

@@ -128,6 +128,8 @@ def test_batches_and_times_that_are_none_are_named():
             call(x, x, torch.tensor([0.5, 500.0, 1.0]))
         with pytest.raises(ValueError, match=r"t: a time a pair, \[3\], is expected; its shape is \[3, 1\]"):
             call(x, x, torch.zeros(3, 1))
+        with pytest.raises(ValueError, match=r"one dtype and device; .* on cpu and .* on meta: take x1\.to\(x0\)"):
+            call(x, x.to("meta"))
     with pytest.raises(ValueError, match="cost of pair 0 is nan"):
         matcher.loss(lambda t, x: x, x * math.nan, x)
     with pytest.raises(ValueError, match=r"the velocity has shape \[3, 1\]; \[3, 2\] is expected"):

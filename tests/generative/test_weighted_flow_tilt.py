@@ -151,6 +151,14 @@ def test_a_large_tilt_and_few_pairs_are_warned_of_where_the_caller_stands(x, y, 
         assert str(warning.message).count(">") + str(warning.message).count("<") == len(said)
 
 
+def test_factors_that_were_saved_are_the_same(tmp_path):
+    plan = sinkhorn_potentials(X, Y, 2.0)
+    torch.save(plan, tmp_path / "plan.pt")
+    again = torch.load(tmp_path / "plan.pt", weights_only=False)
+    assert torch.equal(again.source(normal(5, 2)), plan.source(normal(5, 2)))
+    assert torch.equal(again.target(normal(5, 2)), plan.target(normal(5, 2)))
+
+
 def test_what_is_advised_is_of_use():
     """Factors undo a tilt. Where each point has one neighbour only, they leave the few pairs that there are."""
 

@@ -48,12 +48,17 @@ def test_a_callable_s_table_is_the_same_however_many_pairs_it_sees_at_a_time(mon
 
     x, y = normal(5, 2, 3), normal(4, 2, 3, seed=1)
 
+    seen = []
+
     def lopsided(a, b):
+        seen.append(len(a))
         return (a - 2 * b).flatten(1).abs().sum(1)
 
     whole = cost_matrix(x, y, lopsided)
-    monkeypatch.setattr(costs, "_AT_ONCE", 2 * y.numel())
-    assert torch.equal(cost_matrix(x, y, lopsided), whole)
+    for numbers in (2 * y.numel(), 1):
+        monkeypatch.setattr(costs, "_AT_ONCE", numbers)
+        assert torch.equal(cost_matrix(x, y, lopsided), whole)
+    assert seen == [20, 8, 8, 4, 4, 4, 4, 4, 4]
     assert float(whole[1, 3]) == pytest.approx(float((x[1] - 2 * y[3]).abs().sum()), rel=1e-12)
 
 

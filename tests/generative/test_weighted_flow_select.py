@@ -70,6 +70,9 @@ def test_each_bound_binds(circle):
     assert epsilon_within(*circle, GRID, **loose) == GRID[0]
     for bound, sense in (("variance", 0.01), ("sample", 0.9)):
         assert epsilon_within(*circle, GRID, **{**loose, bound: sense}) > 1
+    # Each side by itself: bounds that both just keep.
+    own = quiet(tilt_diagnostics, *circle, 2.0)
+    assert epsilon_within(*circle, [2.0], variance=max(own["rv_f"], own["rv_g"]), sample=own["ess"]) == 2.0
     # The source alone may be tilted: five points that the one target is not alike from.
     assert epsilon_within(Y, X[:1], GRID) > GRID[0]
     assert epsilon_within(X[:1], Y, GRID) > GRID[0]

@@ -123,6 +123,13 @@ def test_diagnostics_do_not_underflow_where_weights_do():
     assert math.isfinite(tilt["rv_f"])
 
 
+def test_a_mean_weight_beyond_float64_has_a_logarithm_still():
+    """A callable cost may be below 0: exp(750) is no float64."""
+    tilt = tilt_diagnostics(X, Y, 1.0, lambda a, b: torch.full_like(a[:, 0], -750.0))
+    assert (tilt["Z"], tilt["log_Z"]) == (math.inf, pytest.approx(750, rel=1e-12))
+    assert (tilt["rv_f"], tilt["rv_g"], tilt["ess"]) == pytest.approx((0, 0, 1), abs=1e-12)
+
+
 def test_a_tilt_that_is_alike_everywhere_is_none():
     """Either law on the corners of a square: rotations carry every point to every other."""
     corners = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)

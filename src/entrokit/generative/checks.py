@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-__all__ = ["check_finite", "check_numbers", "check_tensors", "check_whole"]
+__all__ = ["check_callable", "check_finite", "check_number", "check_numbers", "check_tensors", "check_whole"]
 
 # What holds the tensor in the answers of diffusers' models, schedulers and pipelines, and in our own.
 _HOLDERS = ("sample", "samples", "prev_sample", "images")
@@ -44,6 +44,19 @@ def check_finite(name: str, x: Tensor) -> None:
         raise ValueError(
             f"{name} is NaN or infinite in {int(bad.sum())} of {len(x)} samples, first in {int(bad.nonzero()[0, 0])}"
         )
+
+
+def check_number(name: str, value: object) -> None:
+    """Raises a TypeError that names what is no real number: a string, None, a tensor."""
+    if not isinstance(value, Real):
+        advice = f": take {name}.item()" if hasattr(value, "item") else ""
+        raise TypeError(f"{name} must be a number; it is a {type(value).__name__}{advice}")
+
+
+def check_callable(name: str, value: object, call: str) -> None:
+    """Raises a TypeError that names what cannot be called, and says how it would be."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a callable, {call}; it is a {type(value).__name__}")
 
 
 def _told(value: object) -> str:

@@ -74,7 +74,7 @@ def checked_times(times: Tensor | Sequence[float]) -> Tensor:
     """
     found = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
     if found.ndim != 1 or len(found) < 2:
-        raise ValueError(f"times are a list of at least two; their shape is {list(found.shape)}")
+        raise ValueError(f"times are a list of at least two, or an int is how many steps; shape {list(found.shape)}")
     outside = (~((found >= 0) & (found <= 1))).nonzero()
     if len(outside):
         i = int(outside[0])

@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,33 +15,16 @@ from torch import Tensor
 from entrokit.groups import widest
 
 from ..checks import check_tensors
-from ..noising import Noising, check_noising, check_same_noising
+from ..noising import Noising
 from .clocks import BirthDeathClocks
 from .combinations import RewardTilt
-from .grid import checked_times, mean_rates, time_grid
-from .particles import Particles, log_z_error
+from .doors import check_call, check_models, check_rows, warn_of_noise
+from .grid import checked_times, time_grid
+from .particles import Info, Particles, log_z_error
 from .resampling import RESAMPLERS, effective_sample_size, log_mean_weight, systematic_resample
-from .schedulers import DiffusersScore
 from .stepping import Combination, Score
 
-__all__ = ["FKCSampler", "Info"]
-
-
-class Info(TypedDict):
-    """What `FKCSampler.sample` says of a run of G groups.
-
-    Keys:
-        times: ``[steps + 1]``. ess: ``[steps, G]``, before resampling. resampled: ``[steps, G]``, whether it was done.
-        log_z, log_z_error: ``[G]`` in nats. ancestors, log_weights: ``[K]``. As `Particles` and `log_z_error` say.
-    """
-
-    times: Tensor
-    ess: Tensor
-    resampled: Tensor
-    log_z: Tensor
-    log_z_error: Tensor
-    ancestors: Tensor
-    log_weights: Tensor
+__all__ = ["FKCSampler"]
 
 
 @dataclass(frozen=True)
@@ -86,11 +68,7 @@ class FKCSampler:
     clamp: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.score_fns, Sequence):
-            raise TypeError(f"score_fns is a list of score functions; it is a {type(self.score_fns).__name__}")
-        check_noising("sde", self.sde)
-        if self.tilt is not None and not isinstance(self.tilt, RewardTilt):
-            raise TypeError(f"tilt is made by reward_tilt(r, strength); it is a {type(self.tilt).__name__}")
+        check_models(self.score_fns, self.sde, self.tilt)
         if not self.score_fns or len(self.score_fns) != len(self.exponents):
             counts = f"{len(self.score_fns)} score functions, {len(self.exponents)} exponents"
             raise ValueError(f"one exponent a score is expected; there are {counts}")
@@ -103,14 +81,6 @@ class FKCSampler:
             raise ValueError(f"c >= 0 and ess_threshold in [0, 1] are expected: {self.c} and {self.ess_threshold}")
         if self.interval < 1 or self.start_step < 0:
             raise ValueError(f"interval >= 1 and start_step >= 0 are expected: {self.interval} and {self.start_step}")
-        for j, score in enumerate(self.score_fns):
-            if not callable(score) or _of_diffusers(score):
-                raise TypeError(
-                    f"score {j} must be a function score(x, t); it is a {type(score).__name__}. A model of diffusers "
-                    f"becomes one by diffusers_score(model, scheduler)"
-                )
-            if (noising := getattr(score, "noising", None)) is not None:
-                check_same_noising(f"score {j}", noising, self.sde)
         if self.clamp is not None and not self.clamp > 0:
             raise ValueError(f"clamp must be above 0, or None; it is {self.clamp}")
 
@@ -177,16 +147,17 @@ class FKCSampler:
         generator: torch.Generator | None = None,
     ) -> Iterator[Particles]:
         """The particles at the start and after every step, weighted; arguments and errors of `sample`."""
-        _check_call(K, shape, groups, generator)
-        whole = time_grid(self.sde, steps, self.end) if isinstance(steps, Integral) else checked_times(steps)
+        check_call(K, shape, groups, generator)
+        whole = time_grid(self.sde, steps, self.end) if isinstance(steps, int) else checked_times(steps)
         if self.start_step >= len(whole) - 1:
             raise ValueError(f"start_step {self.start_step} leaves none of {len(whole) - 1} steps")
         times = whole[self.start_step :].tolist()
         model = Combination(self.score_fns, self.exponents, self.sde, self.c, self.tilt)
         particles = self._begin(times[0], K, shape, groups, initial, generator)
-        self._check_inputs(K, groups)
+        if self.resample is not None:
+            check_rows(self.score_fns, K, groups)
         if initial is None:
-            self._warn_of_noise(times[0], times[1])
+            warn_of_noise(self.exponents, self.c, self.sde, times[0], times[1])
         clocks = None
         if self.resample == "birth_death":
             clocks = BirthDeathClocks(groups, K // groups, generator, particles.x.device)
@@ -250,34 +221,6 @@ class FKCSampler:
             ancestors=torch.arange(count, device=x.device),
         )
 
-    def _check_inputs(self, count: int, groups: int) -> None:
-        if self.resample is not None:
-            for score in self.score_fns:
-                if isinstance(score, DiffusersScore):
-                    score.check_groups(count, groups)
-
-    def _warn_of_noise(self, first: float, second: float) -> None:
-        """Of pure noise N(0, σ²) all is known: every score is -x / σ²."""
-        total = sum(self.exponents)
-        finite = 2 * (1 - 1 / total)
-        if self.c < finite:
-            warnings.warn(
-                f"exponents of sum {total:.4g} and noise c = {self.c:.4g}: weights of pure noise have no finite "
-                f"variance, so that log_z strays further than log_z_error says; take c above {finite:.4g}, and more "
-                f"steps with it",
-                stacklevel=4,
-            )
-        _, g2 = mean_rates(self.sde, first, second)
-        variance = float(self.sde.sigma(torch.tensor(first, dtype=torch.float64))) ** 2
-        pull = 0.5 * (1 + self.c) * total * g2 * (first - second) / variance
-        if pull > 1:
-            warnings.warn(
-                f"the first step, from t = {first:.4g} to {second:.4g}, takes noise {pull:.2g} times the way to the "
-                f"middle: above 1 it overshoots, and above 2 it runs away. Take more steps, a smaller c or weaker "
-                f"exponents",
-                stacklevel=4,
-            )
-
     def _moved(
         self, before: Particles, i: int, t: float, x: Tensor, increment: Tensor, clocks: BirthDeathClocks | None
     ) -> Particles:
@@ -302,22 +245,3 @@ class FKCSampler:
             ess=effective_sample_size(logw),
             resampled=nobody,
         )
-
-
-def _of_diffusers(score: object) -> bool:
-    return any(kind.__module__.startswith("diffusers.models.") for kind in type(score).__mro__)
-
-
-def _check_call(count: int, shape: Sequence[int], groups: int, generator: torch.Generator | None) -> None:
-    for name, number in (("K", count), ("groups", groups)):
-        if not isinstance(number, Integral):
-            raise TypeError(f"{name} is a whole number; it is {number!r}")
-    if isinstance(shape, Integral) or not all(isinstance(size, Integral) for size in shape):
-        raise TypeError(f"shape is that of one particle, such as (2,) or (3, 64, 64); it is {shape!r}")
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(
-            f"generator is a torch.Generator, such as torch.Generator().manual_seed(0); it is a "
-            f"{type(generator).__name__}"
-        )
-    if count < 1 or groups < 1 or count % groups:
-        raise ValueError(f"K particles in groups of equal size are expected; {count} are in {groups} groups")

@@ -62,6 +62,7 @@ def fkc_weight(scores: Sequence[Tensor], exponents: Sequence[float], div_f: floa
 
     Source: Feynman-Kac Correctors (arXiv 2503.02819), its propositions on annealing, products and guidance in one.
     """
+    check_tensors(**{f"score {i}": score for i, score in enumerate(scores)})
     # Differences of squares decide: of many dimensions float32 leaves too little.
     wide = [score.to(widest(score)) for score in scores]
     spread = _square(mixed_score(wide, exponents))

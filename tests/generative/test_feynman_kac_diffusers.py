@@ -66,6 +66,7 @@ def test_a_model_s_tuple_is_read_and_what_holds_no_tensor_is_named():
     x, t, scheduler = torch.ones(2, 1), torch.full((2,), 0.5), DDPMScheduler()
     plain = diffusers_score(lambda x, s: 2 * x, scheduler)(x, t)
     assert torch.equal(diffusers_score(lambda x, s: (2 * x, "more"), scheduler)(x, t), plain)
+    assert diffusers_score(lambda x, s: 2 * x.double(), scheduler)(x, t).dtype == torch.float32
     for output in (None, np.ones((2, 1)), (), ([1.0],)):
         with pytest.raises(TypeError, match=r"function gave a (NoneType|ndarray|tuple|list)"):
             diffusers_score(lambda x, s, output=output: output, scheduler)(x, t)
@@ -90,6 +91,14 @@ def test_times_that_a_solver_repeats_are_taken_once(kind, most):
     score = diffusers_score(lambda x, t: x, scheduler)
     x, _ = FKCSampler([score], anneal(1.0), score.noising).sample(4, times, (1,))
     assert bool(x.isfinite().all())
+
+
+def test_a_largest_noise_that_rounds_up_stays_a_time():
+    """float32 has 20.1 as 20.1000004."""
+    scheduler = EDMEulerScheduler(sigma_max=20.1)
+    scheduler.set_timesteps(10)
+    assert float(scheduler.sigmas[0]) > 20.1
+    assert float(scheduler_times(scheduler)[0]) == 1
 
 
 def test_schedulers_that_go_the_other_way_or_say_no_prediction():

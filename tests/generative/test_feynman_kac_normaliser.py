@@ -89,10 +89,11 @@ def test_the_error_without_resampling_is_that_of_a_mean_of_weights():
     assert float(last.log_z) == pytest.approx(float(weights.mean().log()), rel=1e-9)
 
 
-def test_a_first_step_that_overshoots_is_warned_of():
-    """4 steps of the clock's 10.05: with B = 1 and c = 1 one takes noise 2.5 times the way."""
+@pytest.mark.parametrize(("beta", "steps"), [(1.0, 4), (2.0, 8)])
+def test_a_first_step_that_overshoots_is_warned_of(beta, steps):
+    """Steps of a clock of 10.05: with c = 1 one takes noise 10.05 B / steps times the way."""
     with pytest.warns(UserWarning, match=r"first step, from t = 1 to 0\.\d+, takes noise 2\.5 times"):
-        FKCSampler([WIDE.score_under(VP)], anneal(1.0), VP).sample(4, 4, (1,), generator=generator())
+        FKCSampler([WIDE.score_under(VP)], anneal(beta), VP).sample(4, steps, (1,), generator=generator())
 
 
 PROCESSES = {

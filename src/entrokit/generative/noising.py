@@ -158,6 +158,7 @@ class TabulatedPreserving:
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
+        check_tensors(alphas_cumprod=table)
         if table.ndim != 1 or not len(table):
             raise ValueError(f"alphas_cumprod is [N]; its shape is {list(table.shape)}")
         if not bool(((table > 0) & (table < 1)).all() & (table[1:] < table[:-1]).all()):

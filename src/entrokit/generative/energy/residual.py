@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..checks import check_noising, check_tensors
 from ..noising import Noising
 from .checks import as_times, check_finite, check_points
 from .model import EnergyModel, log_q_gradients
@@ -63,6 +64,7 @@ def fp_residual(
     if div != "exact" and (not isinstance(div, int) or isinstance(div, bool) or div < 1):
         raise ValueError(f"div is 'exact' or a number of probes, at least 1; it is {div!r}")
     training = torch.is_grad_enabled()
+    check_noising(sde)
     times = _checked_times(model, x, t, dt)
     with torch.inference_mode(False), torch.enable_grad():
         x, times = (v.clone() if v.is_inference() else v for v in (x, times))
@@ -95,7 +97,7 @@ def fp_residual_weak(
         sigma: of the steps' entries, which are normal; by default 1e-4 in float64 and 1e-3 in float32, where 1e-4
             would lose three digits.
     """
-    step = default_step(x) if sigma is None else sigma
+    step = default_step(check_digits(x)) if sigma is None else sigma
     noise = torch.randn(2, *check_digits(x).shape, dtype=x.dtype, device=x.device, generator=generator)
     first, second = residual_along(model, x, t, sde, step * noise, sigma=step, dt=dt)
     return first, second
@@ -118,6 +120,8 @@ def residual_along(
     Raises:
         TypeError, ValueError: as `fp_residual`; a ``sigma`` that is not above 0, or steps of another shape.
     """
+    check_noising(sde)
+    check_tensors(steps=steps)
     times = _checked_times(model, x, t, dt)
     check_step(sigma)
     count = steps.shape[0]

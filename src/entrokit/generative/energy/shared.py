@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_noising
 from ..noising import Noising
 from .checks import as_times, check_finite, check_points
 from .model import EnergyModel, log_q_gradients
@@ -57,6 +58,7 @@ def score_and_residuals(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The score of all points ``[B, *]``, and `fp_residual_shared` of the first ``rows``, in one call of the model."""
+    check_noising(sde)
     times = as_times(t, check_digits(x))
     step = default_step(x) if sigma is None else sigma
     check_step(step)

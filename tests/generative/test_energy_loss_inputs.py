@@ -22,6 +22,7 @@ from .energy_cases import VP, Wrong, drawn, small
         ({"share": 1.1}, "share"),
         ({"form": "strong"}, "form"),
         ({"sigma": 0.0}, "sigma"),
+        ({"sigma": math.inf}, "sigma"),
     ],
 )
 def test_penalties_that_are_none_are_refused(knobs, message):
@@ -101,6 +102,9 @@ def test_a_penalty_that_is_a_number_is_named():
     x0, t = drawn(8, 2, seed=3)
     with pytest.raises(TypeError, match=r"regularizer is a FokkerPlanckRegularizer\(alpha\), or None; it is a float"):
         training_loss(small(), x0, t, VP, 5e-4)
+    for name in ("alpha", "sigma"):
+        with pytest.raises(TypeError, match=f"{name} is a number; it is 'a'"):
+            FokkerPlanckRegularizer(**{name: "a"})
     with pytest.raises(TypeError, match="time_weight is a function of times"):
         FokkerPlanckRegularizer(5e-4, 0.3)
     with pytest.raises(TypeError, match=r"t must be a torch\.Tensor"):

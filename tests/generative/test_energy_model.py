@@ -108,6 +108,8 @@ def test_networks_that_are_no_energies_are_refused():
     for bad in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1), (0.6, 0.2)):
         with pytest.raises(ValueError, match="time_range"):
             EnergyScore(EnergyMLP(2), bad)
+    with pytest.raises(TypeError, match="time_range is a pair"):
+        EnergyScore(EnergyMLP(2), (0.0, 0.5, 1.0))
 
 
 def test_energies_of_another_shape_are_named():
@@ -230,6 +232,7 @@ def test_points_of_another_dtype_than_the_network_are_named():
         ((0,), ValueError, "dimensions: at least 1 is expected; it is 0"),
         ((2.0,), TypeError, r"dimensions is a whole number.*2\.0"),
         ((2, (8, 0)), ValueError, "hidden: at least 1"),
+        ((2, (8,), 0.5), TypeError, r"time_range is a pair \(low, high\); it is 0\.5"),
     ],
 )
 def test_sizes_that_are_none_are_named(arguments, kind, message):

@@ -7,6 +7,7 @@ from entrokit.generative.energy import (
     EnergyScore,
     TimeExperts,
     denoising_loss,
+    equal_weight,
     force_of,
     langevin_simulate,
     sample_flow,
@@ -124,6 +125,17 @@ def test_scores_under_autocast_are_taken_and_energies_refused():
         for t in (torch.tensor([0.1, 0.9]), 0.1):
             with pytest.raises(ValueError, match=r"bfloat16.*float32.*autocast"):
                 experts.score(normal(2, 2), t)
+
+
+def test_weights_of_times_have_the_digits_of_their_sum():
+    for own, expected in (
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.bfloat16, torch.float32),
+    ):
+        found = equal_weight(torch.tensor([0.1, 0.9], dtype=own))
+        assert found.dtype == expected
+        torch.testing.assert_close(found, torch.tensor([1 / 0.6, 1 / 1.4], dtype=expected))
 
 
 def test_arguments_are_left_as_they_were():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,10 +137,15 @@ def test_shared_steps_leave_no_variance_where_curvature_is_alike_in_all_directio
     assert second.item() == pytest.approx(0.0, abs=1e-7)
 
 
+def _seeded():
+    return torch.Generator().manual_seed(0)
+
+
 def test_probes_mean_is_the_divergence():
     x, t = drawn(1, 3, seed=6)
     count = 4000
     exact = fp_residual(Tilted(), x, t, VP).item()
+    assert torch.equal(*(fp_residual(Tilted(), x, t, VP, div=n, generator=_seeded()) for n in (2, np.int64(2))))
     probed, single = (
         fp_residual(
             Tilted(), x.expand(count, -1), t.expand(count), VP, div=n, generator=torch.Generator().manual_seed(6 + n)

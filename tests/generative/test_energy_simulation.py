@@ -267,3 +267,10 @@ def test_beginnings_that_are_not_finite_are_named():
         langevin_simulate(lambda x: -x, bad, **own)
     with pytest.raises(ValueError, match="velocity is NaN or infinite in 1 of 2"):
         langevin_simulate(lambda x: -x, torch.zeros(2, 1), velocity=bad, **own)
+
+
+def test_no_chains_and_no_samples_keep_their_shape():
+    none = torch.zeros(0, 3)
+    for sample in (sample_sde, sample_flow):
+        assert sample(lambda x, t: -x, none, VP, steps=2).shape == (0, 3)
+    assert langevin_simulate(lambda x: -x, none, 4, 0.1, 1.0, 1.0, 1.0, every=2).shape == (2, 0, 3)

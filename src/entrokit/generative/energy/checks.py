@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, SupportsIndex
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_batch",
     "check_count",
     "check_finite",
+    "check_number",
     "check_points",
     "check_scored",
     "scores_of",
@@ -88,6 +90,16 @@ def check_count(name: str, value: SupportsIndex) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is a whole number, such as int(1e5); it is {value!r}") from None
+
+
+def check_number(name: str, value: float, *, above: bool) -> None:
+    """Raises a TypeError where there is no number, a ValueError unless it is at least (or ``above``) 0 and finite."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} is a number; it is {value!r}") from None
+    if not 0 <= number < math.inf or (above and not number):
+        raise ValueError(f"{name} must be {'above' if above else 'at least'} 0 and finite; it is {value}")
 
 
 def wide(x: Tensor) -> torch.dtype:

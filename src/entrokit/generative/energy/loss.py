@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..checks import check_finite, check_noising, check_tensors
 from ..noising import Noising
-from .checks import as_times, check_batch, scores_of, wide
+from .checks import as_times, check_batch, check_number, scores_of, wide
 from .model import EnergyModel
-from .residual import BACKWARD, FORWARD, check_step, fp_residual_weak, smooth_range
+from .residual import BACKWARD, FORWARD, fp_residual_weak, smooth_range
 from .shared import fp_residual_shared, score_and_residuals
 
 __all__ = ["FokkerPlanckRegularizer", "TrainingLoss", "denoising_loss", "equal_weight", "training_loss"]
@@ -26,6 +26,7 @@ def equal_weight(t: Tensor, midpoint: float = 0.3, time_range: tuple[float, floa
     """Weights ``[B]`` of times ``[B]``, of mean 1 over the range, half of it below the midpoint.
 
     Raises:
+        TypeError: times that are no tensor.
         ValueError: a midpoint that is not inside the range, or a time outside it.
     """
     check_tensors(t=t)
@@ -36,7 +37,8 @@ def equal_weight(t: Tensor, midpoint: float = 0.3, time_range: tuple[float, floa
     if bool(outside.any()):
         raise ValueError(f"times lie in [{low}, {high}]; there is one of {float(t[outside].flatten()[0])}")
     half = 0.5 * (high - low)
-    return torch.where(t <= midpoint, half / (midpoint - low), half / (high - midpoint))
+    later = torch.full_like(t, half / (high - midpoint), dtype=wide(t))
+    return later.masked_fill(t <= midpoint, half / (midpoint - low))
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,14 @@ class FokkerPlanckRegularizer:
     sigma: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < math.inf:
-            raise ValueError(f"alpha must be at least 0 and finite; it is {self.alpha}")
+        check_number("alpha", self.alpha, above=False)
         if not 0 < self.share <= 1:
             raise ValueError(f"share lies in (0, 1]; it is {self.share}")
         if self.form not in ("shared", "weak"):
             raise ValueError(f"form is 'shared' or 'weak'; it is {self.form!r}")
         _check_weight("time_weight", self.time_weight)
         if self.sigma is not None:
-            check_step(self.sigma)
+            check_number("sigma", self.sigma, above=True)
 
     def __call__(
         self,

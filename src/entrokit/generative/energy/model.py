@@ -84,6 +84,8 @@ class EnergyMLP(nn.Module):
 class EnergyScore(nn.Module):
     """A log-density up to a constant of each time, and its score by automatic differentiation.
 
+    Its ``state_dict`` is the network's: load it into a model of the same ``time_range``.
+
     Args:
         network: of points ``[B, *]`` and `time_features` ``[B, F]`` to energies ``[B]`` or ``[B, 1]``; `EnergyMLP`, or
             your own. Rows must not see each other, and it must be smooth: SiLU, not ReLU. Its attention is computed
@@ -91,7 +93,7 @@ class EnergyScore(nn.Module):
         time_range: its times, (0, 1) unless it is one of `TimeExperts`; times outside it are clipped to it.
 
     Raises:
-        TypeError: a network that is no module.
+        TypeError: a network that is no module, a range that is no pair.
         ValueError: a range that is none; batch normalisation or dropout in the network.
     """
 
@@ -102,16 +104,14 @@ class EnergyScore(nn.Module):
                 f"network must be a torch.nn.Module, whose parameters are trained; it is {network!r}. An energy "
                 "without any needs no EnergyScore: residuals take every object with log_q(x, t)"
             )
-        low, high = time_range
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"time_range: 0 <= low < high <= 1 is expected; it is {time_range}")
         _check_network(network)
-        self.network, self.time_range = network, (float(low), float(high))
+        self.network, self.time_range = network, _check_range(time_range)
 
     @classmethod
     def mlp(cls, dimensions: int, hidden: Sequence[int] = (92, 92, 92), time_range: Range = (0.0, 1.0)) -> EnergyScore:
         """With an `EnergyMLP`; the paper's toy network by default."""
-        return cls(EnergyMLP(dimensions, 7 if time_range[0] > 0 else 4, hidden), time_range)
+        low, _ = _check_range(time_range)
+        return cls(EnergyMLP(dimensions, 7 if low > 0 else 4, hidden), time_range)
 
     def log_q(self, x: Tensor, t: Tensor | float) -> Tensor:
         """Log-density in nats up to a constant of each time, ``[B]``, of points ``[B, *]`` at times ``[B]``.
@@ -128,8 +128,8 @@ class EnergyScore(nn.Module):
         except (AssertionError, RuntimeError, TypeError) as error:
             _check_dtypes(self.network, x, error)
             error.add_note(
-                f"EnergyScore calls network(x {list(x.shape)}, time_features {list(features.shape)}) and wants an energy "
-                "a point; wrap a network of other arguments in a module that is called so"
+                f"EnergyScore calls network(x {list(x.shape)}, time_features {list(features.shape)}) and wants an "
+                "energy a point; wrap a network of other arguments in a module that is called so"
             )
             raise
         if not isinstance(energy, Tensor):
@@ -216,6 +216,15 @@ def _check_dtypes(network: nn.Module, x: Tensor, error: Exception) -> None:
         raise ValueError(
             f"the points are of {x.dtype} and the network of {own}; convert one, as with x.to(...)"
         ) from error
+
+
+def _check_range(time_range: Range) -> Range:
+    if not isinstance(time_range, Sequence) or len(time_range) != 2:
+        raise TypeError(f"time_range is a pair (low, high); it is {time_range!r}")
+    low, high = time_range
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"time_range: 0 <= low < high <= 1 is expected; it is {time_range}")
+    return float(low), float(high)
 
 
 def _check_network(network: nn.Module) -> None:

@@ -64,10 +64,10 @@ def _backward(
     x = noise.to(wide(noise))
     x = x * sde.sigma(torch.ones((), dtype=x.dtype, device=x.device))
     for i in range(steps):
-        t = torch.full((len(x),), 1 - i * step, dtype=x.dtype, device=x.device)
-        squared = sde.squared_diffusion(t[:1])
-        score = scores_of(model, x.to(noise.dtype), t.to(noise.dtype)).to(x.dtype)
-        x = x - step * (sde.drift(t[:1]) * x - share * squared * score)
+        t = torch.full((), 1 - i * step, dtype=x.dtype, device=x.device)
+        squared = sde.squared_diffusion(t)
+        score = scores_of(model, x.to(noise.dtype), t.to(noise.dtype).expand(len(x))).to(x.dtype)
+        x = x - step * (sde.drift(t) * x - share * squared * score)
         if shake is not None:
             x = x + (step * squared).sqrt() * shake(x)
     check_finite(x, "a sample", noise, torch.full((len(x),), end))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..checks import check_noising
 from ..noising import Noising
-from .checks import as_times, check_finite, check_points
+from .checks import as_times, check_finite, check_number, check_points
 from .model import EnergyModel, log_q_gradients
-from .residual import check_digits, check_inside, check_step, default_step, residual_of, signs_like
+from .residual import check_digits, check_inside, default_step, residual_of, signs_like
 
 __all__ = ["fp_residual_shared", "score_and_residuals"]
 
@@ -61,7 +61,7 @@ def score_and_residuals(
     check_noising(sde)
     times = as_times(t, check_digits(x))
     step = default_step(x) if sigma is None else sigma
-    check_step(step)
+    check_number("sigma", step, above=True)
     if not 1 <= rows <= x.shape[0]:
         raise ValueError(f"rows are 1 to {x.shape[0]} of the batch; got {rows}")
     near, at = x[:rows], times[:rows]

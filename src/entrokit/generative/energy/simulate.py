@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import check_finite, check_tensors
-from .checks import as_times, check_count, check_points, check_scored, scores_of, wide
+from .checks import as_times, check_count, check_number, check_points, check_scored, scores_of, wide
 
 __all__ = ["force_of", "langevin_simulate"]
 
@@ -29,7 +29,7 @@ def force_of(model: Any, kT: float, t: float = 1e-5) -> Force:
         TypeError: a model without score. ValueError: a ``kT`` that is not above 0 and finite, a ``t`` outside [0, 1].
     """
     check_scored(model)
-    _check_knob("kT", kT, above=True)
+    check_number("kT", kT, above=True)
     if not 0 <= t <= 1:
         raise ValueError(f"times lie in [0, 1], data at 0; t is {t}")
 
@@ -128,16 +128,7 @@ def _check_knobs(steps: int, every: int, dt: float, gamma: float, kT: float, mas
     if not 1 <= check_count("every", every) <= check_count("steps", steps):
         raise ValueError(f"1 <= every <= steps is expected; they are {every} and {steps}")
     for name, value, above in (("dt", dt, True), ("mass", mass, True), ("gamma", gamma, False), ("kT", kT, False)):
-        _check_knob(name, value, above)
-
-
-def _check_knob(name: str, value: float, above: bool) -> None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} is a number; it is {value!r}") from None
-    if not 0 <= number < math.inf or (above and not number):
-        raise ValueError(f"{name} must be {'above' if above else 'at least'} 0 and finite; it is {value}")
+        check_number(name, value, above=above)
 
 
 def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:

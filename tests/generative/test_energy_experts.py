@@ -145,3 +145,10 @@ def test_experts_in_no_list_and_ranges_that_are_borders_are_named():
     with pytest.raises(TypeError, match=r"ranges are pairs \(low, high\), one an expert"):
         TimeExperts([small(), small()], [0.0, 0.5, 1.0])
     TimeExperts(nn.ModuleList([small()]), [[0, 1]])
+
+
+def test_an_expert_of_more_than_its_range_is_smooth_within_it():
+    model = TimeExperts([small(), small()], [(0.0, 0.5), (0.5, 1.0)])
+    low, high = model.smooth_range(torch.tensor([0.2, 0.7]))
+    assert low.tolist() == [0.0, 0.5]
+    assert high.tolist() == [0.5, 1.0]

@@ -118,3 +118,24 @@ def test_losses_are_measured_without_gradients_too():
         on = training_loss(model, x0, t, VP, penalty, generator=torch.Generator().manual_seed(0))
         assert not off.total.requires_grad
         torch.testing.assert_close(off.total, on.total.detach())
+
+
+def test_images_train_as_their_pixels_do():
+    class Pixels:
+        def log_q(self, x, t):
+            return Wrong().log_q(x.flatten(1), t)
+
+    x0, t = drawn(5, 12, seed=23)
+    penalty = FokkerPlanckRegularizer(1e-2, form="shared")
+    own, flat = (
+        training_loss(m, x, t, VP, penalty, generator=torch.Generator().manual_seed(0))
+        for m, x in ((Pixels(), x0.reshape(5, 3, 2, 2)), (Wrong(), x0))
+    )
+    torch.testing.assert_close(own.denoising, flat.denoising)
+    torch.testing.assert_close(own.fokker_planck, flat.fokker_planck)
+
+
+def test_a_penalty_of_0_asks_for_no_energy():
+    x0, t = drawn(5, 2, seed=24)
+    loss = training_loss(lambda x, t: -x, x0, t, VP, FokkerPlanckRegularizer(0.0))
+    assert loss.fokker_planck == 0

@@ -90,6 +90,11 @@ def test_denoising_of_half_precision_is_averaged_in_float32(dtype):
     )
     assert dtypes == {dtype}
     assert found.dtype == torch.float32
+    at, points = t.float(), []
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(3))
+    denoising_loss(lambda x, t: points.append(x) or -x, x0, t, VP, generator=torch.Generator().manual_seed(3))
+    # Rounded once, and not each part by itself.
+    assert torch.equal(points[0], (VP.alpha(at)[:, None] * x0 + VP.sigma(at)[:, None] * noise).to(dtype))
     # The rounding of x alone: noise - sigma x is off by eps / 2 of x, at most 5, its square by twice it times that.
     assert found.item() == pytest.approx(exact.item(), rel=4 * torch.finfo(dtype).eps)
 

@@ -59,6 +59,7 @@ def test_losses_name_what_they_cannot_take():
         (lambda t: t[:, None], r"a weight a time is expected, \[8\]; the weight's shape is \[8, 1\]"),
         (lambda t: t - 2, "finite and at least 0; that of t = "),
         (lambda t: t * math.nan, "is nan"),
+        (lambda t: t + math.inf, "is inf"),
     ],
 )
 def test_weights_that_are_none_are_named(weight, message):

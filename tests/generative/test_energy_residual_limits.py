@@ -126,3 +126,15 @@ def test_what_is_no_noising_is_named():
             form(small(), X, T, 0.5)
     with pytest.raises(TypeError, match=r"steps must be a torch\.Tensor"):
         residual_along(small(), X, T, VP, None, sigma=1.0)
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_a_residual_that_overflows_is_named(form):
+    """Scores of 1e25 are finite in float32, and their squares are not."""
+
+    class Steep:
+        def log_q(self, x, t):
+            return 1e25 * x.sum(1)
+
+    with pytest.raises(ValueError, match="the residual is not finite at"):
+        FORMS[form](Steep(), X.float(), T.float(), torch.Generator().manual_seed(0))

@@ -166,3 +166,12 @@ def test_a_generator_leaves_the_global_one_alone():
     langevin_simulate(force_of(model, 1.0), x0, 2, 0.1, 1.0, 1.0, 1.0, generator=generator)
     sample_sde(model, x0, VP, steps=2, generator=generator)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_leaves_the_range_of_float16_is_named():
+    """Finite in float32, in which steps are taken, and not in the dtype that is given back."""
+    x = torch.ones(1, 1, dtype=torch.float16)
+    with pytest.raises(ValueError, match="a sample is not finite at 1 of 1"):
+        sample_flow(lambda x, t: 0 * x + 6e4, x, VP, steps=1)
+    with pytest.raises(ValueError, match="at step 1 1 of 1 chains"):
+        langevin_simulate(lambda x: 0 * x + 6e4, x, 1, 2.0, 0.0, 1.0, 1.0, velocity=x)

@@ -70,5 +70,6 @@ def _backward(
         x = x - step * (sde.drift(t) * x - share * squared * score)
         if shake is not None:
             x = x + (step * squared).sqrt() * shake(x)
-    check_finite(x, "a sample", noise, torch.full((len(x),), end))
-    return x.to(noise.dtype)
+    found = x.to(noise.dtype)
+    check_finite(found, "a sample", noise, torch.full((len(x),), end))
+    return found

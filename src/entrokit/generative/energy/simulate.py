@@ -92,7 +92,7 @@ def langevin_simulate(
             raise ValueError(f"a force has its points' shape, {list(x.shape)}; it came as {list(pull.shape)}")
         v = kept * v + push * pull.to(x.dtype) + (shake * _normal(x, generator) if shake else 0.0)
         x = x + dt * v
-        lost = ~x.isfinite().flatten(1).all(1)
+        lost = ~x.to(x0.dtype).isfinite().flatten(1).all(1)
         if bool(lost.any()):
             raise ValueError(
                 f"at step {step} {int(lost.sum())} of {len(x)} chains, the first number {int(lost.nonzero()[0])}, left "

@@ -213,12 +213,11 @@ class TabulatedPreserving:
 
 
 def check_noising(name: str, noising: object) -> None:
-    """Raises a TypeError unless the object has a noising process's methods."""
-    if not isinstance(noising, Noising):
-        raise TypeError(
-            f"{name} must be a noising process, such as VariancePreserving(); it is a {type(noising).__name__}. That "
-            f"of a scheduler of diffusers is scheduler_noising(scheduler)"
-        )
+    """Raises a TypeError unless the object has a noising process's methods; a class has them, and is none."""
+    if isinstance(noising, type) or not isinstance(noising, Noising):
+        what = f"the class {noising.__name__} itself" if isinstance(noising, type) else f"a {type(noising).__name__}"
+        hint = ". feynman_kac.scheduler_noising makes one of it" if hasattr(noising, "timesteps") else ""
+        raise TypeError(f"{name} must be a noising process, such as VariancePreserving(); it is {what}{hint}")
 
 
 def check_same_noising(name: str, found: Noising, expected: Noising) -> None:

@@ -82,7 +82,7 @@ def test_arguments_of_another_kind_are_named(loss):
     for sde, words in (
         (
             SimpleNamespace(timesteps=[], alphas_cumprod=[]),
-            "a SimpleNamespace: feynman_kac.scheduler_noising makes one",
+            r"a SimpleNamespace: feynman_kac.scheduler_noising\(scheduler\) makes one",
         ),
         (VariancePreserving, "the class VariancePreserving itself"),
         (None, "a NoneType"),

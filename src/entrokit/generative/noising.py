@@ -216,7 +216,7 @@ def check_noising(name: str, noising: object) -> None:
     """Raises a TypeError unless the object has a noising process's methods; a class has them, and is none."""
     if isinstance(noising, type) or not isinstance(noising, Noising):
         what = f"the class {noising.__name__} itself" if isinstance(noising, type) else f"a {type(noising).__name__}"
-        hint = ". feynman_kac.scheduler_noising makes one of it" if hasattr(noising, "timesteps") else ""
+        hint = ": feynman_kac.scheduler_noising(scheduler) makes one of it" if hasattr(noising, "timesteps") else ""
         raise TypeError(f"{name} must be a noising process, such as VariancePreserving(); it is {what}{hint}")
 
 

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from turns import timed
 
 from entrokit.losses.anyloss import AnyLoss
 
@@ -67,24 +67,6 @@ def step(rows: int) -> dict[str, Callable[[], None]]:
     return {name: call(loss) for name, loss in losses().items()}
 
 
-def timed(calls: dict[str, Callable[[], None]], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Microseconds a call, a round each; as many calls a round as the first takes for ``seconds``."""
-    for one in calls.values():
-        one()
-    began = time.process_time()
-    next(iter(calls.values()))()
-    times = max(1, int(seconds / max(time.process_time() - began, 1e-5)))
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds):
-        names = list(calls)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.process_time()
-            for _ in range(times):
-                calls[name]()
-            found[name].append((time.process_time() - began) / times * 1e6)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -95,7 +77,7 @@ def main() -> None:
     summary: dict[str, Any] = {}
     for what, make in (("loss and gradient", alone), ("step of a network", step)):
         for rows in SIZES if make is alone else SIZES[:3]:
-            found = timed(make(rows), arguments.rounds, arguments.seconds)
+            found = timed(make(rows), arguments.rounds, seconds=arguments.seconds, unit=1e-6)
             for name, own in found.items():
                 ratios = sorted(a / b for a, b in zip(own, found["cross-entropy"], strict=True))
                 print(

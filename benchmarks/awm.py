@@ -7,8 +7,8 @@
   already.
 - ``draw``: what comes before: 256 samples by twenty steps of the ODE, and of the SDE.
 
-Contestants take turns, in alternating order; CPU seconds of one thread, medians with the least and the largest, ratios
-of the same round to the first. Prints tables and writes ``runs/bench/awm.json``.
+Contestants take turns, in an order that turns with every round; CPU seconds of one thread, medians with the least and
+the largest, ratios of the same round to the first. Prints tables and writes ``runs/bench/awm.json``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import argparse
 import copy
 import json
 import statistics
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from turns import timed
 
 from entrokit.generative.awm import AWMLoss, ddpo_step_logp, interpolate, sample_ode, sample_sde
 
@@ -72,18 +72,6 @@ def updates() -> tuple[Calls, Calls]:
     named = {"flow matching": matching, "AWMLoss": awm, "DDPO": ddpo}
     drawn: Calls = {"ODE": lambda: sample_ode(model, noise, steps), "SDE": lambda: sample_sde(model, noise, steps)}
     return {name: with_gradient(value) for name, value in named.items()}, drawn
-
-
-def timed(calls: Calls, rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each, a round each; the first round is not counted."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name in list(calls)[:: 1 if turn % 2 else -1]:
-            begin = time.process_time()
-            calls[name]()
-            if turn:
-                spent[name].append(time.process_time() - begin)
-    return spent
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ import argparse
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from turns import timed
 
 from entrokit.generative.energy import EnergyScore, FokkerPlanckRegularizer, fp_residual, training_loss
 from entrokit.generative.noising import VariancePreserving
@@ -72,24 +72,6 @@ def stepper(loss: Loss, dimensions: int, hidden: tuple[int, ...], batch: int) ->
     return step
 
 
-def timed(steps: dict[str, Callable[[], None]], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Milliseconds a step, a round each; as many steps a round as the peer takes for ``seconds``."""
-    for one in steps.values():
-        one()
-    began = time.process_time()
-    steps["by hand"]()
-    times = max(1, int(seconds / (time.process_time() - began)))
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds):
-        names = list(steps)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.process_time()
-            for _ in range(times):
-                steps[name]()
-            found[name].append((time.process_time() - began) / times * 1e3)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -103,7 +85,8 @@ def main() -> None:
         found = timed(
             {name: stepper(loss, dimensions, hidden, batch) for name, loss in arms.items()},
             arguments.rounds,
-            arguments.seconds,
+            seconds=arguments.seconds,
+            unit=1e-3,
         )
         for name, own in found.items():
             ratios = sorted(a / b for a, b in zip(own, found["by hand"], strict=True))

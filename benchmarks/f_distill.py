@@ -11,11 +11,11 @@ import argparse
 import copy
 import os
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from turns import timed
 
 from entrokit.generative.f_distill import RatioNormalizer, f_distill_loss, student_loss, vsd_loss
 
@@ -73,25 +73,6 @@ def steps(width: int, batch: int = 128, dims: int = 64) -> Calls:
     return {"DMD2": call(True), "f-distill, js": call(False)}
 
 
-def timed(calls: Calls, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Microseconds a call, a round each; as many calls a round as the first takes for ``seconds``."""
-    for one in calls.values():
-        one()
-        one()
-    began = time.process_time()
-    next(iter(calls.values()))()
-    times = max(1, int(seconds / max(time.process_time() - began, 1e-5)))
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds):
-        names = list(calls)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.process_time()
-            for _ in range(times):
-                calls[name]()
-            found[name].append((time.process_time() - began) / times * 1e6)
-    return found
-
-
 def show(what: str, found: dict[str, list[float]]) -> None:
     peer = next(iter(found))
     for name, own in found.items():
@@ -110,9 +91,14 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, one thread, float32")
     for shape in SHAPES:
-        show(f"loss and gradient, {list(shape)}", timed(losses(shape), arguments.rounds, arguments.seconds))
+        show(
+            f"loss and gradient, {list(shape)}",
+            timed(losses(shape), arguments.rounds, seconds=arguments.seconds, unit=1e-6),
+        )
     for width in (256, 1024):
-        show(f"student's step, {width} wide", timed(steps(width), arguments.rounds, arguments.seconds))
+        show(
+            f"student's step, {width} wide", timed(steps(width), arguments.rounds, seconds=arguments.seconds, unit=1e-6)
+        )
 
 
 if __name__ == "__main__":

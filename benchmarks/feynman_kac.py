@@ -8,8 +8,8 @@
 - ``unet``: 10 steps of guidance of a tiny `diffusers` UNet, 16 images of 16 x 16, beside its own DDPM scheduler's loop.
 - ``resampling``: indices of 100 000 log-weights, beside `torch.multinomial` of their softmax.
 
-Contestants take turns, in alternating order; CPU seconds of one thread, medians with the least and the largest, ratios
-of the same round to the first. Prints tables and writes ``runs/bench/feynman_kac.json``.
+Contestants take turns, in an order that turns with every round; CPU seconds of one thread, medians with the least and
+the largest, ratios of the same round to the first. Prints tables and writes ``runs/bench/feynman_kac.json``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
+from turns import timed
 
 from entrokit.generative.feynman_kac import (
     FKCSampler,
@@ -123,18 +123,6 @@ def resampling() -> Calls:
         "stratified": lambda: stratified_resample(logw),
         "residual": lambda: residual_resample(logw),
     }
-
-
-def timed(calls: Calls, rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each, a round each; the first round is not counted."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name in list(calls)[:: 1 if turn % 2 else -1]:
-            begin = time.process_time()
-            calls[name]()
-            if turn:
-                spent[name].append(time.process_time() - begin)
-    return spent
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from turns import timed
 
 from entrokit.losses.pld import (
     TeacherHead,
@@ -129,19 +129,6 @@ KINDS: dict[str, tuple[Callable[[int], dict[str, Call]], int, int]] = {
     "head": (of_head, HEAD_ROWS, HEAD_PEAK_ROWS),
 }
 """By kind: how many rows are timed, and of how many the peaks are."""
-
-
-def timed(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of every call, a round each; one goes before that does not count."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        names = list(calls)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            begin = time.process_time()
-            calls[name]()
-            if turn:
-                spent[name].append(time.process_time() - begin)
-    return spent
 
 
 def resident(field: str) -> int:

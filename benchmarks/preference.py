@@ -7,8 +7,8 @@
 - ``loss``: `preference_loss` and `sampled_preference_loss` (one rival) beside `torch.nn.functional.cross_entropy`,
   forward and backward, 512 rows of 49 152 logits in float32.
 
-Contestants take turns, in alternating order; CPU seconds of one thread, medians with the least and the largest, ratios
-of the same round. Prints a table and writes ``runs/bench/preference.json``.
+Contestants take turns, in an order that turns with every round; CPU seconds of one thread, medians with the least and
+the largest, ratios of the same round. Prints a table and writes ``runs/bench/preference.json``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from turns import timed
 
 from entrokit.losses.preference import UtilityToProbability, preference_loss, sampled_preference_loss
 
@@ -77,18 +77,6 @@ def loss() -> tuple[dict[str, Callable[[], Any]], str]:
     }
     apart = float((calls["cross_entropy"]() - calls["preference_loss"]()).abs().max())
     return calls, f"gradients apart by {apart:.1e} at most, of {float(calls['cross_entropy']().abs().max()):.1e}"
-
-
-def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each, a round each; the first round is not counted."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name in list(calls)[:: 1 if turn % 2 else -1]:
-            begin = time.process_time()
-            calls[name]()
-            if turn:
-                spent[name].append(time.process_time() - begin)
-    return spent
 
 
 def main() -> None:

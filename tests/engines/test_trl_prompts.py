@@ -98,13 +98,13 @@ def test_the_probe_counts_what_the_reward_says(checkpoint, task):
 
 
 def test_a_session_trains_on_one_pair(tmp_path, monkeypatch):
-    from entrokit.training import models, pocket, session
+    from entrokit.training import arguments, models, pocket
 
     small = pocket.PocketConfig(width=32, layers=1, heads=2, steps=30, batch=16)
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "pocket_config", lambda task: small)
     seen = []
-    monkeypatch.setattr(session, "rare_pair", lambda counts, G: seen.append((len(counts), G)) or rare_pair([1, 3], 4))
+    monkeypatch.setattr(arguments, "rare_pair", lambda counts, G: seen.append((len(counts), G)) or rare_pair([1, 3], 4))
     train(
         TrainSettings(
             "grpo", str(tmp_path / "run"), steps=2, updates=2, prompts=4, completions=4, select="rare-pair", pool=8
@@ -115,4 +115,4 @@ def test_a_session_trains_on_one_pair(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="select: must be one of"):
         TrainSettings("grpo", "x", select="some")
     with pytest.raises(ValueError, match="probes the pocket policy only"):
-        session._selector(TrainSettings("grpo", "x", select="rare-pair"), None, "path", None)
+        arguments.selector(TrainSettings("grpo", "x", select="rare-pair"), None, "path", None)

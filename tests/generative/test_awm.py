@@ -160,7 +160,7 @@ def test_a_ratio_far_off_is_capped_and_counted(batch):
     x0, a, t, noise = batch
     model, loss = Net(), AWMLoss(beta=0.1)
     value, stats = loss(model, model, x0, -a.abs(), t, noise, old_logp=torch.full((6, 3), -1e4, dtype=F64))
-    assert math.isfinite(float(value))
+    assert math.isfinite(float(value.detach()))
     assert stats["capped_fraction"] == 1.0
 
 
@@ -285,6 +285,8 @@ def test_continuous_times_have_their_law():
     assert float((shifted < 0.75).double().mean()) == pytest.approx(0.5, abs=2.5 / math.sqrt(count))
     for times in (uniform, shifted):
         assert 0.01 <= float(times.min()) <= float(times.max()) <= 1
+    # Of 20 000 draws 50 are expected below.
+    assert float(uniform.min()) < 0.0125
 
 
 def test_times_that_there_are_not_are_named():

@@ -47,8 +47,10 @@ def test_a_step_s_density_is_torch_s_and_differentiable():
 
 @pytest.mark.parametrize("t", [0.95, 0.99, 1.0])
 def test_a_step_s_variance_is_held_down_from_099_on(t):
-    x = torch.zeros(1, 2, dtype=F64)
-    _, std = ddpo_step(x, x, torch.tensor([t], dtype=F64), 0.1, 0.7)
+    x = torch.ones(1, 2, dtype=F64)
+    mean, std = ddpo_step(0 * x, x, torch.tensor([t], dtype=F64), 0.1, 0.7)
+    # Without a velocity the score is -x / t, and the drift half the rate of it.
+    torch.testing.assert_close(mean, x - 0.49 / (1 - min(t, 0.99)) / 2 * 0.1, rtol=1e-12, atol=1e-12)
     assert float(std) ** 2 == pytest.approx(0.49 * t / (1 - min(t, 0.99)) * 0.1, rel=1e-12)
 
 

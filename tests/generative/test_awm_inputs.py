@@ -20,7 +20,9 @@ from entrokit.generative.awm import (
     matching_logp,
     sample_ode,
     sample_sde,
+    score_of_velocity,
     training_times,
+    trust_region_decay,
     update_average,
 )
 from entrokit.generative.flow_entropy import flow_entropy
@@ -63,6 +65,73 @@ def loss_of(model=still, ref=still, x0=X0, a=A, t=T, noise=NOISE, **others):
 def test_what_is_no_tensor_is_named(name, call):
     with pytest.raises(TypeError, match=rf"^{name} must be a torch.Tensor"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("held", "call"),
+    [
+        ("samples", lambda: loss_of(x0=sample_sde(still, X0, 2))),
+        ("sample", lambda: loss_of(x0=SimpleNamespace(sample=X0))),
+        ("prev_sample", lambda: sample_ode(still, SimpleNamespace(prev_sample=X0))),
+        ("images", lambda: interpolate(SimpleNamespace(images=X0), ROWS, AT)),
+    ],
+)
+def test_of_what_holds_a_tensor_the_tensor_is_named(held, call):
+    with pytest.raises(TypeError, match=rf"torch.Tensor, here its \.{held}; it is a "):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("steps must be a whole number; it is 20.0", lambda: sample_ode(still, X0, 20.0)),
+        ("steps must be a whole number; it is a NoneType", lambda: sample_sde(still, X0, None)),
+        ("steps must be a whole number; it is 2.5", lambda: flow_entropy(still, X0, 2.5)),
+        ("steps must be a whole number; it is 14.5", lambda: training_times(4, 3, steps=14.5)),
+        ("samples must be a whole number; it is a Size", lambda: training_times(X0.shape, 3)),
+        ("count must be a whole number; it is a Tensor of shape", lambda: training_times(4, torch.tensor(3.0))),
+        ("fraction must be a number", lambda: training_times(4, 3, fraction=None)),
+        ("shift must be a number", lambda: training_times(4, 3, law="logit_normal", shift="3")),
+        ("noise_level must be a number", lambda: sample_sde(still, X0, noise_level=None)),
+        ("noise_level must be a number", lambda: ddpo_step(ROWS, X0, AT, 0.01, None)),
+        ("noise_level must be a number", lambda: ddpo_step_logp(ROWS, X0, ROWS, AT, 0.01, None)),
+        (r"dt must be a number; it is a Tensor of shape \[4\]", lambda: ddpo_step(ROWS, X0, AT, 0.01 * AT)),
+        ("clip must be a number; it is a NoneType", lambda: group_advantages(A, clip=None)),
+        ("max_abs must be a number", lambda: group_advantages(A, max_abs=None)),
+        ("beta must be a number; it is a str", lambda: AWMLoss("awm-sd3")),
+        ("power must be a number", lambda: AWMLoss(power=None)),
+        ("power must be a number", lambda: matching_logp(ROWS, X0, ROWS, AT, "ghuber", None)),
+        ("decay must be a number", lambda: update_average(nn.Linear(1, 1), nn.Linear(1, 1), None)),
+        (
+            "average must be a torch.nn.Module; it is a OrderedDict",
+            lambda: update_average(nn.Linear(1, 1).state_dict(), nn.Linear(1, 1), 0.5),
+        ),
+        ("model must be a torch.nn.Module", lambda: update_average(nn.Linear(1, 1), None, 0.5)),
+    ],
+)
+def test_a_knob_of_the_wrong_kind_is_named(name, call):
+    with pytest.raises(TypeError, match=f"^{name}"):
+        call()
+
+
+def test_numbers_of_numpy_and_tensors_of_one_number_are_numbers():
+    assert training_times(np.int64(4), torch.tensor(3), fraction=np.float32(0.5)).shape == (4, 3)
+    mean, std = ddpo_step(ROWS, X0, 0.5 + 0 * AT, torch.tensor(0.25))
+    assert torch.equal(mean, ddpo_step(ROWS, X0, 0.5 + 0 * AT, 0.25)[0])
+    assert torch.equal(std, ddpo_step(ROWS, X0, 0.5 + 0 * AT, 0.25)[1])
+
+
+def test_what_cannot_be_called_is_named():
+    for call in (lambda: sample_ode(None, X0), lambda: loss_of(None), lambda: flow_entropy(ROWS, X0)):
+        with pytest.raises(TypeError, match=r"velocity.* comes from a callable, velocity\(x, t\)"):
+            call()
+
+
+@pytest.mark.parametrize("make", [lambda x: x.long(), lambda x: x + 0j], ids=["whole", "complex"])
+def test_velocities_that_would_be_cut_are_refused(make):
+    for call in (lambda: sample_ode(lambda x, t: make(x), X0), lambda: loss_of(lambda x, t: make(x))):
+        with pytest.raises(ValueError, match=r"velocity.* must be floating point; .*(int64|complex64)"):
+            call()
 
 
 def test_images_of_whole_numbers_are_refused():
@@ -159,6 +228,14 @@ def test_times_and_steps_without_an_answer_are_named():
     with pytest.raises(ValueError, match="time of 1"):
         ddpo_target_score(X0, ROWS, torch.tensor([0.5, 1.0, 0.2, 0.3]), 0.1)
     assert bool(torch.isfinite(ddpo_target_score(X0, ROWS, torch.full((4,), 0.99), 0.1)).all())
+    for past in (-0.25, -1e-6):
+        with pytest.raises(ValueError, match=r"times lie in \[0, 1\].*sample 2 is -"):
+            interpolate(X0, ROWS, AT.index_fill(0, torch.tensor(2), past))
+    assert torch.equal(interpolate(X0, ROWS, torch.tensor([0.0, 0.0, -0.0, 0.0])), X0)
+    with pytest.raises(ValueError, match=r"time of 0 is data"):
+        score_of_velocity(ROWS, X0, 0 * AT)
+    with pytest.raises(ValueError, match="steps count from 0"):
+        trust_region_decay(-1)
     for dt in (0.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="dt is the length of a step"):
             ddpo_step(ROWS, X0, AT, dt)
@@ -174,6 +251,16 @@ def test_times_and_steps_without_an_answer_are_named():
             training_times(2, 3, law="logit_normal", shift=shift)
 
 
+def test_a_step_ends_at_the_data_at_most():
+    """That of half precision may be said to end a rounding beyond."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        t = torch.full((4,), 1 / 60, dtype=dtype)
+        assert bool(torch.isfinite(ddpo_step(ROWS, X0, t, 1 / 60)[0]).all())
+        for call in (lambda t=t: ddpo_step(ROWS, X0, t, 1 / 50), lambda t=t: ddpo_target_score(X0, ROWS, t, 20.0)):
+            with pytest.raises(ValueError, match=r"step of dt = (0\.02|20) from t = 0\.01\d+ passes the data"):
+                call()
+
+
 def test_an_average_of_unlike_modules_is_left_as_it_was():
     average, model = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     with torch.no_grad():
@@ -185,6 +272,10 @@ def test_an_average_of_unlike_modules_is_left_as_it_was():
         with pytest.raises(ValueError, match="differ in.* running_mean|differ in running_mean"):
             update_average(average, other, 0.5)
         assert average.weight.tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"average is the model itself"):
+        update_average(model, model, 0.5)
+    with pytest.raises(ValueError, match=r"module\.weight.* of a wrapper .* hand over its \.module"):
+        update_average(torch.optim.swa_utils.AveragedModel(average), model, 0.5)
     update_average(average, model, 0.75)
     assert average.weight.tolist() == [2.0, 2.0]
     assert average.running_mean.tolist() == [3.0, 3.0]

@@ -74,6 +74,8 @@ def test_half_precision_is_mixed_in_single(dtype):
     x0, noise, t = normal(50, 3, dtype=dtype), normal(50, 3, dtype=dtype, seed=1), torch.full((50,), 0.99)
     mixed = (1 - t[:, None]) * x0.float() + t[:, None] * noise.float()
     assert torch.equal(interpolate(x0, noise, t), mixed.to(dtype))
+    assert torch.equal(interpolate(x0, noise.float(), t), mixed)
+    assert torch.equal(interpolate(x0.float(), noise, t), mixed)
     mean, std = ddpo_step(noise, x0, t, 0.05)
     wide_mean, wide_std = ddpo_step(noise.float(), x0.float(), t, 0.05)
     # Products of halves are rounded once more than those of singles.
@@ -175,6 +177,21 @@ def test_an_advantage_of_0_counts_as_clipped_never():
         advantages = torch.full((4,), advantage)
         _, stats = loss(lambda x, at: 0 * x, lambda x, at: 0 * x, x0, advantages, t, noise, old_logp=old)
         assert stats["clip_fraction"] == share
+
+
+def test_ratios_count_as_capped_from_e_to_the_20_on():
+    """And have no gradient from there; the log-likelihood's own is -2 v, of the mean over two elements -v."""
+    x0, t = torch.zeros(4, 2, dtype=F64), torch.full((4,), 0.5)
+    v = torch.ones(4, 2, dtype=F64, requires_grad=True)
+    above = torch.tensor([19.9, 20.1, 0.0, 25.0], dtype=F64)[:, None]
+    advantages = torch.full((4,), -1.0)
+    value, stats = AWMLoss(beta=1e-9)(lambda x, at: v, lambda x, at: 0 * x, x0, advantages, t, x0, -1 - above)
+    assert stats["capped_fraction"] == 0.5
+    ratio = above[:, 0].clamp(max=20.0).exp()
+    assert stats["ratio"] == pytest.approx(float(ratio.mean()), rel=1e-12)
+    (gradient,) = torch.autograd.grad(value, v)
+    expected = torch.where(above[:, 0] > 20, 0.0, -ratio / 4)
+    torch.testing.assert_close(gradient[:, 0], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_elbos_weight_is_finite_at_pure_noise():

@@ -189,3 +189,88 @@ def test_grids_that_are_none_are_refused(steps, end):
             sample(lambda x, t: -x, normal(2), VP, steps=steps, end=end)
     with pytest.raises(ValueError, match=r"points \[B, \*\]"):
         sample_sde(lambda x, t: -x, normal(2)[:, 0], VP)
+
+
+@pytest.mark.parametrize("sample", [sample_sde, sample_flow])
+def test_sampling_names_arguments_of_another_kind(sample):
+    x = normal(2)
+    for wrong in (x.numpy(), None):
+        with pytest.raises(TypeError, match=r"noise must be a torch\.Tensor"):
+            sample(lambda x, t: -x, wrong, VP)
+    with pytest.raises(TypeError, match=r"sde must be a noising process"):
+        sample(lambda x, t: -x, x, lambda t: t)
+    with pytest.raises(TypeError, match=r"a score\(x, t\) is expected; NoneType"):
+        sample(None, x, VP)
+    with pytest.raises(TypeError, match=r"a score is a tensor; the model gave a tuple"):
+        sample(lambda x, t: (-x,), x, VP)
+    with pytest.raises(TypeError, match=r"steps is a whole number, such as int\(1e5\); it is 100\.0"):
+        sample(lambda x, t: -x, x, VP, steps=1e2)
+
+
+def test_forces_of_no_temperature_time_or_score_are_named():
+    with pytest.raises(TypeError, match="kT is a number; it is 'a'"):
+        force_of(lambda x, t: -x, kT="a")
+    for kT in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="kT must be above 0 and finite"):
+            force_of(lambda x, t: -x, kT)
+    for t in (2.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match=r"times lie in \[0, 1\]"):
+            force_of(lambda x, t: -x, 1.0, t)
+    with pytest.raises(TypeError, match=r"a score\(x, t\) is expected"):
+        force_of(None, 1.0)
+
+
+class Alone(torch.nn.Module):
+    def forward(self, x):
+        return -x
+
+
+class Scored(torch.nn.Module):
+    def forward(self, x, t):
+        return -x
+
+
+@pytest.mark.parametrize(
+    "force", [EnergyScore.mlp(1, (4,)), Scored(), lambda x, t: -x, None, torch.zeros(2, 1)],
+    ids=["energy", "score", "function of two", "none", "tensor"],
+)  # fmt: skip
+def test_what_is_no_force_is_named(force):
+    own = {"steps": 1, "dt": 0.1, "gamma": 1.0, "kT": 1.0, "mass": 1.0}
+    with pytest.raises(TypeError, match=r"force is a function of points.*force_of\(model, kT\) makes one"):
+        langevin_simulate(force, normal(2), **own)
+    for fine in (Alone(), torch.neg, lambda x, scale=1.0: -scale * x):
+        assert langevin_simulate(fine, normal(2), **own).shape == (1, 2, 1)
+
+
+def test_simulation_names_arguments_of_another_kind():
+    own = {"steps": 1, "dt": 0.1, "gamma": 1.0, "kT": 1.0, "mass": 1.0}
+    x0 = normal(2)
+    for wrong in (x0.numpy(), None):
+        with pytest.raises(TypeError, match=r"x0 must be a torch\.Tensor"):
+            langevin_simulate(lambda x: -x, wrong, **own)
+        with pytest.raises(TypeError, match=r"what force gives must be a torch\.Tensor"):
+            langevin_simulate(lambda x, out=wrong: out, x0, **own)
+    with pytest.raises(TypeError, match=r"velocity must be a torch\.Tensor"):
+        langevin_simulate(lambda x: -x, x0, velocity=x0.numpy(), **own)
+    for name, value in (("steps", 1e3), ("every", 1.0)):
+        with pytest.raises(TypeError, match=f"{name} is a whole number"):
+            langevin_simulate(lambda x: -x, x0, **own | {name: value})
+    with pytest.raises(TypeError, match="mass is a number"):
+        langevin_simulate(lambda x: -x, x0, **own | {"mass": torch.ones(2)})
+
+
+def test_beginnings_that_are_not_finite_are_named():
+    """Not laid to dt, which would be the force's fault."""
+    own = {"steps": 1, "dt": 0.1, "gamma": 1.0, "kT": 1.0, "mass": 1.0}
+    bad = torch.tensor([[0.0], [math.nan]])
+    with pytest.raises(ValueError, match="x0 is NaN or infinite in 1 of 2"):
+        langevin_simulate(lambda x: -x, bad, **own)
+    with pytest.raises(ValueError, match="velocity is NaN or infinite in 1 of 2"):
+        langevin_simulate(lambda x: -x, torch.zeros(2, 1), velocity=bad, **own)
+
+
+def test_no_chains_and_no_samples_keep_their_shape():
+    none = torch.zeros(0, 3)
+    for sample in (sample_sde, sample_flow):
+        assert sample(lambda x, t: -x, none, VP, steps=2).shape == (0, 3)
+    assert langevin_simulate(lambda x: -x, none, 4, 0.1, 1.0, 1.0, 1.0, every=2).shape == (2, 0, 3)

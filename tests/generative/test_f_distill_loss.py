@@ -165,13 +165,14 @@ def test_a_small_step_is_not_lost_beside_its_sample():
 
 @pytest.mark.parametrize(("logits", "key", "warns"), [
     (torch.zeros(4, 1), "js", True), (torch.full((4, 1), -9.0), "kl", True), (torch.zeros(4, 1), "rkl", False),
-    (torch.zeros(1, 1), "js", False), (torch.tensor([[0.0], [0.1]]), "js", False),
+    (torch.tensor([[0.0], [0.1]]), "js", False),
 ])  # fmt: skip
 def test_it_warns_where_all_ratios_are_one(logits, key, warns):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loss_of(key, logits)
     assert [f"so that {key} is reverse KL here" in str(w.message) for w in caught] == [True] * warns
+    assert {w.filename for w in caught} <= {__file__}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,10 @@ def test_it_warns_where_all_ratios_are_one(logits, key, warns):
         ({"divergence": "tv"}, "no divergence 'tv'; there are rkl"),
         ({"sample_norm": "mean"}, "'dmd' or 'none', got 'mean'"),
         ({"time_weight": lambda t: 1 / (t - 0.5)}, r"time_weight\(t\): 1 of 3"),
-        ({"time_weight": lambda t: t[:, None]}, r"time_weight\(t\): shape \[3\]"),
+        ({"time_weight": lambda t: t[:, None]}, r"time_weight\(t\): shape \[3\].*write \.flatten\(\)"),
+        ({"time_weight": lambda t: 0.3 - t}, r"time_weight\(t\): none may be negative, got -0\.2.* at \[1\]"),
+        ({"t": torch.tensor(0.5)}, r"t: shape \[3\].*got \[\]; write \.expand\(3\)"),
+        ({"logits": torch.zeros(3, 1, 4, 4)}, r"write logits\.flatten\(1\), a head a patch"),
         ({"ratio_bounds": (2.0, 1.0)}, "low < high"),
         ({"ratio_bounds": (-1.0, 1.0)}, "low < high"),
         ({"ratio_bounds": (NAN, 1.0)}, "low < high"),
@@ -212,8 +216,8 @@ def test_weights_that_do_not_fit_are_named():
         vsd_loss(*batch(), torch.ones(3, 1))
     with pytest.raises(ValueError, match="weight: 1 of 3 are NaN"):
         vsd_loss(*batch(), torch.tensor([1.0, NAN, 1.0]))
-    with pytest.raises(TypeError, match="gen: a tensor of floating point numbers"):
-        vsd_loss(*(x.long() for x in batch()))
+    with pytest.raises(ValueError, match=r"weight: none may be negative, got -1 at \[1\]"):
+        vsd_loss(*batch(), torch.tensor([1.0, -1.0, 1.0]))
 
 
 def test_the_discriminator_s_least_loss_is_at_the_log_ratio():
@@ -238,6 +242,13 @@ def test_losses_of_logits():
     assert gan_generator_loss(torch.full((1, 1), -3e4).half()).item() == 3e4
 
 
+def test_the_regulariser_teaches_by_both_logits():
+    real, perturbed = LOGITS.clone().requires_grad_(), (LOGITS + 0.1).requires_grad_()
+    approximate_r1(real, perturbed).backward()
+    torch.testing.assert_close(perturbed.grad, torch.full((3, 1), 0.2 / 3), rtol=1e-5, atol=0)
+    assert torch.equal(real.grad, -perturbed.grad)
+
+
 def test_the_gan_term_pulls_the_student_to_what_looks_real():
     logits = torch.tensor([[0.5]], requires_grad=True)
     gan_generator_loss(logits).backward()
@@ -254,6 +265,8 @@ def test_the_student_s_loss_adds_the_gan_term_and_refuses_to_go_without_a_discri
     assert student_loss(distillation, logits, 0.0, discriminator_trained=True).item() == 2.0
     with pytest.raises(ValueError, match="fake_logits have no graph"):
         student_loss(distillation.clone().requires_grad_(), logits)
+    with pytest.raises(ValueError, match="distillation has no graph"):
+        student_loss(distillation, logits.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(
@@ -267,8 +280,11 @@ def test_the_student_s_loss_adds_the_gan_term_and_refuses_to_go_without_a_discri
         (lambda: gan_discriminator_loss(NAN * LOGITS, LOGITS), "real: logits: 3 of 3"),
         (lambda: gan_discriminator_loss(LOGITS, LOGITS[:, 0]), "fake: logits"),
         (lambda: approximate_r1(LOGITS, LOGITS[:2]), r"shapes \[3, 1\] and \[2, 1\]"),
-        (lambda: is_student_step(-1), "iteration >= 0"),
-        (lambda: is_student_step(3, 1), "every >= 2"),
+        (lambda: gan_discriminator_loss(LOGITS, torch.zeros(3, 2)), r"same heads.*\[3, 1\] and \[3, 2\]"),
+        (lambda: gan_generator_loss(torch.zeros(3, 1, 4, 4)), r"flatten\(1\)"),
+        (lambda: is_student_step(-1), "iteration must be an integer of at least 0, got -1"),
+        (lambda: is_student_step(3, 1), "every must be an integer of at least 2, got 1"),
+        (lambda: is_student_step(3, True), "every must be an integer of at least 2, got True"),
     ],
 )  # fmt: skip
 def test_what_the_critic_is_given_wrongly_is_named(call, message):

@@ -11,6 +11,7 @@ from entrokit.papers.generative import _f_distill_laws as laws
 from entrokit.papers.generative import _f_distill_loop as loop
 from entrokit.papers.generative import _f_distill_students as students
 from entrokit.papers.generative._f_distill_scores import mode_shares, precision_recall, spread
+from entrokit.papers.generative.f_distill import _more
 
 LAW = GaussianMixture.circle()
 SMALL = replace(students.CIRCLE, divergence="js", iterations=12, batch=64)
@@ -114,3 +115,27 @@ def test_a_teacher_s_samples_are_those_of_its_law():
     shares = mode_shares(loop.sample_teacher(Exact(), replace(SMALL, sigma_max=20.0), 400, 0), LAW)
     assert float(shares.sum()) > 0.9
     assert float(shares.min()) > 0.05
+
+
+def test_the_fake_score_is_taught_by_the_student_s_samples(teacher, monkeypatch):
+    seen, original = [], loop.denoising_loss
+    monkeypatch.setattr(loop, "denoising_loss", lambda net, x, *rest: (seen.append(x), original(net, x, *rest))[1])
+    loop.Distillation(teacher, SMALL, 1).run(lambda count, generator: torch.full((count, 2), 1e3), until=2)
+    (taught,) = seen
+    assert float(taught.abs().max()) < 100
+    assert not taught.requires_grad
+
+
+def test_a_claim_of_more_is_of_the_divergence_that_it_names():
+    more, less = ([students.CircleRun([], 0.0, spread + seed / 100) for seed in range(5)] for spread in (2.0, 1.0))
+    finding = _more({"kl": more, "rkl": less}, "spread", "kl", "rkl", "claim", "entropy", "nats")
+    assert finding.passed
+    assert finding.measured.startswith("+1.0000")
+    assert not _more({"kl": less, "rkl": more}, "spread", "kl", "rkl", "claim", "entropy", "nats").passed
+
+
+def test_samples_are_of_the_averaged_student(teacher):
+    run = loop.Distillation(teacher, SMALL, 1).run(LAW.sample, until=6)
+    before = run.sample(5, 0)
+    torch.nn.init.zeros_(run.student.out.weight)
+    assert torch.equal(run.sample(5, 0), before)

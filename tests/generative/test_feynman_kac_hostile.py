@@ -44,7 +44,7 @@ def test_times_are_even_in_noise_and_fall():
     ("steps", "message"),
     [
         (0, "at least 1; it is 0"),
-        ([1.0], r"at least two; their shape is \[1\]"),
+        ([1.0], r"at least two, or an int is how many steps; shape \[1\]"),
         ([1.0, 0.5, 0.7], "time 2 is 0.7, after 0.5"),
         ([1.0, 0.5, 0.5], "time 2 is 0.5, after 0.5"),
         ([1.5, 0.5], r"lie in \[0, 1\].*time 0 is 1.5"),
@@ -158,7 +158,7 @@ def test_one_particle_with_all_the_weight_warns_once_and_names_the_step():
     heavy = FKCSampler([lambda x, t: -x, lambda x, t: -x + 60 * x.sin()], cfg(40.0), VP)
     with pytest.warns(UserWarning, match=r"step 1 \(t = 0\.\d+\): one particle of 30 .* in 2 of 2 groups") as caught:
         x, info = heavy.sample(60, 3, (1,), groups=2, generator=generator(0))
-    assert len(caught) == 1
+    assert len([w for w in caught if "one particle" in str(w.message)]) == 1
     assert bool(x.isfinite().all())
     assert bool(info["log_z"].isfinite().all())
     assert float(info["ess"][0].max()) < 1.01
@@ -167,7 +167,7 @@ def test_one_particle_with_all_the_weight_warns_once_and_names_the_step():
 def test_a_population_of_one_is_never_degenerate():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _, info = sampler([A], anneal(2.0)).sample(3, 5, (1,), groups=3, generator=generator(0))
+        _, info = sampler([A], anneal(2.0)).sample(3, 40, (1,), groups=3, generator=generator(0))
     assert info["ess"].unique().tolist() == [1.0]
     assert info["log_z_error"].tolist() == [math.inf] * 3
 

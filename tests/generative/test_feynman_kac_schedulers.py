@@ -20,6 +20,7 @@ from entrokit.generative.feynman_kac import (
     scheduler_noising,
     scheduler_times,
 )
+from entrokit.generative.feynman_kac.grid import mean_rates
 from entrokit.generative.mixtures import GaussianMixture
 
 LAW = GaussianMixture(*(torch.tensor(v, dtype=torch.float64) for v in ([0.4, 0.6], [[-1.0], [1.5]], [0.5, 0.3])))
@@ -151,7 +152,7 @@ def test_guidance_of_a_class_conditional_unet_in_groups():
     before, after, *_ = plain.run(8, times, (1, 8, 8), groups=2, generator=torch.Generator().manual_seed(0))
     t = torch.full((8,), before.t)
     apart = (free(before.x, t) - conditional(before.x, t)).double().flatten(1).square().sum(1)
-    step = float(times[0] - times[1]) * float(noising.squared_diffusion(times[0]))
+    step = float(times[0] - times[1]) * mean_rates(noising, float(times[0]), float(times[1]))[1]
     torch.testing.assert_close(after.log_weights, step * apart, rtol=1e-4, atol=0)
     assert float(apart.min()) > 0
 
@@ -191,7 +192,7 @@ def test_learnt_variances_are_left_aside():
     ids=["flow", "zero-snr"],
 )
 def test_schedulers_that_have_no_such_process(scheduler, message):
-    for call in (scheduler_noising, scheduler_times, lambda s: diffusers_score(None, s)):
+    for call in (scheduler_noising, scheduler_times, lambda s: diffusers_score(lambda x, t: x, s)):
         with pytest.raises(ValueError, match=message):
             call(scheduler)
 

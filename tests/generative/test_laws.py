@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,6 +137,12 @@ def test_points_of_other_dimensions_and_rates_out_of_order_are_refused():
 def test_what_is_no_table_is_refused(table):
     with pytest.raises(ValueError, match="alphas_cumprod"):
         TabulatedPreserving(torch.tensor(table))
+
+
+@pytest.mark.parametrize("table", [np.linspace(0.9, 0.1, 5), [0.9, 0.1], None], ids=["numpy", "list", "none"])
+def test_a_table_that_is_no_tensor_is_named(table):
+    with pytest.raises(TypeError, match=r"alphas_cumprod must be a torch\.Tensor, as torch\.as_tensor makes"):
+        TabulatedPreserving(table)
 
 
 def test_whole_times_are_times():

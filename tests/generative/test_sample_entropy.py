@@ -32,6 +32,15 @@ def test_known_laws(law, each, dimensions, k):
     assert found == pytest.approx(dimensions * each, abs=5 * deviation + 0.25 * edge)
 
 
+def test_a_few_points_by_hand():
+    """ψ(3) - ψ(1) = 3/2 and ψ(3) - ψ(2) = 1/2; the unit ball is 2 on the line and π in the plane."""
+    line = torch.tensor([[0.0], [1.0], [3.0]], dtype=F64)
+    assert knn_entropy(line, 1) == pytest.approx(1.5 + math.log(2) + math.log(1 * 1 * 2) / 3, abs=1e-12)
+    assert knn_entropy(line, 2) == pytest.approx(0.5 + math.log(2) + math.log(3 * 2 * 3) / 3, abs=1e-12)
+    plane = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=F64)
+    assert knn_entropy(plane, 1) == pytest.approx(1 + math.log(math.pi) + 2 * math.log(5), abs=1e-12)
+
+
 def test_a_scale_adds_its_logarithm_and_a_rotation_nothing():
     x = drawn("normal", 500, 3)
     q, _ = torch.linalg.qr(drawn("normal", 3, 3, seed=1))
@@ -54,8 +63,9 @@ def test_what_has_no_entropy_is_named():
         knn_entropy(torch.cat([x[:17], x[:1].expand(3, -1)]).clone().index_copy_(0, torch.tensor([0]), x[19:]), k=2)
     with pytest.raises(ValueError, match="N - 1 = 19"):
         knn_entropy(x, 20)
-    with pytest.raises(ValueError, match=r"\[N, D\]"):
-        knn_entropy(x[0])
+    for wrong in (x[0], x[:, :0]):
+        with pytest.raises(ValueError, match=r"\[N, D\]"):
+            knn_entropy(wrong)
     with pytest.raises(ValueError, match="NaN"):
         knn_entropy(x * math.nan)
     with pytest.warns(UserWarning, match="17 dimensions"):
@@ -84,6 +94,9 @@ def test_the_flow_s_own_entropy_is_what_neighbours_find():
 def test_steps_that_fold_are_named():
     with pytest.raises(ValueError, match=r"t = 1 folds space at 3 of 3"):
         flow_entropy(lambda x, t: 3 * x, drawn("normal", 3, 1), steps=2)
+    some = torch.tensor([[-1.0], [-2.0], [1.0]], dtype=F64)
+    with pytest.raises(ValueError, match=r"t = 1 folds space at 1 of 3"):
+        flow_entropy(lambda x, t: 3 * x.clamp(min=0), some, steps=2)
     with pytest.raises(ValueError, match="steps"):
         flow_entropy(lambda x, t: x, drawn("normal", 3, 1), steps=0)
     with pytest.raises(ValueError, match=r"\[B, D\]"):
@@ -115,6 +128,35 @@ def test_velocities_that_are_none_are_named():
         flow_entropy(lambda x, t: 0.1 * x, noise.long())
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_callers_mode_does_not_change_a_flows_entropy(off):
+    """Half of what is there at each of two steps; noise made under inference mode may be used outside of it."""
+    exact = math.log(2 * math.pi * math.e) + 4 * math.log(0.75)
+    with off():
+        noise = drawn("normal", 3, 2)
+        assert flow_entropy(lambda x, t: 0.5 * x, noise, steps=2) == pytest.approx(exact, abs=1e-12)
+    assert flow_entropy(lambda x, t: 0.5 * x, noise, steps=2) == pytest.approx(exact, abs=1e-12)
+    assert not noise.requires_grad
+
+
+@pytest.mark.parametrize("wrap", [torch.no_grad(), torch.inference_mode()], ids=["no_grad", "inference_mode"])
+def test_a_velocity_that_hides_its_gradient_is_told(wrap):
+    """Its determinants would be 1, and the entropy that of the noise."""
+    inner = torch.nn.Linear(2, 2).double()
+    for velocity in (wrap(lambda x, t: inner(x)), lambda x, t: inner(x.detach()), lambda x, t: inner(x).detach()):
+        with pytest.raises(ValueError, match=r"velocity at t = 1 changes with x and has no gradient"):
+            flow_entropy(velocity, drawn("normal", 3, 2))
+
+
+def test_a_flows_parameters_and_noise_are_left_as_they_were():
+    inner, noise = torch.nn.Linear(2, 2).double(), drawn("normal", 3, 2).requires_grad_()
+    before = noise.detach().clone()
+    flow_entropy(lambda x, t: 0.1 * inner(x), noise, steps=2)
+    assert torch.equal(noise, before)
+    assert noise.grad is None
+    assert inner.weight.grad is None
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_distances_that_leave_float64_are_named(scale):
     with pytest.raises(ValueError, match=r"leave float64"):
@@ -143,6 +185,12 @@ def test_samples_with_a_gradient_are_samples_and_zeros_are_one_point():
         knn_entropy(0 * x)
     with pytest.raises(ValueError, match="it is 0"):
         knn_entropy(x, 0)
+    for k in (4.0, 2.5, None):
+        with pytest.raises(TypeError, match="k must be a whole number"):
+            knn_entropy(x, k)
+    for kind in (torch.complex64, torch.bool):
+        with pytest.raises(ValueError, match=f"samples are real numbers; their dtype is {kind}"):
+            knn_entropy(x.to(kind))
 
 
 def test_each_step_has_the_time_at_which_it_begins():

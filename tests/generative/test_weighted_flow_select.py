@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,9 +70,35 @@ def test_each_bound_binds(circle):
     assert epsilon_within(*circle, GRID, **loose) == GRID[0]
     for bound, sense in (("variance", 0.01), ("sample", 0.9)):
         assert epsilon_within(*circle, GRID, **{**loose, bound: sense}) > 1
+    # Each side by itself: bounds that both just keep.
+    own = quiet(tilt_diagnostics, *circle, 2.0)
+    assert epsilon_within(*circle, [2.0], variance=max(own["rv_f"], own["rv_g"]), sample=own["ess"]) == 2.0
     # The source alone may be tilted: five points that the one target is not alike from.
     assert epsilon_within(Y, X[:1], GRID) > GRID[0]
     assert epsilon_within(X[:1], Y, GRID) > GRID[0]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"variance": -1.0}, {"variance": math.nan}, {"sample": -0.1}, {"sample": 1.5}, {"sample": math.nan}],
+    ids=["below", "nan", "less than none", "more than all", "nan of pairs"],
+)
+def test_bounds_that_nothing_or_all_is_within_are_refused(bounds):
+    (name,) = bounds
+    with pytest.raises(ValueError, match=rf"{name}: a bound in \[0, (inf|1)\] is expected; it is {bounds[name]:g}"):
+        epsilon_within(X, Y, [1.0, 4.0], **bounds)
+
+
+def test_grids_may_be_arrays_and_tensors(circle):
+    for other in (torch.tensor(GRID, dtype=torch.float64), np.array(GRID), iter(GRID)):
+        assert epsilon_within(*circle, other) == epsilon_within(*circle, GRID)
+    for bad in (2.0, torch.tensor(2.0), None):
+        with pytest.raises(
+            TypeError, match=f"grid: a sequence of temperatures is expected; it is a {type(bad).__name__}"
+        ):
+            select_epsilon(*circle, bad)
+    with pytest.raises(ValueError, match=r"different finite temperatures .* got \[2.0, 1.0, 2.0\]"):
+        select_epsilon(X, Y, iter([2.0, 1.0, 2.0]))
 
 
 def test_where_nothing_is_tilted_the_smallest_will_do():

@@ -123,6 +123,13 @@ def test_diagnostics_do_not_underflow_where_weights_do():
     assert math.isfinite(tilt["rv_f"])
 
 
+def test_a_mean_weight_beyond_float64_has_a_logarithm_still():
+    """A callable cost may be below 0: exp(750) is no float64."""
+    tilt = tilt_diagnostics(X, Y, 1.0, lambda a, b: torch.full_like(a[:, 0], -750.0))
+    assert (tilt["Z"], tilt["log_Z"]) == (math.inf, pytest.approx(750, rel=1e-12))
+    assert (tilt["rv_f"], tilt["rv_g"], tilt["ess"]) == pytest.approx((0, 0, 1), abs=1e-12)
+
+
 def test_a_tilt_that_is_alike_everywhere_is_none():
     """Either law on the corners of a square: rotations carry every point to every other."""
     corners = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
@@ -149,6 +156,30 @@ def test_a_large_tilt_and_few_pairs_are_warned_of_where_the_caller_stands(x, y, 
         assert warning.filename == __file__
         assert all(words in str(warning.message) for words in said)
         assert str(warning.message).count(">") + str(warning.message).count("<") == len(said)
+
+
+def test_factors_that_were_saved_are_the_same(tmp_path):
+    plan = sinkhorn_potentials(X, Y, 2.0)
+    torch.save(plan, tmp_path / "plan.pt")
+    again = torch.load(tmp_path / "plan.pt", weights_only=False)
+    assert torch.equal(again.source(normal(5, 2)), plan.source(normal(5, 2)))
+    assert torch.equal(again.target(normal(5, 2)), plan.target(normal(5, 2)))
+
+
+def test_what_is_advised_is_of_use():
+    """Factors undo a tilt. Where each point has one neighbour only, they leave the few pairs that there are."""
+
+    def advice(x, y, potentials=None):
+        with pytest.warns(UserWarning, match="at eps 1 ") as caught:
+            tilt_diagnostics(x, y, 1.0, potentials=potentials)
+        return str(caught[0].message).rpartition("raise eps, or take ")[2]
+
+    apart = 100 * torch.eye(5, dtype=torch.float64)
+    assert advice(X[:1], 10 * Y) == "sinkhorn_potentials"
+    assert advice(apart, apart) == "larger batches"
+    assert advice(apart, apart, sinkhorn_potentials(apart, apart, 1.0)) == "larger batches"
+    other = sinkhorn_potentials(10 * X + 5, Y, 1.0)
+    assert advice(X[:1], 10 * Y, other) == "potentials of a larger reference"
 
 
 def test_potentials_of_one_sample_leave_little_tilt_on_another():

@@ -48,12 +48,17 @@ def test_a_callable_s_table_is_the_same_however_many_pairs_it_sees_at_a_time(mon
 
     x, y = normal(5, 2, 3), normal(4, 2, 3, seed=1)
 
+    seen = []
+
     def lopsided(a, b):
+        seen.append(len(a))
         return (a - 2 * b).flatten(1).abs().sum(1)
 
     whole = cost_matrix(x, y, lopsided)
-    monkeypatch.setattr(costs, "_AT_ONCE", 2 * y.numel())
-    assert torch.equal(cost_matrix(x, y, lopsided), whole)
+    for numbers in (2 * y.numel(), 1):
+        monkeypatch.setattr(costs, "_AT_ONCE", numbers)
+        assert torch.equal(cost_matrix(x, y, lopsided), whole)
+    assert seen == [20, 8, 8, 4, 4, 4, 4, 4, 4]
     assert float(whole[1, 3]) == pytest.approx(float((x[1] - 2 * y[3]).abs().sum()), rel=1e-12)
 
 
@@ -165,8 +170,16 @@ def test_a_normalisation_that_is_none_is_refused(normalize):
         (torch.zeros(2, 2), torch.zeros(()), "y: points"),
         (torch.zeros(2, 2, dtype=torch.long), torch.zeros(2, 2), r"x: a floating dtype.*int64.*x\.float\(\)"),
         (torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.uint8), "y: a floating dtype.*uint8"),
-        (torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, math.nan]]), "cost of pair 1 is nan: y hold"),
-        (torch.tensor([[math.inf, 0.0], [0.0, 0.0]]), torch.zeros(2, 2), "cost of pair 0 is inf: x hold"),
+        (
+            torch.zeros(2, 2),
+            torch.tensor([[0.0, 0.0], [0.0, math.nan]]),
+            "cost of pair 1 is nan: the target there holds",
+        ),
+        (
+            torch.tensor([[math.inf, 0.0], [0.0, 0.0]]),
+            torch.zeros(2, 2),
+            "cost of pair 0 is inf: the source there holds",
+        ),
     ],
     ids=["batches", "particles", "empty", "scalar", "integers", "bytes", "nan", "infinity"],
 )

@@ -118,9 +118,9 @@ def test_a_folder_that_was_there_stays(copied, tmp_path):
 
 
 def test_vllm_that_is_not_there(copied, tmp_path, monkeypatch):
-    from entrokit.training import session
+    from entrokit.training import arguments
 
-    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(arguments.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="vllm: vLLM is not installed here; `entrokit doctor`"):
         train(TrainSettings("grpo", str(tmp_path / "run"), model=str(copied), vllm=True))
     assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from entrokit.diagnose import accounts_of
 from entrokit.rlvr.tasks import load_task
 from entrokit.runs import Notes, Run
 from entrokit.runs.layout import ACCOUNT
-from entrokit.training import session
+from entrokit.training import arguments, session
 from entrokit.training.session import resume, train
 from entrokit.training.settings import TrainSettings
 
@@ -130,7 +130,7 @@ def test_checkpointing_changes_no_number(character_checkpoint, tmp_path):
 
 
 def test_evaluation_is_shown_from_the_first_moment(character_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "_EVALUATION_ROWS", 8)
+    monkeypatch.setattr(arguments, "_EVALUATION_ROWS", 8)
     seen, heard = [], []
 
     def on_metrics(step, metrics):

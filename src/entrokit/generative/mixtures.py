@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .checks import check_tensors
-from .noising import Noising
+from .noising import Noising, check_noising
 
-__all__ = ["GaussianMixture"]
+__all__ = ["GaussianMixture", "MixtureScore"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +78,14 @@ class GaussianMixture:
         at = torch.tensor(t, dtype=torch.float64)
         return self.noised(float(noising.alpha(at)), float(noising.sigma(at)))
 
-    def score_under(self, noising: Noising) -> Callable[[Tensor, Tensor], Tensor]:
+    def score_under(self, noising: Noising) -> MixtureScore:
         """``score(x [B, D], t [B]) -> [B, D]`` of this law as data; all times of a call are the same.
 
         Raises:
-            ValueError: times of a call that differ.
+            TypeError: something that is no noising process.
         """
-
-        def score(x: Tensor, t: Tensor) -> Tensor:
-            if not bool((t == t.flatten()[0]).all()):
-                raise ValueError("the times of a call must be the same")
-            return self.noised_by(noising, float(t.flatten()[0])).score(x)
-
-        return score
+        check_noising("noising", noising)
+        return MixtureScore(self, noising)
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """``[count, D]`` independent samples, ``count`` at least 1."""
@@ -120,8 +114,29 @@ class GaussianMixture:
         return (joint.softmax(-1).unsqueeze(-1) * pulls).sum(-2)
 
     def _log_joint(self, x: Tensor) -> Tensor:
+        check_tensors(x=x)
         if x.ndim < 1 or x.shape[-1] != self.dimensions:
             raise ValueError(f"points [..., {self.dimensions}] are expected; their shape is {list(x.shape)}")
         squares = ((x.unsqueeze(-2) - self.means) / self.stds[:, None]).square().sum(-1)
         scale = self.stds.log() + 0.5 * math.log(2 * math.pi)
         return self.weights.log() - 0.5 * squares - self.dimensions * scale
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureScore:
+    """The score of a mixture's data under a noising process, which `FKCSampler` holds to its own."""
+
+    law: GaussianMixture
+    noising: Noising
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """``[B, D]`` at ``x`` ``[B, D]`` and times ``[B]``.
+
+        Raises:
+            TypeError: points or times that are no tensors.
+            ValueError: times of a call that differ, or none; points as `GaussianMixture.score` refuses them.
+        """
+        check_tensors(t=t)
+        if not t.numel() or not bool((t == t.flatten()[0]).all()):
+            raise ValueError("the times of a call must be the same, and at least one")
+        return self.law.noised_by(self.noising, float(t.flatten()[0])).score(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from .checks import check_tensors
 __all__ = ["LinearExploding", "Noising", "TabulatedPreserving", "VarianceExploding", "VariancePreserving"]
 
 
+@runtime_checkable
 class Noising(Protocol):
     """A linear noising process. Every method takes times ``[...]`` in [0, 1] and returns floats of their shape."""
 
@@ -151,6 +152,7 @@ class TabulatedPreserving:
         alphas_cumprod: ``[N]``, the squares of alpha at the training steps: falling, in (0, 1).
 
     Raises:
+        TypeError: a table that is no tensor.
         ValueError: a table that is not as said; a time outside [0, 1].
     """
 
@@ -158,11 +160,23 @@ class TabulatedPreserving:
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
+        check_tensors(alphas_cumprod=table)
         if table.ndim != 1 or not len(table):
             raise ValueError(f"alphas_cumprod is [N]; its shape is {list(table.shape)}")
-        if not bool(((table > 0) & (table < 1)).all() & (table[1:] < table[:-1]).all()):
-            ends = f"{float(table[0]):g} to {float(table[-1]):g}"
-            raise ValueError(f"alphas_cumprod falls within (0, 1), not to 0 (zero terminal SNR); it goes from {ends}")
+        if bool(table[-1] == 0):
+            raise ValueError(
+                f"alphas_cumprod ends in 0 at training step {len(table) - 1}: nothing of the data is left there (zero "
+                f"terminal SNR), and no score tells the way back. Leave that step out: take alphas_cumprod[:-1]"
+            )
+        outside = (~((table > 0) & (table < 1))).nonzero()
+        if len(outside):
+            i = int(outside[0])
+            raise ValueError(f"alphas_cumprod lies in (0, 1); at training step {i} it is {float(table[i]):g}")
+        rising = (table[1:] >= table[:-1]).nonzero()
+        if len(rising):
+            i = int(rising[0]) + 1
+            ends = f"{float(table[i]):g}, after {float(table[i - 1]):g}"
+            raise ValueError(f"alphas_cumprod falls from data to noise; at training step {i} it is {ends}")
 
     def alpha(self, t: Tensor) -> Tensor:
         """What multiplies the data."""
@@ -196,6 +210,29 @@ class TabulatedPreserving:
         # A time of float32 may lie a rounding behind the training step that it stands for.
         place = len(self.alphas_cumprod) * t - 1e-3
         return place.ceil().long().sub(1).clamp(0, len(self.alphas_cumprod) - 1)
+
+
+def check_noising(name: str, noising: object) -> None:
+    """Raises a TypeError unless the object has a noising process's methods; a class has them, and is none."""
+    if isinstance(noising, type) or not isinstance(noising, Noising):
+        what = f"the class {noising.__name__} itself" if isinstance(noising, type) else f"a {type(noising).__name__}"
+        hint = ": feynman_kac.scheduler_noising(scheduler) makes one of it" if hasattr(noising, "timesteps") else ""
+        raise TypeError(f"{name} must be a noising process, such as VariancePreserving(); it is {what}{hint}")
+
+
+def check_same_noising(name: str, found: Noising, expected: Noising) -> None:
+    """Raises a ValueError where log(α² / σ²) differ by more than 0.2 nats: a sampler's process from its score's.
+
+    A tabulated process and the continuous one that it was made from differ by less.
+    """
+    for t in torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 1.0], dtype=torch.float64):
+        ratios = [float(2 * (of.alpha(t).log() - of.sigma(t).log())) for of in (found, expected)]
+        if not abs(ratios[0] - ratios[1]) < 0.2:
+            raise ValueError(
+                f"{name} is of another noising process than the sampler: at t = {float(t):g} log(α² / σ²) is "
+                f"{ratios[0]:.2f} under the score's {type(found).__name__} and {ratios[1]:.2f} under "
+                f"{type(expected).__name__}; all scores and the sampler need one process"
+            )
 
 
 def _within(t: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from .checks import check_finite, check_tensors
+from .checks import check_finite, check_tensors, check_whole
 
 __all__ = ["knn_entropy"]
 
@@ -25,9 +25,9 @@ def knn_entropy(samples: Tensor, k: int = 4) -> float:
         samples: ``[N, D]`` on any device, N above k. k: at least 1; more smooths.
 
     Raises:
-        TypeError: samples that are no tensor.
-        ValueError: another shape, too few samples, NaN or infinity, numbers whose squares leave float64; samples of
-            which more than k are the same point.
+        TypeError: samples that are no tensor, a ``k`` that is no whole number.
+        ValueError: another shape, too few samples, complex numbers or bools, NaN or infinity, numbers whose squares
+            leave float64; samples of which more than k are the same point.
 
     Warns:
         UserWarning: above 16 dimensions, where differences alone mean something.
@@ -35,9 +35,12 @@ def knn_entropy(samples: Tensor, k: int = 4) -> float:
     Source: Kozachenko and Leonenko (1987); Kraskov et al. (cond-mat/0305641), eq. 20, with Euclidean balls.
     """
     check_tensors(samples=samples)
+    check_whole(k=k)
     samples = samples.detach()
     if samples.ndim != 2 or not samples.shape[1]:
         raise ValueError(f"samples are [N, D]; their shape is {list(samples.shape)}")
+    if samples.is_complex() or samples.dtype == torch.bool:
+        raise ValueError(f"samples are real numbers; their dtype is {samples.dtype}")
     count, dimensions = samples.shape
     if not 1 <= k < count:
         raise ValueError(f"k must lie in 1 to N - 1 = {count - 1}; it is {k}")

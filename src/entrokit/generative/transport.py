@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from entrokit.extras import missing
+from entrokit.groups import widest
+
+from .checks import check_callable, check_finite, check_tensors
+from .velocities import flow_velocity
 
 __all__ = ["Flowed", "integrate", "normalised_path_energy", "wasserstein2"]
 
@@ -35,37 +40,45 @@ def integrate(
 
     Args:
         velocity: ``velocity(t [B], x [B, *]) -> [B, *]``, as a flow-matching loop calls its model.
-        x: ``[B, *]``, where to start. method: ``midpoint`` asks the velocity twice a step, ``euler`` once.
+        x: ``[B, *]``, where to start. Narrow dtypes are carried in float32; the velocity sees, and gives, any.
+        method: ``midpoint`` asks the velocity twice a step, ``euler`` once.
 
     Returns:
         The points at t = 1 and the mean path energy, by the same rule as the points.
 
     Raises:
-        ValueError: no point, no step, an unknown method, a velocity of another shape, points that left for infinity.
+        TypeError: points, or what the velocity gives, that are no tensor (of a model of diffusers, take ``.sample``).
+        ValueError: no point, no step, an unknown method, a velocity of another shape; NaN or infinity in what it gives
+            or in the points.
     """
+    check_callable("velocity", velocity, "velocity(t [B], x [B, *]) -> [B, *]")
+    check_tensors(x=x)
     if not x.ndim or not x.numel() or not x.is_floating_point():
         raise ValueError(f"x: points [B, *] of a floating dtype are expected; got {list(x.shape)} of {x.dtype}")
-    if steps < 1:
-        raise ValueError(f"steps: must be at least 1; it is {steps}")
+    check_finite("x", x)
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"steps: a whole number of at least 1 is expected; it is {steps!r}")
     if method not in ("midpoint", "euler"):
         raise ValueError(f"method: is midpoint or euler; got {method!r}")
     dt, energy = 1 / steps, 0.0
+    # Of bfloat16's eight bits a step of 1/50 leaves nothing.
+    at = x if x.dtype == torch.float64 else x.float()
     for i in range(steps):
-        v = _asked(velocity, i * dt, x)
+        v = _asked(velocity, i * dt, at, x.dtype)
         if method == "midpoint":
-            v = _asked(velocity, (i + 0.5) * dt, x + 0.5 * dt * v)
-        x = x + dt * v
-        energy += dt * float(v.double().square().sum()) / len(x)
-        if not math.isfinite(energy):
-            raise ValueError(f"velocity: at t = {i * dt:g} it is not finite at some point")
-    return Flowed(x, energy)
+            v = _asked(velocity, (i + 0.5) * dt, at + 0.5 * dt * v, x.dtype)
+        at = at + dt * v
+        energy += dt * float(v.to(widest(v)).square().sum()) / len(x)
+    points = at.to(x.dtype)
+    check_finite("x at t = 1", points)
+    return Flowed(points, energy)
 
 
-def _asked(velocity: Callable[[Tensor, Tensor], Tensor], t: float, x: Tensor) -> Tensor:
-    v = velocity(x.new_full((len(x),), t), x)
-    if v.shape != x.shape:
-        raise ValueError(f"velocity: gave shape {list(v.shape)} for points {list(x.shape)}")
-    return v
+def _asked(velocity: Callable[[Tensor, Tensor], Tensor], t: float, at: Tensor, dtype: torch.dtype) -> Tensor:
+    x, name = at.to(dtype), f"the velocity at t = {t:g}"
+    found = flow_velocity(velocity, x.new_full((len(x),), t), x, name)
+    check_finite(name, found)
+    return found.to(at.dtype)
 
 
 def wasserstein2(x: Tensor, y: Tensor) -> float:
@@ -79,6 +92,7 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
         x: ``[N, *]``. y: ``[M, *]``, the same trailing shape; on any device.
 
     Raises:
+        TypeError: samples that are no tensors.
         ValueError: no points, shapes that differ, NaN; a problem that the solver did not solve.
         MissingExtraError: POT is not installed (the extra ``generative``).
     """
@@ -86,11 +100,12 @@ def wasserstein2(x: Tensor, y: Tensor) -> float:
         import ot
     except ImportError:
         raise missing("wasserstein2", ("pot",)) from None
+    check_tensors(x=x, y=y)
     if not (x.ndim and y.ndim) or x.shape[1:] != y.shape[1:] or not x.numel() or not y.numel():
         raise ValueError(
             f"samples [N, *] and [M, *] are expected; their shapes are {list(x.shape)} and {list(y.shape)}"
         )
-    a, b = (p.detach().double().cpu().reshape(len(p), -1) for p in (x, y))
+    a, b = (p.detach().cpu().double().reshape(len(p), -1) for p in (x, y))
     for name, points in (("x", a), ("y", b)):
         if not bool(points.isfinite().all()):
             raise ValueError(f"{name}: point {int((~points.isfinite()).any(1).nonzero()[0])} is not finite")

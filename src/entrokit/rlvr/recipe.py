@@ -20,35 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .aggregation import Totals, aggregate
+from .aggregation import Totals
 from .base import Base
 from .conflicts import conflict
 from .context import Context
 from .grammar import build_base, build_intervention, parse
-from .intervention import Intervention, LogitsProcessor, Penalty, Replay, implements
-from .kept import kept_shares, kept_totals
+from .intervention import Intervention, LogitsProcessor, Replay, implements
+from .kept import kept_shares
 from .parts import Part
+from .recipe_loss import RecipeLoss, kept_of, loss_of, update_of
 from .rollouts import Rollouts
 from .stats import PolicyStats
-from .surrogates import Clip, Surrogate
-from .update import Update
+from .surrogates import Surrogate
 
-
-@dataclass(frozen=True)
-class RecipeLoss:
-    """What `Recipe.loss` returns for a micro-batch; all tensors are 0-dim.
-
-    Attributes:
-        loss: to minimise. metrics: means over the micro-batch's trained tokens. tokens: how many those are.
-        scalars: numbers of the batch as a whole that `Recipe.prepare` gave, alike in all of its micro-batches.
-
-    `StepMeans` makes of these what `Recipe.observe` takes.
-    """
-
-    loss: Tensor
-    metrics: dict[str, Tensor]
-    tokens: Tensor
-    scalars: dict[str, Tensor]
+__all__ = ["Recipe", "RecipeLoss", "recipe"]
 
 
 @dataclass(frozen=True)
@@ -172,9 +157,11 @@ class Recipe:
         ready = {i.scope for i in self.interventions} <= (
             {"generation", "step"} if "step" in scopes else {"generation"}
         )
-        keep = self._kept(_update(rollouts.behaviour, rollouts, advantages, prepared)) if ready else None
-        if keep is not None:
-            prepared |= kept_shares(keep, rollouts.trained, context)
+        if ready:
+            update = update_of(rollouts.behaviour, rollouts, advantages, prepared)
+            keep = kept_of(self.surrogate, self.interventions, update)
+            if keep is not None:
+                prepared |= kept_shares(keep, rollouts.trained, context)
         return prepared
 
     def loss(
@@ -204,39 +191,15 @@ class Recipe:
         if prepared is None:
             context = context or Context()
             prepared = self.prepare_step(rollouts, advantages, self.prepare(rollouts, advantages, context), context)
-        totals = totals or Totals()
-        update = _update(current, rollouts, advantages, prepared)
-        surrogate = self.surrogate
-        clip = _clip(surrogate, update)
-        loss, keep = surrogate.loss(update), update.trained
-        if rollouts.sampler_weight is not None:
-            loss = loss * torch.where(update.trained, rollouts.sampler_weight, 0.0)
-        metrics = {"clipped_fraction": update.mean(clip.silenced.float())}
-        metrics |= {f"{surrogate.name}/{k}": v for k, v in clip.metrics.items()}
-        for intervention in self.interventions:
-            weighting = intervention.weight(update, clip, _own(intervention, prepared))
-            if weighting.weight is not None:
-                loss = loss * weighting.weight
-            if weighting.keep is not None:
-                keep = keep & weighting.keep
-            metrics |= {f"{intervention.name}/{k}": v for k, v in (weighting.metrics or {}).items()}
-        total = aggregate(loss, keep, self.base.aggregation, kept_totals(totals, prepared, keep, update.trained))
-        undropped = Totals(
-            update.trained.sum() if totals.tokens is None else totals.tokens,
-            len(rollouts) if totals.rows is None else totals.rows,
-            totals.length,
+        update = update_of(current, rollouts, advantages, prepared)
+        return loss_of(
+            self.surrogate,
+            self.interventions,
+            self.base.aggregation,
+            update,
+            rollouts.sampler_weight,
+            totals or Totals(),
         )
-        for intervention in self.interventions:
-            added = intervention.penalty(update, _own(intervention, prepared))
-            if added is not None:
-                penalty = added if isinstance(added, Penalty) else Penalty(added)
-                counted = update.trained if penalty.keep is None else update.trained & penalty.keep
-                mode = penalty.aggregation or self.base.aggregation
-                total = total + aggregate(penalty.loss, counted, mode, undropped)
-                logged = update.mean(torch.where(counted, penalty.loss, 0.0))
-                metrics[f"{intervention.name}/penalty"] = logged if penalty.logged is None else penalty.logged.detach()
-        scalars = {name: value for name, value in prepared.items() if not value.dim()}
-        return RecipeLoss(total, metrics, update.trained.sum(), scalars)
 
     def observe(self, metrics: Mapping[str, float], context: Context) -> None:
         """Hands the numbers of an optimiser step (`StepMeans.take`) to every intervention."""
@@ -291,12 +254,6 @@ class Recipe:
         reasons = (i.cannot_act(updates_per_rollout) for i in self.interventions)
         return [reason for reason in reasons if reason is not None]
 
-    def _kept(self, update: Update) -> Tensor | None:
-        clip = _clip(self.surrogate, update)
-        keeps = [i.weight(update, clip, _own(i, update.prepared)).keep for i in self.interventions]
-        present = [k for k in keeps if k is not None]
-        return torch.stack(present).all(0) & update.trained if present else None
-
 
 def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
     """A recipe from a string, from a base's name and intervention objects, or both; a `Recipe` stays as it is.
@@ -315,39 +272,6 @@ def recipe(spec: str | Recipe, *interventions: Intervention) -> Recipe:
     first, *rest = parse(spec)
     named = tuple(build_intervention(part) for part in rest)
     return Recipe(Part(first.name.replace("-", "_"), first.knobs), build_base(first), named + interventions)
-
-
-def _clip(surrogate: Surrogate, update: Update) -> Clip:
-    clip = surrogate.clip(update)
-    return replace(clip, silenced=clip.silenced & update.trained)
-
-
-def _update(stats: PolicyStats, rollouts: Rollouts, advantages: Tensor, prepared: Mapping[str, Tensor]) -> Update:
-    train, reference, correct = rollouts.trained, rollouts.reference_logp, rollouts.correct
-    return Update(
-        current=stats.masked(train),
-        behaviour=rollouts.behaviour.masked(train),
-        advantages=torch.where(train, advantages, 0.0),
-        trained=train,
-        reference_logp=None if reference is None else torch.where(train, reference, 0.0),
-        correct=None if correct is None else correct[:, None],
-        prepared=_Prepared(prepared),
-    )
-
-
-class _Prepared(dict[str, Tensor]):
-    """What was prepared, by name; what is missing is a `ValueError` that says how to get it."""
-
-    def __missing__(self, key: str) -> Tensor:
-        raise ValueError(
-            f"Recipe.loss: {key!r} was not prepared; hand over what Recipe.prepare (and prepare_step) gave for the "
-            "batch, or leave `prepared` out to take it over these rows alone"
-        )
-
-
-def _own(intervention: Intervention, prepared: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    prefix = f"{intervention.name}/"
-    return _Prepared({k.removeprefix(prefix): v for k, v in prepared.items() if k.startswith(prefix)})
 
 
 def _part_of(intervention: Intervention) -> Part:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,23 +13,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from entrokit.rlvr import recipe
-from entrokit.rlvr.selection import FixedPrompts, highest_variance, rare_pair
 from entrokit.rlvr.tasks import Task, load_task
 from entrokit.runs import Run, RunWriter
 
+from .arguments import adapters, grpo_config, radius_options, selector
 from .models import explained, load
 from .prompts import datasets_for
 from .recorder import Recorder
-from .settings import FACTS, POCKET, TrainSettings
+from .settings import FACTS, TrainSettings
 
 if TYPE_CHECKING:
-    from entrokit.engines.trl import GenerationBatch, RadiusOptions
+    from entrokit.engines.trl import GenerationBatch
 
 _MOST_TRAINING_PROMPTS = 8192
 # Prompts that a task holds out, of which a run asks the first ones.
 _HELD_OUT = 256
-# Held-out completions that are sampled at a time: a bar moves after each.
-_EVALUATION_ROWS = 256
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 # Called with how many held-out completions there are so far, and in all.
@@ -138,16 +135,16 @@ class _Training:
             self.trainer = EntropyGRPOTrainer(
                 model,
                 reward_funcs=task.reward,
-                args=_config(settings, task),
+                args=grpo_config(settings, task),
                 train_dataset=train_dataset,
                 eval_dataset=held_out if len(held_out) else None,
                 processing_class=tokenizer,
                 recipe=settings.recipe,
                 correct=task.correct,
-                prompts=_selector(settings, task, model, tokenizer),
+                prompts=selector(settings, task, model, tokenizer),
                 on_generation=self._on_generation,
-                peft_config=_adapters(settings),
-                radius=_radius(settings),
+                peft_config=adapters(settings),
+                radius=radius_options(settings),
                 rollout_func=None if task.environment is None else EpisodeRollout(task.environment),
             )
         self._held_out, self._answered = len(held_out) * settings.completions, 0
@@ -214,84 +211,9 @@ def _nothing_left_behind(folder: Path) -> Iterator[None]:
         raise
 
 
-def _adapters(settings: TrainSettings) -> Any:
-    if not settings.lora:
-        return None
-    from peft import LoraConfig
-
-    # Twice the rank is the usual scale: a rank changes what can be learned and not how far a step goes.
-    return LoraConfig(r=settings.lora, lora_alpha=2 * settings.lora, target_modules="all-linear", task_type="CAUSAL_LM")
-
-
-def _radius(settings: TrainSettings) -> RadiusOptions | None:
-    if not settings.radius_every:
-        return None
-    from entrokit.engines.trl import RadiusOptions
-
-    return RadiusOptions(settings.radius_every, settings.radius_rows or None, settings.radius_clip)
-
-
-def _selector(settings: TrainSettings, task: Task, model: Any, tokenizer: Any) -> FixedPrompts | None:
-    if settings.select == "all":
-        return None
-    if isinstance(model, str) or tokenizer.chat_template:
-        raise ValueError(f"select={settings.select!r} probes the pocket policy only; other models: `success_counts`")
-    from entrokit.engines.trl.prompts import success_counts
-
-    torch.manual_seed(settings.seed)
-    counts = success_counts(
-        model,
-        tokenizer,
-        task.train.select(range(min(settings.pool, len(task.train)))),
-        task.reward,
-        settings.completions,
-        max_completion_length=settings.max_completion_length or task.max_completion_length,
-        temperature=settings.temperature,
-    )
-    return (rare_pair if settings.select == "rare-pair" else highest_variance)(counts, settings.completions)
-
-
 def _save(trainer: Any, folder: Path) -> None:
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder)
     trainer.processing_class.save_pretrained(folder)
-
-
-def _config(settings: TrainSettings, task: Task) -> Any:
-    from trl import GRPOConfig
-
-    if settings.vllm and importlib.util.find_spec("vllm") is None:
-        raise ValueError("vllm: vLLM is not installed here; `entrokit doctor` says which versions go with this TRL")
-    rows = settings.prompts * settings.completions
-    recomputed = settings.gradient_checkpointing
-    loading = {} if settings.model == POCKET else {"dtype": settings.dtype}
-    return GRPOConfig(
-        output_dir=settings.out,
-        per_device_train_batch_size=rows // settings.updates,
-        per_device_eval_batch_size=settings.completions * max(1, _EVALUATION_ROWS // settings.completions),
-        steps_per_generation=settings.updates,
-        num_generations=settings.completions,
-        max_completion_length=settings.max_completion_length or task.max_completion_length,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        learning_rate=settings.rate,
-        lr_scheduler_type="constant",
-        max_steps=settings.steps,
-        trust_remote_code=settings.trust_remote_code,
-        model_init_kwargs=loading or None,
-        use_vllm=settings.vllm,
-        vllm_mode="colocate",
-        logging_steps=settings.updates,
-        logging_first_step=False,
-        save_strategy="steps" if settings.save_every else "no",
-        save_steps=settings.save_every or 1,
-        save_total_limit=2,
-        report_to=[],
-        seed=settings.seed,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=torch.cuda.is_available(),
-        gradient_checkpointing=torch.cuda.is_available() if recomputed is None else recomputed,
-        disable_tqdm=True,
-    )
 
 
 def training_prompts(settings: TrainSettings) -> int:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from entrokit.diagnose import pass_at_k
 from entrokit.rlvr import Rollouts
+
+from .processes import gathered, reduced
+
+
+def generation_numbers(
+    rollouts: Rollouts, families: list[str] | None, attempts: int, accelerator: Any
+) -> dict[str, float]:
+    """What is logged of a generation batch, by name, from this process's rows and ``attempts`` a prompt."""
+    found: dict[str, float] = {}
+    if rollouts.correct is not None:
+        found |= coverage(gathered(accelerator, rollouts.correct), attempts)
+    if families is not None:
+        found |= family_rewards(gather_object(families), accelerator.gather(rollouts.reward).tolist())
+    taken, entropy, tokens = reduced(accelerator, surprise(rollouts)).tolist()
+    found |= {"sampled/surprise": taken / max(tokens, 1.0), "sampled/entropy": entropy / max(tokens, 1.0)}
+    truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
+    return found | {"truncated": accelerator.gather(truncated.float()).mean().item()}
 
 
 def coverage(correct: Tensor, attempts: int) -> dict[str, float]:

@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
@@ -34,8 +33,9 @@ from .episodes import TOOL_CALLS
 from .forward import policy_forward
 from .generating import generation_explained
 from .head import adapters_on_head_allowed, attach_head, bare
-from .logged import coverage, family_rewards, surprise
+from .logged import generation_numbers
 from .options import refuse_what_cannot_be_carried, resolve
+from .processes import gathered, reduced
 from .prompts import PROMPT_INDEX, SelectingSampler, refuse_long
 from .radius import RadiusCallback, RadiusOptions
 from .reference import frozen_copy_for_reference
@@ -101,6 +101,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
         self.on_statistics: Callable[[PolicyStats], None] | None = None
         with adapters_on_head_allowed():
             super().__init__(**bound)
+        self._reduce = partial(reduced, self.accelerator)
         self._correctness = Correctness(correct, self.reward_func_names, _columns(bound))
         tokenizer: Any = getattr(self.processing_class, "tokenizer", self.processing_class)
         self.recipe.bind(partial(tokenizer.encode, add_special_tokens=False))
@@ -223,6 +224,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             with torch.no_grad():
                 behaviour = self._forward.stats(self.model, ids, attention, length, self._needs, size)
         rows = len(output["completion_ids"])
+        attempts = self.num_generations if training else self.num_generations_eval
         rollouts = rollouts_of(
             output,
             behaviour,
@@ -232,7 +234,7 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             prompt_logp=self._prompt_logp(output) if self.recipe.needs_prompts else None,
             tool_calls=[row[TOOL_CALLS] for row in inputs] if TOOL_CALLS in inputs[0] else None,
             first_row=self.accelerator.process_index * rows,
-            per_prompt=self.num_generations if training else self.num_generations_eval,
+            per_prompt=attempts,
             eos_token_ids=self.eos_token_ids,
         )
         context = self._context()
@@ -248,7 +250,8 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             self._tell_selector(context.gather(chosen).tolist(), rollouts, context)
         self._correct_logged_advantages(advantages, rollouts.trained)
         families = [str(row["family"]) for row in inputs] if "family" in inputs[0] else None
-        self._log_coverage(rollouts, families)
+        for name, value in generation_numbers(rollouts, families, attempts, self.accelerator).items():
+            self._metrics["train" if training else "eval"][name].append(value)
         if self._on_generation is not None:
             texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
             prompts = [row.get("prompt") for row in inputs]
@@ -301,22 +304,6 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             table.pop()
         table.extend(everywhere)
 
-    def _log_coverage(self, rollouts: Rollouts, families: list[str] | None) -> None:
-        mode = "train" if self.model.training else "eval"
-        attempts = self.num_generations if self.model.training else self.num_generations_eval
-        if rollouts.correct is not None:
-            for name, value in coverage(self._gather(rollouts.correct), attempts).items():
-                self._metrics[mode][name].append(value)
-        if families is not None:
-            everyone, rewards = gather_object(families), self.accelerator.gather(rollouts.reward).tolist()
-            for name, value in family_rewards(everyone, rewards).items():
-                self._metrics[mode][name].append(value)
-        taken, entropy, tokens = self._reduce(surprise(rollouts)).tolist()
-        self._metrics[mode]["sampled/surprise"].append(taken / max(tokens, 1.0))
-        self._metrics[mode]["sampled/entropy"].append(entropy / max(tokens, 1.0))
-        truncated = rollouts.truncated if rollouts.truncated is not None else torch.zeros(1)
-        self._metrics[mode]["truncated"].append(self.accelerator.gather(truncated.float()).mean().item())
-
     def _context(self) -> Context:
         seed = (self.args.seed * 1_000_003 + self._step) % 2**63
         alone = self.accelerator.num_processes == 1
@@ -326,21 +313,8 @@ class EntropyGRPOTrainer(ResumableGRPOTrainer):
             total_steps=max(self.state.max_steps, self.args.max_steps, 0),
             generator=torch.Generator().manual_seed(seed),
             rank=self.accelerator.process_index,
-            **({} if alone else {"reduce": self._reduce, "gather": self._gather}),
+            **({} if alone else {"reduce": self._reduce, "gather": partial(gathered, self.accelerator)}),
         )
-
-    def _reduce(self, x: Tensor) -> Tensor:
-        total: Tensor = self.accelerator.reduce(x.to(self.accelerator.device), reduction="sum")
-        return total.to(x.device)
-
-    def _gather(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.bool:
-            # Padding makes other types of bools on the ranks that need any.
-            return self._gather(x.byte()).bool()
-        home, x = x.device, x.to(self.accelerator.device)
-        sizes = self.accelerator.gather(torch.tensor([len(x)], device=x.device)).tolist()
-        padded = self.accelerator.gather(self.accelerator.pad_across_processes(x, dim=0))
-        return torch.cat([part[:n] for part, n in zip(padded.chunk(len(sizes)), sizes, strict=True)]).to(home)
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         if self.radius is not None and self.model.training:

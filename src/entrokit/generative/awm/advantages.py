@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entrokit.groups import as_float, group_moments
 
-from ..checks import check_tensors
+from ..checks import check_numbers, check_tensors
 
 __all__ = ["group_advantages"]
 
@@ -39,11 +39,12 @@ def group_advantages(
         ``[N]``, of the rewards' dtype (torch's default float for whole numbers), in ``[-max_abs, max_abs]``.
 
     Raises:
-        TypeError: rewards or groups that are no tensor.
+        TypeError: rewards or groups that are no tensor, a knob that is no number.
         ValueError: shapes that differ, an infinite reward, rewards whose squares overflow, a knob that is not above 0.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
     """
+    check_numbers(eps=eps, clip=clip, max_abs=max_abs)
     for name, value in (("eps", eps), ("clip", clip), ("max_abs", max_abs)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be finite and above 0; it is {value}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
-from ..checks import check_tensors
+from ..checks import check_numbers, check_tensors
 from .matching import at_least_single, check_times, per_sample
 
 __all__ = ["ddpo_step", "ddpo_step_logp", "ddpo_target_score", "score_of_velocity", "target_variance"]
@@ -32,14 +32,15 @@ def ddpo_step(
     """Mean ``[B, *]`` and standard deviation ``[B]`` of a reverse step, of the dtype of ``x_t``, at least float32.
 
     Args:
-        velocity, x_t: ``[B, *]``. t: ``[B]`` in (0, 1]. dt: length of the step, above 0.
+        velocity, x_t: ``[B, *]``. t: ``[B]`` in (0, 1]. dt: length of the step, above 0, and at most the least time.
         noise_level: at least 0, finite; 0 is the Euler step of the ODE.
 
     Raises:
         ValueError: shapes that differ, a time or a step out of range.
     """
     _check(x_t, t, velocity=velocity)
-    _check_dt(dt)
+    _check_dt(dt, t)
+    check_numbers(noise_level=noise_level)
     if not 0 <= noise_level < math.inf:
         raise ValueError(f"noise_level is finite and at least 0; it is {noise_level}")
     t = t.to(at_least_single(x_t))
@@ -61,6 +62,7 @@ def ddpo_step_logp(
         ValueError: shapes that differ, a time or a step out of range, a step without noise, which has no density.
     """
     _check(x_t, t, velocity=velocity, x_next=x_next)
+    check_numbers(noise_level=noise_level)
     if not noise_level > 0:
         raise ValueError(f"a step without noise has no density: noise_level must be above 0; it is {noise_level}")
     mean, std = ddpo_step(velocity, x_t, t, dt, noise_level)
@@ -79,7 +81,7 @@ def ddpo_target_score(x_t: Tensor, x_next: Tensor, t: Tensor, dt: float) -> Tens
         ValueError: shapes that differ, a time above 0.99, a step that is not above 0.
     """
     _check(x_t, t, x_next=x_next)
-    _check_dt(dt)
+    _check_dt(dt, t)
     if bool((t > 0.99 + 1e-6).any()):
         raise ValueError(f"above t = 0.99 no score is a step's target; there is a time of {float(t.max()):g}")
     at = per_sample(t, x_t)
@@ -103,9 +105,17 @@ def target_variance(s: float, t: float, std: float = 1.0) -> float:
     return shrunk**2 * before / ((shrunk**2 * before + added) * added)
 
 
-def _check_dt(dt: float) -> None:
+def _check_dt(dt: float, t: Tensor) -> None:
+    check_numbers(dt=dt)
     if not 0 < dt < math.inf:
         raise ValueError(f"dt is the length of a step, finite and above 0; it is {dt}")
+    # Times of half precision are off by up to a share of 0.4 %.
+    beyond = t * 1.01 < dt
+    if bool(beyond.any()):
+        raise ValueError(
+            f"a step of dt = {float(dt):g} from t = {float(t[beyond][0]):g} passes the data, which are at 0: steps are "
+            "in units of t, not of a scheduler's 1000"
+        )
 
 
 def _check(x_t: Tensor, t: Tensor, **others: Tensor) -> None:

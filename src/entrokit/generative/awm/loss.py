@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_finite, check_tensors
+from ..checks import check_finite, check_numbers, check_tensors
 from ..velocities import Velocity, velocity_at
 from .matching import WEIGHTINGS, at_least_single, check_path, interpolate, matching_logp
 
-__all__ = ["PRESETS", "AWMLoss", "trust_region_decay", "update_average"]
+__all__ = ["PRESETS", "AWMLoss"]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "awm-sd3": {"beta": 0.003, "beta_ema": 1.0, "weighting": "ghuber", "power": 0.25, "clip_range": 1.0}
@@ -44,6 +44,7 @@ class AWMLoss(nn.Module):
             for times above 0.
 
     Raises:
+        TypeError: a knob that is no number.
         ValueError: a knob out of range.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
@@ -60,6 +61,7 @@ class AWMLoss(nn.Module):
         kl_weighting: str = "uniform",
     ) -> None:
         super().__init__()
+        check_numbers(beta=beta, beta_ema=beta_ema, clip_range=clip_range, power=power)
         if not (0 <= beta < float("inf") and 0 <= beta_ema < float("inf")):
             raise ValueError(f"beta and beta_ema are finite and at least 0; they are {beta} and {beta_ema}")
         if not 0 < clip_range <= 1:
@@ -237,31 +239,3 @@ class _Rows:
     def logp(self, velocity: Tensor, weighting: str, power: float) -> Tensor:
         """``[B, T]``."""
         return matching_logp(velocity, self.x0, self.noise, self.t, weighting, power).reshape(self.shape)
-
-
-def trust_region_decay(step: int) -> float:
-    """``min(0.3, 0.001 step)``: how much of itself the policy's average keeps at this step, as in the released code."""
-    if step < 0:
-        raise ValueError(f"steps count from 0; this is {step}")
-    return min(0.3, 0.001 * step)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """``average <- decay average + (1 - decay) model``, parameters in place; buffers are copied.
-
-    Raises:
-        ValueError: a decay outside [0, 1), or modules whose parameters or buffers are not the same; nothing is changed.
-    """
-    if not 0 <= decay < 1:
-        raise ValueError(f"decay lies in [0, 1); it is {decay}")
-    own, others = dict(average.named_parameters()), dict(model.named_parameters())
-    kept, buffers = dict(average.named_buffers()), dict(model.named_buffers())
-    for mine, theirs in ((own, others), (kept, buffers)):
-        unlike = sorted(mine.keys() ^ theirs.keys()) or [n for n in mine if mine[n].shape != theirs[n].shape]
-        if unlike:
-            raise ValueError(f"the average and the model differ in {', '.join(unlike[:5])}")
-    for name, parameter in own.items():
-        parameter.lerp_(others[name].to(parameter), 1 - decay)
-    for name, buffer in kept.items():
-        buffer.copy_(buffers[name])

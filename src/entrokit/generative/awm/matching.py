@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
-from ..checks import check_tensors
+from ..checks import check_numbers, check_tensors
 
 __all__ = ["WEIGHTINGS", "interpolate", "matching_logp", "per_sample"]
 
@@ -59,6 +59,7 @@ def matching_logp(
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting {weighting!r} is not known; there are {', '.join(map(repr, WEIGHTINGS))}")
+    check_numbers(power=power)
     if not 0 < power <= 1:
         raise ValueError(f"power must lie in (0, 1]; it is {power}")
     check_tensors(v_pred=v_pred)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import check_finite, check_tensors
+from ..checks import check_finite, check_numbers, check_tensors, check_whole
 from ..velocities import Velocity, velocity_at
 from .ddpo import ddpo_step
 from .matching import at_least_single
@@ -42,9 +42,9 @@ def sample_ode(velocity: Velocity, noise: Tensor, steps: int = 20) -> Tensor:
     """Samples ``[B, *]`` by even Euler steps from t = 1, where ``noise`` ``[B, *]`` is, to 0; of its dtype.
 
     Raises:
-        TypeError: noise that is no tensor, a velocity that returns none.
-        ValueError: fewer than one step; noise of another shape; a velocity of another shape, or NaN or infinite (at
-            which time, in how many samples).
+        TypeError: noise that is no tensor, a velocity that cannot be called or returns none, steps that are no int.
+        ValueError: fewer than one step; noise of another shape; a velocity of another shape, of whole or complex
+            numbers, or NaN or infinite (at which time, in how many samples).
     """
     # Taken one by one: a list of them would keep every state.
     x = noise
@@ -62,6 +62,7 @@ def sample_sde(
     generator: torch.Generator | None = None,
 ) -> Trajectory:
     """A trajectory of `ddpo_step`, from t = 1 to 0; Flow-GRPO's sampler. Raises as `sample_ode` does."""
+    check_numbers(noise_level=noise_level)
     if not 0 < noise_level < math.inf:
         raise ValueError(f"noise_level must be finite and above 0; it is {noise_level}")
     states = torch.stack(list(_states(velocity, noise, steps, noise_level, generator)))
@@ -73,6 +74,7 @@ def _states(
     velocity: Velocity, noise: Tensor, steps: int, noise_level: float, generator: torch.Generator | None
 ) -> Iterator[Tensor]:
     check_tensors(noise=noise)
+    check_whole(steps=steps)
     if noise.ndim < 2 or not noise.is_floating_point():
         raise ValueError(f"noise is [B, *], floating point; it is {list(noise.shape)} of {noise.dtype}")
     check_finite("the noise", noise)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import check_numbers, check_whole
+
 __all__ = ["LAWS", "training_times"]
 
 LAWS = ("discrete_wo_init", "discrete", "discrete_with_init", "uniform", "logit_normal")
@@ -35,12 +37,15 @@ def training_times(
         generator: its device is that of the times; the CPU without one.
 
     Raises:
+        TypeError: a count that is no whole number, a knob that is no number.
         ValueError: an unknown law; more times than there are indices; a knob out of range.
 
     Source: Advantage Weighted Matching (arXiv 2509.25050), released code.
     """
     if law not in LAWS:
         raise ValueError(f"law {law!r} is not known; there are {', '.join(map(repr, LAWS))}")
+    check_whole(samples=samples, count=count, steps=steps)
+    check_numbers(fraction=fraction, shift=shift)
     if samples < 1 or count < 1 or steps < 1:
         raise ValueError(f"samples, count and steps are at least 1; they are {samples}, {count} and {steps}")
     if not 0 < fraction <= 1 or not 0 < shift < math.inf:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import operator
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-__all__ = ["as_times", "check_batch", "check_finite", "check_points", "scores_of"]
+from ..checks import check_tensors
+
+__all__ = [
+    "as_times",
+    "check_batch",
+    "check_count",
+    "check_finite",
+    "check_number",
+    "check_points",
+    "check_scored",
+    "scores_of",
+    "wide",
+]
 
 
-def check_points(x: Tensor, dimensions: int | None = None) -> Tensor:
+def check_points(x: Tensor, dimensions: int | None = None, name: str = "x") -> Tensor:
     """Points ``[B, *]`` of floating point.
 
     Raises:
+        TypeError: no tensor; ``name`` is what errors call it.
         ValueError: none of a batch, not floating point, or of another number of ``dimensions``.
     """
+    check_tensors(**{name: x})
     expected = "[B, *]" if dimensions is None else f"[B, {dimensions}]"
     if x.ndim < 2 or (dimensions is not None and x.shape[1:] != (dimensions,)):
         raise ValueError(f"points {expected} are expected; their shape is {list(x.shape)}")
@@ -24,9 +40,9 @@ def check_points(x: Tensor, dimensions: int | None = None) -> Tensor:
     return x
 
 
-def check_batch(x: Tensor) -> Tensor:
+def check_batch(x: Tensor, name: str = "x") -> Tensor:
     """Points ``[B, *]`` that a mean is taken of; raises ValueError where there are none."""
-    if not check_points(x).shape[0]:
+    if not check_points(x, name=name).shape[0]:
         raise ValueError(f"a mean over an empty batch is no number; the points' shape is {list(x.shape)}")
     return x
 
@@ -35,9 +51,12 @@ def as_times(t: Tensor | float, x: Tensor) -> Tensor:
     """Times ``[B]`` of points ``[B, *]``; a number is the time of all.
 
     Raises:
-        ValueError: of another shape, or outside [0, 1].
+        TypeError: neither numbers nor one. ValueError: of another shape, or outside [0, 1].
     """
-    times = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    try:
+        times = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"times are a tensor [{x.shape[0]}] or a number; t is a {type(t).__name__}") from error
     if times.shape not in ((), x.shape[:1]):
         raise ValueError(f"a time a point, [{x.shape[0]}], or a number is expected; the shape is {list(times.shape)}")
     outside = ~((times >= 0) & (times <= 1))
@@ -65,16 +84,49 @@ def check_finite(values: Tensor, what: str, x: Tensor, t: Tensor) -> None:
     )
 
 
+def check_count(name: str, value: SupportsIndex) -> int:
+    """A whole number; raises a TypeError that names it, where it is none: 1e5 is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, such as int(1e5); it is {value!r}") from None
+
+
+def check_number(name: str, value: float, *, above: bool) -> None:
+    """Raises a TypeError where there is no number, a ValueError unless it is at least (or ``above``) 0 and finite."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} is a number; it is {value!r}") from None
+    if not 0 <= number < math.inf or (above and not number):
+        raise ValueError(f"{name} must be {'above' if above else 'at least'} 0 and finite; it is {value}")
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The dtype to step and to average in: of half precision float32, which adds a step of 0.001 to 1."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def check_scored(model: Any) -> Any:
+    """What gives scores: the ``score`` of the model, or what is called so; raises TypeError where there is neither."""
+    score = getattr(model, "score", model)
+    if not callable(score):
+        raise TypeError(f"a score(x, t) is expected; {type(model).__name__} neither has one nor can be called")
+    return score
+
+
 def scores_of(model: Any, x: Tensor, t: Tensor) -> Tensor:
     """Scores ``[B, *]`` of an object with ``score(x, t)``, or of one that is called so.
 
     Raises:
-        TypeError: neither. ValueError: of another shape, or not finite.
+        TypeError: neither, or something else than a tensor. ValueError: of another shape, or not finite.
     """
-    score = getattr(model, "score", model)
-    if not callable(score):
-        raise TypeError(f"a score(x, t) is expected; {type(model).__name__} neither has one nor can be called")
-    found: Tensor = score(x, t)
+    found = check_scored(model)(x, t)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            f"a score is a tensor; the model gave a {type(found).__name__}: wrap it, as in `lambda x, t: ...`. What a "
+            "diffusers model gives as `.sample` is noise, -sigma(t) times the score"
+        )
     if found.shape != x.shape:
         raise ValueError(f"a score has its points' shape, {list(x.shape)}; it came as {list(found.shape)}")
     check_finite(found, "the score", x, t)

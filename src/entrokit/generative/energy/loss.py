@@ -10,8 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..noising import Noising
-from .checks import as_times, check_batch, scores_of
+from ..checks import check_finite, check_tensors
+from ..noising import Noising, check_noising
+from .checks import as_times, check_batch, check_number, scores_of, wide
 from .model import EnergyModel
 from .residual import BACKWARD, FORWARD, fp_residual_weak, smooth_range
 from .shared import fp_residual_shared, score_and_residuals
@@ -25,8 +26,10 @@ def equal_weight(t: Tensor, midpoint: float = 0.3, time_range: tuple[float, floa
     """Weights ``[B]`` of times ``[B]``, of mean 1 over the range, half of it below the midpoint.
 
     Raises:
+        TypeError: times that are no tensor.
         ValueError: a midpoint that is not inside the range, or a time outside it.
     """
+    check_tensors(t=t)
     low, high = time_range
     if not low < midpoint < high:
         raise ValueError(f"the midpoint lies inside the range ({low}, {high}); it is {midpoint}")
@@ -34,7 +37,8 @@ def equal_weight(t: Tensor, midpoint: float = 0.3, time_range: tuple[float, floa
     if bool(outside.any()):
         raise ValueError(f"times lie in [{low}, {high}]; there is one of {float(t[outside].flatten()[0])}")
     half = 0.5 * (high - low)
-    return torch.where(t <= midpoint, half / (midpoint - low), half / (high - midpoint))
+    later = torch.full_like(t, half / (high - midpoint), dtype=wide(t))
+    return later.masked_fill(t <= midpoint, half / (midpoint - low))
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class FokkerPlanckRegularizer:
         sigma: of the steps; by default that of the form.
 
     Raises:
-        ValueError: an ``alpha`` that is not at least 0 and finite, a ``share`` outside (0, 1], a form that is none.
+        TypeError: a ``time_weight`` that is no function.
+        ValueError: an ``alpha`` that is not at least 0 and finite, a ``share`` outside (0, 1], a form that is none, a
+            ``sigma`` that is not above 0.
     """
 
     alpha: float = 5e-4
@@ -59,12 +65,14 @@ class FokkerPlanckRegularizer:
     sigma: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < math.inf:
-            raise ValueError(f"alpha must be at least 0 and finite; it is {self.alpha}")
+        check_number("alpha", self.alpha, above=False)
         if not 0 < self.share <= 1:
             raise ValueError(f"share lies in (0, 1]; it is {self.share}")
         if self.form not in ("shared", "weak"):
             raise ValueError(f"form is 'shared' or 'weak'; it is {self.form!r}")
+        _check_weight("time_weight", self.time_weight)
+        if self.sigma is not None:
+            check_number("sigma", self.sigma, above=True)
 
     def __call__(
         self,
@@ -118,14 +126,18 @@ def denoising_loss(
 ) -> Tensor:
     """mean of weight(t) (noise + sigma(t) score)², a number: no likelihood weighting.
 
+    Of data of half precision the mean is taken, and given, in float32; the model sees points and times in their dtype.
+
     Args:
         model: with ``score(x, t)``, or called so. x0: data ``[B, *]``. t: times ``[B]`` to noise them to.
         weight: of times ``[B]``; 1 by default.
 
     Raises:
-        ValueError: points or times that are none, an empty batch, scores of another shape or not finite, weights of
-            another shape, not finite or below 0.
+        TypeError: what is no tensor, no process of noising or no function where one is expected.
+        ValueError: points or times that are none, an empty batch, data or scores that are not finite, scores of another
+            shape, weights of another shape, not finite or below 0.
     """
+    _check_weight("weight", weight)
     times, noise, x = _noised(x0, t, sde, generator)
     return _denoising(scores_of(model, x, times), noise, times, sde, weight)
 
@@ -149,6 +161,11 @@ def training_loss(
     Raises:
         TypeError: a model without energy. ValueError: as `denoising_loss` and `fp_residual_shared`.
     """
+    _check_weight("weight", weight)
+    if regularizer is not None and not isinstance(regularizer, FokkerPlanckRegularizer):
+        raise TypeError(
+            f"regularizer is a FokkerPlanckRegularizer(alpha), or None; it is a {type(regularizer).__name__}"
+        )
     times, noise, x = _noised(x0, t, sde, generator)
     penalised = regularizer is not None and regularizer.alpha > 0
     if regularizer is None or not penalised or regularizer.form == "weak":
@@ -169,19 +186,32 @@ def training_loss(
 def _noised(
     x0: Tensor, t: Tensor | float, sde: Noising, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    times = as_times(t, check_batch(x0))
-    noise = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=generator)
-    return times, noise, _like(sde.alpha(times), x0) * x0 + _like(sde.sigma(times), x0) * noise
+    times = as_times(t, check_batch(x0, "x0"))
+    check_noising("sde", sde)
+    check_finite("x0", x0)
+    noise = torch.randn(x0.shape, dtype=wide(x0), device=x0.device, generator=generator)
+    at = times.to(noise.dtype)
+    return times, noise, (_like(sde.alpha(at), x0) * x0 + _like(sde.sigma(at), x0) * noise).to(x0.dtype)
 
 
 def _denoising(score: Tensor, noise: Tensor, t: Tensor, sde: Noising, weight: Weight | None) -> Tensor:
+    score, t = score.to(noise.dtype), t.to(noise.dtype)
     each = (noise + _like(sde.sigma(t), score) * score).square().flatten(1).mean(1)
     return (each if weight is None else _weights(weight, t) * each).mean()
+
+
+def _check_weight(name: str, weight: object) -> None:
+    if weight is not None and not callable(weight):
+        raise TypeError(
+            f"{name} is a function of times [B], such as equal_weight or `lambda t: ...`; it is a "
+            f"{type(weight).__name__}"
+        )
 
 
 def _weights(weight: Weight, t: Tensor) -> Tensor:
     """Weights of times, one a row: of another shape they would be broadcast over the rows of each other."""
     found = weight(t)
+    check_tensors(weight=found)
     if found.shape != t.shape:
         raise ValueError(f"a weight a time is expected, {list(t.shape)}; the weight's shape is {list(found.shape)}")
     wrong = ~((found >= 0) & torch.isfinite(found))

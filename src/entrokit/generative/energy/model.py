@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .checks import as_times, check_finite, check_points
+from ..checks import check_tensors
+from .checks import as_times, check_count, check_finite, check_points
 
 __all__ = ["EnergyMLP", "EnergyModel", "EnergyScore", "log_q_gradients", "time_features"]
 
@@ -52,10 +55,19 @@ def _waves(t: Tensor) -> list[Tensor]:
 
 
 class EnergyMLP(nn.Module):
-    """Points ``[B, D]`` and features of time ``[B, F]`` to an energy ``[B]``, by layers with SiLU."""
+    """Points ``[B, D]`` and features of time ``[B, F]`` to an energy ``[B]``, by layers with SiLU.
+
+    Raises:
+        TypeError: ``hidden`` is no sequence. ValueError: numbers that are not whole and at least 1.
+    """
 
     def __init__(self, dimensions: int, features: int = 4, hidden: Sequence[int] = (92, 92, 92)) -> None:
         super().__init__()
+        if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+            raise TypeError(f"hidden has a width a layer, as in (64, 64); it is {hidden!r}")
+        for name, value in (("dimensions", dimensions), ("features", features), *(("hidden", h) for h in hidden)):
+            if check_count(name, value) < 1:
+                raise ValueError(f"{name}: at least 1 is expected; it is {value}")
         self.dimensions = dimensions
         widths = [dimensions + features, *hidden]
         layers: list[nn.Module] = []
@@ -72,32 +84,59 @@ class EnergyMLP(nn.Module):
 class EnergyScore(nn.Module):
     """A log-density up to a constant of each time, and its score by automatic differentiation.
 
+    Its ``state_dict`` is the network's: load it into a model of the same ``time_range``.
+
     Args:
         network: of points ``[B, *]`` and `time_features` ``[B, F]`` to energies ``[B]`` or ``[B, 1]``; `EnergyMLP`, or
-            your own. Rows must not see each other, and it must be smooth: SiLU, not ReLU.
+            your own. Rows must not see each other, and it must be smooth: SiLU, not ReLU. Its attention is computed
+            without fused kernels where gradients of the score are wanted, since those kernels have none.
         time_range: its times, (0, 1) unless it is one of `TimeExperts`; times outside it are clipped to it.
 
     Raises:
+        TypeError: a network that is no module, a range that is no pair.
         ValueError: a range that is none; batch normalisation or dropout in the network.
     """
 
     def __init__(self, network: nn.Module, time_range: Range = (0.0, 1.0)) -> None:
         super().__init__()
-        low, high = time_range
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"time_range: 0 <= low < high <= 1 is expected; it is {time_range}")
+        if not isinstance(network, nn.Module):
+            raise TypeError(
+                f"network must be a torch.nn.Module, whose parameters are trained; it is {network!r}. An energy "
+                "without any needs no EnergyScore: residuals take every object with log_q(x, t)"
+            )
         _check_network(network)
-        self.network, self.time_range = network, (float(low), float(high))
+        self.network, self.time_range = network, _check_range(time_range)
 
     @classmethod
     def mlp(cls, dimensions: int, hidden: Sequence[int] = (92, 92, 92), time_range: Range = (0.0, 1.0)) -> EnergyScore:
         """With an `EnergyMLP`; the paper's toy network by default."""
-        return cls(EnergyMLP(dimensions, 7 if time_range[0] > 0 else 4, hidden), time_range)
+        low, _ = _check_range(time_range)
+        return cls(EnergyMLP(dimensions, 7 if low > 0 else 4, hidden), time_range)
 
     def log_q(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """Log-density in nats up to a constant of each time, ``[B]``, of points ``[B, *]`` at times ``[B]``."""
+        """Log-density in nats up to a constant of each time, ``[B]``, of points ``[B, *]`` at times ``[B]``.
+
+        Raises:
+            TypeError: the network gives something else than a tensor.
+            ValueError: points or times that are none, points of another dtype than the network, energies of another
+                shape.
+        """
         times = as_times(t, check_points(x))
-        energy: Tensor = self.network(x, time_features(times, self.time_range))
+        features = time_features(times, self.time_range)
+        try:
+            energy: Tensor = self.network(x, features)
+        except (AssertionError, RuntimeError, TypeError) as error:
+            _check_dtypes(self.network, x, error)
+            error.add_note(
+                f"EnergyScore calls network(x {list(x.shape)}, time_features {list(features.shape)}) and wants an "
+                "energy a point; wrap a network of other arguments in a module that is called so"
+            )
+            raise
+        if not isinstance(energy, Tensor):
+            raise TypeError(
+                f"the network gives an energy a point, a tensor [{x.shape[0]}]; it gave a {type(energy).__name__}: "
+                "wrap it in a module that makes one number a point of it"
+            )
         if energy.shape not in (x.shape[:1], (x.shape[0], 1)):
             raise ValueError(
                 f"the network gives an energy a point, [{x.shape[0]}]; the shape of its output is {list(energy.shape)}"
@@ -129,7 +168,8 @@ def log_q_gradients(
     """``log_q`` ``[B]``, its gradient in x ``[B, *]``, and that in t ``[B]`` of the same pass backward.
 
     Args:
-        create_graph: whether the gradients are to be differentiated.
+        create_graph: whether the gradients are to be differentiated; attention is then that of
+            ``SDPBackend.MATH``, the only one that has second derivatives.
         in_time: whether the one in t is wanted; zeros otherwise.
 
     Raises:
@@ -148,7 +188,9 @@ def log_q_gradients(
         x = x if x.requires_grad else x.detach().requires_grad_()
         if in_time:
             times = times if times.requires_grad else times.detach().clone().requires_grad_()
-        log_q = model.log_q(x, times)
+        with sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext():
+            log_q = model.log_q(x, times)
+        check_tensors(log_q=log_q)
         if log_q.shape != x.shape[:1]:
             raise ValueError(f"log_q gives a number a point, [{x.shape[0]}]; its shape is {list(log_q.shape)}")
         if log_q.dtype != x.dtype:
@@ -167,12 +209,32 @@ def log_q_gradients(
     return log_q, score, moved
 
 
+def _check_dtypes(network: nn.Module, x: Tensor, error: Exception) -> None:
+    dtypes = {parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()}
+    if dtypes and x.dtype not in dtypes:
+        own = " and ".join(sorted(map(str, dtypes)))
+        raise ValueError(
+            f"the points are of {x.dtype} and the network of {own}; convert one, as with x.to(...)"
+        ) from error
+
+
+def _check_range(time_range: Range) -> Range:
+    if not isinstance(time_range, Sequence) or len(time_range) != 2:
+        raise TypeError(f"time_range is a pair (low, high); it is {time_range!r}")
+    low, high = time_range
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"time_range: 0 <= low < high <= 1 is expected; it is {time_range}")
+    return float(low), float(high)
+
+
 def _check_network(network: nn.Module) -> None:
     for name, part in network.named_modules():
         where = f"the network's {name or 'whole'} is a {type(part).__name__}"
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"{where}: rows that see each other have no energy of their own; use LayerNorm")
-        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:
+        # MultiheadAttention draws by a number of its own.
+        drawn = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
+        if drawn or (isinstance(part, nn.MultiheadAttention) and part.dropout > 0):
             raise ValueError(f"{where}: an energy that is drawn anew each time has no derivatives; leave it out")
         if isinstance(part, (nn.ReLU, nn.LeakyReLU, nn.Hardtanh)):
             warnings.warn(

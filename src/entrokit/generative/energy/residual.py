@@ -8,13 +8,15 @@ Of an energy that is not normalised it is off by a number of each time, which a 
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..noising import Noising
-from .checks import as_times, check_finite, check_points
+from ..checks import check_tensors
+from ..noising import Noising, check_noising
+from .checks import as_times, check_finite, check_number, check_points
 from .model import EnergyModel, log_q_gradients
 
 __all__ = [
@@ -22,7 +24,6 @@ __all__ = [
     "FORWARD",
     "check_digits",
     "check_inside",
-    "check_step",
     "default_step",
     "fp_residual",
     "fp_residual_weak",
@@ -60,9 +61,10 @@ def fp_residual(
         ValueError: points, times or knobs that are none; times whose differences leave the range in which the model
             is smooth; what is not finite, and where.
     """
-    if div != "exact" and (not isinstance(div, int) or isinstance(div, bool) or div < 1):
+    if div != "exact" and (not isinstance(div, Integral) or isinstance(div, bool) or div < 1):
         raise ValueError(f"div is 'exact' or a number of probes, at least 1; it is {div!r}")
     training = torch.is_grad_enabled()
+    check_noising("sde", sde)
     times = _checked_times(model, x, t, dt)
     with torch.inference_mode(False), torch.enable_grad():
         x, times = (v.clone() if v.is_inference() else v for v in (x, times))
@@ -95,7 +97,7 @@ def fp_residual_weak(
         sigma: of the steps' entries, which are normal; by default 1e-4 in float64 and 1e-3 in float32, where 1e-4
             would lose three digits.
     """
-    step = default_step(x) if sigma is None else sigma
+    step = default_step(check_digits(x)) if sigma is None else sigma
     noise = torch.randn(2, *check_digits(x).shape, dtype=x.dtype, device=x.device, generator=generator)
     first, second = residual_along(model, x, t, sde, step * noise, sigma=step, dt=dt)
     return first, second
@@ -118,8 +120,10 @@ def residual_along(
     Raises:
         TypeError, ValueError: as `fp_residual`; a ``sigma`` that is not above 0, or steps of another shape.
     """
+    check_noising("sde", sde)
+    check_tensors(steps=steps)
     times = _checked_times(model, x, t, dt)
-    check_step(sigma)
+    check_number("sigma", sigma, above=True)
     count = steps.shape[0]
     if steps.shape != (count, *x.shape) or count < 1:
         raise ValueError(f"steps [K, {', '.join(map(str, x.shape))}] are expected; their shape is {list(steps.shape)}")
@@ -155,12 +159,6 @@ def check_digits(x: Tensor) -> Tensor:
     if check_points(x).dtype not in (torch.float32, torch.float64):
         raise ValueError(f"residuals are differences that {x.dtype} has not the digits for; use float32 or float64")
     return x
-
-
-def check_step(sigma: float) -> None:
-    """Raises ValueError: not above 0 and finite."""
-    if not 0 < sigma < float("inf"):
-        raise ValueError(f"sigma must be above 0 and finite; it is {sigma}")
 
 
 def residual_of(x: Tensor, t: Tensor, sde: Noising, score: Tensor, divergence: Tensor, moved: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..noising import Noising
-from .checks import check_finite, check_points, scores_of
+from ..noising import Noising, check_noising
+from .checks import check_count, check_finite, check_points, check_scored, scores_of, wide
 
 __all__ = ["sample_flow", "sample_sde"]
 
@@ -27,40 +27,48 @@ def sample_sde(
 ) -> Tensor:
     """Samples ``[B, *]`` by Euler-Maruyama steps of equal length of the reverse process, from t = 1 to ``end``.
 
+    Points of half precision are kept in float32 between steps; the model sees points and times in their dtype.
+
     Args:
         model: with ``score(x, t)``, or called so.
         noise: ``[B, *]``, standard normal; it is scaled by ``sigma(1)``.
 
     Raises:
+        TypeError: what is no tensor, no process of noising or no score where one is expected.
         ValueError: points that are none, no step, an ``end`` outside [0, 1), scores of another shape or not finite.
     """
-    check_points(noise)
 
-    def shake() -> Tensor:
-        return torch.randn(noise.shape, dtype=noise.dtype, device=noise.device, generator=generator)
+    def shake(x: Tensor) -> Tensor:
+        return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
 
     return _backward(model, noise, sde, steps, end, shake)
 
 
 def sample_flow(model: Any, noise: Tensor, sde: Noising, *, steps: int = 500, end: float = END) -> Tensor:
     """As `sample_sde` without noise in the steps: Euler's method on the probability flow."""
-    return _backward(model, check_points(noise), sde, steps, end, None)
+    return _backward(model, noise, sde, steps, end, None)
 
 
 @torch.no_grad()
 def _backward(
-    model: Any, noise: Tensor, sde: Noising, steps: int, end: float, shake: Callable[[], Tensor] | None
+    model: Any, noise: Tensor, sde: Noising, steps: int, end: float, shake: Callable[[Tensor], Tensor] | None
 ) -> Tensor:
-    if steps < 1 or not 0 <= end < 1:
+    check_points(noise, name="noise")
+    check_noising("sde", sde)
+    check_scored(model)
+    if check_count("steps", steps) < 1 or not 0 <= end < 1:
         raise ValueError(f"at least one step to an end in [0, 1) is expected; got {steps} steps to {end}")
     step = (1 - end) / steps
     share = 0.5 if shake is None else 1.0
-    x = noise * sde.sigma(torch.ones((), dtype=noise.dtype, device=noise.device))
+    x = noise.to(wide(noise))
+    x = x * sde.sigma(torch.ones((), dtype=x.dtype, device=x.device))
     for i in range(steps):
-        t = torch.full((len(x),), 1 - i * step, dtype=x.dtype, device=x.device)
-        squared = sde.squared_diffusion(t[:1])
-        x = x - step * (sde.drift(t[:1]) * x - share * squared * scores_of(model, x, t))
+        t = torch.full((), 1 - i * step, dtype=x.dtype, device=x.device)
+        squared = sde.squared_diffusion(t)
+        score = scores_of(model, x.to(noise.dtype), t.to(noise.dtype).expand(len(x))).to(x.dtype)
+        x = x - step * (sde.drift(t) * x - share * squared * score)
         if shake is not None:
-            x = x + (step * squared).sqrt() * shake()
-    check_finite(x, "a sample", noise, torch.full((len(x),), end))
-    return x
+            x = x + (step * squared).sqrt() * shake(x)
+    found = x.to(noise.dtype)
+    check_finite(found, "a sample", noise, torch.full((len(x),), end))
+    return found

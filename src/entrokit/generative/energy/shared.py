@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..noising import Noising
-from .checks import as_times, check_finite, check_points
+from ..noising import Noising, check_noising
+from .checks import as_times, check_finite, check_number, check_points
 from .model import EnergyModel, log_q_gradients
-from .residual import check_digits, check_inside, check_step, default_step, residual_of, signs_like
+from .residual import check_digits, check_inside, default_step, residual_of, signs_like
 
 __all__ = ["fp_residual_shared", "score_and_residuals"]
 
@@ -57,9 +57,10 @@ def score_and_residuals(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The score of all points ``[B, *]``, and `fp_residual_shared` of the first ``rows``, in one call of the model."""
+    check_noising("sde", sde)
     times = as_times(t, check_digits(x))
     step = default_step(x) if sigma is None else sigma
-    check_step(step)
+    check_number("sigma", step, above=True)
     if not 1 <= rows <= x.shape[0]:
         raise ValueError(f"rows are 1 to {x.shape[0]} of the batch; got {rows}")
     near, at = x[:rows], times[:rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import mse_loss, softplus
 
-from .checks import check_finite, check_logits
+from .checks import check_count, check_finite, check_logits, check_number
 
 
 def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -19,10 +19,15 @@ def gan_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
             batches may differ in size.
 
     Raises:
-        TypeError, ValueError: logits that are no finite floats ``[B, heads]``.
+        TypeError, ValueError: logits that are no finite floats ``[B, heads]``, or differ in heads.
     """
     real = check_logits(real_logits, "gan_discriminator_loss: real")
     fake = check_logits(fake_logits, "gan_discriminator_loss: fake")
+    if real.shape[1] != fake.shape[1]:
+        raise ValueError(
+            f"gan_discriminator_loss: logits of the same heads are expected, got shapes {list(real.shape)} and "
+            f"{list(fake.shape)}"
+        )
     return softplus(fake).mean() + softplus(-real).mean()
 
 
@@ -71,8 +76,10 @@ def student_loss(
 
     Raises:
         TypeError, ValueError: a loss or logits that are not finite floats, a weight below 0 or not finite, a weight
-            of 0 without a trained discriminator, or logits without a graph beside a loss that has one.
+            of 0 without a trained discriminator, or a graph behind one of the two alone, of which the other would
+            teach nothing.
     """
+    gan_weight = check_number(gan_weight, "student_loss: gan_weight, which comes behind distillation and fake_logits,")
     if not 0 <= gan_weight < float("inf"):
         raise ValueError(f"student_loss: gan_weight must be a number of at least 0, got {gan_weight}")
     if gan_weight == 0 and not discriminator_trained:
@@ -80,15 +87,23 @@ def student_loss(
             "student_loss: gan_weight is 0, and the ratio needs a discriminator all the same; train one by "
             "gan_discriminator_loss and say discriminator_trained=True"
         )
+    distillation = check_finite(distillation, "student_loss: distillation", "see what it was made of")
     if distillation.ndim:
         raise ValueError(f"student_loss: distillation must be 0-dim, got shape {list(distillation.shape)}")
-    if gan_weight and distillation.requires_grad and not fake_logits.requires_grad:
+    if not gan_weight:
+        return distillation
+    term = gan_generator_loss(fake_logits)
+    if distillation.requires_grad and not term.requires_grad:
         raise ValueError(
             "student_loss: fake_logits have no graph, so the GAN term would teach nothing; give the discriminator's "
             "logits of samples that are not detached"
         )
-    distillation = check_finite(distillation, "student_loss: distillation", "see what it was made of")
-    return distillation + gan_weight * gan_generator_loss(fake_logits) if gan_weight else distillation
+    if term.requires_grad and not distillation.requires_grad:
+        raise ValueError(
+            "student_loss: distillation has no graph, so the student would learn from the GAN term alone; give "
+            "f_distill_loss samples that are not detached"
+        )
+    return distillation + gan_weight * term
 
 
 def is_student_step(iteration: int, every: int = 5) -> bool:
@@ -99,8 +114,7 @@ def is_student_step(iteration: int, every: int = 5) -> bool:
             others untrained, and is refused.
 
     Raises:
-        ValueError: an iteration below 0, or ``every`` below 2.
+        ValueError: an iteration below 0, or ``every`` below 2. TypeError: one is no integer.
     """
-    if iteration < 0 or every < 2:
-        raise ValueError(f"is_student_step: iteration >= 0 and every >= 2 are expected, got {iteration} and {every}")
-    return iteration % every == 0
+    iteration = check_count(iteration, 0, "is_student_step: iteration")
+    return iteration % check_count(every, 2, "is_student_step: every") == 0

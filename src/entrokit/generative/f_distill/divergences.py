@@ -39,9 +39,14 @@ def _jensen_shannon(r: Tensor) -> Tensor:
     return torch.xlogy(r, r) - (1 + r) * ((1 + r) / 2).log()
 
 
+def _level(log_r: Tensor) -> Tensor:
+    # Not zeros_like, which has no gradient instead of one of 0.
+    return torch.where(log_r.isnan(), log_r, 0.0)
+
+
 DIVERGENCES: Mapping[str, Divergence] = MappingProxyType(
     {
-        "rkl": Divergence("reverse KL, KL(q ‖ p): mode seeking; plain DMD", lambda r: -r.log(), torch.zeros_like),
+        "rkl": Divergence("reverse KL, KL(q ‖ p): mode seeking; plain DMD", lambda r: -r.log(), _level),
         "sf": Divergence(
             "softened reverse KL, 2 KL(½(p + q) ‖ p): mode seeking, low variance",
             lambda r: (1 + r) * (0.5 + 0.5 / r).log(),
@@ -81,9 +86,11 @@ def divergence_of(key: str, what: str) -> Divergence:
     """An entry of `DIVERGENCES`.
 
     Raises:
-        ValueError: there is none of this key; lists those that there are.
+        ValueError: there is none of this key; lists those that there are. TypeError: it is no string.
     """
-    if not isinstance(key, str) or key not in DIVERGENCES:
+    if not isinstance(key, str):
+        raise TypeError(f"{what}: divergence must be a key of DIVERGENCES, such as 'js', got a {type(key).__name__}")
+    if key not in DIVERGENCES:
         raise ValueError(f"{what}: no divergence {key!r}; there are {', '.join(DIVERGENCES)}")
     return DIVERGENCES[key]
 
@@ -100,7 +107,7 @@ def f_weight(ratio: Tensor, divergence: str) -> Tensor:
     Raises:
         ValueError: no such divergence; a ratio that is negative or NaN; a weight that is infinite, at 0 (``neyman``),
             at infinity (``sh``, ``kl``, ``jf``, ``pearson``) or for a number too large for the dtype.
-        TypeError: ratios that are no floats.
+        TypeError: ratios that are no floats, a divergence that is no string.
     """
     law = divergence_of(divergence, "f_weight")
     weight = law.log_weight(_check_ratio(ratio, "f_weight").log()).exp()
@@ -114,7 +121,7 @@ def f_weight(ratio: Tensor, divergence: str) -> Tensor:
 
 
 def f_divergence_gradient_weight(divergence: str) -> tuple[Function, Function]:
-    """f and h of a divergence, both of ratios and differentiable, with ``h(r) = r² f''(r)`` exactly.
+    """f and h of a divergence, both of ratios and differentiable where these are above 0, with ``h(r) = r² f''(r)``.
 
     Of ``D_f = ∫ q f(p/q)`` and samples x = G(z) of q the gradient is ``-E[h(r) (∇ log p - ∇ log q)ᵀ ∂G]``. f takes
     finite ratios, at 0 its limit, which may be infinite; h is `f_weight`, for ``sh`` a quarter of it.
@@ -123,7 +130,7 @@ def f_divergence_gradient_weight(divergence: str) -> tuple[Function, Function]:
         divergence: a key of `DIVERGENCES`.
 
     Raises:
-        ValueError: there is none of this key; lists those that there are.
+        ValueError: there is none of this key; lists those that there are. TypeError: it is no string.
     """
     law = divergence_of(divergence, "f_divergence_gradient_weight")
 
@@ -143,4 +150,5 @@ def _check_ratio(ratio: Tensor, what: str) -> Tensor:
     if bool(bad.any()):
         at = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(f"{what}: ratios of densities are not negative, got {float(ratio[at])} at {list(at)}")
-    return ratio
+    # -0 is 0, and its reciprocal must not be minus infinity.
+    return ratio + 0.0

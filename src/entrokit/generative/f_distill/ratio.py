@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from .checks import check_column, check_logits
+from .checks import check_column, check_count, check_logits, check_number, check_weight
 from .workers import summed
 
 # Beyond these a logit says no more than "surely"; the official code's.
@@ -25,10 +26,15 @@ def density_ratio(logits: Tensor, bounds: tuple[float, float], what: str) -> Ten
     Raises:
         TypeError, ValueError: logits that are no finite floats ``[B, heads]``, or bounds that are none.
     """
-    low, high = bounds
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise TypeError(
+            f"{what}: ratio_bounds must be a pair (low, high), got {bounds!r}; (0, math.inf) leaves "
+            f"that of logits alone, {_LOGIT_BOUND:g} either way"
+        )
+    low, high = (check_number(bound, f"{what}: a bound of ratio_bounds") for bound in bounds)
     if not 0 <= low < high:
         raise ValueError(f"{what}: ratio_bounds must be 0 <= low < high, got {bounds}")
-    log_ratio = check_logits(logits.detach(), what).mean(1).clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
+    log_ratio = check_logits(logits, what).detach().mean(1).clamp(-_LOGIT_BOUND, _LOGIT_BOUND)
     return log_ratio.exp().clamp(low, high)
 
 
@@ -45,24 +51,34 @@ class RatioNormalizer(nn.Module):
             alone.
 
     Attributes:
-        bins: ``[bin_num]`` means, a buffer, so that `state_dict` has it; from 1.
+        bins: ``[bin_num]`` means, a buffer, so that `state_dict` has it; from 1. In at least float32 whatever the
+            module is cast to.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument out of its range. TypeError: one that is no number.
     """
 
     bins: Tensor
 
     def __init__(self, t_min: float = 0.001, t_max: float = 0.999, *, bin_num: int = 10, ema_rate: float = 0.0) -> None:
         super().__init__()
+        t_min, t_max = check_number(t_min, "RatioNormalizer: t_min"), check_number(t_max, "RatioNormalizer: t_max")
+        bin_num = check_count(bin_num, 1, "RatioNormalizer: bin_num")
+        ema_rate = check_number(ema_rate, "RatioNormalizer: ema_rate")
         if not -math.inf < t_min < t_max < math.inf:
             raise ValueError(f"RatioNormalizer: finite t_min < t_max are expected, got {t_min} and {t_max}")
-        if isinstance(bin_num, bool) or not isinstance(bin_num, int) or bin_num < 1:
-            raise ValueError(f"RatioNormalizer: bin_num must be an integer of at least 1, got {bin_num!r}")
         if not 0 <= ema_rate < 1:
             raise ValueError(f"RatioNormalizer: ema_rate must lie in [0, 1), got {ema_rate}")
-        self.t_min, self.t_max, self.bin_num, self.ema_rate = float(t_min), float(t_max), bin_num, float(ema_rate)
+        self.t_min, self.t_max, self.bin_num, self.ema_rate = t_min, t_max, bin_num, ema_rate
         self.register_buffer("bins", torch.ones(bin_num))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RatioNormalizer:
+        before = self.bins
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # In half precision a mean that moves by little would not move at all.
+        if self.bins.dtype.itemsize < 4:
+            self.bins = before.to(self.bins.device)
+        return self
 
     @torch.no_grad()
     def forward(self, ratio: Tensor, t: Tensor) -> Tensor:
@@ -72,18 +88,16 @@ class RatioNormalizer(nn.Module):
         tends to 1, and the weights to those of reverse KL.
 
         Args:
-            ratio: ``[B]``, finite and not negative. t: ``[B]``, from t_min to t_max, of which it may be out by the
-                rounding of bfloat16.
+            ratio: ``[B]``, finite and not negative. t: ``[B]``, floats or integers, from t_min to t_max; floats may be
+                out by a few roundings of their own dtype.
 
         Raises:
             TypeError, ValueError: either is not; the means are then as they were.
         """
         if isinstance(ratio, Tensor) and (ratio.ndim != 1 or not len(ratio)):
             raise ValueError(f"RatioNormalizer: ratios [B] are expected, got shape {list(ratio.shape)}")
-        ratio = check_column(ratio, len(ratio), "RatioNormalizer: ratios", "clip them first")
-        if bool((ratio < 0).any()):
-            raise ValueError(f"RatioNormalizer: ratios are not negative, got {float(ratio.min())}")
-        index = self._bin_of(check_column(t, len(ratio), "RatioNormalizer: times", "they come from the schedule"))
+        ratio = check_weight(ratio, len(ratio), "RatioNormalizer: ratios", "clip them first")
+        index = self._bin_of(t, len(ratio))
         bins = self.bins.to(ratio.dtype)
         if self.training:
             count = summed(torch.bincount(index, minlength=self.bin_num).to(ratio.dtype))
@@ -94,17 +108,20 @@ class RatioNormalizer(nn.Module):
             self.bins.copy_(bins)
         return ratio / (bins[index] + _EPSILON)
 
-    def _bin_of(self, t: Tensor) -> Tensor:
-        slack = 2**-8 * max(abs(self.t_min), abs(self.t_max))
-        outside = (t < self.t_min - slack) | (t > self.t_max + slack)
+    def _bin_of(self, t: Tensor, rows: int) -> Tensor:
+        times = check_column(t, rows, "RatioNormalizer: times", "they come from the schedule", integers=True)
+        # What was drawn in its dtype, or is the logarithm of such, is out by no more than that.
+        rounding = 4 * torch.finfo(t.dtype).eps if t.dtype.is_floating_point else 0.0
+        slack = rounding * max(abs(self.t_min), abs(self.t_max))
+        outside = (times < self.t_min - slack) | (times > self.t_max + slack)
         if bool(outside.any()):
             at = int(outside.nonzero()[0])
             raise ValueError(
-                f"RatioNormalizer: times lie in [{self.t_min:g}, {self.t_max:g}], got {float(t[at]):g} at [{at}]; give "
-                "t_min and t_max of your schedule, in the unit of t"
+                f"RatioNormalizer: times lie in [{self.t_min:g}, {self.t_max:g}], got {float(times[at]):g} at [{at}]; "
+                "give t_min and t_max of your schedule, in the unit of t"
             )
         width = (self.t_max - self.t_min) / self.bin_num
-        return ((t - self.t_min) / width).floor().long().clamp(0, self.bin_num - 1)
+        return ((times - self.t_min) / width).floor().long().clamp(0, self.bin_num - 1)
 
     def _warn_of_few(self, count: Tensor) -> None:
         average = float(count.sum() / (count > 0).sum())

@@ -3,14 +3,15 @@
 from .clocks import BirthDeathClocks
 from .combinations import RewardTilt, anneal, cfg, product, reward_tilt
 from .grid import noise_clock, time_grid
-from .particles import Particles, log_z_error
+from .particles import Info, Particles, log_z_error
 from .resampling import effective_sample_size, residual_resample, stratified_resample, systematic_resample
-from .sampler import FKCSampler, Info
-from .schedulers import diffusers_score, scheduler_noising, scheduler_times
+from .sampler import FKCSampler
+from .schedulers import DiffusersScore, diffusers_score, scheduler_noising, scheduler_times
 from .weights import fkc_drift, fkc_weight, mixed_score, tilt_weight
 
 __all__ = [
     "BirthDeathClocks",
+    "DiffusersScore",
     "FKCSampler",
     "Info",
     "Particles",

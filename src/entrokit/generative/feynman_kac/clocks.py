@@ -62,16 +62,19 @@ class BirthDeathClocks:
         return indices
 
     def state_dict(self) -> dict[str, Any]:
-        """Clocks, gains and thresholds; not the generator's state."""
-        return {"clock": self.clock, "gained": self.gained, "threshold": self.threshold}
+        """Clocks, gains and thresholds, as copies that later steps leave alone; not the generator's state."""
+        return {name: getattr(self, name).clone() for name in ("clock", "gained", "threshold")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises: ValueError: of another number of groups or particles."""
+        """Raises: ValueError: a part is missing, or of another number of groups or particles."""
+        missing = [name for name in self.state_dict() if name not in state]
+        if missing:
+            raise ValueError(f"a state of clocks has {', '.join(self.state_dict())}; there is no {', '.join(missing)}")
         for name in self.state_dict():
             if state[name].shape != self.clock.shape:
                 raise ValueError(f"{name} has shape {list(state[name].shape)}; these clocks {list(self.clock.shape)}")
         for name in self.state_dict():
-            setattr(self, name, state[name].clone())
+            setattr(self, name, state[name].to(self.clock, copy=True))
 
     def _exponential(self) -> Tensor:
         uniform = torch.rand(

@@ -52,21 +52,40 @@ class RewardTilt:
     reward: Callable[[Tensor], Tensor]
     strength: Callable[[float], float]
 
+    def strength_at(self, t: float) -> float:
+        """``strength(t)`` as a number.
+
+        Raises:
+            ValueError: it is NaN or infinite.
+        """
+        found = float(self.strength(t))
+        if not math.isfinite(found):
+            raise ValueError(f"the strength of a reward must be finite; at t = {t:.4g} it is {found}")
+        return found
+
     def at(self, x: Tensor, when: str) -> tuple[Tensor, Tensor]:
         """The reward ``[K]`` and its gradient ``[K, *]``, both detached; ``when`` is for errors.
 
         Raises:
+            TypeError: a reward that is no tensor.
             ValueError: a reward of another shape than ``[K]``, that does not depend on the particles, or that is NaN or
                 infinite, or has such a gradient.
         """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             value = self.reward(leaf)
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{when}: a reward is a tensor [{len(x)}]; it is a {type(value).__name__}")
             if value.shape != x.shape[:1]:
                 raise ValueError(f"{when}: a reward is [{len(x)}], one a particle; its shape is {list(value.shape)}")
-            if not value.requires_grad:
-                raise ValueError(f"{when}: the reward has no gradient; it must be differentiable in the particles")
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+            gradient = None
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                f"{when}: the reward has no gradient in the particles; it must be made of them by functions of torch "
+                f"that can be differentiated, without .detach(), .item() or torch.no_grad"
+            )
         check_particles(value, f"{when}: the reward is")
         check_particles(gradient, f"{when}: the reward's gradient is")
         return value.detach(), gradient

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from ..noising import Noising
+from ..noising import Noising, check_noising
 
 __all__ = ["noise_clock", "time_grid"]
 
@@ -27,8 +28,12 @@ def time_grid(noising: Noising, steps: int, end: float = 1e-3, data_std: float =
     the narrowest modes for ``data_std`` spares steps for the end, where these take shape.
 
     Raises:
+        TypeError: something that is no noising process, a number of steps that is not whole.
         ValueError: fewer than one step, an end outside [0, 1), a ``data_std`` that is not finite and above 0.
     """
+    check_noising("noising", noising)
+    if not isinstance(steps, Integral):
+        raise TypeError(f"steps is a whole number; it is {steps!r}")
     if steps < 1:
         raise ValueError(f"steps is at least 1; it is {steps}")
     if not 0 <= end < 1:
@@ -48,6 +53,19 @@ def time_grid(noising: Noising, steps: int, end: float = 1e-3, data_std: float =
     return times
 
 
+def mean_rates(noising: Noising, now: float, then: float) -> tuple[float, float]:
+    """``a`` and ``g ** 2`` on average over a step from ``now`` down to ``then``.
+
+    By ``g² dt = dσ² - 2 σ² d log α``, with the mean of both ends for the second σ²: exact without a drift, as in
+    variance exploding processes, and of second order otherwise.
+    """
+    ends = torch.tensor([now, then], dtype=torch.float64)
+    log_alpha, variance = noising.alpha(ends).log(), noising.sigma(ends).square()
+    fall = float(log_alpha[0] - log_alpha[1])
+    noise = float(variance[0] - variance[1]) - float(variance.sum()) * fall
+    return fall / (now - then), noise / (now - then)
+
+
 def checked_times(times: Tensor | Sequence[float]) -> Tensor:
     """Float64 times from first to last step.
 
@@ -56,7 +74,7 @@ def checked_times(times: Tensor | Sequence[float]) -> Tensor:
     """
     found = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
     if found.ndim != 1 or len(found) < 2:
-        raise ValueError(f"times are a list of at least two; their shape is {list(found.shape)}")
+        raise ValueError(f"times are a list of at least two, or an int is how many steps; shape {list(found.shape)}")
     outside = (~((found >= 0) & (found <= 1))).nonzero()
     if len(outside):
         i = int(outside[0])

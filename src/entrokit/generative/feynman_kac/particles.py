@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from .resampling import normalised_weights
 
-__all__ = ["Particles", "log_z_error"]
+__all__ = ["Info", "Particles", "log_z_error"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,39 @@ class Particles:
         )
 
 
+class Info(TypedDict):
+    """What `FKCSampler.sample` says of a run of G groups.
+
+    Keys:
+        times: ``[steps + 1]``. ess: ``[steps, G]``, before resampling. resampled: ``[steps, G]``, whether it was done.
+        log_z, log_z_error: ``[G]`` in nats. ancestors, log_weights: ``[K]``. As `Particles` and `log_z_error` say.
+    """
+
+    times: Tensor
+    ess: Tensor
+    resampled: Tensor
+    log_z: Tensor
+    log_z_error: Tensor
+    ancestors: Tensor
+    log_weights: Tensor
+
+
 def log_z_error(particles: Particles) -> Tensor:
     """The standard error of ``log_z``, ``[groups]`` in nats, from a single run.
 
-    ``sqrt((n Σ_e W_e² - 1) / (n - 1))``, with ``W_e`` the share of weight that descends from start particle e, of n. It
-    takes what resampling alone does to families for an error too, and so errs on the large side, the more so the more
-    often is resampled; near 1 all descend from one particle and the error is unknown. Infinite for n = 1.
+    ``sqrt((n Σ_e W_e² - 1) / (n - 1))``, with ``W_e`` the share of weight that descends from start particle e, of n.
+
+    What it covers is chance alone: how far log Z strays between runs of other random numbers. It takes what resampling
+    alone does to families for an error too, and so errs on the large side, the more so the more often is resampled.
+    What it does not cover:
+
+    - Euler's steps, which move log Z by the same amount in every run: halve them and look whether log Z stays;
+    - weights without a finite variance, as those of pure noise are where ``c <= 2 (1 - 1 / Σ b_i)`` (`FKCSampler` warns
+      below that): rare particles decide, and the error of a run that has none is too small;
+    - modes that no particle ever found.
+
+    Near 1 all descend from one particle and the error is unknown; it is infinite for n = 1. The spread of log Z over
+    groups of the same models needs none of this but for the steps, and is the check of it.
 
     Source: Chan and Lai (arXiv 1307.5952); Lee and Whiteley (arXiv 1509.00394).
     """

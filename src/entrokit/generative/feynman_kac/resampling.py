@@ -13,6 +13,8 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
+from ..checks import check_tensors
+
 __all__ = [
     "RESAMPLERS",
     "effective_sample_size",
@@ -28,6 +30,7 @@ def effective_sample_size(logw: Tensor) -> Tensor:
     """``(Σ W)² / Σ W²``, ``[*]`` in 1 to K, of log-weights ``[*, K]``.
 
     Raises:
+        TypeError: log-weights that are no tensor.
         ValueError: no weights, NaN or +inf among them, or a group whose weights are all 0.
     """
     weights = normalised_weights(logw)
@@ -62,7 +65,8 @@ def systematic_resample(logw: Tensor, generator: torch.Generator | None = None, 
     weights = normalised_weights(logw)
     if u is None:
         u = _uniform(weights.shape[:-1], weights, generator)
-    elif u.shape != weights.shape[:-1] or not bool(((u >= 0) & (u < 1)).all()):
+    check_tensors(u=u)
+    if u.shape != weights.shape[:-1] or not bool(((u >= 0) & (u < 1)).all()):
         raise ValueError(f"u is one number in [0, 1) a group, {list(weights.shape[:-1])}; its shape is {list(u.shape)}")
     count = weights.shape[-1]
     return look_up(weights, (u.to(weights.dtype).unsqueeze(-1) + _ranks(weights) / count) % 1)
@@ -127,6 +131,7 @@ def _uniform(shape: torch.Size, like: Tensor, generator: torch.Generator | None)
 
 
 def _checked(logw: Tensor) -> Tensor:
+    check_tensors(logw=logw)
     if logw.ndim < 1 or not logw.shape[-1]:
         raise ValueError(f"log-weights [*, K] with K >= 1 are expected; their shape is {list(logw.shape)}")
     wrong = int((logw.isnan() | (logw == torch.inf)).sum())

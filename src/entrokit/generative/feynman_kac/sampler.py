@@ -7,39 +7,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from entrokit.groups import widest
 
+from ..checks import check_tensors
 from ..noising import Noising
 from .clocks import BirthDeathClocks
 from .combinations import RewardTilt
+from .doors import check_call, check_models, check_rows, warn_of_noise
 from .grid import checked_times, time_grid
-from .particles import Particles, log_z_error
+from .particles import Info, Particles, log_z_error
 from .resampling import RESAMPLERS, effective_sample_size, log_mean_weight, systematic_resample
 from .stepping import Combination, Score
 
-__all__ = ["FKCSampler", "Info"]
-
-
-class Info(TypedDict):
-    """What `FKCSampler.sample` says of a run of G groups.
-
-    Keys:
-        times: ``[steps + 1]``. ess: ``[steps, G]``, before resampling. resampled: ``[steps, G]``, whether it was done.
-        log_z, log_z_error: ``[G]`` in nats. ancestors, log_weights: ``[K]``. As `Particles` and `log_z_error` say.
-    """
-
-    times: Tensor
-    ess: Tensor
-    resampled: Tensor
-    log_z: Tensor
-    log_z_error: Tensor
-    ancestors: Tensor
-    log_weights: Tensor
+__all__ = ["FKCSampler"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +32,13 @@ class FKCSampler:
     """Samples of ``Π q_i^{b_i} exp(λ r)`` from the scores of the ``q_i``, by Euler-Maruyama steps with weights.
 
     Args:
-        score_fns: ``score(x [K, *], t [K]) -> [K, *]`` of each model, all under one noising process.
+        score_fns: ``score(x [K, *], t [K]) -> [K, *]`` of each model, all under one noising process. Where rows
+            mean different things (prompts), `sample` needs ``groups``: a row is a place, and particles change places.
         exponents: ``b_i``, of `anneal`, `product` or `cfg`; their sum must be above 0, or noise has no law.
         sde: the noising process, as `entrokit.generative.noising` has them.
-        c: noise of the particles, ``√c g``. 1: target score; 1 / Σ b_i: tempered noise. The law is the same.
+        c: noise of the particles, ``√c g``. 1: target score; 1 / Σ b_i: tempered noise. The law is the same, but the
+            variance of log Z is not: with ``B = Σ b_i`` above 1, weights of pure noise have a finite one only for
+            ``c > 2 (1 - 1 / B)``.
         resample: "systematic", "stratified", "residual"; "birth_death" for clocks. None never resamples: particles then
             follow the mixed scores as they would without correction, and the weights returned with them correct them.
         ess_threshold: resample a group whose ESS is below this share of its particles; 1 does so always.
@@ -61,7 +49,8 @@ class FKCSampler:
         clamp: holds a step's increments to so many nats around their group's mean, which biases the law. None does not.
 
     Raises:
-        ValueError: a setting out of its range, by name.
+        TypeError: a setting of another kind, such as a scheduler for the noising process or a function for the tilt.
+        ValueError: a setting out of its range, by name; a score that carries another noising process than ``sde``.
 
     Source: Feynman-Kac Correctors (arXiv 2503.02819), its SMC sampler.
     """
@@ -79,6 +68,7 @@ class FKCSampler:
     clamp: float | None = None
 
     def __post_init__(self) -> None:
+        check_models(self.score_fns, self.sde, self.tilt)
         if not self.score_fns or len(self.score_fns) != len(self.exponents):
             counts = f"{len(self.score_fns)} score functions, {len(self.exponents)} exponents"
             raise ValueError(f"one exponent a score is expected; there are {counts}")
@@ -110,16 +100,20 @@ class FKCSampler:
             K: particles in all. steps: how many, by `time_grid`; or the times themselves, falling.
             shape: of one particle.
             groups: of equal size, one behind the other (``prompts.repeat_interleave(K // groups)``), each a population
-                of its own with its own log Z: a particle is only ever replaced by one of its group.
+                of its own with its own log Z: a particle is only ever replaced by one of its group. With several
+                prompts it must be their number, or particles of one prompt end in the rows of another.
             initial: ``[K, *shape]`` particles of ``Π q_i^{b_i}`` at the first time, whose dtype and device are kept;
                 drawn from noise's law, N(0, σ² / Σ b_i), if not given.
 
         Raises:
-            ValueError: a number of particles that groups do not divide; particles or scores of another shape; a time
-                outside [0, 1]; a score or reward that is NaN or infinite (which step, how many particles).
+            TypeError: counts, a shape or a generator of another kind; scores or rewards that are no tensors.
+            ValueError: a number of particles that groups do not divide; inputs of a `diffusers_score` that differ
+                within a group; particles or scores of another shape; a time outside [0, 1]; a score or reward that is
+                NaN or infinite (which step, how many particles).
 
         Warns:
-            UserWarning: one particle of a group holds all of its weight (which step, the first time).
+            UserWarning: one particle of a group holds all of its weight (which step, the first time); particles that
+                begin as noise whose weights have no finite variance there, or whose first step is too long for it.
         """
         path = self.run(K, steps, shape, groups=groups, initial=initial, generator=generator)
         particles = next(path)
@@ -153,12 +147,17 @@ class FKCSampler:
         generator: torch.Generator | None = None,
     ) -> Iterator[Particles]:
         """The particles at the start and after every step, weighted; arguments and errors of `sample`."""
+        check_call(K, shape, groups, generator)
         whole = time_grid(self.sde, steps, self.end) if isinstance(steps, int) else checked_times(steps)
         if self.start_step >= len(whole) - 1:
             raise ValueError(f"start_step {self.start_step} leaves none of {len(whole) - 1} steps")
         times = whole[self.start_step :].tolist()
         model = Combination(self.score_fns, self.exponents, self.sde, self.c, self.tilt)
         particles = self._begin(times[0], K, shape, groups, initial, generator)
+        if self.resample is not None:
+            check_rows(self.score_fns, K, groups)
+        if initial is None:
+            warn_of_noise(self.exponents, self.c, self.sde, times[0], times[1])
         clocks = None
         if self.resample == "birth_death":
             clocks = BirthDeathClocks(groups, K // groups, generator, particles.x.device)
@@ -194,8 +193,8 @@ class FKCSampler:
         initial: Tensor | None,
         generator: torch.Generator | None,
     ) -> Particles:
-        if count < 1 or groups < 1 or count % groups:
-            raise ValueError(f"K particles in groups of equal size are expected; {count} are in {groups} groups")
+        if initial is not None:
+            check_tensors(initial=initial)
         if initial is None:
             device = None if generator is None else generator.device
             std = float(self.sde.sigma(torch.tensor(t, dtype=torch.float64))) / math.sqrt(sum(self.exponents))
@@ -208,8 +207,8 @@ class FKCSampler:
         else:
             x = initial.detach()
         logw = torch.zeros(count, dtype=widest(x), device=x.device)
-        if self.tilt is not None and self.tilt.strength(t):
-            logw = self.tilt.strength(t) * self.tilt.at(x, "the start")[0].to(widest(x))
+        if self.tilt is not None and self.tilt.strength_at(t):
+            logw = self.tilt.strength_at(t) * self.tilt.at(x, "the start")[0].to(widest(x))
         grouped = logw.reshape(groups, -1)
         return Particles(
             step=self.start_step,

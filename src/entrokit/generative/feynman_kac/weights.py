@@ -19,6 +19,8 @@ from torch import Tensor
 
 from entrokit.groups import widest
 
+from ..checks import check_tensors
+
 __all__ = ["fkc_drift", "fkc_weight", "mixed_score", "tilt_weight"]
 
 
@@ -26,6 +28,7 @@ def mixed_score(scores: Sequence[Tensor], exponents: Sequence[float]) -> Tensor:
     """``S = Σ b_i s_i``, ``[K, *]``, of ``scores`` ``[K, *]`` each.
 
     Raises:
+        TypeError: a score that is no tensor.
         ValueError: no score, as many exponents as there are not scores, or scores of different shapes.
     """
     if not scores or len(scores) != len(exponents):
@@ -33,6 +36,7 @@ def mixed_score(scores: Sequence[Tensor], exponents: Sequence[float]) -> Tensor:
             f"one exponent a score is expected; there are {len(scores)} scores, {len(exponents)} exponents"
         )
     for i, score in enumerate(scores):
+        check_tensors(**{f"score {i}": score})
         if score.ndim < 1 or score.shape != scores[0].shape:
             shapes = f"{list(score.shape)}, the first {list(scores[0].shape)}"
             raise ValueError(f"scores must be [K, *] and of one shape; score {i} has shape {shapes}")
@@ -58,6 +62,7 @@ def fkc_weight(scores: Sequence[Tensor], exponents: Sequence[float], div_f: floa
 
     Source: Feynman-Kac Correctors (arXiv 2503.02819), its propositions on annealing, products and guidance in one.
     """
+    check_tensors(**{f"score {i}": score for i, score in enumerate(scores)})
     # Differences of squares decide: of many dimensions float32 leaves too little.
     wide = [score.to(widest(score)) for score in scores]
     spread = _square(mixed_score(wide, exponents))

@@ -5,7 +5,7 @@ from .matcher import WeightedConditionalFlowMatcher
 from .potentials import SinkhornFactor, sinkhorn_potentials
 from .select import epsilon_within, select_epsilon
 from .tilt import Tilt, tilt_diagnostics
-from .weights import Normalize, Potentials, gibbs_weights, weighted_flow_loss
+from .weights import Normalize, Potentials, effective_share, gibbs_weights, weighted_flow_loss
 
 __all__ = [
     "Cost",
@@ -15,6 +15,7 @@ __all__ = [
     "Tilt",
     "WeightedConditionalFlowMatcher",
     "cost_matrix",
+    "effective_share",
     "epsilon_within",
     "gibbs_weights",
     "pair_costs",

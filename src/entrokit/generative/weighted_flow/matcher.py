@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_cost, check_eps, check_points
-from .weights import Normalize, Potentials, check_normalize, gibbs_weights, weighted_flow_loss
+from ..checks import check_callable, check_number, check_tensors
+from ..velocities import flow_velocity
+from .costs import Cost, check_cost, check_eps, check_pairs
+from .watch import Watch
+from .weights import Normalize, Potentials, check_normalize, check_potentials, gibbs_weights, weighted_flow_loss
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,13 @@ class WeightedConditionalFlowMatcher:
         sigma: noise around the path, at least 0.
 
     Raises:
-        ValueError: eps that is not above 0, sigma below 0 or not finite, a cost or normalize that is none.
+        TypeError: eps or sigma that are no numbers, potentials that are no two callables.
+        ValueError: eps that is not above 0, sigma below 0 or not finite, a cost or normalize that is none, potentials
+            that were made for another eps or cost.
+
+    Warns:
+        UserWarning: once a matcher, that one pair of a batch holds more than half of its weight, and less than 0.3 of
+            its pairs count: eps is too small. Looked at are the first batch, the second, the fourth, the eighth, ...
     """
 
     eps: float
@@ -39,17 +48,24 @@ class WeightedConditionalFlowMatcher:
     sigma: float = 0.0
     normalize: Normalize = "batch"
     potentials: Potentials | tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None = None
+    _watch: Watch = field(default_factory=Watch, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_eps(self.eps)
         check_cost(self.cost)
         check_normalize(self.normalize)
+        check_number("sigma", self.sigma)
+        if self.potentials is not None:
+            check_potentials(self.potentials, self.eps, self.cost)
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma: must be at least 0 and finite; it is {self.sigma}")
 
     def weights(self, x0: Tensor, x1: Tensor) -> Tensor:
         """`gibbs_weights` of pairs ``[B, *]``: ``[B]``."""
-        return gibbs_weights(x0, x1, self.eps, self.cost, self.normalize, self.potentials)
+        check_pairs(x0, x1, ("x0", "x1"))
+        weight = gibbs_weights(x0, x1, self.eps, self.cost, self.normalize, self.potentials)
+        self._watch.look(weight, self.eps)
+        return weight
 
     def sample(self, x0: Tensor, x1: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``t [B]``, ``xt [B, *]``, ``ut [B, *]`` and the weights ``[B]``."""
@@ -62,11 +78,15 @@ class WeightedConditionalFlowMatcher:
     ) -> Tensor:
         """The weighted loss of a batch, a scalar; ``model(t [B], xt [B, *]) -> [B, *]``.
 
+        A model of diffusers takes points first and returns an object: ``lambda t, x: unet(x, 1000 * t).sample``.
+
         Raises:
-            ValueError: as `gibbs_weights` and `weighted_flow_loss` do.
+            TypeError: a model that cannot be called, or returns no tensor.
+            ValueError: as `gibbs_weights` and `weighted_flow_loss` do; a velocity of another shape, NaN in it.
         """
+        check_callable("model", model, "model(t [B], xt [B, *]) -> [B, *]")
         t, xt, ut, weight = self.sample(x0, x1, t)
-        return weighted_flow_loss(model(t, xt), ut, weight)
+        return weighted_flow_loss(flow_velocity(model, t, xt, "the velocity"), ut, weight)
 
     def sample_location_and_conditional_flow(
         self, x0: Tensor, x1: Tensor, t: Tensor | None = None, return_noise: bool = False
@@ -77,17 +97,16 @@ class WeightedConditionalFlowMatcher:
             x0: ``[B, *]``, of the source. x1: the same shape, of the target. t: ``[B]``, uniform where it is not given.
 
         Raises:
-            ValueError: shapes that differ, integers, times of another shape or outside [0, 1].
+            TypeError: points or times that are no tensors.
+            ValueError: shapes, dtypes or devices that differ, integers, times of another shape or outside [0, 1].
         """
-        check_points("x0", x0)
-        check_points("x1", x1)
-        if x0.shape != x1.shape:
-            raise ValueError(f"x0, x1: pairs need one shape; they have {list(x0.shape)} and {list(x1.shape)}")
+        check_pairs(x0, x1, ("x0", "x1"))
         if t is None:
             t = torch.rand(len(x0)).type_as(x0)
-        elif t.shape != x0.shape[:1]:
+        check_tensors(t=t)
+        if t.shape != x0.shape[:1]:
             raise ValueError(f"t: a time a pair, [{len(x0)}], is expected; its shape is {list(t.shape)}")
-        elif not bool(((t >= 0) & (t <= 1)).all()):
+        if not bool(((t >= 0) & (t <= 1)).all()):
             wrong = t[~((t >= 0) & (t <= 1))]
             raise ValueError(
                 f"t: times lie in [0, 1], the source at 0; there is one of {float(wrong[0]):g}: divide steps of a "

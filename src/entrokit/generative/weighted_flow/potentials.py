@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_eps, cost_matrix
+from ..checks import check_number
+from .costs import Cost, check_eps, cost_matrix, log_kernel
 from .weights import Potentials
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SinkhornFactor:
     """A log-factor at any points ``[B, *]``: what makes their row of the plan, over a reference sample, sum to 1.
 
@@ -58,8 +60,12 @@ def sinkhorn_potentials(
         UserWarning: the iterations did not suffice; says by how much sums are off.
     """
     check_eps(eps)
-    if not tolerance > 0 or iterations < 1:
-        raise ValueError(f"tolerance above 0 and iterations of at least 1 are expected: {tolerance}, {iterations}")
+    check_number("tolerance", tolerance)
+    if not tolerance > 0 or not isinstance(iterations, Integral) or iterations < 1:
+        raise ValueError(
+            f"tolerance above 0 and a whole number of iterations, at least 1, are expected; got {tolerance!r} and "
+            f"{iterations!r}"
+        )
     costs = cost_matrix(x, y, cost)
     log_f = costs.new_zeros(len(costs))
     log_g, off = costs.new_zeros(costs.shape[1]), math.inf
@@ -75,9 +81,10 @@ def sinkhorn_potentials(
             f"{tolerance:g}: raise iterations, or eps ({eps:g})",
             stacklevel=3,
         )
-    x, y = x.detach(), y.detach()
+    # Whoever fills his buffers anew must not move the factors.
+    x, y = x.detach().clone(), y.detach().clone()
     return Potentials(SinkhornFactor(y, log_g, eps, cost, True), SinkhornFactor(x, log_f, eps, cost, False))
 
 
 def _log_factor(costs: Tensor, log_other: Tensor, eps: float) -> Tensor:
-    return math.log(costs.shape[1]) - (log_other - costs / eps).logsumexp(1)
+    return math.log(costs.shape[1]) - (log_other + log_kernel(costs, eps)).logsumexp(1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from .costs import Cost, check_eps, cost_matrix
 from .tilt import LARGE_VARIANCE, SMALL_SAMPLE, tilt_of, warn_of_tilt
 
@@ -16,7 +17,7 @@ _NOTHING = 1e-12
 
 
 @torch.no_grad()
-def select_epsilon(x: Tensor, y: Tensor, grid: Sequence[float], cost: Cost = "l2") -> float:
+def select_epsilon(x: Tensor, y: Tensor, grid: Sequence[float] | Tensor, cost: Cost = "l2") -> float:
     """The temperature at the elbow: the smallest from which on the tilt hardly falls, of a grid.
 
     Of ``rv_f + rv_g`` against ``log eps``, both scaled to [0, 1], it is the point furthest below the line between the
@@ -54,7 +55,7 @@ def select_epsilon(x: Tensor, y: Tensor, grid: Sequence[float], cost: Cost = "l2
 def epsilon_within(
     x: Tensor,
     y: Tensor,
-    grid: Sequence[float],
+    grid: Sequence[float] | Tensor,
     cost: Cost = "l2",
     *,
     variance: float = LARGE_VARIANCE,
@@ -66,11 +67,17 @@ def epsilon_within(
     nothing.
 
     Args:
-        x, y: as `select_epsilon`. grid: temperatures, no two the same.
+        x, y: as `select_epsilon`. grid: temperatures, no two the same. variance: at least 0. sample: in [0, 1].
 
     Raises:
-        ValueError: a grid that is none; none of it within the bounds, with what its largest has.
+        TypeError: bounds or temperatures that are no numbers.
+        ValueError: bounds outside of their ranges; a grid that is none; none of it within the bounds, with what its
+            largest has.
     """
+    for name, bound, most in (("variance", variance, math.inf), ("sample", sample, 1.0)):
+        check_number(name, bound)
+        if not 0 <= bound <= most:
+            raise ValueError(f"{name}: a bound in [0, {most:g}] is expected; it is {bound:g}")
     ordered = _ordered(grid, 1)
     costs = cost_matrix(x, y, cost)
     within: list[float] = []
@@ -87,12 +94,18 @@ def epsilon_within(
     return within[-1]
 
 
-def _ordered(grid: Sequence[float], least: int) -> list[float]:
-    ordered = sorted(grid)
-    for eps in ordered:
+def _ordered(grid: Sequence[float] | Tensor, least: int) -> list[float]:
+    try:
+        given = grid.tolist() if isinstance(grid, Tensor) else list(grid)
+    except TypeError:
+        given = None
+    if not isinstance(given, list):
+        raise TypeError(f"grid: a sequence of temperatures is expected; it is a {type(grid).__name__}")
+    for eps in given:
         check_eps(eps)
+    ordered = sorted(given)
     if len(ordered) < least or len(set(ordered)) < len(ordered) or math.isinf(ordered[-1]):
-        raise ValueError(f"grid: different finite temperatures are expected, at least {least}; got {list(grid)}")
+        raise ValueError(f"grid: different finite temperatures are expected, at least {least}; got {given}")
     return ordered
 
 

@@ -10,8 +10,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_eps, cost_matrix
-from .weights import Potentials, check_potentials
+from entrokit.groups import widest
+
+from .costs import Cost, check_eps, cost_matrix, log_kernel
+from .weights import Potentials, check_potentials, log_factor
 
 LARGE_VARIANCE, SMALL_SAMPLE = 0.1, 0.3
 
@@ -56,7 +58,7 @@ def tilt_diagnostics(
         x: ``[N, *]``, of the source. y: ``[M, *]``, of the target; a few thousand, for it takes O(N M).
 
     Raises:
-        ValueError: as `gibbs_weights` does.
+        TypeError, ValueError: as `gibbs_weights` does; eps so small that costs over eps overflow.
 
     Warns:
         UserWarning: ``rv_g`` or ``rv_f`` above 0.1 (that side is tilted), or ``ess`` below 0.3 (most pairs count for
@@ -66,7 +68,7 @@ def tilt_diagnostics(
     if potentials is not None:
         check_potentials(potentials, eps, cost)
     found = tilt_of(cost_matrix(x, y, cost), eps, _log_factors(x, y, potentials))
-    warn_of_tilt(found, eps)
+    warn_of_tilt(found, eps, potentials is not None)
     return found
 
 
@@ -76,12 +78,13 @@ def _log_factors(
     if potentials is None:
         return None
     source, target = potentials
-    return source(x)[:, None] + target(y)
+    f, g = log_factor("source", source, x), log_factor("target", target, y)
+    return f.to(widest(f))[:, None] + g.to(widest(g))
 
 
 def tilt_of(costs: Tensor, eps: float, log_factors: Tensor | None = None) -> Tilt:
     """The tilt by a matrix of costs ``[N, M]``; says nothing."""
-    log_weight = -costs / eps
+    log_weight = log_kernel(costs, eps)
     if log_factors is not None:
         log_weight = log_weight + log_factors.to(log_weight)
     rows, columns = log_weight.shape
@@ -115,15 +118,19 @@ def _relative_variance(logs: Tensor) -> float:
     return float(values.var(unbiased=False) / values.mean().square())
 
 
-def warn_of_tilt(tilt: Tilt, eps: float) -> None:
+def warn_of_tilt(tilt: Tilt, eps: float, untilted: bool = False) -> None:
     """Warns, where a caller two levels up stands, of a large tilt or of few pairs."""
-    said = [
+    tilted = [
         f"the {side} is tilted ({name} {variance:.3g} > {LARGE_VARIANCE:g})"
         for side, name, variance in (("target", "rv_g", tilt["rv_g"]), ("source", "rv_f", tilt["rv_f"]))
         if variance > LARGE_VARIANCE
     ]
+    said = list(tilted)
     if tilt["ess"] < SMALL_SAMPLE:
         said.append(f"most pairs count for nothing (ess {tilt['ess']:.3g} < {SMALL_SAMPLE:g})")
+    # Factors undo a tilt; they need not make more pairs count.
+    factors = "potentials of a larger reference" if untilted else "sinkhorn_potentials"
+    remedy = factors if tilted else "larger batches"
     if said:
         # Between the caller and us are the function and its no_grad.
-        warnings.warn(f"at eps {eps:g} {', '.join(said)}: raise eps, or take sinkhorn_potentials", stacklevel=4)
+        warnings.warn(f"at eps {eps:g} {', '.join(said)}: raise eps, or take {remedy}", stacklevel=4)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .costs import Cost, check_eps, pair_costs
+from entrokit.groups import widest
+
+from ..checks import check_tensors
+from .costs import Cost, check_eps, check_points, pair_costs
 
 
 class Potentials(NamedTuple):
@@ -48,17 +52,23 @@ def gibbs_weights(
         normalize: see `Normalize`. potentials: log-factors, e.g. of `sinkhorn_potentials` for the same eps and cost.
 
     Raises:
+        TypeError: eps that is no number, points or log-factors that are no tensors, potentials that are not two
+            callables.
         ValueError: eps that is not above 0, points as `pair_costs` refuses them, potentials that are not finite, not
             ``[B]`` or made for another eps, cost or side, weights that are all 0 or infinite (without ``"batch"``):
             says by how much they underflow.
     """
     check_eps(eps)
     check_normalize(normalize)
-    log_weight = -pair_costs(x, y, cost) / eps
+    costs = pair_costs(x, y, cost)
+    if normalize == "batch":
+        # Of the smallest the quotient is 0 however small eps is.
+        costs = costs - costs.min()
+    log_weight = -costs / eps
     if potentials is not None:
         check_potentials(potentials, eps, cost)
         for name, factor, points in zip(("source", "target"), potentials, (x, y), strict=True):
-            log_weight = log_weight + _log_factor(name, factor, points).to(log_weight)
+            log_weight = log_weight + log_factor(name, factor, points).to(log_weight)
     if normalize == "batch":
         # Of equal weights the mean is exact, so that an infinite eps is plain flow matching bit for bit.
         weight = (log_weight - log_weight.max()).exp()
@@ -78,7 +88,12 @@ def gibbs_weights(
 def check_potentials(
     potentials: Potentials | tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], eps: float, cost: Cost
 ) -> None:
-    """Raises a ValueError for factors of `sinkhorn_potentials` that were made for another eps, cost or side."""
+    """Refuses what are no two callables, and factors of `sinkhorn_potentials` for another eps, cost or side."""
+    if not (isinstance(potentials, (tuple, list)) and len(potentials) == 2 and all(map(callable, potentials))):
+        raise TypeError(
+            "potentials: two callables are expected, log-factors of the source and of the target, as "
+            f"sinkhorn_potentials gives; got a {type(potentials).__name__}"
+        )
     for side, factor in zip(("source", "target"), potentials, strict=True):
         for name, wanted in (("eps", eps), ("cost", cost), ("of_source", side == "source")):
             made = getattr(factor, name, wanted)
@@ -96,8 +111,12 @@ def weighted_flow_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tens
         velocity: ``[B, *]``, the model's. target: the same shape, ``y - x``. weight: ``[B]``, of `gibbs_weights`.
 
     Raises:
-        ValueError: shapes that differ, which would broadcast into another loss.
+        TypeError: something that is no tensor.
+        ValueError: shapes that differ, which would broadcast into another loss; an empty batch; a loss that is not
+            finite, with what made it so.
     """
+    check_tensors(velocity=velocity, weight=weight)
+    check_points("target", target)
     if velocity.shape != target.shape or weight.shape != target.shape[:1]:
         raise ValueError(
             f"velocity, target [B, *] and weight [B] are expected; their shapes are {list(velocity.shape)}, "
@@ -106,18 +125,52 @@ def weighted_flow_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tens
     off = (velocity - target).reshape(len(target), -1)
     # Float16 has no room for a sum of squares.
     off = off if off.dtype == torch.float64 else off.float()
-    return (weight * off.square().sum(1)).mean()
+    loss = (weight * off.square().sum(1)).mean()
+    if not bool(loss.detach().isfinite()):
+        raise ValueError(f"the loss is {float(loss.detach())}: {_what_broke(velocity, target, weight)}")
+    return loss
+
+
+def effective_share(weight: Tensor) -> Tensor:
+    """``(Σ w)² / (B Σ w²)``, the share of pairs that count: 1 where all weigh alike, 1/B where one has all weight.
+
+    For logging: a scalar that stays on its device, so that nothing waits until it is read. 0 where all weights are 0.
+
+    Args:
+        weight: ``[B]``, at least 0, of `gibbs_weights`.
+    """
+    check_points("weight", weight)
+    weight = weight.detach().to(widest(weight))
+    least = torch.finfo(weight.dtype).tiny
+    # Weights of 1e-30 have no squares in float32.
+    scaled = weight / weight.max().clamp_min(least)
+    return scaled.sum().square() / (len(scaled) * scaled.square().sum()).clamp_min(least)
+
+
+def _what_broke(velocity: Tensor, target: Tensor, weight: Tensor) -> str:
+    for name, values, advice in (
+        ("the model's velocity", velocity, "it diverged, or its parameters hold NaN: lower the rate, clip gradients"),
+        ("the target", target, "look at the data"),
+        ("the weight", weight, "see what it was made of"),
+    ):
+        bad = ~values.detach().isfinite().reshape(len(values), -1).all(1)
+        if bool(bad.any()):
+            at = int(bad.nonzero()[0])
+            return f"{name} is NaN or infinite in {int(bad.sum())} of {len(values)} samples, first in {at}; {advice}"
+    return f"squares overflow; the largest velocity is {float(velocity.detach().abs().max()):g}"
 
 
 def check_normalize(normalize: Normalize) -> None:
     """Refuses what is neither ``"batch"``, nor None, nor a finite number."""
-    number = isinstance(normalize, (int, float)) and not isinstance(normalize, bool) and math.isfinite(normalize)
+    number = isinstance(normalize, Real) and not isinstance(normalize, bool) and math.isfinite(normalize)
     if not (normalize is None or normalize == "batch" or number):
         raise ValueError(f"normalize: is 'batch', None or a finite number, log Z; got {normalize!r}")
 
 
-def _log_factor(name: str, factor: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+def log_factor(name: str, factor: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """A factor's logarithms at points, ``[B]`` and finite."""
     given = factor(points)
+    check_tensors(**{f"potentials, {name}: what it returns": given})
     if given.shape != points.shape[:1] or not bool(given.isfinite().all()):
         raise ValueError(
             f"potentials, {name}: finite logarithms [{len(points)}] are expected; got shape {list(given.shape)}"

@@ -1,6 +1,7 @@
 """Students of learnt networks, by divergence: of eight modes on a circle, and of digits of 8 × 8 pixels.
 
-Rates and iterations were chosen by reverse KL alone, on a seed that is not among those measured.
+Rates and iterations were chosen by reverse KL alone, on a seed that is not among those measured; but for the 6,000
+iterations of digits, after which on seed 100 the recall of neither reverse nor forward KL rose any more.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CIRCLE = Settings(
     time_weight=lambda t: (-t).exp(), student_rate=5e-4,
 )  # fmt: skip
 DIGITS = Settings(
-    "rkl", sigma_min=0.05, sigma_max=5.0, iterations=1500, batch=128, sample_norm="dmd", time_weight=None,
+    "rkl", sigma_min=0.05, sigma_max=5.0, iterations=6000, batch=128, sample_norm="dmd", time_weight=None,
     student_rate=1e-3,
 )  # fmt: skip
 CIRCLE_WIDTH, DIGITS_WIDTH = 64, 256

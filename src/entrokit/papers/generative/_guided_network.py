@@ -7,12 +7,12 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from entrokit.generative.feynman_kac import FKCSampler, cfg, time_grid
 from entrokit.generative.mixtures import GaussianMixture
 
 from ._known_combinations import END, VP
+from ._training import fitted
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -44,28 +44,20 @@ class Noise(nn.Module):
 
 @cache
 def trained(seed: int) -> Noise:
-    """Denoising with a tenth of the labels dropped; the average of the weights (decay 0.999)."""
+    """Denoising with a tenth of the labels dropped."""
     torch.manual_seed(seed)
-    model = Noise()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES)
-    means = RING.means.float()
-    for _ in range(UPDATES):
+    model, means = Noise(), RING.means.float()
+
+    def denoising() -> Tensor:
         mode = torch.randint(8, (BATCH,))
         label = torch.where(torch.rand(BATCH) < 0.1, NEITHER, CLASS_OF_MODE[mode])
         x0, noise = means[mode] + 0.4 * torch.randn(BATCH, 2), torch.randn(BATCH, 2)
         t = END + (1 - END) * torch.rand(BATCH)
         x = VP.alpha(t)[:, None] * x0 + VP.sigma(t)[:, None] * noise
-        loss = (model(x, t, label) - noise).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(model)
-    averaged = average.module.requires_grad_(False)
-    assert isinstance(averaged, Noise)
-    return averaged
+        loss: Tensor = (model(x, t, label) - noise).square().mean()
+        return loss
+
+    return fitted(model, denoising, UPDATES)
 
 
 def guided_shares() -> Tensor:

@@ -9,7 +9,6 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from entrokit.generative.awm import (
     AWMLoss,
@@ -23,6 +22,8 @@ from entrokit.generative.awm import (
 from entrokit.generative.flow_entropy import flow_entropy
 from entrokit.generative.mixtures import GaussianMixture
 from entrokit.generative.sample_entropy import knn_entropy
+
+from ._training import fitted
 
 PRETRAINING, ITERATIONS, SAMPLES, STEPS, TIMES = 6000, 200, 512, 20, 4
 # Of the SDE that DDPO samples from.
@@ -67,23 +68,16 @@ def reward(x: Tensor) -> Tensor:
 
 @cache
 def pretrained(seed: int) -> Velocity:
-    """Flow matching, the average of the weights (decay 0.999)."""
+    """Flow matching."""
     torch.manual_seed(seed)
     model = Velocity()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, PRETRAINING)
-    for _ in range(PRETRAINING):
+
+    def matching() -> Tensor:
         x0, noise, t = RING.sample(256), torch.randn(256, 2), torch.rand(256)
-        loss = (model(interpolate(x0, noise, t), t) - (noise - x0)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(model)
-    averaged = average.module.requires_grad_(False)
-    assert isinstance(averaged, Velocity)
-    return averaged
+        loss: Tensor = (model(interpolate(x0, noise, t), t) - (noise - x0)).square().mean()
+        return loss
+
+    return fitted(model, matching, PRETRAINING)
 
 
 def matching_update(model: Velocity, reference: Velocity, loss: AWMLoss) -> Tensor:

@@ -231,6 +231,7 @@ PAPER = Paper(
         "entrokit.generative.weighted_flow.WeightedConditionalFlowMatcher",
         "entrokit.generative.weighted_flow.gibbs_weights",
         "entrokit.generative.weighted_flow.weighted_flow_loss",
+        "entrokit.generative.weighted_flow.effective_share",
         "entrokit.generative.weighted_flow.tilt_diagnostics",
         "entrokit.generative.weighted_flow.select_epsilon",
         "entrokit.generative.weighted_flow.epsilon_within",

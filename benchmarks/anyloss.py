@@ -8,17 +8,14 @@ the same round. Prints tables, writes runs/bench/anyloss.json. Takes about a min
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from turns import timed
+from turns import saved, shown, timed
 
 from entrokit.losses.anyloss import AnyLoss
 
@@ -78,17 +75,9 @@ def main() -> None:
     for what, make in (("loss and gradient", alone), ("step of a network", step)):
         for rows in SIZES if make is alone else SIZES[:3]:
             found = timed(make(rows), arguments.rounds, seconds=arguments.seconds, unit=1e-6)
-            for name, own in found.items():
-                ratios = sorted(a / b for a, b in zip(own, found["cross-entropy"], strict=True))
-                print(
-                    f"{what}, {rows:8} rows, {name:18} {statistics.median(own):10.1f} µs "
-                    f"[{min(own):.1f}, {max(own):.1f}]  ratio {statistics.median(ratios):5.2f} "
-                    f"[{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-                )
+            shown(f"{what}, {rows} rows", found, "µs")
             summary[f"{what}, {rows}"] = found
-    file = Path("runs/bench/anyloss.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    saved("anyloss", summary)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import statistics
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from turns import timed
+from turns import saved, shown, timed
 
 from entrokit.generative.awm import AWMLoss, ddpo_step_logp, interpolate, sample_ode, sample_sde
 
@@ -84,18 +81,9 @@ def main() -> None:
     written: dict[str, Any] = {}
     for title, calls in tables.items():
         spent = timed(calls, arguments.rounds)
-        peer = next(iter(spent))
-        print(title)
-        for name, seconds in spent.items():
-            ratios = sorted(a / b for a, b in zip(seconds, spent[peer], strict=True))
-            print(
-                f"  {name:14} {statistics.median(seconds):8.4f} s [{min(seconds):.4f}, {max(seconds):.4f}]"
-                f"   ratio {statistics.median(ratios):6.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-            )
+        shown(title, spent)
         written[title] = spent
-    file = Path("runs/bench/awm.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    saved("awm", written)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,13 @@ three minutes.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from turns import timed
+from turns import saved, shown, timed
 
 from entrokit.generative.energy import EnergyScore, FokkerPlanckRegularizer, fp_residual, training_loss
 from entrokit.generative.noising import VariancePreserving
@@ -88,17 +85,9 @@ def main() -> None:
             seconds=arguments.seconds,
             unit=1e-3,
         )
-        for name, own in found.items():
-            ratios = sorted(a / b for a, b in zip(own, found["by hand"], strict=True))
-            print(
-                f"D = {dimensions}, {hidden}, {batch:5} rows, {name:22} {statistics.median(own):8.2f} ms "
-                f"[{min(own):.2f}, {max(own):.2f}]  ratio {statistics.median(ratios):5.2f} "
-                f"[{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-            )
+        shown(f"D = {dimensions}, {hidden}, {batch} rows", found, "ms")
         summary[f"{dimensions}, {hidden}, {batch}"] = found
-    file = Path("runs/bench/energy.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    saved("energy", summary)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import statistics
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from turns import timed
+from turns import shown, timed
 
 from entrokit.generative.f_distill import RatioNormalizer, f_distill_loss, student_loss, vsd_loss
 
@@ -73,16 +72,6 @@ def steps(width: int, batch: int = 128, dims: int = 64) -> Calls:
     return {"DMD2": call(True), "f-distill, js": call(False)}
 
 
-def show(what: str, found: dict[str, list[float]]) -> None:
-    peer = next(iter(found))
-    for name, own in found.items():
-        ratios = sorted(a / b for a, b in zip(own, found[peer], strict=True))
-        print(
-            f"{what:28} {name:22} {statistics.median(own):10.1f} µs [{min(own):.1f}, {max(own):.1f}]  ratio to {peer} "
-            f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -91,13 +80,16 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, one thread, float32")
     for shape in SHAPES:
-        show(
+        shown(
             f"loss and gradient, {list(shape)}",
             timed(losses(shape), arguments.rounds, seconds=arguments.seconds, unit=1e-6),
+            "µs",
         )
     for width in (256, 1024):
-        show(
-            f"student's step, {width} wide", timed(steps(width), arguments.rounds, seconds=arguments.seconds, unit=1e-6)
+        shown(
+            f"student's step, {width} wide",
+            timed(steps(width), arguments.rounds, seconds=arguments.seconds, unit=1e-6),
+            "µs",
         )
 
 

@@ -15,17 +15,14 @@ the largest, ratios of the same round to the first. Prints tables and writes ``r
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
-from turns import timed
+from turns import saved, shown, timed
 
 from entrokit.generative.feynman_kac import (
     FKCSampler,
@@ -136,18 +133,9 @@ def main() -> None:
     written: dict[str, Any] = {}
     for title, calls in tables.items():
         spent = timed(calls, arguments.rounds)
-        peer = next(iter(spent))
-        print(title)
-        for name, seconds in spent.items():
-            ratios = sorted(a / b for a, b in zip(seconds, spent[peer], strict=True))
-            print(
-                f"  {name:18} {statistics.median(seconds):8.4f} s [{min(seconds):.4f}, {max(seconds):.4f}]"
-                f"   ratio {statistics.median(ratios):6.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-            )
+        shown(title, spent)
         written[title] = spent
-    file = Path("runs/bench/feynman_kac.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    saved("feynman_kac", written)
 
 
 if __name__ == "__main__":

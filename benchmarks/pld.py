@@ -13,7 +13,6 @@ there) as the teacher, and through its first half as the student. Whole logits a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from turns import timed
+from turns import saved, timed
 
 from entrokit.losses.pld import (
     TeacherHead,
@@ -220,9 +219,7 @@ def main() -> None:
         summary["off"] = precision()
         for name, share in summary["off"].items():
             print(f"{name}: off by a share of {share:.1e} at most")
-    file = Path("runs/bench/pld.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    saved("pld", summary)
 
 
 if __name__ == "__main__":

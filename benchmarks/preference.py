@@ -14,15 +14,12 @@ the largest, ratios of the same round. Prints a table and writes ``runs/bench/pr
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from turns import timed
+from turns import saved, shown, timed
 
 from entrokit.losses.preference import UtilityToProbability, preference_loss, sampled_preference_loss
 
@@ -88,18 +85,9 @@ def main() -> None:
     for title, made in (("temperature", temperature), ("loss", loss)):
         calls, said = made()
         spent = timed(calls, arguments.rounds)
-        peer = next(iter(spent))
-        print(f"{title}: {said}")
-        for name, seconds in spent.items():
-            ratios = sorted(a / b for a, b in zip(seconds, spent[peer], strict=True))
-            print(
-                f"  {name:24} {statistics.median(seconds):8.4f} s [{min(seconds):.4f}, {max(seconds):.4f}]"
-                f"   ratio {statistics.median(ratios):6.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-            )
+        shown(f"{title}: {said}", spent)
         written[title] = {"seconds": spent, "said": said}
-    file = Path("runs/bench/preference.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    saved("preference", written)
 
 
 if __name__ == "__main__":

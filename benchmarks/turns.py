@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -29,6 +32,26 @@ def timed(
         for name in names[first:] + names[:first]:
             found[name].append(_spent(calls[name], repeats) / repeats / unit)
     return found
+
+
+def shown(title: str, spent: Mapping[str, Sequence[float]], unit: str = "s") -> None:
+    """Prints medians and ranges, and the ratio to the first contestant's time of the same round."""
+    peer = next(iter(spent.values()))
+    print(title)
+    for name, own in spent.items():
+        ratios = sorted(a / b for a, b in zip(own, peer, strict=True))
+        print(
+            f"  {name:24} {statistics.median(own):9.4g} {unit} [{min(own):.4g}, {max(own):.4g}]"
+            f"   ratio {statistics.median(ratios):6.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]",
+            flush=True,
+        )
+
+
+def saved(benchmark: str, found: Mapping[str, Any]) -> None:
+    """Writes ``runs/bench/<benchmark>.json``."""
+    file = Path(f"runs/bench/{benchmark}.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _spent(call: Callable[[], Any], repeats: int) -> float:

@@ -74,7 +74,7 @@ def fairness_report(
         tol = 1e-9 if given.reports.dtype == torch.float64 else 1e-6
     if not 0 <= tol < 1:
         raise ValueError(f"fairness_report: tol must lie in [0, 1), got {tol}")
-    ordered = _unit(given.ascending(), given)
+    ordered = _unit(given.ascending(), given).contiguous()
     count = given.count.double()
     distance = (ordered - outcome[..., None]).abs()
     together = torch.searchsorted(ordered, ordered + tol, right=True) - torch.searchsorted(ordered, ordered - tol)

@@ -85,10 +85,9 @@ def test_gradients_are_those_of_differences_away_from_ties(rule):
 
 
 def test_at_a_tie_with_a_phantom_the_gradient_is_the_reports():
-    x = torch.tensor([0.0, 0.5, 0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([0.2, 0.5], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(uniform_phantom(x), x)
-    assert gradient.sum() == 1
-    assert gradient[1:3].sum() == 1
+    assert gradient.tolist() == [0.0, 1.0]
 
 
 def test_learnt_phantoms_have_a_gradient():

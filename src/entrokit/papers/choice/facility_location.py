@@ -219,7 +219,7 @@ def manipulation(budget: Budget) -> Iterator[Shown]:
     yield Chart(
         "What the agent gains that can gain most",
         "agents",
-        "nearer to the outcome, shares of the interval",
+        "gain, shares of the interval",
         tuple(_over_seeds(name, gain[name]) for name in RULES if name not in HONEST[1:]),
     )
 

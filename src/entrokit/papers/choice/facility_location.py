@@ -266,7 +266,7 @@ PAPER = Paper(
         "axioms": Experiment(
             axioms,
             seeds=5,
-            minutes=1,
+            minutes=2,
             criterion="two to six agents, all phantoms of a grid on all profiles of a grid: proportionality, UFS and "
             "PF are kept by uniform phantoms alone, IFS by those within 1/n and 1 - 1/n alone; no nearly uniform "
             "vector keeps one of the three",
@@ -282,7 +282,7 @@ PAPER = Paper(
         "equilibria": Experiment(
             equilibria,
             seeds=5,
-            minutes=3,
+            minutes=4,
             criterion="cyclic best replies under three rules with UFS settle in nine of ten random profiles, all at "
             "the uniform phantom of the truth (1e-9); under the quadratic mean half are elsewhere; under the average "
             "at most three sweeps",
@@ -290,7 +290,7 @@ PAPER = Paper(
         "manipulation": Experiment(
             manipulation,
             seeds=5,
-            minutes=2,
+            minutes=0.5,
             criterion="no gain above 1e-9 against phantom medians, by search over misreports and over profiles; "
             "average and midpoint gamed in half of random profiles, the mean of the middle two in a tenth; only the "
             "uniform phantom and the average keep PF",

@@ -145,3 +145,15 @@ def test_welfare_and_cost_are_best_at_a_median():
     assert cost_ratio([0.2, 0.2], 0.2).item() == 1
     assert cost_ratio([0.2, 0.2], 0.3).item() == math.inf
     assert welfare_ratio([0, 0], 1.0).item() == math.inf
+
+
+def test_padding_has_no_say_in_proportionality_nor_in_a_gradient():
+    x = torch.tensor([[0.0, math.nan, 1.0]], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0.25], dtype=torch.float64)
+    assert fairness_report(x, y, mask=~x.isnan()).slack["proportional"].item() == -0.25
+    (gradient,) = torch.autograd.grad(total_cost(x, y, mask=~x.isnan()).sum(), x)
+    assert gradient.tolist() == [[-1.0, 0.0, 1.0]]
+
+
+def test_the_mean_of_equal_reports_at_an_end_is_inside():
+    assert average([0.1] * 3, hi=0.1).item() == 0.1

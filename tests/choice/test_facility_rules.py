@@ -164,3 +164,8 @@ def test_equal_reports_are_the_outcome_to_the_last_bit(rule):
 def test_the_sort_of_numpy_is_that_of_torch():
     x = drawn(500, 6)
     assert torch.equal(uniform_phantom(x), uniform_phantom(x.clone().requires_grad_()).detach())
+
+
+def test_the_ends_of_an_interval_are_exact():
+    assert 0.2 + (0.9 - 0.2) < 0.9
+    assert uniform_phantom([0.9, 0.9, 0.9], 0.2, 0.9).item() == 0.9

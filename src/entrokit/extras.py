@@ -34,6 +34,7 @@ _NEEDED_BY = {
     **dict.fromkeys(("generative", "groups", "losses", "optim", "papers", "physics", "rlvr", "search"), "torch"),
     **dict.fromkeys(("testing", "training"), "torch"),
     **dict.fromkeys((f"information.{topic}" for topic in ("mixture", "spectral", "superposition")), "torch"),
+    "choice.facility": "torch",
     "information.credit": "information",
     "generative.sample_entropy": "generative",
     "losses.anyloss.estimator": "information",

@@ -1,1 +1,1 @@
-"""Floor 2: how rewards become choices: `reward_map`."""
+"""Floor 2: how many wishes become one choice: `facility`, `reward_map`."""

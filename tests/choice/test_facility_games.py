@@ -1,0 +1,163 @@
+"""Who gains by a misreport, and where agents end who all try."""
+
+import numpy as np
+import pytest
+import torch
+
+from entrokit.choice.facility import (
+    Manipulation,
+    average,
+    best_response_equilibrium,
+    constrained_median,
+    find_manipulation,
+    manipulability,
+    median,
+    midpoint,
+    order_statistic,
+    per_profile,
+    phantom_median,
+    uniform_phantom,
+)
+
+
+def drawn(count, n, seed=0):
+    even = torch.rand(count, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.where(torch.arange(count)[:, None] % 2 == 0, even, (even * n).round() / n)
+
+
+def own_range(r):
+    """The uniform phantom of reports that were normalised by their own least and largest."""
+    low, high = r.amin(-1, keepdim=True), r.amax(-1, keepdim=True)
+    width = (high - low).clamp(min=1e-9)
+    return (low + width * uniform_phantom(((r - low) / width).clamp(0, 1))[..., None]).squeeze(-1)
+
+
+HONEST = {
+    "uniform": uniform_phantom,
+    "median": median,
+    "constrained": constrained_median,
+    "second": lambda r: order_statistic(r, 2),
+    "phantoms": lambda r: phantom_median(r, torch.linspace(0.1, 0.95, r.shape[-1] + 1, dtype=r.dtype)),
+    "dictator": lambda r: r[..., 0],
+    "constant": lambda r: torch.full_like(r[..., 0], 0.3),
+}
+GAMED = {
+    "average": average,
+    "midpoint": midpoint,
+    "own-range": own_range,
+    "trimmed": lambda r: r.sort(-1).values[..., 1:-1].mean(-1),
+    "farthest": lambda r: 1 - r.median(-1).values,
+    # Only agent 2 has a say, and its report is turned round within a thousandth of the interval.
+    "needle": lambda r: torch.where((r[..., 2] - 0.4).abs() < 1e-3, 0.9, r[..., 2]),
+}
+
+
+@pytest.mark.parametrize("rule", HONEST.values(), ids=HONEST)
+def test_check_3_no_gain_is_found_where_there_is_none(rule):
+    assert find_manipulation(rule, 4, profiles=64, rounds=4) is None
+    assert manipulability(rule, drawn(100, 5)).gain.max() <= 1e-12
+
+
+@pytest.mark.parametrize("rule", GAMED.values(), ids=GAMED)
+def test_rules_that_can_be_gamed_are_found_with_a_witness(rule):
+    found = find_manipulation(rule, 5)
+    assert isinstance(found, Manipulation)
+    said = list(found.profile)
+    said[found.agent] = found.report
+    truthful, gamed = (rule(torch.tensor([r], dtype=torch.float64)).item() for r in (found.profile, said))
+    place = found.profile[found.agent]
+    assert found.gain == pytest.approx(abs(place - truthful) - abs(place - gamed), abs=1e-12)
+    assert found.gain > 1e-9
+    assert f"agent {found.agent} of" in str(found)
+
+
+def test_check_3_the_sheets_witness_against_the_average():
+    gains = manipulability(average, [0.1, 0.2, 0.9])
+    assert gains.gain.item() >= 0.4 - 1.1 / 3 - 1e-12
+    assert average([0.0, 0.2, 0.9]).item() == pytest.approx(0.366667, abs=1e-6)
+
+
+def test_gains_under_the_average_are_those_of_the_best_reply():
+    x = drawn(400, 4)
+    before = (x - average(x)[:, None]).abs()
+    reply = (4 * x - (x.sum(-1, keepdim=True) - x)).clamp(0, 1)
+    after = (x - (x.sum(-1, keepdim=True) - x + reply) / 4).abs()
+    expected = (before - after).max(-1).values
+    found = manipulability(average, x)
+    # The last grid is 1 / (16 * 4³) of the interval apart in a report, a quarter of that in the mean.
+    assert (found.gain <= expected + 1e-12).all()
+    assert (expected - found.gain).max() <= 1 / (16 * 4**3 * 4)
+
+
+def test_the_middle_of_two_medians_can_be_gamed_and_the_left_one_cannot():
+    middle = per_profile(np.median)
+    assert find_manipulation(middle, 4, profiles=16, rounds=1) is not None
+    assert find_manipulation(middle, 3, profiles=16, rounds=2) is None
+    assert find_manipulation(median, 4, profiles=16, rounds=2) is None
+
+
+def test_an_answer_can_be_had_again_and_on_any_interval():
+    assert find_manipulation(average, 3) == find_manipulation(average, 3)
+    found = find_manipulation(lambda r: average(r, 16, 28), 3, lo=16, hi=28)
+    assert found is not None
+    assert all(16 <= place <= 28 for place in (*found.profile, found.report))
+    assert find_manipulation(lambda r: uniform_phantom(r, 16, 28), 3, lo=16, hi=28, profiles=64, rounds=3) is None
+
+
+def test_leading_dimensions_are_kept():
+    x = drawn(12, 3).reshape(3, 4, 3)
+    gains = manipulability(average, x)
+    assert gains.gain.shape == gains.agent.shape == gains.report.shape == (3, 4)
+    torch.testing.assert_close(gains.gain[1, 2], manipulability(average, x[1, 2]).gain)
+    assert best_response_equilibrium(x).reports.shape == (3, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "reports", "outcome"),
+    [
+        ((0.05, 0.1, 0.15, 0.95), (0, 0, 0, 1), 0.25),
+        ((0.9, 0.95, 1.0), (0.7, 1, 1), 0.9),
+        ((0.2, 0.4, 0.6, 0.8), (0, 0, 1, 1), 0.5),
+    ],
+)
+def test_check_6_replies_under_the_average_end_at_the_uniform_phantom(x, reports, outcome):
+    for rule in (average, lambda r: r.mean(-1)):
+        found = best_response_equilibrium(x, rule)
+        torch.testing.assert_close(found.reports, torch.tensor(reports, dtype=torch.float64), rtol=0, atol=1e-12)
+        assert found.outcome.item() == pytest.approx(outcome, abs=1e-12)
+        assert found.settled
+        assert found.sweeps <= 3
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_equilibria_of_rules_with_unanimous_fair_share(n):
+    x = drawn(60, n, seed=n)
+    mixed = best_response_equilibrium(x, lambda r: 0.5 * average(r) + 0.5 * uniform_phantom(r), max_sweeps=10)
+    plain = best_response_equilibrium(x, max_sweeps=1000)
+    for found in (mixed, plain):
+        assert found.settled.float().mean() > 0.8
+        wrong = (found.outcome - uniform_phantom(x)).abs()[found.settled]
+        assert wrong.max() <= 1e-12
+    # It is an equilibrium: nobody gains any more by another report.
+    at = plain.reports[plain.settled][:10]
+    place = x[plain.settled][:10]
+    now = (place - average(at)[:, None]).abs()
+    for agent in range(n):
+        for report in torch.linspace(0, 1, 21):
+            other = at.clone()
+            other[:, agent] = report
+            assert ((place - average(other)[:, None]).abs()[:, agent] >= now[:, agent] - 1e-12).all()
+
+
+def test_near_agents_outbid_each_other_for_long():
+    """The sheet's three sweeps are those of its examples."""
+    near = best_response_equilibrium([0.4995, 0.5005], max_sweeps=10_000)
+    assert near.sweeps > 200
+    assert near.outcome.item() == pytest.approx(0.5, abs=1e-12)
+    short = best_response_equilibrium([[0.4995, 0.5005], [0.1, 0.9]], max_sweeps=100)
+    assert short.settled.tolist() == [False, True]
+
+
+def test_an_equilibrium_on_another_interval():
+    found = best_response_equilibrium([17.0, 18.0, 27.0], lo=16, hi=28)
+    assert found.outcome.item() == pytest.approx(uniform_phantom([17.0, 18.0, 27.0], 16, 28).item(), abs=1e-11)

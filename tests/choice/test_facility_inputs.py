@@ -1,0 +1,158 @@
+"""What is taken for a profile of reports, and what is refused by name."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from entrokit.choice.facility import (
+    ReportError,
+    average,
+    best_response_equilibrium,
+    best_welfare_ratio,
+    constrained_median,
+    fairness_report,
+    find_manipulation,
+    grid_profiles,
+    manipulability,
+    median,
+    midpoint,
+    order_statistic,
+    per_profile,
+    phantom_median,
+    total_cost,
+    uniform_phantom,
+)
+
+RULES = [uniform_phantom, phantom_median, median, constrained_median, average, midpoint]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        pytest.param([[0.1, 0.2], [0.3, 1.2]], r"report \[1, 1\] is 1.2, outside of \[0, 1\]", id="above"),
+        pytest.param([-0.1, 0.2], r"report \[0\] is -0.1, outside", id="below"),
+        pytest.param([0.1, math.nan], r"report \[1\] is NaN", id="nan"),
+        pytest.param([0.1, math.inf], r"report \[1\] is inf, outside", id="infinite"),
+        pytest.param([], "at least one report", id="none"),
+        pytest.param(0.3, "single number", id="scalar"),
+        pytest.param([0.1, 1j], "real numbers", id="complex"),
+        pytest.param(torch.tensor([1j]), "real numbers", id="complex-tensor"),
+        pytest.param(["a"], "real numbers", id="text"),
+        pytest.param([[0.1], [0.2, 0.3]], "mask", id="ragged"),
+    ],
+)
+def test_reports_that_are_none_are_named(rule, x, message):
+    with pytest.raises(ReportError, match=message):
+        rule(x)
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(1.0, 0.0), (0.5, 0.5), (0.0, math.inf), (math.nan, 1.0)])
+def test_an_interval_that_is_none_is_refused(lo, hi):
+    with pytest.raises(ValueError, match="finite lo < hi"):
+        uniform_phantom([0.5], lo, hi)
+    with pytest.raises(ValueError, match="finite lo < hi"):
+        find_manipulation(median, 3, lo=lo, hi=hi)
+
+
+def test_masks_that_do_not_fit_are_refused():
+    x = torch.rand(2, 3)
+    with pytest.raises(ValueError, match="booleans"):
+        uniform_phantom(x, mask=torch.ones(2, 3))
+    with pytest.raises(ValueError, match="does not fit"):
+        uniform_phantom(x, mask=torch.ones(2, 4, dtype=torch.bool))
+    with pytest.raises(ReportError, match=r"profile \[1\] has no report"):
+        uniform_phantom(x, mask=torch.tensor([[True, True, True], [False, False, False]]))
+
+
+def test_phantoms_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="need 2 phantoms .or 4"):
+        phantom_median([0.1, 0.2, 0.3], [0.5])
+    with pytest.raises(ReportError, match=r"phantom \[1\] is 1.5"):
+        phantom_median([0.1, 0.2, 0.3], [0.5, 1.5])
+    with pytest.raises(ValueError, match="k is 1 to 2"):
+        order_statistic([[0.1, 0.2, 0.3]], 3, mask=np.array([True, True, False]))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_shapes_dtypes_and_arrays(rule):
+    assert rule(torch.rand(4, 2, 5)).shape == (4, 2)
+    assert rule(torch.rand(5, 4, 2), dim=0).shape == (4, 2)
+    assert rule(torch.rand(0, 5)).shape == (0,)
+    assert rule(torch.rand(3, 1)).shape == (3,)
+    assert rule(np.float32([0.1, 0.2])).dtype == torch.float32
+    assert rule(np.array([[0.1, 0.2], [0.3, 0.4]]).T).dtype == torch.float64
+    assert rule([0, 1, 1]).dtype == torch.float64
+    assert rule(np.array([0.1, 0.2, 0.4], dtype=">f8")[::-1]).item() == rule([0.1, 0.2, 0.4]).item()
+    assert rule([False, True, True]).item() in (2 / 3, 1.0, 0.5)
+    # In bfloat16 a count of 300 agents would be 300 rounded, and their shares with it.
+    many = (torch.arange(300) % 2).to(torch.bfloat16)
+    assert rule(many).dtype == torch.float32
+    assert min(abs(rule(many).item() - place) for place in (0.0, 0.5, 1 - 1 / 300)) < 1e-6
+
+
+def test_outcomes_that_do_not_fit_are_refused():
+    x = [[0.1, 0.2], [0.3, 0.4]]
+    with pytest.raises(ValueError, match=r"one a profile, \[2\], got \[3\]"):
+        fairness_report(x, [0.1, 0.2, 0.3])
+    with pytest.raises(ReportError, match=r"outcome \[1\] is 2, outside"):
+        total_cost(x, [0.1, 2.0])
+    with pytest.raises(ReportError, match=r"outcome \[0\] is NaN"):
+        fairness_report(x, [math.nan, 0.5])
+    with pytest.raises(ValueError, match="tol"):
+        fairness_report([0.1], 0.1, tol=-1.0)
+    assert total_cost([0.1, 0.2], 0.1).item() == pytest.approx(0.1)
+
+
+def test_rules_that_give_no_outcome_are_named():
+    with pytest.raises(TypeError, match="per_profile"):
+        find_manipulation(lambda r: 0.5, 3)
+    with pytest.raises(ValueError, match=r"need outcomes \[256\], got \[256, 1\]"):
+        find_manipulation(lambda r: r[..., :1], 3)
+    with pytest.raises(ValueError, match="its outcome is nan for the reports"):
+        manipulability(lambda r: r.mean(-1) / 0 * 0, [0.1, 0.2])
+    with pytest.raises(ValueError, match="need a monotone rule"):
+        best_response_equilibrium([0.2, 0.7], lambda r: 1 - r.mean(-1))
+    with pytest.raises(ValueError, match="max_sweeps"):
+        best_response_equilibrium([0.2, 0.7], max_sweeps=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        find_manipulation(median, 0)
+
+
+def test_a_rule_that_is_random_is_found_out():
+    noise = torch.Generator().manual_seed(1)
+    with pytest.raises(ValueError, match="random"):
+        find_manipulation(lambda r: r.median(-1).values * torch.rand(len(r), generator=noise), 3)
+
+
+def test_a_rule_that_sorts_in_place_changes_no_profile():
+    def in_place(r):
+        r.copy_(r.sort(-1).values)
+        return r[..., (r.shape[-1] - 1) // 2]
+
+    x = torch.rand(5, 3, dtype=torch.float64)
+    before = x.clone()
+    assert (manipulability(in_place, x).gain == 0).all()
+    assert torch.equal(x, before)
+
+
+def test_no_profiles_have_no_gains():
+    gains = manipulability(median, torch.zeros(0, 3))
+    assert [own.shape for own in gains] == [(0,)] * 3
+    assert best_response_equilibrium(torch.zeros(0, 3)).outcome.shape == (0,)
+
+
+def test_agents_and_axioms_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="at least one agent"):
+        best_welfare_ratio(0, "ufs")
+    with pytest.raises(ValueError, match="'ifs' or 'ufs'"):
+        best_welfare_ratio(3, "pf")
+    with pytest.raises(ValueError, match="no points"):
+        grid_profiles([], 3)
+
+
+def test_a_plain_function_of_one_profile_is_a_mechanism():
+    least = per_profile(min)
+    assert least(torch.tensor([[[0.25, 0.5], [0.75, 0.125]]])).tolist() == [[0.25, 0.125]]

@@ -75,6 +75,7 @@ def denoising_loss(
     delta: Tensor | float,
     *,
     particles: Tensor | None = None,
+    wrap: Field | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """E over ± of |s(x ± δζ)|² ± 2 s(x ± δζ)·ζ/δ, ζ normal: one pair of opposite steps a row, no derivative.
@@ -88,6 +89,7 @@ def denoising_loss(
         delta: a number, or what broadcasts to ``[*]``; coordinates of which it is 0 are neither moved nor learnt.
         particles: numbers ``[M]`` of those that the loss is of, out of N that are all moved; the score is then
             ``[B, M, c]``.
+        wrap: what brings moved points back to where the score is asked, as `ActiveParticles.wrapped` does.
 
     Raises:
         TypeError, ValueError: points or ``delta`` that are none; scores of another shape or not finite.
@@ -103,6 +105,7 @@ def denoising_loss(
     total = x.new_zeros(())
     for sign in (1.0, -1.0):
         near = x + sign * step * zeta
+        near = near if wrap is None else wrap(near)
         s = score(near) if particles is None else score(near, particles)
         s = torch.where(moved, check_field(s, "the score", near if particles is None else near[:, particles]), 0.0)
         total = total + (s.square() + 2 * sign * s * target).flatten(1).sum(1).mean()

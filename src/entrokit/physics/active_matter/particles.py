@@ -110,6 +110,11 @@ class ActiveParticles(ABC):
             raise ValueError(f"states [B, N, {self.coordinates}] are expected; their shape is {list(z.shape)}")
         return check_inside(z[..., : self.dimensions], self.half_width)
 
+    def wrapped(self, z: Tensor) -> Tensor:
+        """States ``[B, N, c]`` with their positions brought back into the box."""
+        d = self.dimensions
+        return torch.cat([wrap(z[..., :d], self.half_width), z[..., d:]], -1)
+
     def step(
         self, z: Tensor, dt: float, generator: torch.Generator | None = None, pairs: Tensor | None = None
     ) -> Tensor:

@@ -124,8 +124,8 @@ class DrivenRing:
 class SwirlingDoubleWell:
     """U = (x² - 1)² + y² / 2, D = 1 and b = -∇U + swirl · J ∇U, J a quarter turn; points are ``[B, 2]``.
 
-    J ∇U has no divergence and runs along the levels of U, so the law stays e^{-U} whatever the swirl; it is no Gaussian,
-    v = swirl · J ∇U, and σ(x) = swirl² |∇U|².
+    J ∇U has no divergence and runs along the levels of U, so the law stays e^{-U} whatever the swirl. It is no
+    Gaussian; v = swirl · J ∇U, and σ(x) = swirl² |∇U|².
     """
 
     swirl: float = 1.5

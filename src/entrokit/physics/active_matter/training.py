@@ -27,8 +27,8 @@ class ScoreTrainer(Generic[Score]):
         score: trained in place. loss: of the score, a batch ``[batch, *]`` and a generator; a scalar.
         steps: in all; the learning rate falls to 0 on half a cosine until then. lr: its largest. batch: rows a step,
             drawn with replacement. warmup: steps on which it rises. clip: of the gradient's norm.
-        ema: share of the average of weights that a step leaves; 0 for none. Of early steps it is (1 + n) / (10 + n) where
-            that is less, or the average would remember where training began.
+        ema: share of the average of weights that a step leaves; 0 for none. At step n it is at most (1 + n) / (10 + n),
+            or the average would remember where training began.
         seed: of batches, and of the loss's own draws.
 
     Raises:

@@ -1,6 +1,6 @@
 """The score of active Ornstein-Uhlenbeck particles by networks of neighbours, and its derivatives in a few passes.
 
-arXiv 2309.12991, parameterised by the departure from equilibrium: s_x = net_x + b_x / epsilon and s_g = net_g - g. Without
+arXiv 2309.12991, by the departure from equilibrium: s_x = net_x + b_x / epsilon and s_g = net_g - g. Without
 propulsion the nets have nothing to learn. A particle's score is a function of copies of its neighbours of its own, so
 ∂s_i / ∂z_i of all particles takes a pass backward a coordinate of one particle, not of all.
 """

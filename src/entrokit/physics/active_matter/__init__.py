@@ -16,7 +16,7 @@ from .forces import SoftRepulsion
 from .losses import denoising_loss, score_matching_loss, stationary_residual
 from .particle_score import ParticleScore
 from .particles import ActiveBrownian, ActiveOrnsteinUhlenbeck, simulate
-from .references import DrivenRing, SwirlingDoubleWell, ou_reference
+from .references import DrivenRing, OUReference, SwirlingDoubleWell, ou_reference
 from .training import ScoreTrainer
 from .transformer import ParticleScoreTransformer
 
@@ -25,6 +25,7 @@ __all__ = [
     "ActiveOrnsteinUhlenbeck",
     "DrivenRing",
     "Estimate",
+    "OUReference",
     "ParticleScore",
     "ParticleScoreTransformer",
     "ScoreTrainer",

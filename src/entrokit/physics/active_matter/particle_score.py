@@ -1,8 +1,11 @@
 """The score of active Ornstein-Uhlenbeck particles by networks of neighbours, and its derivatives in a few passes.
 
-arXiv 2309.12991, by the departure from equilibrium: s_x = net_x + b_x / epsilon and s_g = net_g - g. Without
-propulsion the nets have nothing to learn. A particle's score is a function of copies of its neighbours of its own, so
-∂s_i / ∂z_i of all particles takes a pass backward a coordinate of one particle, not of all.
+arXiv 2309.12991, by the departure from what is known: s_x = net_x + F / epsilon and s_g = net_g - g. Without propulsion,
+and without contacts, the networks have nothing to learn. A particle's score is a function of copies of its neighbours of
+its own, so ∂s_i / ∂z_i of all particles takes a pass backward a coordinate of one particle, not of all.
+
+Departs from the paper, where it is net_x + (v0 g + F) / epsilon: a free particle's network has to take v0 g / epsilon
+away again, which is large.
 """
 
 from __future__ import annotations
@@ -70,8 +73,8 @@ class ParticleScore(nn.Module):
         s_g = self.net_g(x, g, particles) - g[:, kept]
         if self.net_x is None:
             return torch.cat([torch.zeros_like(s_g), s_g], -1)
-        b_x = self.system(z)[:, kept, : self.system.dimensions]
-        return torch.cat([self.net_x(x, g, particles) + b_x / self.system.epsilon, s_g], -1)
+        force = (self.system(z)[..., : self.system.dimensions] - self.system.v0 * g)[:, kept]
+        return torch.cat([self.net_x(x, g, particles) + force / self.system.epsilon, s_g], -1)
 
     def with_diagonal(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The score and its derivative of every coordinate along itself, ``[B, N, 2d]`` each; errors as `forward`."""
@@ -86,8 +89,12 @@ class ParticleScore(nn.Module):
         if self.net_x.n_neighbors != self.net_g.n_neighbors:
             near = self.net_x.neighborhoods(x, g)
         s_x, ds_x = (part.view_as(x) for part in _along(self.net_x, near, of_x=True))
-        b, db = (part[..., :d] / self.system.epsilon for part in self.system.with_diagonal(z))
-        return torch.cat([s_x + b, s_g], -1), torch.cat([ds_x + db, ds_g], -1)
+        force, slope = (part[..., :d] for part in self.system.with_diagonal(z))
+        force = force - self.system.v0 * g
+        return (
+            torch.cat([s_x + force / self.system.epsilon, s_g], -1),
+            torch.cat([ds_x + slope / self.system.epsilon, ds_g], -1),
+        )
 
 
 def _along(net: ParticleScoreTransformer, near: Neighborhoods, *, of_x: bool) -> tuple[Tensor, Tensor]:

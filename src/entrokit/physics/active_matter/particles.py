@@ -26,7 +26,7 @@ from .forces import SoftRepulsion
 __all__ = ["ActiveBrownian", "ActiveOrnsteinUhlenbeck", "ActiveParticles", "simulate"]
 
 # Between two searches for pairs a particle may move by half of it.
-_SKIN = 0.4
+_SKIN = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -190,10 +190,13 @@ def test_denoising_moves_and_learns_what_has_a_delta():
     assert all(torch.equal(near[..., 0], x[..., 0]) for near in seen)
     torch.testing.assert_close((seen[0] + seen[1]) / 2, x)
     moved = seen[0][..., 1] - x[..., 1]
-    expected = sum(
-        near[..., 1] ** 2 + 2 * near[..., 1] * sign * moved / 0.3**2
-        for near, sign in zip(seen, (1, -1), strict=True)
-    ) / 2
+    expected = (
+        sum(
+            near[..., 1] ** 2 + 2 * near[..., 1] * sign * moved / 0.3**2
+            for near, sign in zip(seen, (1, -1), strict=True)
+        )
+        / 2
+    )
     torch.testing.assert_close(whole, expected.sum(1).mean())
     part = denoising_loss(score, x, delta, particles=torch.tensor([3, 0]), generator=seeded(1))
     torch.testing.assert_close(part, expected[:, [3, 0]].sum(1).mean())
@@ -219,17 +222,17 @@ NAN_AT_ONE = float64([[0.0, 1.0], [math.nan, 2.0]])
         (lambda: local_epr(normal(0, 3), linear, linear, 1.0), ValueError, "at least one"),
         (lambda: local_epr(torch.ones(2, 3, dtype=torch.long), linear, linear, 1.0), ValueError, "floating point"),
         (lambda: local_epr(normal(2, 3).numpy(), linear, linear, 1.0), TypeError, "torch.as_tensor.*ndarray"),
-        (lambda: local_epr(NAN_AT_ONE, cubic, cubic, 1.0), ValueError, "a point is not finite in 1 of 2 rows; .* row 1"),
+        (lambda: local_epr(NAN_AT_ONE, cubic, cubic, 1.0), ValueError, "not finite in 1 of 2 rows; .* row 1"),
         (lambda: local_epr(normal(2, 3), linear, lambda x: x * math.nan, 1.0), ValueError, "the score is not finite"),
-        (lambda: local_epr(normal(2, 3), linear, lambda x: x[:, :2], 1.0), ValueError, r"\[2, 3\]; it came as \[2, 2\]"),
+        (lambda: local_epr(normal(2, 3), linear, lambda x: x[:, :2], 1.0), ValueError, r"it came as \[2, 2\]"),
         (lambda: local_epr(normal(2, 3), lambda x: 1.0, linear, 1.0), TypeError, "the drift is a torch.Tensor"),
         (lambda: local_epr(normal(2, 3), linear, linear, torch.ones(2)), ValueError, r"broadcasts to \[3\].* \[2\]"),
         (lambda: local_epr(normal(2, 3), linear, linear, torch.eye(3)), ValueError, "diagonal of D"),
         (lambda: local_epr(normal(2, 3), linear, linear, -0.5), ValueError, "at least 0 and finite; it has -0.5"),
         (lambda: divergence(linear, normal(2, 3), method="guess"), ValueError, "'exact' or 'hutchinson'"),
         (lambda: divergence(linear, normal(2, 3), method="hutchinson", probes=0), ValueError, "probes"),
-        (lambda: score_matching_loss(linear, normal(2, 3), lam_pde=1.0), ValueError, "drift and a diffusion; give both"),
-        (lambda: score_matching_loss(linear, normal(2, 3), linear, 1.0, -1.0), ValueError, "lam_pde must be at least 0"),
+        (lambda: score_matching_loss(linear, normal(2, 3), lam_pde=1.0), ValueError, "diffusion; give both"),
+        (lambda: score_matching_loss(linear, normal(2, 3), linear, 1.0, -1.0), ValueError, "lam_pde must be"),
         (lambda: denoising_loss(linear, normal(2, 3), 0.0), ValueError, "delta must be above 0"),
         (lambda: denoising_loss(linear, normal(2, 3), math.nan), ValueError, "at least 0 and finite"),
     ],

@@ -198,7 +198,7 @@ def scaling(budget: Budget) -> Iterator[Shown]:
     ratio = whole[last] / whole[first]
     yield Finding(
         "What a map costs is linear in the number of particles.",
-        f"CPU seconds of one evaluation, median over seeds: of {last} at most {1.5 * last / first:g} times those of {first}",
+        f"CPU seconds of an evaluation, median over seeds: {last} particles at most {1.5 * last / first:g} of {first}",
         f"{ratio:.1f} times; " + "; ".join(f"{n} {whole[n]:.2f} s" for n in whole),
         ratio <= 1.5 * last / first,
         "neighbours from a table of all pairs: 64 times",
@@ -270,9 +270,9 @@ PAPER = Paper(
             seeds=5,
             minutes=3,
             needs=("physics",),
-            criterion="entropy production of a learnt score on 200,000 fresh samples within 2 % of the exact one by the median "
-            "over seeds, for a trapped active particle, a rotation and a system of three dimensions; of the trap on every "
-            "seed within 0.06, and its two parts within 0.04",
+            criterion="entropy production of a learnt score on 200,000 fresh samples within 2 % of the exact one by the "
+            "median over seeds, for a trapped active particle, a rotation and a system of three dimensions; of "
+            "the trap on every seed within 0.06, and its two parts within 0.04",
         ),
         "double-well": Experiment(
             wells,
@@ -288,17 +288,18 @@ PAPER = Paper(
             seeds=5,
             minutes=8,
             needs=("physics",),
-            criterion="16 particles in a periodic box: learnt rate within 5 % of what needs no score by the median over seeds "
-            "at v0 = 0.5, at most 2 % of that at v0 = 0 on every seed, where what needs no score is 0 within two "
-            "standard errors; on 64 particles and at half the packing within 10 %",
+            criterion="16 particles in a periodic box: learnt rate within 5 % of what needs no score by the median over "
+            "seeds at v0 = 0.5, at most 2 % of that at v0 = 0 on every seed, where what needs no score is 0 "
+            "within two standard errors; on 64 particles and at half the packing within 10 %",
         ),
         "clusters": Experiment(
             clusters,
             seeds=5,
             minutes=8,
             needs=("physics",),
-            criterion="256 particles without positional noise: E|v_g|² / gamma within 10 % of -E[∇·F] by the median over seeds, "
-            "within 15 % on 1,024; the tenth squeezed most makes more than twice a particle of those in no contact",
+            criterion="256 particles without positional noise: E|v_g|² / gamma within 10 % of -E[∇·F] by the median over "
+            "seeds, within 15 % on 1,024; the tenth squeezed most makes more than twice a particle of those in "
+            "no contact",
         ),
         "scaling": Experiment(
             scaling,

@@ -1,8 +1,8 @@
 """The score of active Ornstein-Uhlenbeck particles by networks of neighbours, and its derivatives in a few passes.
 
 arXiv 2309.12991, by the departure from what is known: s_x = net_x + F / epsilon and s_g = net_g - g. Without
-propulsion, or without contacts, the networks have nothing to learn. A particle's score is a function of copies of its neighbours of
-its own, so ∂s_i / ∂z_i of all particles takes a pass backward a coordinate of one particle, not of all.
+propulsion, or without contacts, the networks have nothing to learn. A particle's score is a function of copies of its
+neighbours of its own, so ∂s_i / ∂z_i of all particles takes a pass backward a coordinate of one particle, not of all.
 
 Departs from the paper, where it is net_x + (v0 g + F) / epsilon: a free particle's network has to take v0 g / epsilon
 away again, which is large.

@@ -178,7 +178,7 @@ def test_where_simulations_begin(packing):
     assert system.packing(n) == pytest.approx(packing)
     x = system.start(50, n, seeded())[..., :2] / system.half_width
     assert x.abs().max() <= 1
-    # E x² / L² is 1/3 of what is uniform; of a wrapped normal cloud its Fourier series, of which the first term is enough.
+    # E x² / L² is 1/3 of what is uniform; of a wrapped normal cloud its Fourier series, to the first term.
     wrapped = 1 / 3 - 4 * math.exp(-(math.pi**2) / 2) / math.pi**2
     expected = 1 / 3 if packing < 0.25 else wrapped
     # x² of a uniform x has the variance 4/45.

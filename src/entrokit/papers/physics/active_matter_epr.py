@@ -270,8 +270,8 @@ PAPER = Paper(
             seeds=5,
             minutes=3,
             needs=("physics",),
-            criterion="entropy production of a learnt score on 200,000 fresh samples within 2 % of the exact one by the "
-            "median over seeds, for a trapped active particle, a rotation and a system of three dimensions; of "
+            criterion="entropy production of a learnt score on 200,000 fresh samples within 2 % of the exact one by "
+            "the median over seeds, for a trapped active particle, a rotation and a system of three dimensions; of "
             "the trap on every seed within 0.06, and its two parts within 0.04",
         ),
         "double-well": Experiment(
@@ -288,8 +288,8 @@ PAPER = Paper(
             seeds=5,
             minutes=8,
             needs=("physics",),
-            criterion="16 particles in a periodic box: learnt rate within 5 % of what needs no score by the median over "
-            "seeds at v0 = 0.5, at most 2 % of that at v0 = 0 on every seed, where what needs no score is 0 "
+            criterion="16 particles in a periodic box: learnt rate within 5 % of what needs no score by the median "
+            "over seeds at v0 = 0.5, at most 2 % of that at v0 = 0 on every seed, where what needs no score is 0 "
             "within two standard errors; on 64 particles and at half the packing within 10 %",
         ),
         "clusters": Experiment(
@@ -297,8 +297,8 @@ PAPER = Paper(
             seeds=5,
             minutes=8,
             needs=("physics",),
-            criterion="256 particles without positional noise: E|v_g|² / gamma within 10 % of -E[∇·F] by the median over "
-            "seeds, within 15 % on 1,024; the tenth squeezed most makes more than twice a particle of those in "
+            criterion="256 particles without positional noise: E|v_g|² / gamma within 10 % of -E[∇·F] by the median "
+            "over seeds, within 15 % on 1,024; the tenth squeezed most makes more than twice a particle of those in "
             "no contact",
         ),
         "scaling": Experiment(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
+
+from entrokit.extras import require
 
 from .checks import check_above, check_points
 
@@ -96,8 +98,11 @@ def nearest_neighbors(x: Tensor, half_width: float, count: int) -> tuple[Tensor,
     return torch.from_numpy(number.astype(np.int64)).to(x.device), torch.from_numpy(distance).to(x)
 
 
-def _tree(x: Tensor, half_width: float, apart: float) -> cKDTree:
+def _tree(x: Tensor, half_width: float, apart: float) -> Any:
     """Of all rows at once: a further axis without period keeps them ``apart``."""
+    require("who is near whom", "physics")
+    from scipy.spatial import cKDTree
+
     at = x.detach().double().cpu().numpy().reshape(-1, x.shape[2])
     # Modulo may round up to the period itself, which SciPy refuses.
     at = np.mod(at + half_width, 2 * half_width)

@@ -9,8 +9,9 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from scipy.linalg import solve_continuous_lyapunov
 from torch import Tensor
+
+from entrokit.extras import require
 
 from .checks import check_above
 
@@ -40,6 +41,9 @@ def ou_reference(A: Tensor, D: Tensor | float) -> OUReference:
         ValueError: of other shapes, not finite, A without a stationary law, or D that is not symmetric with positive
             eigenvalues: without noise in a direction there is no D⁻¹.
     """
+    require("a stationary covariance", "physics")
+    from scipy.linalg import solve_continuous_lyapunov
+
     pull = torch.as_tensor(A).detach().double().cpu()
     if pull.ndim != 2 or pull.shape[0] != pull.shape[1] or not len(pull):
         raise ValueError(f"A is a square matrix [n, n]; its shape is {list(pull.shape)}")

@@ -98,10 +98,11 @@ def test_the_ring_s_law_is_one_and_stationary():
 def test_the_published_penalty_punishes_the_right_score():
     """With the authors' weights their term is E[(v·s)²], which the ring's own score leaves far from 0."""
     ring = DrivenRing()
-    x = torch.linspace(0.0, 6.0, 50, dtype=torch.float64)[:, None]
-    published = (ring.flow(x) * ring.score(x)).sum(1).square().mean()
-    whole = stationary_residual(ring.score, x, ring.drift, 1.0).square().mean()
-    assert published > 0.1
+    x = torch.arange(400, dtype=torch.float64)[:, None] * (2 * math.pi / 400)
+    weight = ring.density(x)[:, 0] * (2 * math.pi / 400)
+    published = (weight * (ring.flow(x) * ring.score(x)).sum(1).square()).sum()
+    whole = (weight * stationary_residual(ring.score, x, ring.drift, 1.0).square()).sum()
+    assert published.item() == pytest.approx(0.155985, abs=5e-7)
     assert whole < 1e-18
 
 

@@ -58,9 +58,14 @@ class ParticleScore(nn.Module):
         self.net_g = net_g.in_box(system.half_width)
         self.net_x = None if net_x is None else net_x.in_box(system.half_width)
 
-    def on(self, system: ActiveOrnsteinUhlenbeck) -> ParticleScore:
-        """The same networks on another system: of more particles, in another box. What was learnt is not checked."""
-        return ParticleScore(system, self.net_g, self.net_x)
+    def on(self, system: ActiveOrnsteinUhlenbeck, n_neighbors: int | None = None) -> ParticleScore:
+        """The same networks on another system: of more particles, in another box. What was learnt is not checked.
+
+        Args:
+            n_neighbors: as many as before by default; see `ParticleScoreTransformer.in_box`.
+        """
+        net_x = None if self.net_x is None else self.net_x.in_box(system.half_width, n_neighbors)
+        return ParticleScore(system, self.net_g.in_box(system.half_width, n_neighbors), net_x)
 
     def forward(self, z: Tensor, particles: Tensor | None = None) -> Tensor:
         """``[B, N, 2d]``; with ``particles`` ``[M]`` of those numbers alone, ``[B, M, 2d]``.

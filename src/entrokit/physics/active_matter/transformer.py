@@ -77,11 +77,16 @@ class ParticleScoreTransformer(nn.Module):
         self.layers = nn.ModuleList(_Layer(embed_dim, heads, wide) for _ in range(layers))
         self.decode = _mlp(embed_dim, dimensions, embed_dim, mlp_layers)
 
-    def in_box(self, half_width: float) -> ParticleScoreTransformer:
-        """The same network, its weights shared, in a box of another half width."""
-        check_above(half_width=half_width)
+    def in_box(self, half_width: float, n_neighbors: int | None = None) -> ParticleScoreTransformer:
+        """The same network, its weights shared, in a box of another half width.
+
+        Args:
+            n_neighbors: as many as before by default. With a ``reach`` any number is right that holds all within it.
+        """
+        check_above(half_width=half_width, n_neighbors=1 if n_neighbors is None else n_neighbors)
         other = copy.copy(self)
         other.half_width = half_width
+        other.n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
         return other
 
     def forward(self, x: Tensor, g: Tensor, particles: Tensor | None = None) -> Tensor:

@@ -20,7 +20,7 @@ from entrokit.physics.active_matter import (
 )
 
 SAMPLES, RATE, BATCH, EMA = 20_000, 2e-3, 512, 0.99
-HELD_OUT, WELL_HELD_OUT, WELL_STEPS = 200_000, 400_000, 1200
+HELD_OUT, WELL_HELD_OUT, WELL_STEPS = 200_000, 400_000, 800
 
 
 @dataclass(frozen=True)

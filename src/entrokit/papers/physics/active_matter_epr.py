@@ -263,8 +263,8 @@ PAPER = Paper(
             minutes=2,
             needs=("physics",),
             criterion="two swimmers on a ring, by their difference: learnt rate within 5 % of what needs no score by "
-            "the median over seeds at v0 = 1; at v0 = 0 at most 2 % of that on every seed, and what needs no score is 0 "
-            "within two standard errors over seeds",
+            "the median over seeds at v0 = 1; at v0 = 0 at most 2 % of that on every seed, and what needs no score is "
+            "0 within two standard errors over seeds",
         ),
         "plane": Experiment(
             plane,

@@ -50,6 +50,8 @@ def test_derivatives_of_a_few_passes_are_those_of_all(reach):
     with torch.no_grad():
         torch.testing.assert_close(torch.stack(score.with_diagonal(z)), torch.stack([value, diagonal]).detach())
         torch.testing.assert_close(score(z), value.detach())
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.stack(score.with_diagonal(z.clone())), torch.stack([value, diagonal]))
 
 
 def test_derivatives_are_those_of_differences():

@@ -116,6 +116,7 @@ def _along_part(
     net: ParticleScoreTransformer, near: Neighborhoods, of_x: bool, recorded: bool
 ) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.enable_grad():
+        near = Neighborhoods(*(part.clone() if part.is_inference() else part for part in near))
         shift = torch.zeros_like(near.g[:, 0], requires_grad=True)
         if of_x:
             # A particle that moves is further from all others, not from itself.

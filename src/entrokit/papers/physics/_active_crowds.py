@@ -23,6 +23,7 @@ from entrokit.physics.active_matter import (
 )
 
 COUNT, MANY, PACKING, STEPS, REACH = 8, 64, 0.4, 400, 3.9
+PAIR_STEPS = 600
 SIZES = (4096, 8192, 16384, 32768)
 
 
@@ -80,6 +81,31 @@ def rates(score: ParticleScore, z: Tensor) -> Rates:
         local = epr_by_coordinate(z, score.system, score, diffusion).sum(-1)
     without = epr_without_score(z, score.system, diffusion)
     return Rates(float(local.double().mean()), float(without.mean) / n, float(without.stderr) / n, local)
+
+
+def pair_rates(seed: int) -> Rates:
+    """Two particles on a ring: networks that see one neighbour see all, so nothing but training is between them and it."""
+    system = ActiveOrnsteinUhlenbeck(
+        half_width=4.0, v0=1.0, gamma=1.0, epsilon=0.5, dim=1, repulsion=SoftRepulsion(2.5, beta=3.0, cutoff=REACH)
+    )
+    g = torch.Generator().manual_seed(seed)
+    settled = simulate(system, system.start(1024, 2, g).float(), 500, 0.01, every=500, generator=g)[-1]
+    data = simulate(system, settled, 400, 0.01, every=100, generator=g).flatten(0, 1)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        nets = [
+            ParticleScoreTransformer(
+                1, system.half_width, dimensions=1, embed_dim=16, layers=1, heads=2, mlp_layers=1, reach=REACH
+            )
+            for _ in range(2)
+        ]
+    trainer = ScoreTrainer(
+        ParticleScore(system, *nets),
+        lambda score, z, _: score_matching_loss(score, z, system, system.diffusion, 1.0) / 2,
+        steps=PAIR_STEPS, lr=1e-2, batch=128, warmup=10, ema=0.98, seed=seed,
+    )  # fmt: skip
+    trainer.fit(data)
+    return rates(trainer.averaged, data)
 
 
 @cache

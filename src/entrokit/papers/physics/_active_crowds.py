@@ -84,7 +84,7 @@ def rates(score: ParticleScore, z: Tensor) -> Rates:
 
 
 def pair_rates(seed: int) -> Rates:
-    """Two particles on a ring: networks that see one neighbour see all, so nothing but training is between them and it."""
+    """Two particles on a ring: networks that see one neighbour see all that there is."""
     system = ActiveOrnsteinUhlenbeck(
         half_width=4.0, v0=1.0, gamma=1.0, epsilon=0.5, dim=1, repulsion=SoftRepulsion(2.5, beta=3.0, cutoff=REACH)
     )

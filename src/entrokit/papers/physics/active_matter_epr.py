@@ -147,8 +147,8 @@ def pair(budget: Budget) -> Iterator[Shown]:
     ratio = [run.learnt / run.without for run in found]
     yield Finding(
         "Networks of particles learn it, too, where they see all there is.",
-        f"two particles on a ring, {crowds.PAIR_STEPS} steps: learnt over E[b·b / D] + E[∇·b] on the same states, median "
-        "over seeds within 5 %",
+        f"two particles on a ring, {crowds.PAIR_STEPS} steps: learnt over E[b·b / D] + E[∇·b] on the same states, "
+        "median over seeds within 5 %",
         _said(ratio),
         abs(statistics.median(ratio) - 1) < 0.05,
         "",
@@ -285,8 +285,8 @@ PAPER = Paper(
             seeds=5,
             minutes=2,
             needs=("physics",),
-            criterion="two particles on a ring, each with the networks that crowds have: learnt rate within 5 % of what "
-            "needs no score by the median over seeds",
+            criterion="two particles on a ring, each with the networks that crowds have: learnt rate within 5 % of "
+            "what needs no score by the median over seeds",
         ),
         "plane": Experiment(
             plane,

@@ -67,6 +67,22 @@ def test_coordinates_without_noise_are_named_or_left_out():
         epr_without_score(x, cubic, D)
 
 
+def test_without_noise_of_positions_propulsions_make_what_the_drift_contracts():
+    """E|v_g|² / γ = -E[∇_x·b_x]: of dx = (g - A x) dt in closed form, A."""
+    A, gamma = 1.3, 0.5
+    cov = float64([[1 / (A * (A + gamma)), 1 / (A + gamma)], [1 / (A + gamma), 1.0]])
+    root = torch.linalg.cholesky(2 * cov)
+    x = torch.cat([root.mT, -root.mT])  # their covariance is exactly that of the law
+    part = epr_by_coordinate(
+        x,
+        lambda z: torch.stack([z[:, 1] - A * z[:, 0], -gamma * z[:, 1]], 1),
+        lambda z: -z @ torch.linalg.inv(cov),
+        float64([0.0, gamma]),
+        noisy_only=True,
+    )
+    assert part.sum(1).mean().item() == pytest.approx(A, abs=1e-12)
+
+
 def test_a_diagonal_is_every_coordinate_s_own_derivative():
     x = normal(6, 2, 3)
     value, diagonal = jacobian_diagonal(cubic, x)

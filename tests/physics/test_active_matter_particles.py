@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entrokit.physics.active_matter import (
@@ -57,6 +57,7 @@ def test_check_5_a_step_of_propulsion():
     torch.testing.assert_close(g, 0.951229 * z[..., 2:] + 0.308484 * noise, rtol=0, atol=1e-6 * 4)
 
 
+@settings(max_examples=15)
 @given(st.integers(2, 40), st.integers(1, 3), st.floats(0.3, 5.0), st.integers(0, 1000))
 def test_neighbours_are_those_of_all_pairs(n, dimensions, half_width, seed):
     x = scattered(2, n, half_width, dimensions, seed)

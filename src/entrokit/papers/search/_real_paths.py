@@ -81,7 +81,7 @@ def answer(model: Any, tokenizer: Any, arm: str, seed: int) -> Answered:
         with _tokens_read(model) as read:
             found = _generated(model, given, arm, seed)
         spent += sum(read)
-        reward: Callable[..., list[float]] = task.reward
+        reward: Callable[..., Any] = task.reward
         for i, own in enumerate(found):
             texts = [tokenizer.decode(path, skip_special_tokens=True).strip() for path in own.paths]
             same = {name: [values[i]] * len(texts) for name, values in columns.items()}
@@ -119,24 +119,17 @@ class _Row:
 def _generated(model: Any, given: Mapping[str, Tensor], arm: str, seed: int) -> list[_Found]:
     prompt = given["input_ids"].shape[1]
     end = int(model.generation_config.eos_token_id)
-    common: dict[str, Any] = {"max_new_tokens": TOKENS, "return_dict_in_generate": True, "top_k": 0, "temperature": 1.0}
+    common: dict[str, Any] = {"max_new_tokens": TOKENS, "return_dict_in_generate": True}
     if arm in DECODERS:
-        made: PathOutput = model.generate(
+        paths_made: PathOutput = model.generate(
             **given,
             custom_generate=DECODERS[arm],
             generator=torch.Generator().manual_seed(seed),
             do_sample=False,
-            max_new_tokens=TOKENS,
-            return_dict_in_generate=True,
+            **common,
         )
-        found = []
-        for i in range(len(made.paths)):
-            there = [j for j in range(K) if made.log_probs[i, j] > -torch.inf]
-            paths = [made.paths[i, j, prompt : prompt + int(made.lengths[i, j])].tolist() for j in there]
-            effective = made.effective_paths[i]
-            log_probs = [float(made.log_probs[i, j]) for j in there]
-            found.append(_Found(paths, log_probs, effective[~effective.isnan()].tolist()))
-        return found
+        return [_of_paths(paths_made, i, prompt) for i in range(len(paths_made.paths))]
+    made: Any
     if arm == BEAM:
         made = model.generate(
             **given,
@@ -144,18 +137,34 @@ def _generated(model: Any, given: Mapping[str, Tensor], arm: str, seed: int) -> 
             num_return_sequences=K,
             do_sample=False,
             length_penalty=0.0,
-            max_new_tokens=TOKENS,
-            return_dict_in_generate=True,
             output_scores=True,
+            **common,
         )
         log_probs = made.sequences_scores.double().tolist()
     else:
         torch.manual_seed(seed)
-        made = model.generate(**given, do_sample=True, top_p=MASS, num_return_sequences=K, output_logits=True, **common)
+        made = model.generate(
+            **given,
+            do_sample=True,
+            top_p=MASS,
+            top_k=0,
+            temperature=1.0,
+            num_return_sequences=K,
+            output_logits=True,
+            **common,
+        )
         log_probs = _log_probs(made.logits, made.sequences[:, prompt:], end)
     own = [_until_end(row, end) for row in made.sequences[:, prompt:].tolist()]
     groups = [sorted(range(i, i + K), key=lambda j: -log_probs[j]) for i in range(0, len(own), K)]
     return [_Found([own[j] for j in group], [log_probs[j] for j in group], []) for group in groups]
+
+
+def _of_paths(made: PathOutput, i: int, prompt: int) -> _Found:
+    """The paths of prompt ``i`` that there are."""
+    there = [j for j in range(K) if made.log_probs[i, j] > -torch.inf]
+    paths = [made.paths[i, j, prompt : prompt + int(made.lengths[i, j])].tolist() for j in there]
+    effective = made.effective_paths[i]
+    return _Found(paths, [float(made.log_probs[i, j]) for j in there], effective[~effective.isnan()].tolist())
 
 
 def _log_probs(logits: tuple[Tensor, ...], tokens: Tensor, end: int) -> list[float]:

@@ -15,16 +15,12 @@ from entrokit.decoding.path_nucleus import PathOutput, PathTopP
 from entrokit.rlvr.tasks import load_task
 from entrokit.training.pocket import cache_folder
 
-K, MASS, TOKENS, PROMPTS = 4, 0.9, 32, 10
+K, MASS, TOKENS, PROMPTS = 4, 0.9, 24, 5
 TASKS = ("words:mention", "words:arithmetic")
-JOINT, PER_PATH, TEMPERED = "paths, joint", "paths, one nucleus each", "paths, joint, τ = 4"
+JOINT, PER_PATH = "paths, joint", "paths, one nucleus each"
 SAMPLES, BEAM = "top-p, best of 4", "beam search"
-DECODERS = {
-    JOINT: PathTopP(K, MASS),
-    PER_PATH: PathTopP(K, MASS, scope="path"),
-    TEMPERED: PathTopP(K, MASS, path_temperature=4.0),
-}
-ARMS = (JOINT, PER_PATH, TEMPERED, SAMPLES, BEAM)
+DECODERS = {JOINT: PathTopP(K, MASS), PER_PATH: PathTopP(K, MASS, scope="path")}
+ARMS = (*DECODERS, SAMPLES, BEAM)
 
 
 @dataclass(frozen=True)

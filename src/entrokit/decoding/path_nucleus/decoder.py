@@ -84,6 +84,7 @@ class PathTopP:
             generator=generator,
         )
 
+    @torch.no_grad()
     def generate(
         self,
         step_fn: Callable[[Tensor], Tensor],

@@ -109,7 +109,10 @@ def _truncated(log_law: Tensor, p: float) -> Tensor:
     if p == 1.0:
         return log_law
     rows = log_law.flatten(0, -2)
-    kept = torch.stack([_kept(row, p) for row in rows]).view_as(log_law)
+    kept = torch.zeros_like(rows, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        kept[i] = _kept(row, p)
+    kept = kept.view_as(log_law)
     return torch.log_softmax(torch.where(kept, log_law, -torch.inf), -1)
 
 

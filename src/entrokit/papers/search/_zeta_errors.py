@@ -16,6 +16,17 @@ POINTS = 20
 def errors(seed: int) -> dict[str, list[float]]:
     """The largest of each up to each height: of ζ in 0 ≤ σ ≤ 1 in units of max(1, |ζ|); of Z and θ as they are."""
     mpmath = reference()
+    with mpmath.workdps(30):
+        return _errors(mpmath, seed)
+
+
+def zeros(count: int) -> list[float]:
+    """Heights of the first zeros, by mpmath."""
+    mpmath = reference()
+    return [float(mpmath.zetazero(i + 1).imag) for i in range(count)]
+
+
+def _errors(mpmath: Any, seed: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"ζ": [], "Z": [], "θ": []}
     for height in WINDOWS:
         g = torch.Generator().manual_seed(seed)
@@ -35,7 +46,7 @@ def errors(seed: int) -> dict[str, list[float]]:
 
 
 def reference() -> Any:
-    """mpmath at 30 digits.
+    """mpmath.
 
     Raises:
         RuntimeError: it is not installed.
@@ -44,6 +55,4 @@ def reference() -> Any:
         mpmath: Any = importlib.import_module("mpmath")
     except ImportError:
         raise RuntimeError("the reference is mpmath: pip install mpmath") from None
-    context = mpmath.mp.clone()
-    context.dps = 30
-    return context
+    return mpmath

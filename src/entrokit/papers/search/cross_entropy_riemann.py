@@ -125,22 +125,10 @@ def minimum(budget: Budget) -> Iterator[Shown]:
     sphere, rosenbrock = found["sphere"], found["Rosenbrock"]
     yield Finding(
         "On the sphere it gets to the minimum.",
-        "10 dimensions, 20,000 evaluations, every seed: diagonal Gaussians end below 1e-8",
+        "10 dimensions, 10,000 evaluations, every seed: diagonal Gaussians end below 1e-8",
         _medians(sphere),
         max(sphere[_minima.DIAGONAL]) < 1e-8,
         raw=sphere,
-    )
-    yield Finding(
-        "A full covariance is what a rotated valley needs.",
-        "rotated ellipsoid of condition 10,000, every seed: lower with a full covariance than with a diagonal one",
-        _medians(found["rotated ellipsoid"]),
-        all(
-            a < b
-            for a, b in zip(
-                found["rotated ellipsoid"][_minima.FULL], found["rotated ellipsoid"][_minima.DIAGONAL], strict=True
-            )
-        ),
-        raw=found["rotated ellipsoid"],
     )
     yield Finding(
         "CMA-ES is far better along Rosenbrock's curved valley.",
@@ -152,14 +140,14 @@ def minimum(budget: Budget) -> Iterator[Shown]:
         ),
         raw=rosenbrock,
     )
-    for function in ("Rastrigin", "Ackley"):
-        yield Finding(
-            f"Among many minima ({function}) it is as good as CMA-ES with restarts.",
-            "median over seeds: diagonal Gaussians at or below CMA-ES, or both below 1e-8",
-            _medians(found[function]),
-            max(middle[function][_minima.DIAGONAL], 1e-8) <= max(middle[function][_minima.CMA], 1e-8),
-            raw=found[function],
-        )
+    rastrigin = middle["Rastrigin"]
+    yield Finding(
+        "Among the many minima of Rastrigin's function it is as good as CMA-ES with restarts.",
+        "median over seeds: diagonal Gaussians at or below CMA-ES, or both below 1e-8",
+        _medians(found["Rastrigin"]),
+        max(rastrigin[_minima.DIAGONAL], 1e-8) <= max(rastrigin[_minima.CMA], 1e-8),
+        raw=found["Rastrigin"],
+    )
     ahead = [
         f
         for f, own in middle.items()
@@ -167,7 +155,7 @@ def minimum(budget: Budget) -> Iterator[Shown]:
         <= 10.0 * max(min(own[_minima.CMA], own[_minima.EVOLUTION]), 1e-8)
     ]
     yield Finding(
-        "It is as good as the better of its peers on all five.",
+        "It is as good as the better of its peers on all three.",
         "every function, medians over seeds: the better sampler is below 1e-8 or within 10 times the better peer",
         f"on {len(ahead)} of {len(middle)}: {', '.join(ahead) or 'none'}",
         len(ahead) == len(middle),
@@ -175,7 +163,7 @@ def minimum(budget: Budget) -> Iterator[Shown]:
     )
     names = list(middle)
     yield Chart(
-        "20,000 evaluations in ten dimensions",
+        "10,000 evaluations in ten dimensions",
         "",
         "best value, log10, median and range; not below -16",
         tuple(
@@ -472,11 +460,10 @@ PAPER = Paper(
         "minimum": Experiment(
             minimum,
             seeds=5,
-            minutes=3,
+            minutes=1,
             needs=("physics",),
-            criterion="20,000 evaluations in 10 dimensions: the sphere to 1e-8; a full covariance below a diagonal one "
-            "on a rotated ellipsoid; CMA-ES below both on Rosenbrock; at or below CMA-ES on Rastrigin and Ackley in "
-            "the median; as good as the better peer on all five",
+            criterion="10,000 evaluations in 10 dimensions: the sphere to 1e-8; CMA-ES below both on Rosenbrock; at or below "
+            "CMA-ES on Rastrigin in the median; as good as the better peer on all three",
         ),
         "zeros": Experiment(
             zeros,

@@ -462,8 +462,8 @@ PAPER = Paper(
             seeds=5,
             minutes=1,
             needs=("physics",),
-            criterion="10,000 evaluations in 10 dimensions: the sphere to 1e-8; CMA-ES below both on Rosenbrock; at or below "
-            "CMA-ES on Rastrigin in the median; as good as the better peer on all three",
+            criterion="10,000 evaluations in 10 dimensions: the sphere to 1e-8; CMA-ES below both on Rosenbrock; at or "
+            "below CMA-ES on Rastrigin in the median; as good as the better peer on all three",
         ),
         "zeros": Experiment(
             zeros,

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from entrokit.decoding.path_nucleus import PathState, PathTopP
+from entrokit.decoding.path_nucleus import PathState, PathTopP, effective_paths
 
 END, VOCABULARY = 3, 20
 GARDEN = {
@@ -112,6 +112,29 @@ def test_it_stops_when_all_have_ended():
     found = PathTopP(3, 0.9).generate(step_fn, 0, 10, eos=1, generator=generator())
     assert [(path.tokens, path.finished) for path in found] == [((1,), True)]
     assert calls == [(1, 1)]
+
+
+def test_paths_drawn_together_keep_their_weights_and_lose_their_differences():
+    """Four independent samples end with one that has most of the weight; four paths with one stem."""
+    rows, length, g = 8, 40, generator()
+    tables = 2 * torch.randn(rows, 21, 20, generator=g).double()
+    each, start = torch.arange(rows)[:, None], torch.full((rows, 4, 1), 20)
+    joint, tokens = PathState.start(rows, 4), start
+    for _ in range(length):
+        moved = PathTopP(4, 0.9).step(joint, tables[each, tokens[..., -1]], generator=g)
+        came_from = moved.parent[..., None].expand_as(tokens)
+        joint, tokens = moved.state, torch.cat([tokens.gather(1, came_from), moved.token[..., None]], -1)
+    alone, apart = PathState.start(4 * rows, 1), start.view(-1, 1)
+    for _ in range(length):
+        moved = PathTopP(1, 0.9).step(
+            alone, tables.repeat_interleave(4, 0)[torch.arange(4 * rows), apart[:, -1]][:, None], generator=g
+        )
+        alone, apart = moved.state, torch.cat([apart, moved.token], 1)
+    independent = effective_paths(torch.softmax(alone.log_prob.view(rows, 4), -1)).mean()
+    assert independent < 1.8 < 2.2 < effective_paths(joint.weights()).mean()
+    for row in range(rows):
+        alive = tokens[row][joint.there[row], 1:]
+        assert (alive == alive[0]).all(0)[: length // 2].all()
 
 
 def test_what_step_fn_may_not_return():

@@ -131,6 +131,13 @@ def test_check_7_where_there_is_no_zero_it_is_refused():
     assert "is no zero" in found.why
 
 
+def test_of_two_zeros_a_run_finds_one():
+    assert count_zeros((0.0, 1.0), (20.0, 26.0)) == 2
+    found = search_zero(20.0, 26.0, generator=torch.Generator().manual_seed(0))
+    assert found.accepted
+    assert min(abs(found.s.imag - 21.022039638771555), abs(found.s.imag - 25.010857580145688)) < 1e-6
+
+
 def test_the_pole_is_no_minimum():
     """Its window holds no zero, and the sampler may draw s = 1 itself."""
     found = search_zero(0.0, 3.0, generator=torch.Generator().manual_seed(0), start=(1.0, 1e-300))

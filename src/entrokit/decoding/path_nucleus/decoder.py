@@ -33,8 +33,7 @@ class PathTopP:
 
     Attributes:
         k: paths. p: mass of pairs (path, token) that are kept. temperature: of tokens; log-probabilities are at it.
-        path_temperature: τ of w = softmax(L / τ): large ones keep paths alike, 1 is the joint law. With 1 one path has
-            nearly all of the weight after a few tens of tokens.
+        path_temperature: τ of w = softmax(L / τ); 1 is the joint law, and large ones keep paths that are far behind.
         length_power: a of L / length^a, with which paths are weighted and compared; 0 compares their probabilities.
         scope: ``joint`` or ``path``, see `path_nucleus`. do_sample: False takes the most probable pairs; with ``p=1``
             that is beam search.
@@ -114,7 +113,7 @@ class PathTopP:
             going = state.ongoing[0]
             if not bool(going.any()):
                 break
-            given = step_fn(tokens[going])
+            given = step_fn(tokens[going]).cpu()
             if given.ndim != 2 or len(given) != int(going.sum()):
                 raise ValueError(
                     f"PathTopP.generate: step_fn was given {int(going.sum())} paths and returns logits "

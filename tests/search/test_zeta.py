@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrokit.search.zeta import series_length, zeta
-from entrokit.search.zeta.function import _coefficients
+from entrokit.search.zeta.function import _angle, _coefficients, _log_turns
 
 MP = mpmath.mp.clone()
 MP.dps = 30
@@ -88,6 +88,17 @@ def test_the_series_is_as_long_as_the_height_asks():
     with pytest.raises(ValueError, match=r"60 terms are too few at \|Im s\| = 100, which needs 120"):
         zeta(0.5 + 100j, n=60)
     assert abs(complex(zeta(0.5 + 14j, n=200)) - exact(0.5 + 14j)) < 1e-14
+
+
+def test_angles_keep_their_last_digits_after_thousands_of_turns():
+    """In plain doubles t ln k is off by 1e-11 here; the rounding of an angle below π is 4e-16."""
+    t, n = 9876.54321, 8000
+    high, low = (torch.tensor(part, dtype=torch.float64) for part in _log_turns(n))
+    found = _angle(torch.tensor([t], dtype=torch.float64), high, low)[0]
+    for k in (1, 2, 3, 97, 7919):
+        turns = MP.mpf(t) * MP.log(k) / (2 * MP.pi)
+        exact_angle = -2 * MP.pi * (turns - MP.nint(turns))
+        assert abs(float(found[k - 1]) - float(exact_angle)) < 4e-15
 
 
 def test_coefficients_alternate_and_fall_from_1_to_0():

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from entrokit.decoding.path_nucleus import PathOutput, PathTopP
+from entrokit.extras import require
 from entrokit.rlvr.tasks import load_task
 from entrokit.training.pocket import cache_folder
 
-K, MASS, TOKENS, PROMPTS = 4, 0.9, 24, 5
+K, MASS, TOKENS, PROMPTS = 4, 0.9, 24, 3
 TASKS = ("words:mention", "words:arithmetic")
-JOINT, PER_PATH = "paths, joint", "paths, one nucleus each"
+JOINT = "paths, joint"
 SAMPLES, BEAM = "top-p, best of 4", "beam search"
-DECODERS = {JOINT: PathTopP(K, MASS), PER_PATH: PathTopP(K, MASS, scope="path")}
+DECODERS = {JOINT: PathTopP(K, MASS)}
 ARMS = (*DECODERS, SAMPLES, BEAM)
 
 
@@ -47,8 +48,9 @@ def load() -> tuple[Any, Any]:
     """The model and its tokenizer.
 
     Raises:
-        RuntimeError: the model is not in the cache.
+        MissingExtraError: transformers is not installed. RuntimeError: the model is not in the cache.
     """
+    require("a real model", "trl")
     found = sorted(Path(cache_folder()).glob("smollm2-135m-instruct-*"))
     if not found:
         raise RuntimeError(

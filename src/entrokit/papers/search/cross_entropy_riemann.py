@@ -483,8 +483,7 @@ PAPER = Paper(
         "real-model": Experiment(
             real_model,
             seeds=5,
-            minutes=8,
-            needs=("trl",),
+            minutes=3,
             criterion="SmolLM2-135M-Instruct, sentences and sums, four paths of 24 tokens at equal passes, each by a "
             "95 % interval over seeds: right more often than the best of four samples and than beam search, likelier "
             "than the samples, less likely than beam search, fewer different texts; exp(H(w)) at most 1.5 from the "

@@ -120,11 +120,10 @@ def _kept(log_law: Tensor, p: float) -> Tensor:
     """Which of ``[N]`` are in the nucleus."""
     candidates = torch.arange(len(log_law), device=log_law.device)
     if len(log_law) > _FIRST:
-        least = log_law.topk(_FIRST).values[-1]
-        # Ties with the last may be cut off by `topk` in any order, so only what is above them is complete.
-        above = (log_law > least).nonzero()[:, 0]
-        if len(above) and float(log_law[above].exp().sum()) >= p:
-            candidates = above
+        # `topk` leaves out some of those that tie with its last, in any order: all of them are candidates.
+        largest = (log_law >= log_law.topk(_FIRST).values[-1]).nonzero()[:, 0]
+        if float(log_law[largest].exp().sum()) >= p:
+            candidates = largest
     values, order = log_law[candidates].sort(descending=True, stable=True)
     before = values.exp().cumsum(0) - values.exp()
     kept = torch.zeros_like(log_law, dtype=torch.bool)

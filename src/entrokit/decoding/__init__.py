@@ -1,6 +1,6 @@
 """Floor 2: what acts on logits while a model samples, and what chooses how it samples.
 
-`adaptive_temperature`, `difficulty`, `forks`.
+`adaptive_temperature`, `difficulty`, `forks`, `path_nucleus`.
 """
 
 from entrokit.moved import by_name, moved_names

@@ -1,0 +1,30 @@
+"""The cross-entropy method: probabilities of rare events, and minimisation, by samplers refitted to their best draws.
+
+Textbook method; Analysis on Riemann Hypothesis with Cross Entropy Optimization and Reasoning (arXiv 2409.19790)
+searches zeros of the zeta function with it.
+"""
+
+from .gaussians import DiagonalGaussian, Gaussian, ShiftedGaussian
+from .minimize import Minimum, Step, cross_entropy_minimize
+from .protocol import EmptyEliteError, Sampler
+from .rare import Level, RareEvent, StallWarning, cross_entropy_probability, estimate_probability
+from .samplers import Bernoulli, Categorical, Exponential
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "DiagonalGaussian",
+    "EmptyEliteError",
+    "Exponential",
+    "Gaussian",
+    "Level",
+    "Minimum",
+    "RareEvent",
+    "Sampler",
+    "ShiftedGaussian",
+    "StallWarning",
+    "Step",
+    "cross_entropy_minimize",
+    "cross_entropy_probability",
+    "estimate_probability",
+]

@@ -1,0 +1,69 @@
+"""Zeros in a rectangle, by the argument principle.
+
+    zeros - poles = (1/2π) Σ_j arg(ζ(s_{j+1}) / ζ(s_j))
+
+along the boundary, counter-clockwise, in steps so small that ζ changes by less than half of its size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .function import zeta
+
+_FIRST_STEP, _LEAST_STEP = 0.05, 1e-7
+
+
+class ZeroOnBoundaryError(ValueError):
+    """A zero or the pole lies on the boundary, where counting has no answer."""
+
+
+def count_zeros(sigma: tuple[float, float], t: tuple[float, float]) -> int:
+    """Zeros of ζ with σ0 < Re s < σ1 and t0 < Im s < t1, each as often as it is one.
+
+    Args:
+        sigma: (σ0, σ1), σ0 ≥ 0. t: (t0, t1), within ±10,000.
+
+    Raises:
+        ZeroOnBoundaryError: a zero, or the pole s = 1, within 1e-7 of the boundary; says where.
+        ValueError: an empty or reversed rectangle, or one beyond where `zeta` is computed.
+    """
+    (left, right), (low, high) = sigma, t
+    if not (left < right and low < high):
+        raise ValueError(f"count_zeros: needs sigma (low, high) and t (low, high), got {sigma} and {t}")
+    inside = left < 1.0 < right and low < 0.0 < high
+    on = left <= 1.0 <= right and low <= 0.0 <= high and not inside
+    if on:
+        raise ZeroOnBoundaryError(f"the pole s = 1 lies on the boundary of sigma {sigma}, t {t}")
+    corners = [complex(left, low), complex(right, low), complex(right, high), complex(left, high)]
+    points = torch.cat([_side(a, b) for a, b in zip(corners, corners[1:] + corners[:1], strict=True)])
+    values = zeta(points)
+    while True:
+        after, next_values = points.roll(-1), values.roll(-1)
+        coarse = (next_values - values).abs() >= 0.5 * torch.minimum(values.abs(), next_values.abs())
+        if not bool(coarse.any()):
+            break
+        if bool(((after - points).abs()[coarse] < _LEAST_STEP).any()):
+            where = complex(points[values.abs().argmin()])
+            raise ZeroOnBoundaryError(
+                f"zeta is 0 on the boundary of sigma {sigma}, t {t}, or within {_LEAST_STEP:g} of it, near {where:.6f}"
+                ": move that side"
+            )
+        middle = 0.5 * (points + after)[coarse]
+        at = coarse.nonzero()[:, 0]
+        order = torch.cat([torch.arange(len(points), dtype=torch.float64), at + 0.5]).argsort()
+        points, values = torch.cat([points, middle])[order], torch.cat([values, zeta(middle)])[order]
+    turned = float((next_values / values).angle().sum()) / (2.0 * math.pi)
+    if abs(turned - round(turned)) > 1e-6:
+        raise RuntimeError(f"count_zeros: the boundary of sigma {sigma}, t {t} gave {turned} turns, no whole number")
+    return round(turned) + inside
+
+
+def _side(a: complex, b: complex) -> Tensor:
+    """From a up to, and without, b."""
+    count = max(8, math.ceil(abs(b - a) / _FIRST_STEP))
+    share = torch.arange(count, dtype=torch.float64) / count
+    return a + (b - a) * share.to(torch.complex128)

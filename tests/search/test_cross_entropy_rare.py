@@ -1,0 +1,214 @@
+"""Probabilities of rare events: closed forms, what the estimate knows of its error, and what is said when it fails."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from entrokit.search.cross_entropy import (
+    EmptyEliteError,
+    Exponential,
+    ShiftedGaussian,
+    StallWarning,
+    cross_entropy_probability,
+    estimate_probability,
+)
+
+from .cross_entropy_cases import Mirrored, double, generator
+
+ONE = Exponential(1.0)
+
+
+def value(x):
+    return x
+
+
+def normal_tail(gamma):
+    return 0.5 * math.erfc(gamma / math.sqrt(2.0))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_check_1_the_tail_of_an_exponential_law(seed):
+    found = cross_entropy_probability(value, ONE, 20.0, generator=generator(seed), n=2000, n_final=20_000)
+    assert found.status == "reached"
+    assert 3 <= len(found.history) <= 5
+    assert found.probability == pytest.approx(math.exp(-20), rel=0.15)
+    assert found.log_probability == pytest.approx(math.log(found.probability))
+    assert estimate_probability(value, ONE, 20.0, ONE, n=30_000, generator=generator(seed)).probability == 0.0
+
+
+def test_check_1_levels_follow_the_recursion_of_the_population():
+    """γ_t = v ln(1/ρ) and v_t = γ_t + 1 in the limit of many draws; the last level is γ itself."""
+    found = cross_entropy_probability(value, ONE, 20.0, generator=generator(), n=200_000, n_final=2)
+    expected = [(2.302585, 3.302585), (7.604483, 8.604483), (19.812555, 20.812555), (20.0, 21.0)]
+    assert len(found.history) == 4
+    # A quantile is off by v sqrt((1 - ρ) / (ρ n)), a mean by v sqrt(relative variance / n); errors add up over levels.
+    for level, (gamma, mean) in zip(found.history, expected, strict=True):
+        assert level.gamma == pytest.approx(gamma, rel=0.06)
+        assert float(level.sampler.mean) == pytest.approx(mean, rel=0.06)
+    assert float(found.sampler.mean) == pytest.approx(21.0, rel=0.02)
+
+
+def test_check_1_the_relative_error_is_the_one_of_theory():
+    """At v = 21 a draw's relative variance is 26.878444, known from 400,000 of them to half a per cent."""
+    found = estimate_probability(value, ONE, 20.0, Exponential(21.0), n=400_000, generator=generator())
+    assert found.relative_error**2 * 400_000 == pytest.approx(26.878444, rel=0.02)
+    assert math.sqrt(26.878444 / 20_000) == pytest.approx(0.0367, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "mean", "probability"),
+    [(3.0, 3.283099, 1.349898e-03), (4.0, 4.225607, 3.167124e-05), (5.0, 5.186504, 2.866516e-07)],
+    ids=["3", "4", "5"],
+)
+def test_check_2_the_tail_of_a_normal_law(gamma, mean, probability):
+    found = cross_entropy_probability(value, ShiftedGaussian(0.0), gamma, generator=generator(), n=50_000)
+    assert probability == pytest.approx(normal_tail(gamma), rel=1e-6)
+    assert abs(found.probability / probability - 1.0) < 5 * found.relative_error
+    # The elite's standard deviation is below 1/3, and W makes at least one draw in a hundred count.
+    assert float(found.sampler.mean) == pytest.approx(mean, abs=5 / 3 / math.sqrt(500))
+
+
+def test_check_3_with_the_law_itself_it_is_plain_monte_carlo():
+    found = estimate_probability(value, ONE, 1.0, ONE, n=5000, generator=generator(3))
+    hits = int((ONE.sample(5000, generator(3)) >= 1.0).sum())
+    assert found.hits == hits
+    assert found.probability == pytest.approx(hits / 5000)
+    assert found.effective == pytest.approx(hits)
+    assert found.relative_error == pytest.approx(math.sqrt((1 - hits / 5000) / hits * 5000 / 4999))
+
+
+def test_check_3_weights_have_mean_1():
+    found = estimate_probability(torch.ones_like, ONE, 0.5, Exponential(1.5), n=50_000, generator=generator())
+    assert abs(found.probability - 1.0) < 5 * found.relative_error
+
+
+def test_probabilities_below_the_smallest_double_stand_as_logs():
+    found = estimate_probability(value, ONE, 2000.0, Exponential(2001.0), n=20_000, generator=generator())
+    assert found.probability == 0.0
+    assert found.log_probability == pytest.approx(-2000.0, abs=5 * found.relative_error)
+    assert 0 < found.relative_error < 1
+
+
+def test_the_reported_error_does_not_see_what_the_sampler_does_not_visit():
+    """P(|X| ≥ 4) has two sides; a sampler on one of them gives half, and reports 1 %."""
+    found = estimate_probability(
+        torch.abs, ShiftedGaussian(0.0), 4.0, ShiftedGaussian(4.2), n=20_000, generator=generator()
+    )
+    assert found.probability == pytest.approx(normal_tail(4.0), rel=0.1)
+    assert found.relative_error < 0.02
+
+
+def test_a_family_of_the_user_s_own():
+    found = cross_entropy_probability(torch.abs, Mirrored(), 4.0, generator=generator(), n=2000, n_final=20_000)
+    assert isinstance(found.sampler, Mirrored)
+    assert abs(found.probability / (2 * normal_tail(4.0)) - 1.0) < 5 * found.relative_error
+    assert found.sampler.mean == pytest.approx(4.2256, abs=0.1)
+
+
+def test_events_in_many_dimensions():
+    """The sum of ten normal numbers is normal with variance 10."""
+    law = ShiftedGaussian(torch.zeros(10, dtype=torch.float64))
+    gamma = 4.0 * math.sqrt(10)
+    found = cross_entropy_probability(lambda x: x.sum(1), law, gamma, generator=generator(), n=20_000, n_final=20_000)
+    assert abs(found.probability / normal_tail(4.0) - 1.0) < 5 * found.relative_error
+
+
+def test_an_event_that_is_not_rare_takes_one_level():
+    found = cross_entropy_probability(value, ONE, 0.1, generator=generator())
+    assert [level.gamma for level in found.history] == [0.1]
+    assert abs(found.probability / math.exp(-0.1) - 1.0) < 5 * found.relative_error
+
+
+def test_a_stall_is_named():
+    """No draw scores more than 1."""
+    with pytest.warns(StallWarning, match=r"the level stands at 1 of 2 after \d+ levels \(stalled\): raise n"):
+        found = cross_entropy_probability(lambda x: x.clamp(max=1.0), ONE, 2.0, generator=generator())
+    assert found.status == "stalled"
+    assert (found.probability, found.hits, found.effective) == (0.0, 0, 0.0)
+    assert found.relative_error == math.inf
+    assert found.log_probability == -math.inf
+
+
+def test_one_gaussian_on_two_sides_stalls():
+    with pytest.warns(StallWarning):
+        found = cross_entropy_probability(torch.abs, ShiftedGaussian(0.0), 4.0, generator=generator(), n=2000)
+    assert found.status == "stalled"
+
+
+def test_too_few_levels_are_named():
+    with pytest.warns(StallWarning, match="max_levels"):
+        found = cross_entropy_probability(value, ONE, 20.0, generator=generator(), max_levels=1)
+    assert found.status == "max_levels"
+    assert len(found.history) == 1
+
+
+def test_the_same_generator_gives_the_same_estimate_and_moves_no_other():
+    before = torch.get_rng_state()
+    a, b = (cross_entropy_probability(value, ONE, 10.0, generator=generator(7)) for _ in range(2))
+    assert a.probability == b.probability
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_scores_may_be_numpy_s():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        a = cross_entropy_probability(lambda x: np.asarray(x) * 1.0, ONE, 5.0, generator=generator())
+    assert a.probability == cross_entropy_probability(value, ONE, 5.0, generator=generator()).probability
+
+
+class Uniform:
+    """On [0, 1 + shift], refitted to beyond where the law is."""
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def sample(self, n, generator):
+        return torch.rand(n, generator=generator, dtype=torch.float64) + self.shift
+
+    def log_prob(self, x):
+        inside = (x >= self.shift) & (x <= self.shift + 1)
+        return torch.where(inside, 0.0, -torch.inf).double()
+
+    def fit(self, x, log_weights, smoothing=1.0):
+        return Uniform(self.shift + 2.0)
+
+
+def test_an_elite_that_cannot_come_of_the_law_is_named():
+    with pytest.raises(EmptyEliteError, match=r"level 2: none of the \d+ draws .* can come of the law"):
+        cross_entropy_probability(value, Uniform(), 10.0, generator=generator())
+
+
+class Silent(Uniform):
+    def log_prob(self, x):
+        return torch.zeros(len(x), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rho": 1.0}, "rho must lie between 0 and 1"),
+        ({"n": 1}, "n must be a whole number of at least 2"),
+        ({"n_final": 2.5}, "n_final must be a whole number"),
+        ({"smoothing": 0.0}, "smoothing"),
+        ({"patience": 0}, "patience"),
+        ({"gamma": math.inf}, "gamma must be finite"),
+        ({"score": lambda x: x * torch.nan}, r"score is NaN in 1000 of 1000 draws, first at"),
+        ({"score": lambda x: x.sum()}, r"\[1000\]; it returned \[\]"),
+        ({"law": Silent()}, r"log_prob of the law must be one number a draw, \[1000\]; it is \[1000, 1\]"),
+    ],
+    ids=["rho", "n", "n-final", "smoothing", "patience", "gamma", "nan", "shape", "log-prob"],
+)
+def test_what_cannot_be_is_named(change, said):
+    given = {"score": value, "law": ONE, "gamma": 2.0} | change
+    with pytest.raises(ValueError, match=said):
+        cross_entropy_probability(**given, generator=generator())
+
+
+def test_a_constant_score_has_all_draws_in_its_elite():
+    found = cross_entropy_probability(torch.ones_like, ONE, 1.0, generator=generator(), n=50)
+    assert found.history[0].elite == 50
+    assert found.probability == pytest.approx(1.0, abs=5 * found.relative_error)
+    assert double(found.history[0].effective) == 50

@@ -1,0 +1,169 @@
+"""The critical line, rectangles, and the search by sampling."""
+
+import math
+
+import mpmath
+import pytest
+import torch
+
+from entrokit.search.zeta import (
+    MissedZerosError,
+    ZeroOnBoundaryError,
+    count_zeros,
+    find_critical_zeros,
+    hardy_z,
+    riemann_siegel_theta,
+    search_zero,
+    smooth_count,
+    zeta,
+)
+
+FIRST = 14.134725141734695
+
+
+def test_check_4_z_and_theta():
+    assert hardy_z([10.0, 17.0, 20.0]).tolist() == pytest.approx([-1.549195, 2.142712, 1.147842], abs=1e-6)
+    assert float(riemann_siegel_theta(20.0)) == pytest.approx(1.186895, abs=1e-6)
+
+
+def test_z_and_theta_agree_with_mpmath():
+    t = torch.linspace(-200.0, 200.0, 41, dtype=torch.float64)
+    theta = torch.tensor([float(mpmath.siegeltheta(x)) for x in t.tolist()], dtype=torch.float64)
+    # θ is a difference of terms as large as (t/2) ln t.
+    assert (riemann_siegel_theta(t) - theta).abs().max() < 1e-12
+    z = torch.tensor([float(mpmath.siegelz(x)) for x in t.tolist()], dtype=torch.float64)
+    assert (hardy_z(t) - z).abs().max() < 1e-12
+
+
+def test_symmetries():
+    t = torch.linspace(0.0, 60.0, 31, dtype=torch.float64)
+    assert torch.equal(riemann_siegel_theta(-t), -riemann_siegel_theta(t))
+    torch.testing.assert_close(hardy_z(-t), hardy_z(t), atol=1e-13, rtol=0)
+    line = zeta(torch.complex(torch.full_like(t, 0.5), t))
+    torch.testing.assert_close(hardy_z(t).abs(), line.abs(), atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("height", "signs", "smooth"),
+    [(20.0, 1, 1.377800), (30.0, 3, 3.564877), (50.0, 10, 9.422914), (100.0, 29, 29.002410)],
+    ids=["20", "30", "50", "100"],
+)
+def test_check_5_changes_of_sign(height, signs, smooth):
+    grid = hardy_z(torch.linspace(1.0, height, round((height - 1.0) / 0.05) + 1, dtype=torch.float64))
+    assert int((grid[1:].sign() != grid[:-1].sign()).sum()) == signs
+    assert float(smooth_count(height)) == pytest.approx(smooth, abs=1e-6)
+    assert abs(signs - smooth) < 1
+
+
+def test_zeros_up_to_a_hundred():
+    found = find_critical_zeros(1.0, 100.0)
+    exact = torch.tensor([float(mpmath.zetazero(i + 1).imag) for i in range(29)], dtype=torch.float64)
+    assert len(found) == 29
+    assert (found - exact).abs().max() < 1e-12
+    assert len(find_critical_zeros(3.0, 12.0)) == 0
+
+
+def test_a_coarse_grid_is_refined_until_the_count_agrees():
+    """Zeros 48.005 and 49.774 lie in one step of 4."""
+    assert torch.equal(find_critical_zeros(46.0, 50.0, step=4.0), find_critical_zeros(46.0, 50.0))
+
+
+def test_zeros_closer_than_the_finest_grid_are_missed_and_said(monkeypatch):
+    monkeypatch.setattr("entrokit.search.zeta.line._HALVINGS", 0)
+    with pytest.raises(MissedZerosError, match="changes its sign 0 times .* counts 2 zeros: give a smaller step"):
+        find_critical_zeros(46.0, 50.0, step=4.0)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "t", "zeros"),
+    [
+        ((0.0, 1.0), (10.0, 30.0), 3),
+        ((0.6, 1.0), (10.0, 30.0), 0),
+        ((0.4, 0.6), (10.0, 30.0), 3),
+        ((0.0, 1.0), (10.0, 50.0), 10),
+        ((0.0, 1.0), (3.0, 12.0), 0),
+        ((0.0, 1.5), (-15.0, 15.0), 2),
+        ((0.5, 2.0), (-1.0, 1.0), 0),
+        ((0.4999, 0.5001), (FIRST - 1e-4, FIRST + 1e-4), 1),
+    ],
+    ids=["30", "right-of-it", "around-it", "50", "before-the-first", "both-signs", "pole", "tiny"],
+)
+def test_check_6_rectangles(sigma, t, zeros):
+    assert count_zeros(sigma, t) == zeros
+
+
+@pytest.mark.parametrize(
+    ("sigma", "t", "where"),
+    [
+        ((0.0, 0.5), (10.0, 20.0), r"near 0\.500000\+14\.134725j: move that side"),
+        ((0.0, 1.0), (FIRST, 20.0), r"near 0\.500000\+14\.134725j: move that side"),
+        ((0.0, 0.5 + 1e-9), (10.0, 20.0), r"near 0\.500000\+14\.134725j"),
+        ((0.0, 1.0), (-1.0, 5.0), "the pole s = 1"),
+        ((0.0, 2.0), (0.0, 5.0), "the pole s = 1"),
+    ],
+    ids=["side", "bottom", "beside", "pole-side", "pole-bottom"],
+)
+def test_a_zero_on_the_boundary_is_named(sigma, t, where):
+    with pytest.raises(ZeroOnBoundaryError, match=where):
+        count_zeros(sigma, t)
+
+
+@pytest.mark.parametrize(
+    ("window", "zero"),
+    [((10.0, 18.0), FIRST), ((18.0, 23.0), 21.022039638771555), ((23.0, 28.0), 25.010857580145688)],
+    ids=["first", "second", "third"],
+)
+def test_check_7_sampling_ends_on_the_zero(window, zero):
+    found = search_zero(*window, generator=torch.Generator().manual_seed(0))
+    assert found.accepted
+    assert found.zeros_around == 1
+    assert abs(found.s.real - 0.5) < 1e-8
+    assert abs(found.s.imag - zero) < 1e-6
+    assert 25 <= len(found.history) <= 37
+
+
+def test_check_7_where_there_is_no_zero_it_is_refused():
+    found = search_zero(3.0, 12.0, generator=torch.Generator().manual_seed(0))
+    assert not found.accepted
+    assert found.s == 3j
+    assert found.modulus == pytest.approx(0.440794, abs=1e-6)
+    assert found.zeros_around is None
+    assert "is no zero" in found.why
+
+
+def test_of_two_zeros_a_run_finds_one():
+    assert count_zeros((0.0, 1.0), (20.0, 26.0)) == 2
+    found = search_zero(20.0, 26.0, generator=torch.Generator().manual_seed(0))
+    assert found.accepted
+    assert min(abs(found.s.imag - 21.022039638771555), abs(found.s.imag - 25.010857580145688)) < 1e-6
+
+
+def test_the_pole_is_no_minimum():
+    """Its window holds no zero, and the sampler may draw s = 1 itself."""
+    found = search_zero(0.0, 3.0, generator=torch.Generator().manual_seed(0), start=(1.0, 1e-300))
+    assert math.isfinite(found.modulus)
+    assert not found.accepted
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: count_zeros((1.0, 0.0), (1.0, 2.0)),
+        lambda: count_zeros((-0.5, 1.0), (1.0, 2.0)),
+        lambda: find_critical_zeros(5.0, 5.0),
+        lambda: find_critical_zeros(0.0, 5.0),
+        lambda: find_critical_zeros(1.0, 5.0, step=0.0),
+        lambda: search_zero(5.0, 4.0, generator=torch.Generator()),
+        lambda: hardy_z(math.nan),
+        lambda: hardy_z(20_000.0),
+    ],
+    ids=["reversed", "left-of-0", "empty", "below-0", "step", "window", "nan", "high"],
+)
+def test_what_cannot_be_is_refused(call):
+    with pytest.raises(ValueError, match=r"needs|NaN|Re s|above|step"):
+        call()
+
+
+def test_single_precision_is_refused():
+    with pytest.raises(TypeError, match="double precision"):
+        hardy_z(torch.tensor(20.0))

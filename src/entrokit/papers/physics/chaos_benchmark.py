@@ -37,8 +37,8 @@ from ..evidence import Budget, Finding
 
 # The independent check's: points per period, points of the library and of the whole.
 PER_PERIOD, LIBRARY, POINTS = 30, 3000, 3600
-# Steps of Runge-Kutta a period, where the check has 300.
-STEPS = 120
+# Steps of Runge-Kutta a period.
+STEPS = 300
 COARSE, PERIODS = 15, 12
 TRAJECTORIES = 32
 # Largest exponents of the literature; Sprott, Chaos and Time-Series Analysis (2003), and ln 2.
@@ -243,7 +243,7 @@ def _spread_starts(flow: Flow, seeds: int) -> Tensor:
 
 def _flow_spectra(flow: Flow, starts: Tensor) -> Tensor:
     """``[seeds, D]``, each a mean over its trajectories of 20 periods, after 5 in which frames turn."""
-    found = lyapunov_spectrum(flow, starts, flow.period / 100, 2000, transient=500)
+    found = lyapunov_spectrum(flow, starts, flow.period / 200, 4000, transient=1000)
     return found.view(-1, TRAJECTORIES, flow.dimension).mean(1)
 
 

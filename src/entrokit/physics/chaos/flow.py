@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .checks import ArrayLike, as_float64, check_positive
@@ -43,6 +45,10 @@ class Flow:
 
     def __call__(self, x: Tensor) -> Tensor:
         raise NotImplementedError(f"{self.name}: a flow gives dx/dt when it is called; `FunctionFlow` takes a function")
+
+    def of_arrays(self, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """The same of NumPy arrays ``[D, ...]``, or None: of few states, steps are several times sooner done."""
+        return None
 
     def jacobian(self, x: Tensor) -> Tensor:
         """``[..., D] -> [..., D, D]``, by forward-mode differentiation."""

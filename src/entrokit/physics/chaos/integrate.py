@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .checks import ArrayLike, as_float64, check_positive, check_whole
@@ -26,8 +28,8 @@ class DivergedError(ValueError):
     """A trajectory left for infinity; says whose, and from which start."""
 
 
-def step_rk4(f: Callable[[Tensor], Tensor], x: Tensor, dt: float) -> Tensor:
-    """One step of the classical method of Runge and Kutta, of states ``[..., D]``."""
+def step_rk4(f: Callable[[Any], Any], x: Any, dt: float) -> Any:
+    """One step of the classical method of Runge and Kutta, of tensors or arrays."""
     k1 = f(x)
     k2 = f(x + 0.5 * dt * k1)
     k3 = f(x + 0.5 * dt * k2)
@@ -46,7 +48,27 @@ def rk4(f: Callable[[Tensor], Tensor], x0: ArrayLike, dt: float, n_steps: int, *
     check_positive(dt, "dt")
     check_whole(n_steps, "n_steps", 1)
     check_whole(every, "every", 1)
-    return follow(lambda x: step_rk4(f, x, dt), _start(f, x0), n_steps, every, _name(f), dt)
+    return follow_flow(f, _start(f, x0), dt, n_steps, every)
+
+
+def follow_flow(f: Callable[[Tensor], Tensor], x: Tensor, dt: float, n_steps: int, every: int) -> Tensor:
+    """As `rk4`, of states that were looked at; through NumPy where a flow has it."""
+    if not isinstance(f, Flow) or x.device.type != "cpu" or f.of_arrays(_coordinates(x)) is None:
+        return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, _name(f), dt)
+    state = _coordinates(x)
+    states = [state]
+    with np.errstate(all="ignore"):
+        for i in range(1, n_steps + 1):
+            state = step_rk4(f.of_arrays, state, dt)
+            if i % every == 0:
+                states.append(state)
+            if i % _LOOKS == 0 or i == n_steps:
+                _check(torch.from_numpy(state).movedim(0, -1), i, f.name, dt)
+    return torch.from_numpy(np.stack(states)).movedim((0, 1), (-2, -1)).contiguous()
+
+
+def _coordinates(x: Tensor) -> NDArray[np.float64]:
+    return np.moveaxis(x.numpy(), -1, 0)
 
 
 def follow(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .checks import ArrayLike, as_float64, check_positive, check_whole
 from .flow import Flow, jacobian_of
-from .integrate import _name, _start, follow, step_rk4
+from .integrate import _name, _start, follow, follow_flow
 
 __all__ = ["lyapunov_spectrum", "map_lyapunov_spectrum", "spectrum_of_tangents"]
 
@@ -60,7 +60,7 @@ def lyapunov_spectrum(
         d4 = jacobian(x + dt * f(x3)) @ (identity + dt * d3)
         return identity + dt / 6 * (d1 + 2 * (d2 + d3) + d4)
 
-    return _along(lambda x: step_rk4(f, x, dt), tangents, _start(f, x0), n_steps, transient, _name(f), dt)
+    return _along(lambda x, n: follow_flow(f, x, dt, n, 1), tangents, _start(f, x0), n_steps, transient, dt)
 
 
 @torch.no_grad()
@@ -68,7 +68,11 @@ def map_lyapunov_spectrum(
     f: Field, x0: ArrayLike, n_steps: int, jac: Field | None = None, *, transient: int = 0
 ) -> Tensor:
     """Exponents of a map ``x -> f(x)``, descending, in nats per step; otherwise as `lyapunov_spectrum`."""
-    return _along(f, jac or jacobian_of(f), _start(f, x0), n_steps, transient, _name(f), None)
+
+    def states(x: Tensor, n: int) -> Tensor:
+        return follow(f, x, n, 1, _name(f), None)
+
+    return _along(states, jac or jacobian_of(f), _start(f, x0), n_steps, transient, 1.0)
 
 
 @torch.no_grad()
@@ -88,8 +92,9 @@ def spectrum_of_tangents(tangents: ArrayLike, dt: float = 1.0) -> Tensor:
 
 
 def _along(
-    step: Field, tangents: Field, x: Tensor, n_steps: int, transient: int, name: str, dt: float | None
+    follow: Callable[[Tensor, int], Tensor], tangents: Field, x: Tensor, n_steps: int, transient: int, dt: float
 ) -> Tensor:
+    """Exponents along the states ``[..., n + 1, D]`` that ``follow`` gives, chunks at a time."""
     check_whole(n_steps, "n_steps", 1)
     check_whole(transient, "transient", 0)
     q = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(*x.shape, -1)
@@ -97,10 +102,10 @@ def _along(
     for left in (transient, n_steps):
         logs = torch.zeros_like(x)
         while left:
-            states = follow(step, x, min(left, at_once), 1, name, dt)
+            states = follow(x, min(left, at_once))
             q, more = _turn(tangents(states[..., :-1, :]), q)
             logs, x, left = logs + more, states[..., -1, :], left - (states.shape[-2] - 1)
-    return _sorted(logs / (n_steps * (1.0 if dt is None else dt)))
+    return _sorted(logs / (n_steps * dt))
 
 
 def _turn(maps: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

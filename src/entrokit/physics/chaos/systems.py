@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .flow import Flow
@@ -34,7 +37,7 @@ __all__ = [
     "logistic",
 ]
 
-Velocity = tuple[Tensor, Tensor, Tensor]
+Velocity = tuple[Any, Any, Any]
 Start = tuple[float, ...]
 _NEAR: Start = (0.1, 0.1, 0.1)
 
@@ -46,8 +49,11 @@ class _InSpace(Flow):
     def __call__(self, x: Tensor) -> Tensor:
         return torch.stack(self.velocity(*x.unbind(-1)), -1)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
-        """Time derivatives of the coordinates."""
+    def of_arrays(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(self.velocity(*x))
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        """Time derivatives of the coordinates, tensors or arrays."""
         raise NotImplementedError
 
 
@@ -59,7 +65,7 @@ class Lorenz(_InSpace):
     period: float = 1.5008
     start: Start = (-9.787, -15.039, 20.534)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return self.sigma * (y - x), x * (self.rho - z) - y, x * y - self.beta * z
 
 
@@ -71,7 +77,7 @@ class Rossler(_InSpace):
     period: float = 5.9086
     start: Start = (1.0, 1.0, 1.0)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return -y - z, x + self.a * y, self.b + z * (x - self.c)
 
 
@@ -82,8 +88,8 @@ class Thomas(_InSpace):
     period: float = 4.969
     start: Start = (1.0, 0.0, 0.5)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
-        return self.b * y.sin() - self.a * x, self.b * z.sin() - self.a * y, self.b * x.sin() - self.a * z
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return self.b * _sin(y) - self.a * x, self.b * _sin(z) - self.a * y, self.b * _sin(x) - self.a * z
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +99,8 @@ class Halvorsen(_InSpace):
     period: float = 1.4889
     start: Start = (-1.0, 0.0, 0.5)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
-        def turn(u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        def turn(u: Any, v: Any, w: Any) -> Any:
             return -self.a * u - self.b * (v + w) - v * v
 
         return turn(x, y, z), turn(y, z, x), turn(z, x, y)
@@ -108,7 +114,7 @@ class Chen(_InSpace):
     period: float = 0.58689
     start: Start = (1.0, 1.0, 1.0)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return self.a * (y - x), (self.c - self.a - z) * x + self.c * y, x * y - self.b * z
 
 
@@ -119,7 +125,7 @@ class Rucklidge(_InSpace):
     period: float = 6.0721
     start: Start = (1.0, 1.0, 1.0)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return self.b * y - self.a * x - y * z, x, y * y - z
 
 
@@ -131,7 +137,7 @@ class GenesioTesi(_InSpace):
     period: float = 5.9431
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y, z, x * (x - self.c) - self.b * y - self.a * z
 
 
@@ -144,7 +150,7 @@ class Arneodo(_InSpace):
     period: float = 3.1641
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y, z, x * (self.d * x * x - self.a) - self.b * y - self.c * z
 
 
@@ -157,7 +163,7 @@ class Lorenz84(_InSpace):
     period: float = 6.2586
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         turn = self.b * x
         return self.a * (self.f - x) - y * y - z * z, (x - 1) * y - turn * z + self.g, (x - 1) * z + turn * y
 
@@ -167,7 +173,7 @@ class SprottB(_InSpace):
     period: float = 11.05
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y * z, x - y, 1 - x * y
 
 
@@ -176,7 +182,7 @@ class SprottE(_InSpace):
     period: float = 7.6275
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y * z, x * x - y, 1 - 4 * x
 
 
@@ -186,7 +192,7 @@ class SprottK(_InSpace):
     period: float = 7.006
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return x * y - z, x - y, x + self.a * z
 
 
@@ -197,7 +203,7 @@ class ShimizuMorioka(_InSpace):
     period: float = 12.038
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y, x - self.a * y - x * z, x * x - self.b * z
 
 
@@ -211,7 +217,7 @@ class Dadras(_InSpace):
     period: float = 3.2886
     start: Start = (1.0, 1.0, 1.0)
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         return y - self.p * x + self.o * y * z, self.r * y - x * z + z, self.c * x * y - self.e * z
 
 
@@ -224,9 +230,13 @@ class Hadley(_InSpace):
     period: float = 1.4541
     start: Start = _NEAR
 
-    def velocity(self, x: Tensor, y: Tensor, z: Tensor) -> Velocity:
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
         turn = self.b * x
         return self.a * (self.f - x) - y * y - z * z, (x - 1) * y - turn * z + self.g, (x - 1) * z + turn * y
+
+
+def _sin(x: Any) -> Any:
+    return x.sin() if isinstance(x, Tensor) else np.sin(x)
 
 
 SYSTEMS: tuple[type[Flow], ...] = (

@@ -185,6 +185,8 @@ def test_nothing_like_it_one_point_longer_is_infinite():
         ([[1.0, 2, 1, 2, 1], [3.0] * 5], {}, r"series at \[1\] is constant"),
         ([1.0, math.nan, 2.0, 3.0, 1.0], {}, r"nan at index \[1\]"),
         ([1.0, math.inf, 2.0, 3.0, 1.0], {}, r"inf at index \[1\]"),
+        ([1e200, -1e200, 1e200, 0.0, 1.0], {}, "beyond what float64 holds"),
+        ([1e-200, 0.0, 2e-200, 0.0, 1e-200], {"fuzzy": True}, "beyond what float64 holds"),
         ([True, False] * 5, {}, "real numbers"),
         (["a", "b"], {}, "array of numbers"),
         ([1.0, 2, 1, 2, 1, 3], {"m": 0}, "m: a whole number"),

@@ -269,6 +269,7 @@ def unlike():
         (lambda: benchmark_forecaster(MeanForecaster(), [CLOCK]).spearman(), "three flows"),
         (lambda: table(MeanForecaster()).spearman("size"), "no 'size' is known"),
         (lambda: table(MeanForecaster()).errors("mae"), "smape or nrmse"),
+        (lambda: table(MeanForecaster()).spearman("period"), "no ranks"),
         (lambda: forecast_error(MeanForecaster(), waves(9), 9), "leaves nothing"),
         (lambda: importance_weights([1.0, -1.0]), "at least 0"),
         (lambda: smooth_errors(torch.ones(9)), "as many as the window"),

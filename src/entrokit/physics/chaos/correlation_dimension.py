@@ -69,8 +69,10 @@ def correlation_dimension(
     check_whole(radii, "radii", 2)
     x = _points(points, theiler)
     scale = float(x.std(correction=0))
-    if scale == 0:
-        raise ValueError("points: all coordinates are the same number, so that there is no scale")
+    if not 0 < scale < float("inf"):
+        raise ValueError(
+            f"points: their standard deviation is {scale:g}, which is no scale; all the same, or too large"
+        )
     if method == "takens":
         return _takens(x, r_max * scale, theiler)
     at = torch.logspace(0, 1, radii, base=r_max / r_min, dtype=torch.float64, device=x.device) * (r_min * scale)

@@ -49,7 +49,7 @@ class BenchmarkTable:
         """Rank correlation over flows between an error and an attribute of `Invariants`.
 
         Raises:
-            ValueError: fewer than three flows, rows without invariants, or an attribute that is no number.
+            ValueError: fewer than three flows, rows without invariants, an attribute that is no number, or no ranks.
         """
         from scipy.stats import spearmanr
 
@@ -59,7 +59,10 @@ class BenchmarkTable:
         lacking = [r.system for r, v in zip(self.rows, values, strict=True) if not isinstance(v, (int, float))]
         if lacking:
             raise ValueError(f"spearman: {', '.join(lacking)}: no {invariant!r} is known; give `invariants`")
-        return float(spearmanr(values, self.errors(score)).statistic)
+        errors = self.errors(score)
+        if len(set(values)) == 1 or len(set(errors)) == 1:
+            raise ValueError(f"spearman: all flows have the same {invariant} or {score}, and no ranks")
+        return float(spearmanr(values, errors).statistic)
 
     def __str__(self) -> str:
         head = "| system | sMAPE | NRMSE | λ1 T | D_KY | h T | D_2 | MSE |"

@@ -53,10 +53,13 @@ def tolerances(series: Tensor, tolerance: float | Tensor | None) -> Tensor:
     """One tolerance a series, ``[...]``.
 
     Raises:
-        ValueError: another shape, or one that is not above 0.
+        ValueError: another shape, one that is not above 0; no default, where a standard deviation over- or underflows.
     """
     if tolerance is None:
-        return 0.2 * series.std(-1)
+        radius = 0.2 * series.std(-1)
+        if not bool(((radius > 0) & (radius < torch.inf)).all()):
+            raise ValueError("x: a standard deviation is beyond what float64 holds; scale the series")
+        return radius
     given = as_float64(tolerance, "tolerance").to(series.device)
     if given.shape not in ((), series.shape[:-1]):
         raise ValueError(f"tolerance: one number or one a series {list(series.shape[:-1])}; got {list(given.shape)}")

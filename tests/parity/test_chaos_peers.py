@@ -19,6 +19,7 @@ from dysts.analysis import kaplan_yorke_dimension as their_dimension
 from entrokit.physics.chaos import (
     Lorenz,
     correlation_dimension,
+    correlation_sum,
     from_dysts,
     kaplan_yorke_dimension,
     logistic,
@@ -87,25 +88,27 @@ def test_neurokits_composite_kind_does_not_average():
     assert np.all(np.abs(averaged - theirs) > 0.01)
 
 
-def test_noldss_correlation_dimension():
-    x = SIGNALS["neurokit2: 5, 12, 40 Hz"]
-    scale = np.std(x, ddof=1)
-    radii = [float(r) for r in scale * np.geomspace(0.1, 0.5, 24)]
-    theirs = nolds.corr_dim(x, 3, rvals=radii, fit="poly")
+def test_noldss_correlation_dimension_counts_points_with_themselves():
+    x = SIGNALS["nolds: walk"]
+    radii = np.std(x, ddof=1) * np.geomspace(0.1, 0.5, 24)
+    theirs = nolds.corr_dim(x, 3, rvals=[float(r) for r in radii], fit="poly")
     states = torch.from_numpy(x).unfold(0, 3, 1)
-    ours = float(states.std(correction=0))
-    found = correlation_dimension(states, r_min=0.1 * scale / ours, r_max=0.5 * scale / ours)
-    assert found == pytest.approx(theirs, rel=1e-9)
+    share = correlation_sum(states, radii).numpy()
+    with_themselves = np.polyfit(np.log(radii), np.log(share + 1 / (len(states) - 1)), 1)[0]
+    assert theirs == pytest.approx(with_themselves, rel=1e-9)
+    unit = float(states.std(correction=0))
+    own = correlation_dimension(states, r_min=radii[0] / unit, r_max=radii[-1] / unit)
+    assert own == pytest.approx(np.polyfit(np.log(radii), np.log(share), 1)[0], rel=1e-9)
+    assert own > theirs
 
 
-def test_noldss_exponent_of_the_logistic_map():
-    x = nolds.datasets.logistic_map(0.1, 300, r=4)
-    data = np.fromiter(x, dtype="float64")
+@pytest.mark.parametrize("r", [2.5, 3.4, 3.7, 4.0])
+def test_noldss_logistic_maps_are_as_chaotic(r):
+    """Their own test: of a hundred points the sign is known."""
+    data = np.fromiter(nolds.datasets.logistic_map(0.1, 100, r=r), dtype="float64")
     theirs = max(nolds.lyap_e(data, emb_dim=6, matrix_dim=2))
-    found = float(map_lyapunov_spectrum(logistic(), [0.1], 3000))
-    # Estimated from 300 points it is a tenth off at least; from the map it is ln 2.
-    assert found == pytest.approx(np.log(2), abs=0.01)
-    assert theirs == pytest.approx(found, abs=0.15)
+    found = float(map_lyapunov_spectrum(logistic(r), [0.1], 2000, transient=100))
+    assert np.sign(theirs) == np.sign(found)
 
 
 def test_a_flow_of_dysts_is_our_flow():

@@ -89,6 +89,15 @@ def test_any_series_of_whole_numbers(values, tolerance, m):
     torch.testing.assert_close(similar, summed, rtol=1e-12, atol=0)
 
 
+def test_rounding_of_a_sum_puts_no_pair_into_two_kinds():
+    g = torch.Generator().manual_seed(0)
+    # Single units of rounding, so that sums of two coordinates tie where both of them fall.
+    v = 0.3 + torch.randint(0, 7, (60,), generator=g).double() * 2.0**-54
+    w = 0.9 + torch.randint(0, 7, (60,), generator=g).double() * 2.0**-53
+    centred = torch.stack([v, -v - w, w], -1)[None]
+    assert float(kernel_pairs._in_a_plane(centred)) == pytest.approx(60 * 59 / 2, rel=1e-12)
+
+
 def test_pairs_far_apart_neither_overflow_nor_vanish(monkeypatch):
     monkeypatch.setattr(kernel_pairs, "_FEW", 1)
     points = torch.tensor([[[0.0, 0, 1], [5e5, -3e5, 1e5], [5e5, -3e5, 1e5 + 0.3], [-1e6, 2e6, 0]]]).double()

@@ -174,9 +174,10 @@ def test_a_forecaster_of_scikit_learns_kind_that_gives_arrays():
 
 def test_standardised_by_the_past_alone():
     series = torch.cat([waves(50), 100 + waves(10)])
-    _, root = forecast_error(MeanForecaster(), series, 50)
+    percent, root = forecast_error(MeanForecaster(), series, 50)
     truth = (series[50:] - series[:50].mean(0)) / series[:50].std(0, correction=0)
     assert root == pytest.approx(float(truth.square().mean().sqrt()))
+    assert percent == pytest.approx(smape(series[50:], series[:50].mean(0).expand(10, -1)))
 
 
 @pytest.mark.parametrize(

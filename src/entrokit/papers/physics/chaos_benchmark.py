@@ -96,10 +96,10 @@ def claim(budget: Budget) -> Iterator[Shown]:
     )
     yield Chart(
         "Forecast error against the exponent",
-        "λ1 T, nats a period",
-        "RMS error over the next period, standard deviations (bars: range over seeds)",
+        "λ1 T, nats a period (bars: range over seeds)",
+        "RMS error, standard deviations",
         (marks,),
-        height=480,
+        height=560,
     )
 
 

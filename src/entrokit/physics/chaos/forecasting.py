@@ -88,8 +88,7 @@ def benchmark_forecaster(
         forecaster: ``fit(series [T, C])``, ``predict(horizon) -> [horizon, C]``, as scikit-learn has it. What it is
             tuned by must not be these trajectories: they begin at `starts_on_attractor`, so tune on others.
         flows: with names that differ. points_per_period: 15 is "coarse" and 100 "fine" in arXiv 2110.05266. periods: of
-            a trajectory. coordinate: the one that is forecast; None is the whole state. Each is standardised by the
-            mean and standard deviation of the part that is fitted, n.
+            a trajectory. coordinate: the one that is forecast; None is the whole state.
         starts: trajectories a flow. invariants: by a flow's name, as `measure_invariants` gives them.
 
     Raises:
@@ -116,6 +115,10 @@ def benchmark_forecaster(
 def forecast_error(forecaster: Forecaster, series: Tensor, fitted: int, name: str = "series") -> tuple[float, float]:
     """`smape` and `nrmse` of one forecast: the first ``fitted`` of ``[T, C]`` are learnt from, and the rest compared.
 
+    The forecaster sees coordinates standardised by the mean and standard deviation (n) of what it learns from. sMAPE is
+    taken in the series' own units, as a coordinate of mean 0 makes it 200 for a forecast of the mean; NRMSE in standard
+    deviations.
+
     Raises:
         ValueError: a split that leaves nothing; a forecast of another shape, or one that is not finite.
     """
@@ -124,15 +127,16 @@ def forecast_error(forecaster: Forecaster, series: Tensor, fitted: int, name: st
             f"{name}: a split after {fitted} of {len(series)} points leaves nothing to learn or to compare"
         )
     past = series[:fitted]
-    spread = past.std(0, correction=0)
-    scaled = (series - past.mean(0)) / torch.where(spread > 0, spread, 1.0)
-    truth = scaled[fitted:]
-    forecaster.fit(scaled[:fitted])
-    guess = as_float64(forecaster.predict(len(truth)), f"{name}: forecast")
+    centre, spread = past.mean(0), past.std(0, correction=0)
+    scale = torch.where(spread > 0, spread, 1.0)
+    truth = series[fitted:]
+    forecaster.fit((past - centre) / scale)
+    guess = as_float64(forecaster.predict(len(truth)), f"{name}: forecast").to(series.device)
     if guess.shape != truth.shape:
         kind = type(forecaster).__name__
         raise ValueError(f"{name}: {kind} forecast {list(guess.shape)} where {list(truth.shape)} is due")
-    return smape(truth, guess), nrmse(truth, guess)
+    guess = guess * scale + centre
+    return smape(truth, guess), nrmse(truth, guess, scale)
 
 
 def _observed(x: Tensor, coordinate: int | None, name: str) -> Tensor:

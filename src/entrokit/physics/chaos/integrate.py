@@ -20,8 +20,6 @@ __all__ = ["DivergedError", "rk4", "sample_flow", "starts_on_attractor", "step_r
 _LOOKS = 500
 # Steps a period of a finely resolved flow: arXiv 2110.05266 annotates with 500, the check of its claim with 300.
 _FINE = 300
-# Enough to get to the attractor and along it, where it does not matter by which way.
-_COARSE = 100
 
 
 class DivergedError(ValueError):
@@ -181,7 +179,7 @@ def starts_on_attractor(flow: Flow, count: int, *, apart: float = 5.0, transient
     """
     check_whole(count, "count", 1)
     check_positive(apart, "apart")
-    dt, x = flow.period / _COARSE, _start(flow, flow.start)
-    before, every = max(1, math.ceil(transient * _COARSE)), math.ceil(apart * _COARSE)
+    dt, x = flow.period / _FINE, _start(flow, flow.start)
+    before, every = max(1, math.ceil(transient * _FINE)), math.ceil(apart * _FINE)
     x = rk4(flow, x, dt, before, every=before)[-1]
     return x[None] if count == 1 else rk4(flow, x, dt, (count - 1) * every, every=every)

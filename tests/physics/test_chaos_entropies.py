@@ -1,6 +1,7 @@
 """Sample and multiscale entropy: the sheet's numbers, all pairs compared, and what entropy does not depend on."""
 
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -94,8 +95,9 @@ def test_rounding_of_a_sum_puts_no_pair_into_two_kinds():
     # Single units of rounding, so that sums of two coordinates tie where both of them fall.
     v = 0.3 + torch.randint(0, 7, (60,), generator=g).double() * 2.0**-54
     w = 0.9 + torch.randint(0, 7, (60,), generator=g).double() * 2.0**-53
-    centred = torch.stack([v, -v - w, w], -1)[None]
-    assert float(kernel_pairs._in_a_plane(centred)) == pytest.approx(60 * 59 / 2, rel=1e-12)
+    centred = torch.stack([v, -v - w, w], -1)
+    for order in (torch.arange(60), v.argsort(), v.argsort(descending=True)):
+        assert float(kernel_pairs._in_a_plane(centred[order][None])) == pytest.approx(60 * 59 / 2, rel=1e-12)
 
 
 def test_pairs_far_apart_neither_overflow_nor_vanish(monkeypatch):
@@ -118,14 +120,17 @@ def test_every_length_of_template_against_the_definition(m, fuzzy, generator):
     torch.testing.assert_close(sample_entropy(x, m, tolerance, fuzzy=fuzzy), -(b / a).log(), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("fuzzy", [False, True])
-def test_a_long_series_goes_through_the_trees(fuzzy, generator):
-    x = torch.randn(700, generator=generator, dtype=torch.float64)
-    radius = 0.2 * x.std()
-    windows = x.unfold(0, 3, 1)[None]
-    which = 1 if fuzzy else 0
-    a, b = (all_pairs(points, radius[None])[which].double() for points in (windows[..., :2], windows))
-    torch.testing.assert_close(sample_entropy(x, fuzzy=fuzzy)[None], -(b / a).log(), rtol=1e-12, atol=0)
+@pytest.mark.parametrize("way", ["k-d tree", "tree of trees", "fuzzy"])
+def test_a_long_series_goes_through_the_trees(way, generator, monkeypatch):
+    monkeypatch.setattr(
+        import_module("entrokit.physics.chaos.sample_entropy"), "_LONG", 600 if way == "tree of trees" else 20_000
+    )
+    x = torch.randn(2, 700, generator=generator, dtype=torch.float64)
+    radius = 0.2 * x.std(1)
+    windows = x.unfold(1, 3, 1)
+    which = 1 if way == "fuzzy" else 0
+    a, b = (all_pairs(points, radius)[which].double() for points in (windows[..., :2], windows))
+    torch.testing.assert_close(sample_entropy(x, fuzzy=way == "fuzzy"), -(b / a).log(), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("options", [{}, {"fuzzy": False}, {"edge": "drop"}, {"composite": False}], ids=str)

@@ -13,6 +13,8 @@ __all__ = ["sample_entropy"]
 
 # Series that are worked on together: so many numbers, of short ones all pairs, of long ones some hundred a point.
 _TOGETHER, _A_POINT = 1 << 23, 512
+# Templates of up to 3 points, of which there are more than the one and up to the other: a k-d tree is sooner done.
+_SHORT, _LONG = 512, 20_000
 
 
 @torch.no_grad()
@@ -20,11 +22,10 @@ def sample_entropy(x: ArrayLike, m: int = 2, tolerance: float | Tensor | None = 
     """``-ln(B / A)``: how rarely templates of ``m`` points that are alike stay alike one point longer, in nats.
 
     A and B are mean similarities of different templates of m and m + 1 points, ``T - m`` of either (Richman and
-    Moorman, 2000). Crisp: 1 where no two points are further apart than the tolerance, closed; with m = 2 a batch of
-    series of T points costs T log² T. Fuzzy (Chen et al., 2007, exponent 1): templates lose their means, and similarity
-    is ``exp(-largest difference / tolerance)``, summed exactly; with m = 2 it costs T log T. From m = 3 on the crisp
-    one goes through SciPy's k-d tree, the fuzzy one over all pairs in chunks. Memory is linear in T up to a logarithm
-    throughout.
+    Moorman, 2000). Crisp: 1 where no two points are further apart than the tolerance, closed; of long series with m = 2
+    in T log² T, else by SciPy's k-d tree. Fuzzy (Chen et al., 2007, exponent 1): templates lose their means, and
+    similarity is ``exp(-largest difference / tolerance)``; with m = 2 summed exactly in T log T, from m = 3 on over all
+    pairs in chunks. Memory is linear in T up to a logarithm throughout.
 
     Args:
         x: ``[..., T]``, a tensor or an array. m: points of a template. tolerance: in the units of x, one number or one
@@ -71,7 +72,7 @@ def tolerances(series: Tensor, tolerance: float | Tensor | None) -> Tensor:
 def similar_pairs(series: Tensor, m: int, tolerance: Tensor, *, fuzzy: bool) -> tuple[Tensor, Tensor]:
     """Similarity summed over pairs of templates of m and of m + 1 points, of ``[S, T]`` series; ``[S]`` each."""
     templates = series.unfold(1, m + 1, 1)
-    count = sum_of_similarities if fuzzy else count_close_pairs if m < 3 else _by_tree
+    count = sum_of_similarities if fuzzy else _close_pairs
     n = templates.shape[1]
     at_once = max(1, _TOGETHER // (n * min(n, _A_POINT)))
     sums = [
@@ -81,10 +82,14 @@ def similar_pairs(series: Tensor, m: int, tolerance: Tensor, *, fuzzy: bool) -> 
     return torch.cat([a.double() for a, _ in sums]), torch.cat([b.double() for _, b in sums])
 
 
-def _by_tree(points: Tensor, tolerance: Tensor) -> Tensor:
+def _close_pairs(points: Tensor, tolerance: Tensor) -> Tensor:
+    """As `count_close_pairs`, of any length; through SciPy's k-d tree where it is the sooner one."""
+    n, length = points.shape[1:]
+    if length <= 3 and (n <= _SHORT or n > _LONG or points.device.type != "cpu"):
+        return count_close_pairs(points, tolerance)
     from scipy.spatial import cKDTree
 
-    n, found = points.shape[1], []
+    found = []
     for own, radius in zip(points.cpu().numpy(), tolerance.tolist(), strict=True):
         tree = cKDTree(own)
         found.append((int(tree.count_neighbors(tree, radius, p=float("inf"))) - n) // 2)

@@ -146,12 +146,12 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     tables = {
+        "multiscale, 100 000 points of noise": lambda: multiscale("noise"),
+        "multiscale, 100 000 points of Lorenz": lambda: multiscale("flow"),
         "sample entropy, 10 000 points": sample,
         "fuzzy, 4 000 points": fuzzy,
         "sample entropy, 2 000 points": short,
         "correlation dimension, 2 000 states": dimension,
-        "multiscale, 100 000 points of noise": lambda: multiscale("noise"),
-        "multiscale, 100 000 points of Lorenz": lambda: multiscale("flow"),
     }
     written: dict[str, Any] = {"memory, MiB": memory()}
     print("memory, MiB", written["memory, MiB"], flush=True)

@@ -85,7 +85,7 @@ def _halves(keys: Tensor, half: int) -> tuple[Tensor, Tensor, Tensor]:
     lower = (rows & half) == 0
     before = torch.zeros(keys.numel() + 1, dtype=_COUNT, device=keys.device)
     torch.cumsum(lower.flatten(), 0, out=before[1:])
-    return rows[lower].view(-1, half), rows[~lower].view(-1, half), before
+    return rows.masked_select(lower).view(-1, half), rows.masked_select(~lower).view(-1, half), before
 
 
 def _joined(lower: Tensor, upper: Tensor) -> Tensor:

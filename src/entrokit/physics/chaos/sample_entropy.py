@@ -13,8 +13,6 @@ __all__ = ["sample_entropy"]
 
 # Series that are worked on together: so many numbers, of short ones all pairs, of long ones some hundred a point.
 _TOGETHER, _A_POINT = 1 << 23, 512
-# Templates of up to 3 points, of which there are more than the one and up to the other: a k-d tree is sooner done.
-_SHORT, _LONG = 512, 20_000
 
 
 @torch.no_grad()
@@ -22,8 +20,8 @@ def sample_entropy(x: ArrayLike, m: int = 2, tolerance: float | Tensor | None = 
     """``-ln(B / A)``: how rarely templates of ``m`` points that are alike stay alike one point longer, in nats.
 
     A and B are mean similarities of different templates of m and m + 1 points, ``T - m`` of either (Richman and
-    Moorman, 2000). Crisp: 1 where no two points are further apart than the tolerance, closed; of long series with m = 2
-    in T log² T, else by SciPy's k-d tree. Fuzzy (Chen et al., 2007, exponent 1): templates lose their means, and
+    Moorman, 2000). Crisp: 1 where no two points are further apart than the tolerance, closed; with m = 2 counted in
+    T log² T, from m = 3 on by SciPy's k-d tree. Fuzzy (Chen et al., 2007, exponent 1): templates lose their means, and
     similarity is ``exp(-largest difference / tolerance)``; with m = 2 summed exactly in T log T, from m = 3 on over all
     pairs in chunks. Memory is linear in T up to a logarithm throughout.
 
@@ -83,9 +81,9 @@ def similar_pairs(series: Tensor, m: int, tolerance: Tensor, *, fuzzy: bool) -> 
 
 
 def _close_pairs(points: Tensor, tolerance: Tensor) -> Tensor:
-    """As `count_close_pairs`, of any length; through SciPy's k-d tree where it is the sooner one."""
+    """As `count_close_pairs`, of any length: beyond 3 through SciPy's k-d tree."""
     n, length = points.shape[1:]
-    if length <= 3 and (n <= _SHORT or n > _LONG or points.device.type != "cpu"):
+    if length <= 3:
         return count_close_pairs(points, tolerance)
     from scipy.spatial import cKDTree
 

@@ -22,10 +22,8 @@ from entrokit.physics.chaos import (
     SprottB,
     benchmark_forecaster,
     forecast_error,
-    from_dysts,
     hard_series,
     importance_weights,
-    lyapunov_spectrum,
     nrmse,
     rk4,
     sample_flow,
@@ -224,59 +222,9 @@ def test_new_series_start_where_errors_are():
     assert 0 < float((moved.states - made.states).abs().amax()) < 0.1
 
 
-@dataclass
-class LikeDysts:
-    """What a flow of dysts has, without the package."""
-
-    name = "LikeDysts"
-    ic = np.array([1.0, 2.0])
-    period = 2.0
-    own: bool = True
-
-    def rhs(self, state, t):
-        x, y = state
-        return (x * y, np.sin(x))
-
-    def has_jacobian(self):
-        return self.own
-
-    def jac(self, state, t):
-        x, y = state
-        return ([y, x], [np.cos(x), 0])
-
-    def _postprocessing(self, x, y):
-        return np.sin(x), y
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_a_flow_of_dysts_is_taken_as_it_is(own):
-    flow = from_dysts(LikeDysts(own))
-    x = torch.tensor([[0.3, -0.2], [1.0, 0.5]], dtype=torch.float64)
-    torch.testing.assert_close(flow(x), torch.stack([x[:, 0] * x[:, 1], x[:, 0].sin()], 1))
-    expected = torch.tensor([[[-0.2, 0.3], [math.cos(0.3), 0]], [[0.5, 1], [math.cos(1), 0]]]).double()
-    torch.testing.assert_close(flow.jacobian(x), expected, atol=1e-7, rtol=0)
-    torch.testing.assert_close(flow.observe(x)[:, 0], x[:, 0].sin())
-    assert flow.start == (1.0, 2.0)
-    assert lyapunov_spectrum(flow, flow.start, 0.01, 5).shape == (2,)
-
-
-def delayed():
-    system = LikeDysts()
-    system.delayed_rhs = None
-    return system
-
-
-def unlike():
-    system = LikeDysts()
-    system.period = None
-    return system
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: from_dysts(delayed()), "has a delay"),
-        (lambda: from_dysts(unlike()), "lacks period"),
         (lambda: sample_flow(CLOCK, 1), "n: a whole number of at least 2"),
         (lambda: sample_flow(CLOCK, 5, transient=-1.0), "transient"),
         (lambda: sample_flow(CLOCK, 5, method="euler"), "rk4 or radau"),

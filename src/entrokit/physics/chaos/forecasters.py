@@ -1,0 +1,158 @@
+"""Forecasters that others should beat; the interface is scikit-learn's: ``fit(series)``, ``predict(horizon)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from .checks import ArrayLike, as_states, check_whole
+
+__all__ = ["Forecaster", "LinearAutoregression", "MeanForecaster", "NearestAnalogue"]
+
+
+class Forecaster(Protocol):
+    """Anything that learns from one series ``[T, C]`` and says how it goes on."""
+
+    def fit(self, series: Tensor) -> object:
+        """Learns; what it returns is not looked at."""
+
+    def predict(self, horizon: int) -> ArrayLike:
+        """The ``horizon`` points behind the series, ``[horizon, C]``."""
+
+
+@dataclass
+class MeanForecaster:
+    """The mean of the series, for ever."""
+
+    mean_: Tensor = field(init=False, repr=False)
+
+    def fit(self, series: ArrayLike) -> Self:
+        self.mean_ = _one(series, 1).mean(0)
+        return self
+
+    def predict(self, horizon: int) -> Tensor:
+        check_whole(horizon, "horizon", 1)
+        return _fitted(self, "mean_").expand(horizon, -1).clone()
+
+
+@dataclass
+class NearestAnalogue:
+    """Replays what followed the most similar stretch of the past (Lorenz, 1969).
+
+    Attributes:
+        lags: points of a stretch. neighbours: how many are averaged.
+    """
+
+    lags: int = 1
+    neighbours: int = 1
+    series_: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_whole(self.lags, "lags", 1)
+        check_whole(self.neighbours, "neighbours", 1)
+
+    def fit(self, series: ArrayLike) -> Self:
+        self.series_ = _one(series, self.lags + 1)
+        return self
+
+    def predict(self, horizon: int, after: ArrayLike | None = None) -> Tensor:
+        """``[horizon, C]`` behind the series; or ``[B, horizon, C]`` behind others of the same process, ``[B, L, C]``.
+
+        Raises:
+            ValueError: not fitted, fewer stretches with a future of ``horizon`` points than ``neighbours``, or a
+                history of fewer than ``lags`` points.
+        """
+        check_whole(horizon, "horizon", 1)
+        series = _fitted(self, "series_")
+        history = _history(series, after, self.lags)
+        stretches = series.unfold(0, self.lags, 1).flatten(1)
+        followed = len(stretches) - horizon
+        if followed < self.neighbours:
+            raise ValueError(
+                f"horizon: of {len(series)} points only {max(followed, 0)} stretches go on for {horizon} more"
+            )
+        now = history[:, -self.lags :].mT.flatten(1)
+        nearest = torch.cdist(now, stretches[:followed]).topk(self.neighbours, largest=False).indices
+        ahead = torch.arange(self.lags, self.lags + horizon, device=series.device)
+        futures = series[nearest[..., None] + ahead].mean(1)
+        return futures if after is not None else futures[0]
+
+
+@dataclass
+class LinearAutoregression:
+    """Each point a linear function of the ``lags`` before it, by ridge regression; forecasts are iterated.
+
+    Attributes:
+        ridge: penalty on squared coefficients of standardised coordinates, per point of the series.
+    """
+
+    lags: int = 5
+    ridge: float = 1e-6
+    coefficients_: Tensor = field(init=False, repr=False)
+    centre_: Tensor = field(init=False, repr=False)
+    scale_: Tensor = field(init=False, repr=False)
+    series_: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_whole(self.lags, "lags", 1)
+        if not 0 <= self.ridge < float("inf"):
+            raise ValueError(f"ridge: must be finite and at least 0; got {self.ridge}")
+
+    def fit(self, series: ArrayLike) -> Self:
+        self.series_ = x = _one(series, self.lags + 2)
+        self.centre_ = x.mean(0)
+        spread = x.std(0)
+        self.scale_ = torch.where(spread > 0, spread, 1.0)
+        y = (x - self.centre_) / self.scale_
+        design = y.unfold(0, self.lags, 1)[:-1].mT.flatten(1)
+        design = torch.cat([design, torch.ones_like(design[:, :1])], 1)
+        penalty = torch.full_like(design[0], self.ridge * len(design)).sqrt().diag()[:-1]
+        target = torch.cat([y[self.lags :], y.new_zeros(len(penalty), y.shape[1])])
+        self.coefficients_ = torch.linalg.lstsq(torch.cat([design, penalty]), target, driver="gelsd").solution
+        return self
+
+    def predict(self, horizon: int, after: ArrayLike | None = None) -> Tensor:
+        """As `NearestAnalogue.predict`.
+
+        Raises:
+            ValueError: not fitted, a history of fewer than ``lags`` points, or a forecast that left for infinity.
+        """
+        check_whole(horizon, "horizon", 1)
+        coefficients = _fitted(self, "coefficients_")
+        history = (_history(self.series_, after, self.lags) - self.centre_) / self.scale_
+        points = list(history[:, -self.lags :].unbind(1))
+        for _ in range(horizon):
+            past = torch.stack(points[-self.lags :], 1).flatten(1)
+            points.append(past @ coefficients[:-1] + coefficients[-1])
+        ahead = torch.stack(points[self.lags :], 1) * self.scale_ + self.centre_
+        if not bool(ahead.isfinite().all()):
+            raise ValueError(
+                f"horizon: the recursion left for infinity within {horizon} points; more ridge, fewer lags"
+            )
+        return ahead if after is not None else ahead[0]
+
+
+def _one(series: ArrayLike, least: int) -> Tensor:
+    given = as_states(series, "series", least)
+    if given.ndim != 2:
+        raise ValueError(f"series: one of [T, C] is expected; got {list(given.shape)}")
+    return given
+
+
+def _history(series: Tensor, after: ArrayLike | None, lags: int) -> Tensor:
+    if after is None:
+        return series[None]
+    history = as_states(after, "after", lags)
+    if history.ndim != 3 or history.shape[-1] != series.shape[-1]:
+        raise ValueError(f"after: histories [B, L, {series.shape[-1]}] are expected; got {list(history.shape)}")
+    return history
+
+
+def _fitted(forecaster: object, name: str) -> Tensor:
+    found = getattr(forecaster, name, None)
+    if not isinstance(found, Tensor):
+        raise ValueError(f"{type(forecaster).__name__}: fit it to a series before it predicts")
+    return found

@@ -1,0 +1,261 @@
+"""Chaotic flows with the parameters and periods of the annotated data base (arXiv 2110.05266), and two maps.
+
+States are ``(x, y, z)``. All but one start near the origin and need a transient before they are on the attractor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .flow import Flow
+
+__all__ = [
+    "SYSTEMS",
+    "Arneodo",
+    "Chen",
+    "Dadras",
+    "GenesioTesi",
+    "Hadley",
+    "Halvorsen",
+    "Lorenz",
+    "Lorenz84",
+    "Rossler",
+    "Rucklidge",
+    "ShimizuMorioka",
+    "SprottB",
+    "SprottE",
+    "SprottK",
+    "Thomas",
+    "henon",
+    "logistic",
+]
+
+Velocity = tuple[Any, Any, Any]
+Start = tuple[float, ...]
+_NEAR: Start = (0.1, 0.1, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InSpace(Flow):
+    """A flow of three coordinates."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.stack(self.velocity(*x.unbind(-1)), -1)
+
+    def of_arrays(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(self.velocity(*x))
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        """Time derivatives of the coordinates, tensors or arrays."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lorenz(_InSpace):
+    sigma: float = 10.0
+    rho: float = 28.0
+    beta: float = 2.667
+    period: float = 1.5008
+    start: Start = (-9.787, -15.039, 20.534)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return self.sigma * (y - x), x * (self.rho - z) - y, x * y - self.beta * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rossler(_InSpace):
+    a: float = 0.2
+    b: float = 0.2
+    c: float = 5.7
+    period: float = 5.9086
+    start: Start = (1.0, 1.0, 1.0)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return -y - z, x + self.a * y, self.b + z * (x - self.c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thomas(_InSpace):
+    a: float = 1.85
+    b: float = 10.0
+    period: float = 4.969
+    start: Start = (1.0, 0.0, 0.5)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return self.b * _sin(y) - self.a * x, self.b * _sin(z) - self.a * y, self.b * _sin(x) - self.a * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halvorsen(_InSpace):
+    a: float = 1.4
+    b: float = 4.0
+    period: float = 1.4889
+    start: Start = (-1.0, 0.0, 0.5)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        def turn(u: Any, v: Any, w: Any) -> Any:
+            return -self.a * u - self.b * (v + w) - v * v
+
+        return turn(x, y, z), turn(y, z, x), turn(z, x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chen(_InSpace):
+    a: float = 35.0
+    b: float = 3.0
+    c: float = 28.0
+    period: float = 0.58689
+    start: Start = (1.0, 1.0, 1.0)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return self.a * (y - x), (self.c - self.a - z) * x + self.c * y, x * y - self.b * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rucklidge(_InSpace):
+    a: float = 2.0
+    b: float = 6.7
+    period: float = 6.0721
+    start: Start = (1.0, 1.0, 1.0)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return self.b * y - self.a * x - y * z, x, y * y - z
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenesioTesi(_InSpace):
+    a: float = 0.44
+    b: float = 1.1
+    c: float = 1.0
+    period: float = 5.9431
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y, z, x * (x - self.c) - self.b * y - self.a * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arneodo(_InSpace):
+    a: float = -5.5
+    b: float = 4.5
+    c: float = 1.0
+    d: float = -1.0
+    period: float = 3.1641
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y, z, x * (self.d * x * x - self.a) - self.b * y - self.c * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lorenz84(_InSpace):
+    a: float = 1.32
+    b: float = 7.91
+    f: float = 4.83
+    g: float = 4.194
+    period: float = 6.2586
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        turn = self.b * x
+        return self.a * (self.f - x) - y * y - z * z, (x - 1) * y - turn * z + self.g, (x - 1) * z + turn * y
+
+
+@dataclass(frozen=True, kw_only=True)
+class SprottB(_InSpace):
+    period: float = 11.05
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y * z, x - y, 1 - x * y
+
+
+@dataclass(frozen=True, kw_only=True)
+class SprottE(_InSpace):
+    period: float = 7.6275
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y * z, x * x - y, 1 - 4 * x
+
+
+@dataclass(frozen=True, kw_only=True)
+class SprottK(_InSpace):
+    a: float = 0.3
+    period: float = 7.006
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return x * y - z, x - y, x + self.a * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShimizuMorioka(_InSpace):
+    a: float = 0.85
+    b: float = 0.5
+    period: float = 12.038
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y, x - self.a * y - x * z, x * x - self.b * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dadras(_InSpace):
+    p: float = 3.0
+    o: float = 2.7
+    r: float = 1.7
+    c: float = 2.0
+    e: float = 9.0
+    period: float = 3.2886
+    start: Start = (1.0, 1.0, 1.0)
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        return y - self.p * x + self.o * y * z, self.r * y - x * z + z, self.c * x * y - self.e * z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hadley(_InSpace):
+    a: float = 0.2
+    b: float = 4.0
+    f: float = 9.0
+    g: float = 1.0
+    period: float = 1.4541
+    start: Start = _NEAR
+
+    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
+        turn = self.b * x
+        return self.a * (self.f - x) - y * y - z * z, (x - 1) * y - turn * z + self.g, (x - 1) * z + turn * y
+
+
+def _sin(x: Any) -> Any:
+    return x.sin() if isinstance(x, Tensor) else np.sin(x)
+
+
+SYSTEMS: tuple[type[Flow], ...] = (
+    Lorenz, Rossler, Thomas, Halvorsen, Chen, Rucklidge, GenesioTesi, Arneodo, Lorenz84, SprottB, SprottE, SprottK,
+    ShimizuMorioka, Dadras, Hadley,
+)  # fmt: skip
+"""The flows of this module; each is made without arguments."""
+
+
+def henon(a: float = 1.4, b: float = 0.3) -> Callable[[Tensor], Tensor]:
+    """``(x, y) -> (1 - a x² + y, b x)``: areas shrink by b in every step, so exponents add up to ln b."""
+
+    def step(state: Tensor) -> Tensor:
+        x, y = state.unbind(-1)
+        return torch.stack([1 - a * x * x + y, b * x], -1)
+
+    return step
+
+
+def logistic(r: float = 4.0) -> Callable[[Tensor], Tensor]:
+    """``x -> r x (1 - x)`` of states ``[..., 1]``; at r = 4 the exponent is ln 2."""
+    return lambda x: r * x * (1 - x)

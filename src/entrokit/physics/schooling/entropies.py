@@ -17,7 +17,7 @@ from .index import oceanic_schooling_index
 from .neighbors import neighbor_distances
 from .order import angular_momenta, from_centroid
 
-__all__ = ["SchoolEntropies", "school_entropies"]
+__all__ = ["SchoolEntropies", "heading_entropy", "school_entropies"]
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,42 @@ def school_entropies(
     )
 
 
+def heading_entropy(
+    velocities: Array,
+    *,
+    solid_angle: SolidAngle = "official",
+    correction: Correction = "none",
+    still: Still = "error",
+) -> Tensor:
+    """The entropy of headings alone, `SchoolEntropies.polarization` of ``(..., N, 3)``: linear in N, ``(...)``.
+
+    Raises:
+        ValueError: as `school_entropies`.
+    """
+    _check_bins(solid_angle, correction)
+    u = directions(velocities, still=still).detach().double()
+    weights = heading_weights(u.reshape(-1, *u.shape[-2:]), solid_angle)
+    found = normalised_entropy(weights, POLAR * AZIMUTHAL, correction=correction, undefined=0.5)
+    return found.reshape(u.shape[:-2])
+
+
 def _shape_entropy(apart: Tensor) -> Tensor:
     centred = apart - apart.mean(-2, keepdim=True)
     variances = torch.linalg.eigvalsh(centred.mT @ centred / (apart.shape[-2] - 1)).clamp(min=1e-10)
     share = variances / variances.sum(-1, keepdim=True)
-    return -torch.special.xlogy(share, share).sum(-1) / math.log(3.0)
+    nats: Tensor = -torch.special.xlogy(share, share).sum(-1)
+    return nats / math.log(3.0)
 
 
 def _check_options(k: int, solid_angle: str, periodic: bool, periodic_centroid: bool, correction: str) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"k: how many neighbours, a whole number from 1, got {k!r}")
+    _check_bins(solid_angle, correction)
+    if periodic_centroid and not periodic:
+        raise ValueError("periodic_centroid: a box with walls (periodic=False) has no edge to look across")
+
+
+def _check_bins(solid_angle: str, correction: str) -> None:
     for name, value, known in (
         ("solid_angle", solid_angle, get_args(SolidAngle)),
         ("correction", correction, get_args(Correction)),
@@ -155,7 +181,6 @@ def _check_options(k: int, solid_angle: str, periodic: bool, periodic_centroid: 
             raise ValueError(f"{name}: one of {', '.join(known)}, got {value!r}")
     if correction == "miller_madow" and solid_angle == "official":
         raise ValueError(
-            "correction='miller_madow' is of counts, and solid_angle='official' weighs them: give 'none' or 'equal_area'"
+            "correction='miller_madow' is of counts, and solid_angle='official' weighs them: give 'none' or "
+            "'equal_area'"
         )
-    if periodic_centroid and not periodic:
-        raise ValueError("periodic_centroid: a box with walls (periodic=False) has no edge to look across")

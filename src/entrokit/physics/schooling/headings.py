@@ -18,9 +18,9 @@ ALIGNMENTS = 20
 def heading_weights(headings: Tensor, solid_angle: SolidAngle) -> Tensor:
     """Weights ``(F, 288)`` of 12 polar by 24 azimuthal bins, of headings ``(F, N, 3)``.
 
-    ``official``: equal angles, each count times the sine of the middle of its bin. Counts of isotropic headings have this
-    factor already, so that it stands there twice. ``none``: equal angles, counts alone. ``equal_area``: bins of equal
-    area, even in cos θ.
+    ``official``: equal angles, each count times the sine of the middle of its bin. Counts of isotropic headings have
+    this factor already, so that it stands there twice. ``none``: equal angles, counts alone. ``equal_area``: bins of
+    equal area, even in cos θ.
     """
     x, y, z = headings.unbind(-1)
     z = z.clamp(-1.0, 1.0)

@@ -28,7 +28,7 @@ class Histogram:
 def histogram(values: Tensor, low: float, high: float, bins: int) -> Histogram:
     """Counts of values ``(F, M)`` in equal bins of [low, high], closed at both ends and each at its left."""
     rows = max(1, AT_ONCE // values.shape[1])
-    counts = torch.cat([_counts((part - low) * (bins / (high - low)), bins) for part in values.split(rows)])
+    counts = torch.cat([_counts((part - low) * (bins / (high - low)), bins) for part in torch.split(values, rows)])
     return Histogram(counts, 1.0 - counts.sum(1).double() / values.shape[1])
 
 

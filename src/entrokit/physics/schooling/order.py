@@ -14,7 +14,9 @@ __all__ = ["centroid", "from_centroid", "order_index", "polarization", "rotation
 
 def polarization(velocities: Array, *, still: Still = "error") -> Tensor:
     """P = |mean of headings|, ``(..., N, 3)`` to ``(...)``: 1 where all swim one way, near 0 where each its own."""
-    return directions(velocities, still=still).mean(-2).norm(dim=-1)
+    mean: Tensor = directions(velocities, still=still).mean(-2)
+    length: Tensor = torch.linalg.vector_norm(mean, dim=-1)
+    return length
 
 
 def rotation(positions: Array, velocities: Array, *, box: float | None = None, still: Still = "error") -> Tensor:
@@ -24,7 +26,9 @@ def rotation(positions: Array, velocities: Array, *, box: float | None = None, s
         box: side of a periodic cube, to measure around its edge (`from_centroid`); by default as the released code
             does, which does not.
     """
-    return angular_momenta(from_centroid(positions, box=box), directions(velocities, still=still)).mean(-2).norm(dim=-1)
+    turning = angular_momenta(from_centroid(positions, box=box), directions(velocities, still=still))
+    length: Tensor = torch.linalg.vector_norm(turning.mean(-2), dim=-1)
+    return length
 
 
 def spread(positions: Array, *, box: float | None = None) -> Tensor:
@@ -65,7 +69,8 @@ def angular_momenta(apart: Tensor, headings: Tensor) -> Tensor:
     """r̂ × u of every agent, ``(..., N, 3)``."""
     distance = apart.norm(dim=-1, keepdim=True)
     outward = apart / torch.where(distance < TINY, 1.0, distance)
-    return torch.linalg.cross(outward, headings.to(outward.dtype))
+    momenta: Tensor = torch.linalg.cross(outward, headings.to(outward.dtype))
+    return momenta
 
 
 def nearest_image(apart: Tensor, box: float) -> Tensor:

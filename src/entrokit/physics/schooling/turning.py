@@ -26,7 +26,9 @@ def turned(headings: Tensor, desired: Tensor, max_turn: float, turn: Turn) -> Te
         limited = unit(headings + share * (desired - headings), headings)
     else:
         sideways = unit(desired - cosine * headings, _perpendicular(headings))
-        limited = torch.cos(headings.new_tensor(max_turn)) * headings + torch.sin(headings.new_tensor(max_turn)) * sideways
+        limited = (
+            torch.cos(headings.new_tensor(max_turn)) * headings + torch.sin(headings.new_tensor(max_turn)) * sideways
+        )
     return torch.where(angle <= max_turn, desired, limited)
 
 

@@ -50,7 +50,7 @@ class Zones:
         return torch.cat(
             [
                 torch.cat([self._block(x, u, box, start, rows) for start in range(0, agents, rows)], 1)
-                for x, u in zip(positions.split(schools), headings.split(schools), strict=True)
+                for x, u in zip(torch.split(positions, schools), torch.split(headings, schools), strict=True)
             ]
         )
 

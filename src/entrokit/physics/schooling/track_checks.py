@@ -12,15 +12,17 @@ Floats = NDArray[np.float64]
 
 # Headings of agents that were tracked well agree with their displacements; those of swapped axes do not.
 _AGREE, _DISAGREE = 0.9, 0.5
-# Of the way to another image: beyond it, which way somebody swam can hardly be told.
-_FAR = 0.5
+# Of displacements that know nothing of where agents swam, a half is above a quarter of the box.
+_FAR = 0.1
 
 
 def check_inside(x: Floats, box: float, periodic: bool) -> None:
     """
     Raises:
-        ValueError: positions outside of the box.
+        ValueError: positions outside of the box, or none at all.
     """
+    if np.isnan(x).all():
+        raise ValueError("positions: every one is missing")
     low, high = np.nanmin(x, axis=(0, 1)), np.nanmax(x, axis=(0, 1))
     if (low < 0).any() or (high > box).any():
         reach = ", ".join(f"{axis} {a:g} to {b:g}" for axis, a, b in zip("xyz", low, high, strict=True))
@@ -51,13 +53,14 @@ def check_order(x: Floats, box: float | None) -> None:
         )
 
 
-def check_speeds(v: Floats, times: Floats, box: float, periodic: bool) -> None:
-    """Warns where frames lie so far apart that displacements do not say where agents went."""
-    step = np.nanmedian(np.abs(v)) * np.median(np.diff(times))
-    if periodic and step > _FAR * box / 2:
+def check_steps(x: Floats, box: float) -> None:
+    """Warns where frames lie so far apart that displacements in a periodic box do not say where agents went."""
+    step = np.abs(np.diff(x, axis=0))
+    step = np.minimum(step, box - step)
+    if np.nanmean(np.where(np.isnan(step), np.nan, step > box / 4)) > _FAR:
         warnings.warn(
-            f"from frame to frame agents move by {step:.3g} along an axis, of a periodic box of {box:g}: frames lie "
-            "too far apart to tell where they went; give velocities",
+            f"from frame to frame more than {_FAR:.0%} of the displacements along an axis are above a quarter of the "
+            f"periodic box of {box:g}: frames lie too far apart to tell where agents went; give velocities",
             stacklevel=3,
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .checked import TINY, Still, checked_box
 from .series import SchoolSeries, school_series
-from .track_checks import check_axes, check_inside, check_order, check_speeds
+from .track_checks import check_axes, check_inside, check_order, check_steps
 from .track_files import Floats, read_track_file
 
 __all__ = ["Gaps", "Tracks", "load_tracks"]
@@ -111,7 +111,8 @@ def load_tracks(
             raise ValueError(f"{path}: one frame and no velocities; headings need either these or a second frame")
         v = derived
         notes.append("velocities are differences of the positions")
-        check_speeds(v, read.times, side, periodic)
+        if periodic:
+            check_steps(x, side)
     else:
         v = read.velocities
         notes += check_axes(v, derived)

@@ -124,6 +124,19 @@ def test_schools_of_a_batch_know_nothing_of_one_another(monkeypatch):
                 torch.testing.assert_close(all_of_them[i, j], alone, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("zones", [Zones(1.0, 2.0, 4.0, 30.0), Zones(0.5, 1.5, 2.0, 0.0, 0.3)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("share", [1.0, 1e-6], ids=["listed", "too-many"])
+def test_lists_of_pairs_say_what_the_matrix_says(zones, share, monkeypatch):
+    x, v = school(2, 120)
+    x[0, :30] = x[0, 30:60]
+    model = CouzinModel(10.0, 1.0, zones, 0.3, 0.0)
+    whole = model.step(x, v, 0.1)
+    for name, value in (("LISTED_FROM", 1), ("LISTED_SHARE", share), ("AT_ONCE", 100)):
+        monkeypatch.setattr(zones_module, name, value)
+    for matrix, listed in zip(whole, model.step(x, v, 0.1), strict=True):
+        torch.testing.assert_close(listed, matrix, atol=1e-9, rtol=0)
+
+
 def test_a_run_is_its_steps_and_a_generator_gives_it_again():
     preset = PRESETS["swarm"]
     x, v = preset.start(2, generator=torch.Generator().manual_seed(1))

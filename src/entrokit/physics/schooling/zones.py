@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from .checked import TINY
 from .histogram import AT_ONCE
+
+# Agents from which a list of who is near may pay, and the largest share of all pairs, and number, that it may hold.
+LISTED_FROM, LISTED_SHARE, LISTED_MOST = 500, 1 / 8, 2**25
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,40 @@ class Zones:
     def desired(self, positions: Tensor, headings: Tensor, box: float) -> Tensor:
         """Directions that agents of schools ``(S, N, 3)`` want; their headings where they see nobody, or sums cancel.
 
-        A block of rows of the matrix of pairs at a time: `AT_ONCE` or N of them in memory, N² in time.
+        Large schools of which few are in reach of one another go by lists of pairs, out of a tree, as many in time and
+        memory as there are. The rest goes by blocks of rows of the matrix of pairs: `AT_ONCE` or N of them in memory,
+        N² in time. Sums are the same but for rounding.
         """
+        agents = positions.shape[1]
+        if agents >= LISTED_FROM and positions.device.type == "cpu":
+            return torch.stack([self._of_one(x, u, box) for x, u in zip(positions, headings, strict=True)])
+        return self._in_blocks(positions, headings, box)
+
+    def _of_one(self, positions: Tensor, headings: Tensor, box: float) -> Tensor:
+        tree = cKDTree(positions.detach().numpy(), boxsize=box)
+        if tree.count_neighbors(tree, self.r_att) > min(LISTED_SHARE * len(positions) ** 2, LISTED_MOST):
+            return self._in_blocks(positions[None], headings[None], box)[0]
+        listed = torch.from_numpy(tree.query_pairs(self.r_att, output_type="ndarray"))
+        away, social = torch.zeros_like(positions), torch.zeros_like(positions)
+        crowded = torch.zeros(len(positions), 1, dtype=torch.bool)
+        for pairs in torch.split(listed, AT_ONCE):
+            apart = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+            apart = apart - box * torch.round(apart / box)
+            length = apart.norm(dim=-1, keepdim=True)
+            for own, other, d in ((*pairs.unbind(1), apart), (*pairs.flip(1).unbind(1), -apart)):
+                seen = (length < self.r_att) & (length >= TINY)
+                if self.blind_degrees > 0:
+                    ahead = (headings[own] * d).sum(-1, keepdim=True)
+                    seen &= ahead > -math.cos(math.radians(self.blind_degrees)) * length
+                near, far = seen & (length < self.r_rep), seen & (length >= self.r_ori)
+                toward = d / length.clamp(min=TINY)
+                crowded[own[near[:, 0]]] = True
+                away.index_add_(0, own, -near.to(d.dtype) * toward)
+                along = self.ori_weight * (seen & ~(near | far)).to(d.dtype) * headings[other]
+                social.index_add_(0, own, far.to(d.dtype) * toward + along)
+        return unit(torch.where(crowded, away, social), headings)
+
+    def _in_blocks(self, positions: Tensor, headings: Tensor, box: float) -> Tensor:
         agents = positions.shape[1]
         rows, schools = max(1, AT_ONCE // agents), max(1, AT_ONCE // agents**2)
         return torch.cat(

@@ -315,7 +315,7 @@ PAPER = Paper(
             "swarm has P < 0.13, an index of 0.68 to 0.74 and a velocity correlation > 0.99; highly parallel P > 0.99, "
             "< 0.36 and < 0.02; swarm > torus > both parallel; the torus begins with M > 0.9 and ends below 0.6",
         ),
-        "released_start": Experiment(
+        "released-start": Experiment(
             released_start,
             seeds=5,
             minutes=1,

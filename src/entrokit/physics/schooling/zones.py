@@ -92,21 +92,25 @@ class Zones:
 
     def _block(self, positions: Tensor, headings: Tensor, box: float, start: int, rows: int) -> Tensor:
         own = headings[:, start : start + rows]
-        apart = [x[:, None, :] - x[:, start : start + rows, None] for x in positions.unbind(-1)]
+        # In units of the box a displacement to the nearest image is what is left by rounding.
+        apart = [x[:, None, :] - x[:, start : start + rows, None] for x in (positions.mT / box).contiguous().unbind(-2)]
         for d in apart:
-            d.sub_(torch.round(d / box).mul_(box))
-        distance = torch.sqrt(apart[0].square().addcmul_(apart[1], apart[1]).addcmul_(apart[2], apart[2]))
-        seen = (distance < self.r_att) & (distance >= TINY)
+            d.sub_(d.round())
+        distance = apart[0].square().addcmul_(apart[1], apart[1]).addcmul_(apart[2], apart[2]).sqrt_()
+        # Nobody sees itself, or who lies where it does.
+        distance.masked_fill_(distance < TINY / box, math.inf)
+        seen = distance < self.r_att / box
         if self.blind_degrees > 0:
-            ahead = sum(u[..., None] * d for u, d in zip(own.unbind(-1), apart, strict=True))
-            seen &= ahead > -math.cos(math.radians(self.blind_degrees)) * distance
-        near, far = seen & (distance < self.r_rep), seen & (distance >= self.r_ori)
+            u = own.unsqueeze(-1).unbind(-2)
+            ahead = (u[0] * apart[0]).addcmul_(u[1], apart[1]).addcmul_(u[2], apart[2])
+            seen &= ahead > distance * -math.cos(math.radians(self.blind_degrees))
+        near, far = seen & (distance < self.r_rep / box), seen & (distance >= self.r_ori / box)
         crowded = near.any(-1, keepdim=True)
         # Who has somebody too near minds nobody else.
-        pull = torch.where(crowded, -near.to(distance.dtype), far.to(distance.dtype)) / distance.clamp_(min=TINY)
         along = (seen & ~(near | far | crowded)).to(distance.dtype) @ headings
-        wanted = torch.stack([(pull * d).sum(-1) for d in apart], -1) + self.ori_weight * along
-        return unit(wanted, own)
+        pull = (near | (far & ~crowded)).to(distance.dtype).div_(distance)
+        toward = torch.stack([d.mul_(pull).sum(-1) for d in apart], -1)
+        return unit(torch.where(crowded, -toward, toward + self.ori_weight * along), own)
 
 
 def unit(vectors: Tensor, otherwise: Tensor) -> Tensor:

@@ -174,6 +174,15 @@ def test_isotropic_headings_tend_to_three_limits():
         assert float(heading_entropy(v, solid_angle=angle)) == pytest.approx(limit, abs=5e-4), angle
 
 
+def test_momenta_of_isotropic_headings_tend_to_a_limit_and_those_of_a_radial_school_have_none():
+    z = fibonacci(400_000)[:, 2]
+    found = histogram((1 - z * z).sqrt()[None], 0.0, 1.0, 20)
+    entropy = normalised_entropy(found.counts, 20, correction="none", undefined=0.5)
+    assert float(entropy) == pytest.approx(0.802117, abs=5e-4)
+    u = fibonacci(50)
+    assert school_entropies(5 + 2 * u, u, 10.0).angular_momentum.item() == 0.0
+
+
 def test_walls_and_periodic_boxes_differ_by_the_way_through_the_edge():
     x = torch.tensor([[0.2, 5, 5], [9.8, 5, 5], [3.1, 5, 5], [6.9, 5, 5]])
     v = torch.ones(4, 3)

@@ -38,6 +38,7 @@ _NEEDED_BY = {
     "information.credit": "information",
     "generative.sample_entropy": "generative",
     "losses.anyloss.estimator": "information",
+    "physics.schooling": "physics",
     "engines.prime_rl": "torch",
     "engines.trl": "trl",
     "engines.tinker": "tinker",

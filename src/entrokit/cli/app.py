@@ -17,6 +17,7 @@ from entrokit.extras import require
 
 from . import catalogue, diagnosis, reports, show, training
 from .doctor import doctor
+from .school import school
 from .scoreboard import scoreboard
 from .training import RecipeName
 from .watch import watch
@@ -82,6 +83,7 @@ command()(doctor)
 command("torch")(catalogue.papers)
 command("torch", "report")(catalogue.reproduce)
 command("torch", "report")(scoreboard)
+command("physics")(school)
 
 
 def main() -> None:

@@ -1,0 +1,81 @@
+"""`entrokit school`: entropies of a tracked school."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .shown import printable
+
+if TYPE_CHECKING:
+    from entrokit.physics.schooling import SchoolSeries
+
+console = Console()
+
+
+def school(
+    tracks: Annotated[str, typer.Argument(help=".csv (time or frame, id, x, y, z, and vx, vy, vz), .npy or .npz")],
+    box: Annotated[float, typer.Option(help="side of the cube, in the unit of the positions, which start at 0")],
+    dt: Annotated[float | None, typer.Option(help="time from one frame to the next, where there are no times")] = None,
+    walls: Annotated[bool, typer.Option("--walls", help="a tank: opposite walls are not one")] = False,
+    gaps: Annotated[str, typer.Option(help="tracks with gaps: error, or keep whole frames or whole agents")] = "error",
+    still: Annotated[str, typer.Option(help="agents without speed: error, or zero as the released code")] = "error",
+    solid_angle: Annotated[str, typer.Option(help="bins of headings: official, none or equal_area")] = "official",
+    periodic_centroid: Annotated[
+        bool, typer.Option("--periodic-centroid", help="see the school as a whole across the edge of the box")
+    ] = False,
+    k: Annotated[int, typer.Option(help="neighbours whose distances vary")] = 5,
+    out: Annotated[str | None, typer.Option(help="a .csv of every frame, beside what is printed")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+) -> None:
+    """Order, seven entropies and the Oceanic Schooling Index of tracked agents: 0 is order, 1 disorder."""
+    from entrokit.physics.schooling import load_tracks
+
+    # What was typed is checked where it is used: the messages name what there is.
+    found = load_tracks(tracks, box=box, dt=dt, periodic=not walls, gaps=gaps)  # type: ignore[arg-type]
+    series = found.measure(
+        still=still,  # type: ignore[arg-type]
+        solid_angle=solid_angle,
+        periodic_centroid=periodic_centroid,
+        k=k,
+    )
+    if out is not None:
+        _write(series, Path(out))
+    if as_json:
+        print(json.dumps(_as_json(series, len(found.agents))))
+        return
+    frames = len(series.times)
+    table = Table(title=f"{len(found.agents)} agents, {frames} frames", title_justify="left", box=None, pad_edge=False)
+    for head in ("", "mean", "sd", "first", "last"):
+        table.add_column(head, justify="right" if head else "left")
+    for name, (mean, sd) in series.summary().items():
+        numbers = (float(mean), float(sd), float(series.values[name][0]), float(series.values[name][-1]))
+        table.add_row(name, *(f"{number:.4f}" for number in numbers))
+    console.print(table)
+    console.print(Text(f"mean and standard deviation (sd) of frames {frames // 2} to {frames - 1}", style="dim"))
+    for note in series.notes:
+        console.print(Text(f"note: {printable(note)}", style="dim"), soft_wrap=True)
+    if out is not None:
+        console.print(Text(f"Frames: {out}"), soft_wrap=True)
+
+
+def _as_json(series: SchoolSeries, agents: int) -> dict[str, object]:
+    summary = {name: {"mean": float(mean), "sd": float(sd)} for name, (mean, sd) in series.summary().items()}
+    dropped = {name: float(share.mean()) for name, share in series.dropped.items()}
+    frames = len(series.times)
+    return {"agents": agents, "frames": frames, "summary": summary, "dropped": dropped, "notes": list(series.notes)}
+
+
+def _write(series: SchoolSeries, file: Path) -> None:
+    columns = [series.times.tolist(), *(values.tolist() for values in series.values.values())]
+    with file.open("w", newline="", encoding="utf-8") as target:
+        rows = csv.writer(target)
+        rows.writerow(["time", *series.values])
+        rows.writerows(zip(*columns, strict=True))

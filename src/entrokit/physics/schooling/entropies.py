@@ -1,0 +1,186 @@
+"""Seven normalised entropies of a school, each of another kind of disorder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from .checked import Array, Still, checked_box, checked_inside, checked_vectors, directions
+from .headings import ALIGNMENTS, AZIMUTHAL, POLAR, SolidAngle, alignment_counts, heading_weights
+from .histogram import Correction, histogram, normalised_entropy
+from .index import oceanic_schooling_index
+from .neighbors import neighbor_distances
+from .order import angular_momenta, from_centroid
+
+__all__ = ["SchoolEntropies", "heading_entropy", "school_entropies"]
+
+
+@dataclass(frozen=True)
+class SchoolEntropies:
+    """Entropies over the largest that their bins allow, each ``(...)`` in [0, 1] and float64; 0 is order.
+
+    Attributes:
+        school_cohesion: of distances to the nearest neighbour, 25 bins of [0, box / 2].
+        polarization: of headings on the sphere, 12 by 24 bins.
+        depth_stratification: of z, 15 bins of [0, box].
+        angular_momentum: of |r̂ × u|, 20 bins of [0, 1]: which way round is lost, and it is 0 for a perfect mill and
+            for a school that swims straight outwards alike.
+        nearest_neighbor: of the variation (standard deviation over mean) of k nearest distances, 20 bins of [0, 2].
+        velocity_correlation: of u_i · u_j over all pairs, however far apart, 20 bins of [-1, 1].
+        school_shape: no histogram, but that of the three principal variances over their sum.
+        dropped: share of values outside of their range, which are not counted, of ``school_cohesion`` and
+            ``nearest_neighbor``, each ``(...)``; the other ranges hold whatever there can be.
+    """
+
+    school_cohesion: Tensor
+    polarization: Tensor
+    depth_stratification: Tensor
+    angular_momentum: Tensor
+    nearest_neighbor: Tensor
+    velocity_correlation: Tensor
+    school_shape: Tensor
+    dropped: Mapping[str, Tensor]
+
+    def as_dict(self) -> dict[str, Tensor]:
+        """The seven by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "dropped"}
+
+    def index(self, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Their weighted sum, `oceanic_schooling_index`, ``(...)``."""
+        return oceanic_schooling_index(self.as_dict(), weights)
+
+
+def school_entropies(
+    positions: Array,
+    velocities: Array,
+    box: float,
+    *,
+    k: int = 5,
+    solid_angle: SolidAngle = "official",
+    periodic: bool = True,
+    periodic_centroid: bool = False,
+    correction: Correction = "none",
+    still: Still = "error",
+    undefined: float = 0.5,
+) -> SchoolEntropies:
+    """The entropies of dewi-kadita (arXiv 2602.07948, version 0.0.4) of one school, or of many at once.
+
+    A whole trajectory is one call. Time is N ln N + N² / 2 a frame, for neighbours and pairs of headings; memory is
+    bounded beyond what is given and N k a frame. Histograms pass no gradients; the shape does.
+
+    Args:
+        positions, velocities: ``(..., N, 3)``, tensors or arrays; positions in [0, box]. Speeds do not matter.
+        box: side of the cube, in the unit of the positions.
+        k: neighbours whose distances vary.
+        solid_angle: of the bins of headings. ``official`` reproduces the released code, whose value of isotropic
+            headings tends to 0.946; ``none`` tends to 0.976, ``equal_area`` to 1 (`heading_weights`).
+        periodic: False: walls, distances do not pass through them.
+        periodic_centroid: momenta and shape from the centroid of `centroid(positions, box=box)`. By default, as
+            released, from the mean position: wrong for a school across the edge of a periodic box.
+        correction: ``miller_madow`` adds its correction of small samples to each histogram's entropy, which may pass 1
+            then. Pairs are taken as independent, which they are not. Not with ``solid_angle="official"``, whose bins
+            hold no counts.
+        still: see `directions`.
+        undefined: value where nothing falls into the range, or there are too few agents: 2 for neighbours and pairs,
+            k + 1 for their variation, 3 for momenta, 4 for the shape.
+
+    Raises:
+        ValueError: shapes that do not fit, numbers that are not finite, positions outside of the box, agents without
+            a heading, options that are none.
+    """
+    _check_options(k, solid_angle, periodic, periodic_centroid, correction)
+    side = checked_box(box)
+    x, u = checked_vectors("positions", positions).double(), directions(velocities, still=still).double()
+    if x.shape != u.shape:
+        raise ValueError(f"positions and velocities: one shape, got {tuple(x.shape)} and {tuple(u.shape)}")
+    checked_inside(x, side)
+    *leading, agents, _ = x.shape
+    x, u = x.reshape(-1, agents, 3), u.to(x.device).reshape(-1, agents, 3)
+    apart = from_centroid(x, box=side if periodic_centroid else None)
+    nothing = x.new_full((len(x),), undefined)
+
+    def entropy(weights: Tensor, bins: int) -> Tensor:
+        return normalised_entropy(weights, bins, correction=correction, undefined=undefined)
+
+    near = neighbor_distances(x, side if periodic else None, min(k, agents - 1)) if agents > 1 else None
+    cohesion = variation = alignment = momentum = shape = nothing
+    dropped = {name: torch.ones_like(nothing) for name in ("school_cohesion", "nearest_neighbor")}
+    if near is not None:
+        counts = histogram(near[..., 0], 0.0, side / 2.0, 25)
+        cohesion, dropped["school_cohesion"] = entropy(counts.counts, 25), counts.dropped
+        alignment = entropy(alignment_counts(u), ALIGNMENTS)
+    if near is not None and agents > k:
+        counts = histogram(near.std(-1, correction=0) / (near.mean(-1) + 1e-10), 0.0, 2.0, 20)
+        variation, dropped["nearest_neighbor"] = entropy(counts.counts, 20), counts.dropped
+    if agents >= 3:
+        lengths = angular_momenta(apart, u).norm(dim=-1)
+        momentum = entropy(histogram(lengths.detach(), 0.0, 1.0, 20).counts, 20)
+    if agents >= 4:
+        shape = _shape_entropy(apart)
+    found = {
+        "school_cohesion": cohesion,
+        "polarization": entropy(heading_weights(u.detach(), solid_angle), POLAR * AZIMUTHAL),
+        "depth_stratification": entropy(histogram(x[..., 2].detach(), 0.0, side, 15).counts, 15),
+        "angular_momentum": momentum,
+        "nearest_neighbor": variation,
+        "velocity_correlation": alignment,
+        "school_shape": shape,
+    }
+    return SchoolEntropies(
+        **{name: value.reshape(leading) for name, value in found.items()},
+        dropped={name: value.reshape(leading) for name, value in dropped.items()},
+    )
+
+
+def heading_entropy(
+    velocities: Array,
+    *,
+    solid_angle: SolidAngle = "official",
+    correction: Correction = "none",
+    still: Still = "error",
+) -> Tensor:
+    """The entropy of headings alone, `SchoolEntropies.polarization` of ``(..., N, 3)``: linear in N, ``(...)``.
+
+    Raises:
+        ValueError: as `school_entropies`.
+    """
+    _check_bins(solid_angle, correction)
+    u = directions(velocities, still=still).detach().double()
+    weights = heading_weights(u.reshape(-1, *u.shape[-2:]), solid_angle)
+    found = normalised_entropy(weights, POLAR * AZIMUTHAL, correction=correction, undefined=0.5)
+    return found.reshape(u.shape[:-2])
+
+
+def _shape_entropy(apart: Tensor) -> Tensor:
+    centred = apart - apart.mean(-2, keepdim=True)
+    variances = torch.linalg.eigvalsh(centred.mT @ centred / (apart.shape[-2] - 1)).clamp(min=1e-10)
+    share = variances / variances.sum(-1, keepdim=True)
+    nats: Tensor = -torch.special.xlogy(share, share).sum(-1)
+    return nats / math.log(3.0)
+
+
+def _check_options(k: int, solid_angle: str, periodic: bool, periodic_centroid: bool, correction: str) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ValueError(f"k: how many neighbours, a whole number from 1, got {k!r}")
+    _check_bins(solid_angle, correction)
+    if periodic_centroid and not periodic:
+        raise ValueError("periodic_centroid: a box with walls (periodic=False) has no edge to look across")
+
+
+def _check_bins(solid_angle: str, correction: str) -> None:
+    for name, value, known in (
+        ("solid_angle", solid_angle, get_args(SolidAngle)),
+        ("correction", correction, get_args(Correction)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: one of {', '.join(known)}, got {value!r}")
+    if correction == "miller_madow" and solid_angle == "official":
+        raise ValueError(
+            "correction='miller_madow' is of counts, and solid_angle='official' weighs them: give 'none' or "
+            "'equal_area'"
+        )

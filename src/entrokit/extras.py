@@ -7,7 +7,7 @@ it, rather than with Python's ``No module named 'torch'``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -64,13 +64,21 @@ def lacking(*extras: str) -> list[str]:
     return [p for p in dict.fromkeys(p for extra in extras for p in EXTRAS[extra]) if not _is_there(p)]
 
 
-def missing(what: str, packages: Iterable[str]) -> MissingExtraError:
-    """The error that says what lacks which packages; without those that another extra brings anyhow."""
+def missing(what: str, packages: Iterable[str], asked: Sequence[str] = ()) -> MissingExtraError:
+    """The error that says what lacks which packages, and what brings them: an extra that was asked for, before others.
+
+    Extras that another one brings anyhow are left out.
+    """
     packages = list(packages)
-    extras = list(dict.fromkeys(extra for p in packages if (extra := extra_of(p))))
+    of_package = {p: _asked_for(p, asked) or extra_of(p) for p in packages}
+    extras = [extra for extra in dict.fromkeys(of_package.values()) if extra]
     if any("torch" in EXTRAS[extra] for extra in extras if extra != "torch"):
         extras = [extra for extra in extras if extra != "torch"]
     return MissingExtraError(f"{what} needs {', '.join(packages)}: {pip_install(*extras)}")
+
+
+def _asked_for(package: str, asked: Sequence[str]) -> str | None:
+    return None if package in EXTRAS else next((extra for extra in asked if package in EXTRAS[extra]), None)
 
 
 def require(what: str, *extras: str) -> None:
@@ -81,7 +89,7 @@ def require(what: str, *extras: str) -> None:
     """
     packages = lacking(*extras)
     if packages:
-        raise missing(what, packages)
+        raise missing(what, packages, extras)
 
 
 def _is_there(package: str) -> bool:

@@ -86,7 +86,7 @@ def test_a_diagnosis_needs_no_extra_and_is_the_same(make, tmp_path):
         (["reproduce", "steer"], "torch, plotly", "torch,report"),
         (["scoreboard"], "torch, plotly", "torch,report"),
         (["report", "."], "plotly", "report"),
-        (["school", "tracks.csv", "--box", "25"], "torch, scipy", "torch,information"),
+        (["school", "tracks.csv", "--box", "25"], "torch, scipy", "physics"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entrokit.extras import require
+
 from .annotate import Invariants
 from .checks import as_float64, check_whole
 from .flow import Flow
@@ -51,6 +53,7 @@ class BenchmarkTable:
         Raises:
             ValueError: fewer than three flows, rows without invariants, an attribute that is no number, or no ranks.
         """
+        require("a rank correlation", "physics")
         from scipy.stats import spearmanr
 
         if len(self.rows) < 3:

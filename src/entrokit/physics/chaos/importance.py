@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from entrokit.extras import require
+
 from .checks import ArrayLike, as_float64, as_states, check_positive, check_whole
 from .flow import Flow
 from .integrate import sample_flow
@@ -51,6 +53,7 @@ def smooth_errors(errors: ArrayLike, window: int = 51, order: int = 3) -> Tensor
     Raises:
         ValueError: fewer errors than the window has points, or a window that is even or not above the order.
     """
+    require("smoothed errors", "physics")
     from scipy.signal import savgol_filter
 
     given = as_float64(errors, "errors")

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from entrokit.extras import require
+
 from .checks import ArrayLike, as_float64, check_positive, check_whole
 from .flow import Flow
 
@@ -149,6 +151,7 @@ def sample_flow(
 
 
 def _radau(flow: Flow, x: Tensor, transient: float, n: int, points_per_period: int) -> Tensor:
+    require("an implicit integrator", "physics")
     from scipy.integrate import solve_ivp
 
     times = (transient + torch.arange(n, dtype=torch.float64) / points_per_period) * flow.period

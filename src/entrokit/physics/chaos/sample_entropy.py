@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from entrokit.extras import require
+
 from .box_pairs import count_close_pairs
 from .checks import ArrayLike, as_float64, as_series, check_whole
 from .kernel_pairs import sum_of_similarities
@@ -85,6 +87,7 @@ def _close_pairs(points: Tensor, tolerance: Tensor) -> Tensor:
     n, length = points.shape[1:]
     if length <= 3:
         return count_close_pairs(points, tolerance)
+    require("sample entropy of m above 2", "physics")
     from scipy.spatial import cKDTree
 
     found = []

@@ -13,7 +13,11 @@ from .combinations import RewardTilt
 from .grid import mean_rates
 from .schedulers import DiffusersScore
 
-__all__ = ["check_call", "check_models", "check_rows", "warn_of_noise"]
+__all__ = ["check_call", "check_models", "check_rows", "check_start", "warn_of_noise", "warn_of_small_groups"]
+
+# Of α² / σ²: data of unit variance then widen the noise by less than 10 %. Grids of diffusers' schedulers begin below
+# it with four steps or more, whatever their betas; the cosine's is the nearest, at 0.17.
+LARGEST_SIGNAL = 0.2
 
 
 def check_models(score_fns: object, sde: object, tilt: object) -> None:
@@ -55,6 +59,30 @@ def check_rows(score_fns: Sequence[object], count: int, groups: int) -> None:
     for score in score_fns:
         if isinstance(score, DiffusersScore):
             score.check_groups(count, groups)
+
+
+def check_start(sde: Noising, first: float) -> None:
+    """Raises a ValueError for a first time before the process's end that is not yet noise; the end itself is."""
+    at = torch.tensor(first, dtype=torch.float64)
+    signal = float((sde.alpha(at) / sde.sigma(at)) ** 2)
+    if first < 1 and not signal <= LARGEST_SIGNAL:
+        raise ValueError(
+            f"the first time, t = {first:.4g}, still has data in it: α² / σ² is {signal:.3g} there, and particles are "
+            f"drawn from pure noise only up to {LARGEST_SIGNAL:g}. Begin nearer to 1 (fewer steps left out; of a "
+            f"scheduler more steps, or timestep_spacing='trailing'), or give particles of that time as initial="
+        )
+
+
+def warn_of_small_groups(exponents: Sequence[float], tilt: object, size: int) -> None:
+    """Warns of populations of one or two, which resampling cannot correct, unless there is nothing to correct."""
+    plain = tilt is None and [exponent for exponent in exponents if exponent] == [1]
+    if size < 3 and not plain:
+        warnings.warn(
+            f"groups of {size}: a particle is only ever replaced by one of its group, so that these samples follow the "
+            f"mixed scores, all but uncorrected. Each group needs a population: K is the number of groups times tens "
+            f"of particles or more",
+            stacklevel=4,
+        )
 
 
 def warn_of_noise(exponents: Sequence[float], c: float, sde: Noising, first: float, second: float) -> None:

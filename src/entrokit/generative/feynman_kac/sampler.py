@@ -18,7 +18,7 @@ from ..checks import check_tensors
 from ..noising import Noising
 from .clocks import BirthDeathClocks
 from .combinations import RewardTilt
-from .doors import check_call, check_models, check_rows, warn_of_noise
+from .doors import check_call, check_models, check_rows, check_start, warn_of_noise, warn_of_small_groups
 from .grid import checked_times, time_grid
 from .particles import Info, Particles, log_z_error
 from .resampling import RESAMPLERS, effective_sample_size, log_mean_weight, systematic_resample
@@ -43,7 +43,8 @@ class FKCSampler:
             follow the mixed scores as they would without correction, and the weights returned with them correct them.
         ess_threshold: resample a group whose ESS is below this share of its particles; 1 does so always.
         interval: look every so many steps.
-        start_step: leave out so many steps and start from noise there, whose data are thought to be 0.
+        start_step: leave out so many steps and start from noise there, whose data are thought to be 0: refused where
+            they are not (α² / σ² above 0.2), unless `sample` is given ``initial``.
         tilt: a reward, of `reward_tilt`.
         end: the last time, where ``steps`` is a number.
         clamp: holds a step's increments to so many nats around their group's mean, which biases the law. None does not.
@@ -98,7 +99,7 @@ class FKCSampler:
 
         Args:
             K: particles in all. steps: how many, by `time_grid`; or the times themselves, falling.
-            shape: of one particle.
+            shape: of ONE particle, without the batch: ``(4, 64, 64)``, not ``(K, 4, 64, 64)``.
             groups: of equal size, one behind the other (``prompts.repeat_interleave(K // groups)``), each a population
                 of its own with its own log Z: a particle is only ever replaced by one of its group. With several
                 prompts it must be their number, or particles of one prompt end in the rows of another.
@@ -107,13 +108,15 @@ class FKCSampler:
 
         Raises:
             TypeError: counts, a shape or a generator of another kind; scores or rewards that are no tensors.
-            ValueError: a number of particles that groups do not divide; inputs of a `diffusers_score` that differ
+            ValueError: a number of particles that groups do not divide; a first time below 1 that still has data in it
+                (α² / σ² above 0.2), without ``initial``; inputs of a `diffusers_score` that differ
                 within a group; particles or scores of another shape; a time outside [0, 1]; a score or reward that is
                 NaN or infinite (which step, how many particles).
 
         Warns:
-            UserWarning: one particle of a group holds all of its weight (which step, the first time); particles that
-                begin as noise whose weights have no finite variance there, or whose first step is too long for it.
+            UserWarning: one particle of a group holds all of its weight (which step, the first time); groups of one or
+                two, which nothing corrects; particles that begin as noise whose weights have no finite variance there,
+                or whose first step is too long for it.
         """
         path = self.run(K, steps, shape, groups=groups, initial=initial, generator=generator)
         particles = next(path)
@@ -153,9 +156,12 @@ class FKCSampler:
             raise ValueError(f"start_step {self.start_step} leaves none of {len(whole) - 1} steps")
         times = whole[self.start_step :].tolist()
         model = Combination(self.score_fns, self.exponents, self.sde, self.c, self.tilt)
+        if initial is None:
+            check_start(self.sde, times[0])
         particles = self._begin(times[0], K, shape, groups, initial, generator)
         if self.resample is not None:
             check_rows(self.score_fns, K, groups)
+            warn_of_small_groups(self.exponents, self.tilt, K // groups)
         if initial is None:
             warn_of_noise(self.exponents, self.c, self.sde, times[0], times[1])
         clocks = None

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from entrokit.generative.energy import sample_flow, sample_sde
+from entrokit.generative.energy import EnergyScore, fp_residual_shared, fp_residual_weak, sample_flow, sample_sde
 from entrokit.generative.noising import VarianceExploding
 
 from .energy_cases import VP
@@ -32,3 +32,34 @@ def test_noise_that_chance_may_have_made_is_not(sample):
         warnings.simplefilter("error")
         for noise in (normal(32, 2), 1.5 * normal(40, 2), 50 * normal(31, 2), torch.zeros(0, 2)):
             sample(lambda x, t: -x / VE.sigma(t)[:, None] ** 2, noise, VE, steps=2)
+
+
+def energy(dtype=torch.float32):
+    torch.manual_seed(0)
+    return EnergyScore.mlp(2, (8,)).to(dtype)
+
+
+FORMS = pytest.mark.parametrize("form", [fp_residual_weak, fp_residual_shared])
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("scale", "dtype", "sigma"),
+    [(1.0, torch.float32, 1e-6), (1.0, torch.float64, 1e-15), (1e4, torch.float32, None)],
+    ids=["small-sigma", "small-sigma-double", "large-points"],
+)
+def test_steps_near_the_rounding_of_points_are_told(form, scale, dtype, sigma):
+    x = scale * normal(20, 2).to(dtype)
+    with pytest.warns(UserWarning, match=r"steps of sigma = .* are near the rounding of points of up to"):
+        form(energy(dtype), x, 0.5, VP, sigma=sigma)
+
+
+@FORMS
+def test_steps_above_it_are_not(form):
+    x = normal(500, 2)
+    eps = torch.finfo(x.dtype).eps * float(x.abs().max())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for sigma in (None, 17 * eps):
+            form(energy(), x, 0.5, VP, sigma=sigma)
+        form(energy(torch.float64), x.double(), 0.5, VP, sigma=1e-6)

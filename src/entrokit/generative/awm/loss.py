@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..checks import check_finite, check_numbers, check_tensors
 from ..velocities import Velocity, velocity_at
+from .anchors import check_apart, check_trained
 from .matching import WEIGHTINGS, at_least_single, check_path, interpolate, matching_logp
 
 __all__ = ["PRESETS", "AWMLoss"]
@@ -111,7 +112,8 @@ class AWMLoss(nn.Module):
         Args:
             model: the velocity that is trained. It is called once, with ``B T`` rows, sample by sample: what it is
                 conditioned on is repeated by ``repeat_interleave(T, 0)``.
-            ref_model: the pretrained one, such as ``copy.deepcopy(model).requires_grad_(False)``; may be None where ``beta`` is 0.
+            ref_model: the pretrained one, such as ``copy.deepcopy(model).requires_grad_(False)``; may be None where
+                ``beta`` is 0.
             x0: ``[B, *]`` samples, of any sampler, floating point. advantages: ``[B]``, from `group_advantages`.
             t: ``[B, T]`` or ``[B]``, from `training_times`; models get them in the dtype that they have here.
             noise: ``[B, T, *]`` or ``[B, *]``, standard normal.
@@ -129,13 +131,14 @@ class AWMLoss(nn.Module):
             TypeError: an argument, or what a model returns, that is no tensor.
             ValueError: shapes that do not fit, NaN or infinity in any argument or velocity, a model that is asked for
                 and lacks; a ``ref_model`` or ``ema_model`` that is the model or shares what it trains; while gradients
-                are on, a frozen module as ``model``, or one without gradient beside a trainable other; velocities or advantages so large that the loss overflows.
+                are on, a frozen module as ``model``, or one without gradient beside a trainable other; velocities or
+                advantages so large that the loss overflows.
         """
         for name, weight, other in (("ref_model", self.beta, ref_model), ("ema_model", self.beta_ema, ema_model)):
             if weight and other is None:
                 raise ValueError(f"{name} is needed where {'beta' if name == 'ref_model' else 'beta_ema'} is not 0")
             if weight:
-                _check_apart(model, other, name)
+                check_apart(model, other, name)
         rows = _Rows(x0, t, noise)
         check_tensors(advantages=advantages)
         if advantages.shape != (len(x0),):
@@ -144,7 +147,7 @@ class AWMLoss(nn.Module):
             )
         check_finite("advantages", advantages)
         velocity = rows.velocity(model, "the model's velocity")
-        _check_trained(velocity, model, ref_model, ema_model)
+        check_trained(velocity, model, ref_model, ema_model)
         logp = rows.logp(velocity, self.weighting, self.power)
         policy, stats = self._policy_loss(logp, advantages.detach(), old_logp)
         loss = policy
@@ -205,33 +208,6 @@ class AWMLoss(nn.Module):
                 raise ValueError("kl_weighting 'elbo' divides by the time: a time of 0 has no weight")
             squares = squares * (1 - t.clamp(max=0.99)) / (2 * 0.7**2 * t)
         return squares.mean()
-
-
-def _check_apart(model: object, other: object, name: str) -> None:
-    """Raises a ValueError for an anchor that moves with the model: its pull is 0 at every step."""
-    shared = other is model
-    if isinstance(model, nn.Module) and isinstance(other, nn.Module):
-        held = {id(parameter) for parameter in other.parameters()}
-        shared = shared or any(p.requires_grad and id(p) in held for p in model.parameters())
-    if shared:
-        raise ValueError(
-            f"{name} is the model itself, or shares parameters that it trains, and would pull nowhere: take "
-            "copy.deepcopy(model).requires_grad_(False) before training. A model with its adapters switched off is "
-            "handed over as a function"
-        )
-
-
-def _check_trained(velocity: Tensor, model: object, *others: object) -> None:
-    """Raises a ValueError where nothing is trained and a module shows that something was meant to be."""
-    if velocity.requires_grad or not torch.is_grad_enabled():
-        return
-    frozen = isinstance(model, nn.Module) and any(True for _ in model.parameters())
-    trainable = any(isinstance(of, nn.Module) and any(p.requires_grad for p in of.parameters()) for of in others)
-    if frozen or trainable:
-        raise ValueError(
-            "the model's velocity has no gradient: it is frozen, or the model and ref_model are swapped (the model "
-            "comes first). For numbers alone call under torch.no_grad()"
-        )
 
 
 class _Rows:

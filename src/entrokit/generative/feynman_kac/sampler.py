@@ -156,8 +156,6 @@ class FKCSampler:
             raise ValueError(f"start_step {self.start_step} leaves none of {len(whole) - 1} steps")
         times = whole[self.start_step :].tolist()
         model = Combination(self.score_fns, self.exponents, self.sde, self.c, self.tilt)
-        if initial is None:
-            check_start(self.sde, times[0])
         particles = self._begin(times[0], K, shape, groups, initial, generator)
         if self.resample is not None:
             check_rows(self.score_fns, K, groups)
@@ -199,18 +197,16 @@ class FKCSampler:
         initial: Tensor | None,
         generator: torch.Generator | None,
     ) -> Particles:
-        if initial is not None:
-            check_tensors(initial=initial)
         if initial is None:
+            check_start(self.sde, t)
             device = None if generator is None else generator.device
             std = float(self.sde.sigma(torch.tensor(t, dtype=torch.float64))) / math.sqrt(sum(self.exponents))
             x = std * torch.randn(count, *shape, generator=generator, device=device)
-        elif initial.shape != (count, *shape) or not initial.is_floating_point():
-            wanted = f"{[count, *shape]} of floats"
-            raise ValueError(
-                f"initial particles {wanted} are expected; they are {list(initial.shape)}, {initial.dtype}"
-            )
         else:
+            check_tensors(initial=initial)
+            if initial.shape != (count, *shape) or not initial.is_floating_point():
+                wanted, found = f"{[count, *shape]} of floats", f"{list(initial.shape)}, {initial.dtype}"
+                raise ValueError(f"initial particles {wanted} are expected; they are {found}")
             x = initial.detach()
         logw = torch.zeros(count, dtype=widest(x), device=x.device)
         if self.tilt is not None and self.tilt.strength_at(t):

@@ -20,7 +20,8 @@ from .weights import Normalize, Potentials, check_normalize, check_potentials, g
 class WeightedConditionalFlowMatcher:
     """Weighted conditional flow matching (arXiv 2507.22270): ``ConditionalFlowMatcher`` of torchcfm, with weights.
 
-    Methods, arguments, returns and draws of random numbers are torchcfm's (1.0.7): from the same seed
+    The constructor is not torchcfm's, whose first argument is sigma: here that is eps, and ``sigma=`` is by keyword.
+    Methods, their arguments, returns and draws of random numbers are torchcfm's (1.0.7): from the same seed
     `sample_location_and_conditional_flow` gives the same tensors bit for bit. **The weights are not in them:** a loop
     that only changes its matcher is plain flow matching. Take `loss`, or `sample`, which returns the weights too, or
     add ``weights(x0, x1)`` to a loop that stays as it is.
@@ -77,6 +78,8 @@ class WeightedConditionalFlowMatcher:
         self, model: Callable[[Tensor, Tensor], Tensor], x0: Tensor, x1: Tensor, t: Tensor | None = None
     ) -> Tensor:
         """The weighted loss of a batch, a scalar; ``model(t [B], xt [B, *]) -> [B, *]``.
+
+        **Squares are summed over a point's elements**, as `weighted_flow_loss` says; torchcfm's line takes their mean.
 
         A model of diffusers takes points first and returns an object: ``lambda t, x: unet(x, 1000 * t).sample``.
 

@@ -102,7 +102,7 @@ def check_eps(eps: float) -> None:
     """Refuses what is no temperature; infinity is one, without any weighting."""
     check_number("eps", eps)
     if isinstance(eps, bool):
-        raise ValueError(f"eps: is a temperature, a number above 0, and no switch; got {eps}")
+        raise ValueError(f"eps: must be above 0, a number and no switch; got {eps}")
     if not eps > 0:
         raise ValueError(f"eps: must be above 0, got {eps}; the paper takes κ √d in d dimensions")
     if eps < _LEAST:

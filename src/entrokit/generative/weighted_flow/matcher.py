@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from ..checks import check_callable, check_number, check_tensors
 from ..velocities import flow_velocity
 from .costs import Cost, check_cost, check_eps, check_pairs
-from .watch import Watch
+from .sides import SWAPPED, are_swapped
+from .watch import Watch, levels_to_the_caller
 from .weights import Normalize, Potentials, check_normalize, check_potentials, gibbs_weights, weighted_flow_loss
 
 
@@ -42,6 +44,7 @@ class WeightedConditionalFlowMatcher:
     Warns:
         UserWarning: once a matcher, that one pair of a batch holds more than half of its weight, and less than 0.3 of
             its pairs count: eps is too small. Looked at are the first batch, the second, the fourth, the eighth, ...
+            In the first batch, that the points are like the other side's of the plan that potentials are of.
     """
 
     eps: float
@@ -65,6 +68,8 @@ class WeightedConditionalFlowMatcher:
         """`gibbs_weights` of pairs ``[B, *]``: ``[B]``."""
         check_pairs(x0, x1, ("x0", "x1"))
         weight = gibbs_weights(x0, x1, self.eps, self.cost, self.normalize, self.potentials)
+        if not self._watch.seen and are_swapped(self.potentials, x0, x1):
+            warnings.warn(SWAPPED, stacklevel=levels_to_the_caller())
         self._watch.look(weight, self.eps)
         return weight
 

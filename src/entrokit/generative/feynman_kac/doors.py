@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import torch
@@ -20,10 +20,12 @@ __all__ = ["check_call", "check_models", "check_rows", "check_start", "warn_of_n
 LARGEST_SIGNAL = 0.2
 
 
-def check_models(score_fns: object, sde: object, tilt: object) -> None:
+def check_models(score_fns: object, exponents: object, sde: object, tilt: object) -> None:
     """Raises what `FKCSampler` says of settings of another kind, and of scores under another process than ``sde``."""
     if not isinstance(score_fns, Sequence):
         raise TypeError(f"score_fns is a list of score functions; it is a {type(score_fns).__name__}")
+    if not isinstance(exponents, Iterable) or getattr(exponents, "ndim", 1) != 1:
+        raise TypeError(f"exponents are one a score, such as anneal(2.0), which is (2.0,); they are {exponents!r}")
     check_noising("sde", sde)
     if tilt is not None and not isinstance(tilt, RewardTilt):
         raise TypeError(f"tilt is made by reward_tilt(r, strength); it is a {type(tilt).__name__}")

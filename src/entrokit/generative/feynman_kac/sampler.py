@@ -69,7 +69,7 @@ class FKCSampler:
     clamp: float | None = None
 
     def __post_init__(self) -> None:
-        check_models(self.score_fns, self.sde, self.tilt)
+        check_models(self.score_fns, self.exponents, self.sde, self.tilt)
         if not self.score_fns or len(self.score_fns) != len(self.exponents):
             counts = f"{len(self.score_fns)} score functions, {len(self.exponents)} exponents"
             raise ValueError(f"one exponent a score is expected; there are {counts}")

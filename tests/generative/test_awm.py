@@ -129,13 +129,13 @@ def test_on_policy_the_gradient_is_that_of_the_weighted_matching_loss(loss_type,
     """Check 6."""
     x0, a, t, noise = batch
     model, loss = Net(), AWMLoss(beta=0.1, weighting="ghuber", loss_type=loss_type)
-    value, stats = loss(model, model, x0, a, t, noise)
+    value, stats = loss(model, Net(), x0, a, t, noise)
     (own,) = torch.autograd.grad(value, model.a)
     (plain,) = torch.autograd.grad((-a[:, None] * loss.log_prob(model, x0, t, noise)).mean(), model.a)
     torch.testing.assert_close(own, plain, rtol=1e-12, atol=1e-14)
     assert stats["ratio"] == 1.0
     assert (stats["clip_fraction"], stats["kl_ref"]) == (0.0, 0.0)
-    zero, _ = loss(model, model, x0, torch.zeros(6, dtype=F64), t, noise)
+    zero, _ = loss(model, Net(), x0, torch.zeros(6, dtype=F64), t, noise)
     assert torch.autograd.grad(zero, model.a)[0].tolist() == [0.0, 0.0]
 
 
@@ -144,14 +144,14 @@ def test_off_policy_ratios_are_those_of_the_same_noise_and_are_clipped(batch):
     old, new = Net(0.3), Net(0.9)
     loss = AWMLoss(beta=0.1, clip_range=0.2)
     before = loss.log_prob(old, x0, t, noise)
-    value, stats = loss(new, new, x0, a, t, noise, old_logp=before)
+    value, stats = loss(new, Net(0.9), x0, a, t, noise, old_logp=before)
     ratio = (loss.log_prob(new, x0, t, noise) - before).exp()
     expected = torch.maximum(-a[:, None] * ratio, -a[:, None] * ratio.clamp(0.8, 1.2))
     assert value.item() == pytest.approx(expected.mean().item(), rel=1e-12)
     still = ((a[:, None] > 0) & (ratio > 1.2)) | ((a[:, None] < 0) & (ratio < 0.8))
     assert stats["clip_fraction"] == pytest.approx(float(still.double().mean()))
     assert 0 < stats["clip_fraction"] < 1
-    once, _ = AWMLoss(beta=0.1, loss_type="sum_first", clip_range=0.2)(new, new, x0, a, t, noise, old_logp=before)
+    once, _ = AWMLoss(beta=0.1, loss_type="sum_first", clip_range=0.2)(new, Net(0.9), x0, a, t, noise, old_logp=before)
     mean = (loss.log_prob(new, x0, t, noise) - before).mean(1).exp()
     assert once.item() == pytest.approx(torch.maximum(-a * mean, -a * mean.clamp(0.8, 1.2)).mean().item(), rel=1e-12)
 
@@ -159,7 +159,7 @@ def test_off_policy_ratios_are_those_of_the_same_noise_and_are_clipped(batch):
 def test_a_ratio_far_off_is_capped_and_counted(batch):
     x0, a, t, noise = batch
     model, loss = Net(), AWMLoss(beta=0.1)
-    value, stats = loss(model, model, x0, -a.abs(), t, noise, old_logp=torch.full((6, 3), -1e4, dtype=F64))
+    value, stats = loss(model, Net(), x0, -a.abs(), t, noise, old_logp=torch.full((6, 3), -1e4, dtype=F64))
     assert math.isfinite(float(value.detach()))
     assert stats["capped_fraction"] == 1.0
 
@@ -188,14 +188,14 @@ def test_the_pulls_are_squared_differences_of_velocities(kl_weighting, batch):
 def test_one_time_a_sample_needs_no_axis_of_its_own(batch):
     x0, a, t, noise = batch
     model, loss = Net(), AWMLoss(beta=0.1)
-    flat, _ = loss(model, model, x0, a, t[:, 0], noise[:, 0])
-    wide, _ = loss(model, model, x0, a, t[:, :1], noise[:, :1])
+    flat, _ = loss(model, Net(), x0, a, t[:, 0], noise[:, 0])
+    wide, _ = loss(model, Net(), x0, a, t[:, :1], noise[:, :1])
     assert torch.equal(flat, wide)
 
 
 def test_the_loss_has_the_models_dtype():
     model = Net().float()
-    value, _ = AWMLoss(beta=0.1)(model, model, X0.float(), torch.ones(3), T.float(), NOISE.float())
+    value, _ = AWMLoss(beta=0.1)(model, Net().float(), X0.float(), torch.ones(3), T.float(), NOISE.float())
     assert value.dtype == torch.float32
 
 
@@ -204,26 +204,26 @@ def test_what_is_wrong_is_named(batch):
     model, loss = Net(), AWMLoss(beta=0.1, beta_ema=1.0)
     cases = {
         "ref_model is needed": (model, None, x0, a, t, noise),
-        "ema_model is needed": (model, model, x0, a, t, noise),
+        "ema_model is needed": (model, Net(), x0, a, t, noise),
     }
     for message, arguments in cases.items():
         with pytest.raises(ValueError, match=message):
             loss(*arguments)
     plain = AWMLoss(beta=0.1)
     with pytest.raises(ValueError, match="belong together"):
-        plain(model, model, x0, a, t, noise[:, :2])
+        plain(model, Net(), x0, a, t, noise[:, :2])
     with pytest.raises(ValueError, match="advantages"):
-        plain(model, model, x0, a[:3], t, noise)
+        plain(model, Net(), x0, a[:3], t, noise)
     with pytest.raises(ValueError, match="advantages"):
-        plain(model, model, x0, a * math.nan, t, noise)
+        plain(model, Net(), x0, a * math.nan, t, noise)
     with pytest.raises(ValueError, match=r"times lie in \[0, 1\].*sample 3 is 1.5"):
-        plain(model, model, x0, a, torch.where(torch.arange(18).reshape(6, 3) == 3, 1.5, t), noise)
+        plain(model, Net(), x0, a, torch.where(torch.arange(18).reshape(6, 3) == 3, 1.5, t), noise)
     with pytest.raises(ValueError, match=r"model's velocity is NaN or infinite in 18 of 18"):
         plain(Net(math.nan), model, x0, a, t, noise)
     with pytest.raises(ValueError, match=r"ref_model's velocity is NaN"):
         plain(model, Net(math.nan), x0, a, t, noise)
     with pytest.raises(ValueError, match="old_logp"):
-        plain(model, model, x0, a, t, noise, old_logp=torch.zeros(6))
+        plain(model, Net(), x0, a, t, noise, old_logp=torch.zeros(6))
     with pytest.raises(ValueError, match=r"velocity has shape \[18, 1\]"):
         plain(lambda x, t: x[:, :1], model, x0, a, t, noise)
 

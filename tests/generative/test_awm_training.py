@@ -110,7 +110,7 @@ def test_the_pull_and_the_loss_of_halves_are_single():
 def test_a_loss_under_autocast_is_single():
     model, x0, t, noise = Velocity(), normal(4, 2).float(), torch.full((4,), 0.5), normal(4, 2, seed=1).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value, _ = AWMLoss(beta=0.1)(model, model, x0, torch.ones(4), t, noise)
+        value, _ = AWMLoss(beta=0.1)(model, copy.deepcopy(model), x0, torch.ones(4), t, noise)
     assert value.dtype == torch.float32
     value.backward()
     assert model.net[0].weight.grad is not None

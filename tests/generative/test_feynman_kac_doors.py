@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDIMInverseScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DPMSolverMultistepInverseScheduler,
+    UNet2DModel,
+)
 
 from entrokit.generative.feynman_kac import (
     BirthDeathClocks,
@@ -53,9 +59,11 @@ def small_unet():
         ({"score_fns": [small_unet()]}, r"it is a UNet2DModel.*diffusers_score\(model, scheduler\)"),
         ({"sde": DDPMScheduler()}, r"sde .* is a DDPMScheduler.*scheduler_noising\(scheduler\)"),
         ({"sde": None}, "sde must be a noising process.* is a NoneType"),
+        ({"exponents": 2.0}, r"exponents are one a score, such as anneal\(2\.0\), .* they are 2\.0"),
+        ({"exponents": torch.tensor(2.0)}, r"exponents are one a score"),
         ({"tilt": lambda x: x[:, 0]}, r"tilt is made by reward_tilt\(r, strength\); it is a function"),
     ],
-    ids=["one-score", "tensor", "unet", "scheduler", "none", "tilt"],
+    ids=["one-score", "tensor", "unet", "scheduler", "none", "number", "scalar", "tilt"],
 )
 def test_settings_of_another_kind(settings, message):
     with pytest.raises(TypeError, match=message):
@@ -138,6 +146,25 @@ def test_grids_of_another_kind():
         time_grid(VP, 10.5)
     with pytest.raises(TypeError, match="noising must be"):
         A.score_under(None)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda s, u: diffusers_score(DDPMPipeline(u, s), s), TypeError, r"is a pipeline: .*model, pipeline\.unet"),
+        (lambda s, u: diffusers_score(u, DDPMPipeline(u, s)), TypeError, r"is a pipeline: take pipeline\.scheduler"),
+        (lambda s, u: diffusers_score(s, u), TypeError, "the model comes first.*a DDPMScheduler: swapped"),
+        (lambda s, u: diffusers_score(u, type(s)), TypeError, "the class DDPMScheduler itself: call it"),
+        (lambda s, u: diffusers_score(u, u), TypeError, "a scheduler is expected; it is the model UNet2DModel"),
+        (lambda s, u: scheduler_noising(type(s)), TypeError, "the class DDPMScheduler itself"),
+        (lambda s, u: diffusers_score(u, DDIMInverseScheduler()), ValueError, "goes from data to noise"),
+        (lambda s, u: scheduler_noising(DPMSolverMultistepInverseScheduler()), ValueError, "goes from data to noise"),
+    ],
+    ids=["pipeline", "its-scheduler", "swapped", "class", "model", "noising-class", "inverse", "noising-inverse"],
+)  # fmt: skip
+def test_parts_of_diffusers_in_each_others_places(call, error, message):
+    with pytest.raises(error, match=message):
+        call(DDPMScheduler(), small_unet())
 
 
 def test_a_score_of_another_process_is_refused():

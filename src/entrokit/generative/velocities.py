@@ -33,7 +33,7 @@ def velocity_at(velocity: Velocity, x: Tensor, t: Tensor, name: str) -> Tensor:
 def flow_velocity(velocity: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor, name: str) -> Tensor:
     """``velocity(t [B], x [B, *])``, torchcfm's order, data at t = 1: a tensor of the shape of ``x``, as it comes.
 
-    What the model itself raises gets a note about the order of its arguments.
+    What the model itself raises gets a note about the order, dtype and device of its arguments.
 
     Raises:
         TypeError: something else than a tensor. ValueError: another shape.
@@ -42,8 +42,8 @@ def flow_velocity(velocity: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Te
         found = velocity(t, x)
     except Exception as error:
         error.add_note(
-            f"raised in model(t {list(t.shape)}, x {list(x.shape)}), which gets the time first; diffusers' models take "
-            "it last: `lambda t, x: unet(x, 1000 * t).sample`"
+            f"raised in model(t {list(t.shape)}, x {list(x.shape)}), both {x.dtype} on {x.device}, which gets the time "
+            "first; diffusers' models take it last: `lambda t, x: unet(x, 1000 * t).sample`"
         )
         raise
     return _shaped(found, x, name, "lambda t, x: model(t, x)")

@@ -23,7 +23,8 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
     Raises:
         TypeError: what is no module, as a ``state_dict``.
-        ValueError: a decay outside [0, 1), one module as both, or modules whose parameters or buffers are not the same;
+        ValueError: a decay outside [0, 1), one module as both, a frozen model beside an average that is trainable
+            (swapped), or modules whose parameters or buffers are not the same;
             nothing is changed.
     """
     for name, module in (("average", average), ("model", model)):
@@ -31,6 +32,9 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             raise TypeError(f"{name} must be a torch.nn.Module; it is a {type(module).__name__}")
     if average is model:
         raise ValueError("the average is the model itself, and would pull nowhere: start from copy.deepcopy(model)")
+    trained, frozen = ([p.requires_grad for p in of.parameters()] for of in (average, model))
+    if any(trained) and frozen and not any(frozen):
+        raise ValueError("the model is frozen and the average trainable: they are swapped, the average comes first")
     check_numbers(decay=decay)
     if not 0 <= decay < 1:
         raise ValueError(f"decay lies in [0, 1); it is {decay}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..checks import check_finite, check_numbers, check_tensors
 from ..velocities import Velocity, velocity_at
+from .anchors import check_apart, check_trained
 from .matching import WEIGHTINGS, at_least_single, check_path, interpolate, matching_logp
 
 __all__ = ["PRESETS", "AWMLoss"]
@@ -111,7 +112,8 @@ class AWMLoss(nn.Module):
         Args:
             model: the velocity that is trained. It is called once, with ``B T`` rows, sample by sample: what it is
                 conditioned on is repeated by ``repeat_interleave(T, 0)``.
-            ref_model: the pretrained one; may be None where ``beta`` is 0.
+            ref_model: the pretrained one, such as ``copy.deepcopy(model).requires_grad_(False)``; may be None where
+                ``beta`` is 0.
             x0: ``[B, *]`` samples, of any sampler, floating point. advantages: ``[B]``, from `group_advantages`.
             t: ``[B, T]`` or ``[B]``, from `training_times`; models get them in the dtype that they have here.
             noise: ``[B, T, *]`` or ``[B, *]``, standard normal.
@@ -128,11 +130,15 @@ class AWMLoss(nn.Module):
         Raises:
             TypeError: an argument, or what a model returns, that is no tensor.
             ValueError: shapes that do not fit, NaN or infinity in any argument or velocity, a model that is asked for
-                and lacks, velocities or advantages so large that the loss overflows.
+                and lacks; a ``ref_model`` or ``ema_model`` that is the model or shares what it trains; while gradients
+                are on, a frozen module as ``model``, or one without gradient beside a trainable other; velocities or
+                advantages so large that the loss overflows.
         """
         for name, weight, other in (("ref_model", self.beta, ref_model), ("ema_model", self.beta_ema, ema_model)):
             if weight and other is None:
                 raise ValueError(f"{name} is needed where {'beta' if name == 'ref_model' else 'beta_ema'} is not 0")
+            if weight:
+                check_apart(model, other, name)
         rows = _Rows(x0, t, noise)
         check_tensors(advantages=advantages)
         if advantages.shape != (len(x0),):
@@ -141,6 +147,7 @@ class AWMLoss(nn.Module):
             )
         check_finite("advantages", advantages)
         velocity = rows.velocity(model, "the model's velocity")
+        check_trained(velocity, model, ref_model, ema_model)
         logp = rows.logp(velocity, self.weighting, self.power)
         policy, stats = self._policy_loss(logp, advantages.detach(), old_logp)
         loss = policy

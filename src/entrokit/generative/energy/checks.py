@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from typing import Any, SupportsIndex
 
 import torch
@@ -19,6 +20,7 @@ __all__ = [
     "check_number",
     "check_points",
     "check_scored",
+    "check_step",
     "scores_of",
     "wide",
 ]
@@ -100,6 +102,24 @@ def check_number(name: str, value: float, *, above: bool) -> None:
         raise TypeError(f"{name} is a number; it is {value!r}") from None
     if not 0 <= number < math.inf or (above and not number):
         raise ValueError(f"{name} must be {'above' if above else 'at least'} 0 and finite; it is {value}")
+
+
+def check_step(x: Tensor, sigma: float) -> None:
+    """Warns where steps come near to the rounding of points ``[B, *]``; raises what `check_number` does.
+
+    An entry of x + v is off by up to half an eps of itself: at 16 by a thirtieth of the step, and so are the score's
+    differences, times as many roundings as the network makes.
+    """
+    check_number("sigma", sigma, above=True)
+    largest = float(x.detach().abs().max()) if x.numel() else 0.0
+    rounding = largest * torch.finfo(x.dtype).eps
+    if sigma < 16 * rounding < math.inf:
+        warnings.warn(
+            f"steps of sigma = {float(sigma):.3g} are near the rounding of points of up to {largest:.3g} in {x.dtype}, "
+            f"{rounding:.2g}: differences of scores are noise; take a sigma above {16 * rounding:.2g}, scale the data "
+            "down, or take float64",
+            stacklevel=3,
+        )
 
 
 def wide(x: Tensor) -> torch.dtype:

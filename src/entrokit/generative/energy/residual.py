@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..checks import check_tensors
 from ..noising import Noising, check_noising
-from .checks import as_times, check_finite, check_number, check_points
+from .checks import as_times, check_finite, check_points, check_step
 from .model import EnergyModel, log_q_gradients
 
 __all__ = [
@@ -119,11 +119,14 @@ def residual_along(
 
     Raises:
         TypeError, ValueError: as `fp_residual`; a ``sigma`` that is not above 0, or steps of another shape.
+
+    Warns:
+        UserWarning: a ``sigma`` below 16 roundings of the largest coordinate: differences are then noise.
     """
     check_noising("sde", sde)
     check_tensors(steps=steps)
     times = _checked_times(model, x, t, dt)
-    check_number("sigma", sigma, above=True)
+    check_step(x, sigma)
     count = steps.shape[0]
     if steps.shape != (count, *x.shape) or count < 1:
         raise ValueError(f"steps [K, {', '.join(map(str, x.shape))}] are expected; their shape is {list(steps.shape)}")

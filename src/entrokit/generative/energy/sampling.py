@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from .checks import check_count, check_finite, check_points, check_scored, score
 __all__ = ["sample_flow", "sample_sde"]
 
 END = 1e-5
+# Of so many standard normal numbers a root mean square outside [0.5, 2] has a chance below 2e-9 (Chernoff's bound).
+ENOUGH = 64
 
 
 def sample_sde(
@@ -31,11 +34,14 @@ def sample_sde(
 
     Args:
         model: with ``score(x, t)``, or called so.
-        noise: ``[B, *]``, standard normal; it is scaled by ``sigma(1)``.
+        noise: ``[B, *]``, standard normal: unit noise, whatever the process. ``sigma(1)`` multiplies it here.
 
     Raises:
         TypeError: what is no tensor, no process of noising or no score where one is expected.
         ValueError: points that are none, no step, an ``end`` outside [0, 1), scores of another shape or not finite.
+
+    Warns:
+        UserWarning: noise whose root mean square is not near 1, such as that of a variance exploding prior.
     """
 
     def shake(x: Tensor) -> Tensor:
@@ -54,6 +60,7 @@ def _backward(
     model: Any, noise: Tensor, sde: Noising, steps: int, end: float, shake: Callable[[Tensor], Tensor] | None
 ) -> Tensor:
     check_points(noise, name="noise")
+    _warn_of_scale(noise)
     check_noising("sde", sde)
     check_scored(model)
     if check_count("steps", steps) < 1 or not 0 <= end < 1:
@@ -72,3 +79,14 @@ def _backward(
     found = x.to(noise.dtype)
     check_finite(found, "a sample", noise, torch.full((len(x),), end))
     return found
+
+
+def _warn_of_scale(noise: Tensor) -> None:
+    size = float(noise.to(wide(noise)).square().mean().sqrt()) if noise.numel() >= ENOUGH else 1.0
+    if size < 0.5 or size > 2:
+        # Between the caller and us are the function, `_backward` and its no_grad.
+        warnings.warn(
+            f"noise has a root mean square of {size:.3g}; unit noise is expected, whatever the process, and sigma(1) "
+            "multiplies it here: take torch.randn of the shape",
+            stacklevel=5,
+        )

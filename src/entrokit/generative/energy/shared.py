@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..noising import Noising, check_noising
-from .checks import as_times, check_finite, check_number, check_points
+from .checks import as_times, check_finite, check_points, check_step
 from .model import EnergyModel, log_q_gradients
 from .residual import check_digits, check_inside, default_step, residual_of, signs_like
 
@@ -40,6 +40,9 @@ def fp_residual_shared(
     Raises:
         TypeError: a model without energy.
         ValueError: points, times or a ``sigma`` that are none, and what is not finite, and where.
+
+    Warns:
+        UserWarning: a ``sigma`` below 16 roundings of the largest coordinate.
     """
     check_points(x)
     _, first, second = score_and_residuals(model, x, t, sde, rows=x.shape[0], sigma=sigma, generator=generator)
@@ -60,10 +63,10 @@ def score_and_residuals(
     check_noising("sde", sde)
     times = as_times(t, check_digits(x))
     step = default_step(x) if sigma is None else sigma
-    check_number("sigma", step, above=True)
     if not 1 <= rows <= x.shape[0]:
         raise ValueError(f"rows are 1 to {x.shape[0]} of the batch; got {rows}")
     near, at = x[:rows], times[:rows]
+    check_step(near, step)
     check_inside(model, at, 0.0, 0.0)
     steps = step * torch.cat([signs_like(near, generator), signs_like(near, generator)])
     _, scores, moved = log_q_gradients(

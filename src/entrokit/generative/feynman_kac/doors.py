@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import torch
@@ -13,13 +13,19 @@ from .combinations import RewardTilt
 from .grid import mean_rates
 from .schedulers import DiffusersScore
 
-__all__ = ["check_call", "check_models", "check_rows", "warn_of_noise"]
+__all__ = ["check_call", "check_models", "check_rows", "check_start", "warn_of_noise", "warn_of_small_groups"]
+
+# Of α² / σ²: data of unit variance then widen the noise by less than 10 %. Grids of diffusers' schedulers begin below
+# it with four steps or more, whatever their betas; the cosine's is the nearest, at 0.17.
+LARGEST_SIGNAL = 0.2
 
 
-def check_models(score_fns: object, sde: object, tilt: object) -> None:
+def check_models(score_fns: object, exponents: object, sde: object, tilt: object) -> None:
     """Raises what `FKCSampler` says of settings of another kind, and of scores under another process than ``sde``."""
     if not isinstance(score_fns, Sequence):
         raise TypeError(f"score_fns is a list of score functions; it is a {type(score_fns).__name__}")
+    if not isinstance(exponents, Iterable) or getattr(exponents, "ndim", 1) != 1:
+        raise TypeError(f"exponents are one a score, such as anneal(2.0), which is (2.0,); they are {exponents!r}")
     check_noising("sde", sde)
     if tilt is not None and not isinstance(tilt, RewardTilt):
         raise TypeError(f"tilt is made by reward_tilt(r, strength); it is a {type(tilt).__name__}")
@@ -55,6 +61,30 @@ def check_rows(score_fns: Sequence[object], count: int, groups: int) -> None:
     for score in score_fns:
         if isinstance(score, DiffusersScore):
             score.check_groups(count, groups)
+
+
+def check_start(sde: Noising, first: float) -> None:
+    """Raises a ValueError for a first time before the process's end that is not yet noise; the end itself is."""
+    at = torch.tensor(first, dtype=torch.float64)
+    signal = float((sde.alpha(at) / sde.sigma(at)) ** 2)
+    if first < 1 and not signal <= LARGEST_SIGNAL:
+        raise ValueError(
+            f"the first time, t = {first:.4g}, still has data in it: α² / σ² is {signal:.3g} there, and particles are "
+            f"drawn from pure noise only up to {LARGEST_SIGNAL:g}. Begin nearer to 1 (fewer steps left out; of a "
+            f"scheduler more steps, or timestep_spacing='trailing'), or give particles of that time as initial="
+        )
+
+
+def warn_of_small_groups(exponents: Sequence[float], tilt: object, size: int) -> None:
+    """Warns of populations of one or two, which resampling cannot correct, unless there is nothing to correct."""
+    plain = tilt is None and [exponent for exponent in exponents if exponent] == [1]
+    if size < 3 and not plain:
+        warnings.warn(
+            f"groups of {size}: a particle is only ever replaced by one of its group, so that these samples follow the "
+            f"mixed scores, all but uncorrected. Each group needs a population: K is the number of groups times tens "
+            f"of particles or more",
+            stacklevel=4,
+        )
 
 
 def warn_of_noise(exponents: Sequence[float], c: float, sde: Noising, first: float, second: float) -> None:

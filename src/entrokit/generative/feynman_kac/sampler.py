@@ -18,7 +18,7 @@ from ..checks import check_tensors
 from ..noising import Noising
 from .clocks import BirthDeathClocks
 from .combinations import RewardTilt
-from .doors import check_call, check_models, check_rows, warn_of_noise
+from .doors import check_call, check_models, check_rows, check_start, warn_of_noise, warn_of_small_groups
 from .grid import checked_times, time_grid
 from .particles import Info, Particles, log_z_error
 from .resampling import RESAMPLERS, effective_sample_size, log_mean_weight, systematic_resample
@@ -43,7 +43,8 @@ class FKCSampler:
             follow the mixed scores as they would without correction, and the weights returned with them correct them.
         ess_threshold: resample a group whose ESS is below this share of its particles; 1 does so always.
         interval: look every so many steps.
-        start_step: leave out so many steps and start from noise there, whose data are thought to be 0.
+        start_step: leave out so many steps and start from noise there, whose data are thought to be 0: refused where
+            they are not (α² / σ² above 0.2), unless `sample` is given ``initial``.
         tilt: a reward, of `reward_tilt`.
         end: the last time, where ``steps`` is a number.
         clamp: holds a step's increments to so many nats around their group's mean, which biases the law. None does not.
@@ -68,7 +69,7 @@ class FKCSampler:
     clamp: float | None = None
 
     def __post_init__(self) -> None:
-        check_models(self.score_fns, self.sde, self.tilt)
+        check_models(self.score_fns, self.exponents, self.sde, self.tilt)
         if not self.score_fns or len(self.score_fns) != len(self.exponents):
             counts = f"{len(self.score_fns)} score functions, {len(self.exponents)} exponents"
             raise ValueError(f"one exponent a score is expected; there are {counts}")
@@ -98,7 +99,7 @@ class FKCSampler:
 
         Args:
             K: particles in all. steps: how many, by `time_grid`; or the times themselves, falling.
-            shape: of one particle.
+            shape: of ONE particle, without the batch: ``(4, 64, 64)``, not ``(K, 4, 64, 64)``.
             groups: of equal size, one behind the other (``prompts.repeat_interleave(K // groups)``), each a population
                 of its own with its own log Z: a particle is only ever replaced by one of its group. With several
                 prompts it must be their number, or particles of one prompt end in the rows of another.
@@ -107,13 +108,15 @@ class FKCSampler:
 
         Raises:
             TypeError: counts, a shape or a generator of another kind; scores or rewards that are no tensors.
-            ValueError: a number of particles that groups do not divide; inputs of a `diffusers_score` that differ
+            ValueError: a number of particles that groups do not divide; a first time below 1 that still has data in it
+                (α² / σ² above 0.2), without ``initial``; inputs of a `diffusers_score` that differ
                 within a group; particles or scores of another shape; a time outside [0, 1]; a score or reward that is
                 NaN or infinite (which step, how many particles).
 
         Warns:
-            UserWarning: one particle of a group holds all of its weight (which step, the first time); particles that
-                begin as noise whose weights have no finite variance there, or whose first step is too long for it.
+            UserWarning: one particle of a group holds all of its weight (which step, the first time); groups of one or
+                two, which nothing corrects; particles that begin as noise whose weights have no finite variance there,
+                or whose first step is too long for it.
         """
         path = self.run(K, steps, shape, groups=groups, initial=initial, generator=generator)
         particles = next(path)
@@ -156,6 +159,7 @@ class FKCSampler:
         particles = self._begin(times[0], K, shape, groups, initial, generator)
         if self.resample is not None:
             check_rows(self.score_fns, K, groups)
+            warn_of_small_groups(self.exponents, self.tilt, K // groups)
         if initial is None:
             warn_of_noise(self.exponents, self.c, self.sde, times[0], times[1])
         clocks = None
@@ -193,18 +197,16 @@ class FKCSampler:
         initial: Tensor | None,
         generator: torch.Generator | None,
     ) -> Particles:
-        if initial is not None:
-            check_tensors(initial=initial)
         if initial is None:
+            check_start(self.sde, t)
             device = None if generator is None else generator.device
             std = float(self.sde.sigma(torch.tensor(t, dtype=torch.float64))) / math.sqrt(sum(self.exponents))
             x = std * torch.randn(count, *shape, generator=generator, device=device)
-        elif initial.shape != (count, *shape) or not initial.is_floating_point():
-            wanted = f"{[count, *shape]} of floats"
-            raise ValueError(
-                f"initial particles {wanted} are expected; they are {list(initial.shape)}, {initial.dtype}"
-            )
         else:
+            check_tensors(initial=initial)
+            if initial.shape != (count, *shape) or not initial.is_floating_point():
+                wanted, found = f"{[count, *shape]} of floats", f"{list(initial.shape)}, {initial.dtype}"
+                raise ValueError(f"initial particles {wanted} are expected; they are {found}")
             x = initial.detach()
         logw = torch.zeros(count, dtype=widest(x), device=x.device)
         if self.tilt is not None and self.tilt.strength_at(t):

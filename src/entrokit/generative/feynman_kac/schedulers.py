@@ -21,9 +21,12 @@ def scheduler_noising(scheduler: Any) -> Noising:
     lies at ``t = (s + 1) / N``. One that preconditions (``EDMEulerScheduler``) has ``σ = σ_max t``.
 
     Raises:
-        ValueError: a scheduler that is neither; one whose last training step holds no data (zero terminal SNR): give it
-            ``scheduler.alphas_cumprod[:-1]`` for its table and ``timestep_spacing="leading"``.
+        TypeError: a class of schedulers instead of one, a model or a pipeline.
+        ValueError: a scheduler that is neither; one that goes from data to noise (DDIMInverseScheduler); one whose last
+            training step holds no data (zero terminal SNR): give it ``scheduler.alphas_cumprod[:-1]`` for its table
+            and ``timestep_spacing="leading"``.
     """
+    _check_scheduler(scheduler)
     if _preconditions(scheduler):
         return LinearExploding(float(scheduler.config.sigma_max))
     if not hasattr(scheduler, "alphas_cumprod"):
@@ -31,6 +34,10 @@ def scheduler_noising(scheduler: Any) -> Noising:
             f"{type(scheduler).__name__} has neither alphas_cumprod nor EDM's preconditioning: give a noising "
             f"process and a score of your own"
         )
+    # Inverse ones rise from the first, before any set_timesteps.
+    steps = getattr(scheduler, "timesteps", None)
+    if isinstance(steps, Tensor) and len(steps) > 1 and bool(steps[0] < steps[-1]):
+        raise ValueError(f"{type(scheduler).__name__} goes from data to noise; take the scheduler that it inverts")
     return TabulatedPreserving(scheduler.alphas_cumprod.detach().double().cpu())
 
 
@@ -41,8 +48,7 @@ def scheduler_times(scheduler: Any) -> Tensor:
     are taken once.
 
     Raises:
-        ValueError: as `scheduler_noising`; a scheduler that was not given its timesteps, or that goes from data to
-            noise (DDIMInverseScheduler).
+        TypeError, ValueError: as `scheduler_noising`; a scheduler that was not given its timesteps.
     """
     scheduler_noising(scheduler)
     if getattr(scheduler, "num_inference_steps", None) is None:
@@ -50,10 +56,7 @@ def scheduler_times(scheduler: Any) -> Tensor:
     if _preconditions(scheduler):
         sigmas: Tensor = scheduler.sigmas.double().cpu()
         return (sigmas / float(scheduler.config.sigma_max)).clamp_max(1)
-    steps = scheduler.timesteps.double().cpu()
-    if len(steps) > 1 and steps[0] < steps[-1]:
-        raise ValueError(f"{type(scheduler).__name__} goes from data to noise; take the scheduler that it inverts")
-    falling = torch.unique(steps).flip(0)
+    falling = torch.unique(scheduler.timesteps.double().cpu()).flip(0)
     return torch.cat([(falling + 1) / len(scheduler.alphas_cumprod), torch.zeros(1, dtype=torch.float64)])
 
 
@@ -134,9 +137,13 @@ def diffusers_score(model: Any, scheduler: Any, **inputs: Any) -> DiffusersScore
             within a group.
 
     Raises:
-        TypeError: a model that cannot be called.
+        TypeError: a model that cannot be called, a pipeline or a scheduler in its place; as `scheduler_noising`.
         ValueError: as `scheduler_noising`; a type of prediction other than epsilon, v_prediction and sample.
     """
+    if part := _denoiser(model):
+        raise TypeError(f"a {type(model).__name__} is a pipeline: take its model, pipeline.{part}")
+    if hasattr(model, "set_timesteps"):
+        raise TypeError(f"the model comes first, and the scheduler second; first is a {type(model).__name__}: swapped?")
     noising = scheduler_noising(scheduler)
     kind = getattr(scheduler.config, "prediction_type", None)
     if not _preconditions(scheduler) and kind not in ("epsilon", "v_prediction", "sample"):
@@ -144,6 +151,23 @@ def diffusers_score(model: Any, scheduler: Any, **inputs: Any) -> DiffusersScore
     if not callable(model):
         raise TypeError(f"a model is called model(x, timestep); a {type(model).__name__} cannot be")
     return DiffusersScore(model, scheduler, inputs, noising)
+
+
+def _check_scheduler(scheduler: Any) -> None:
+    """Raises what `scheduler_noising` says of what is no scheduler."""
+    if isinstance(scheduler, type):
+        raise TypeError(f"a scheduler is expected; it is the class {scheduler.__name__} itself: call it")
+    if _denoiser(scheduler):
+        raise TypeError(f"a scheduler is expected; a {type(scheduler).__name__} is a pipeline: take pipeline.scheduler")
+    if isinstance(scheduler, torch.nn.Module):
+        raise TypeError(f"a scheduler is expected; it is the model {type(scheduler).__name__}")
+
+
+def _denoiser(found: Any) -> str | None:
+    """Of a pipeline of diffusers what its model is called; of anything else None."""
+    if not hasattr(found, "components") or not hasattr(found, "scheduler"):
+        return None
+    return next((name for name in ("unet", "transformer") if hasattr(found, name)), "components")
 
 
 def _rows(inputs: Mapping[str, Any], count: int) -> Iterator[tuple[str, Tensor]]:

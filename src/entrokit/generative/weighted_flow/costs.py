@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -100,7 +101,9 @@ def check_pairs(x: Tensor, y: Tensor, names: tuple[str, str] = ("x", "y")) -> No
 def check_eps(eps: float) -> None:
     """Refuses what is no temperature; infinity is one, without any weighting."""
     check_number("eps", eps)
-    if isinstance(eps, bool) or not eps > 0:
+    if isinstance(eps, bool):
+        raise ValueError(f"eps: must be above 0, a number and no switch; got {eps}")
+    if not eps > 0:
         raise ValueError(f"eps: must be above 0, got {eps}; the paper takes κ √d in d dimensions")
     if eps < _LEAST:
         raise ValueError(f"eps: {eps} is 0 in float32; the paper takes κ √d in d dimensions")
@@ -109,7 +112,8 @@ def check_eps(eps: float) -> None:
 def check_cost(cost: Cost) -> None:
     """Refuses a cost that has no such name."""
     if not callable(cost) and cost not in NAMES:
-        raise ValueError(f"cost: is one of {', '.join(NAMES)} or a callable; got {cost!r}")
+        hint = "; torchcfm's sigma is given by keyword, sigma=" if isinstance(cost, Real) else ""
+        raise ValueError(f"cost: is one of {', '.join(NAMES)} or a callable; got {cost!r}{hint}")
 
 
 def log_kernel(costs: Tensor, eps: float) -> Tensor:

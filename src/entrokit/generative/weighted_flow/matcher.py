@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from ..checks import check_callable, check_number, check_tensors
 from ..velocities import flow_velocity
 from .costs import Cost, check_cost, check_eps, check_pairs
-from .watch import Watch
+from .sides import SWAPPED, are_swapped
+from .watch import Watch, levels_to_the_caller
 from .weights import Normalize, Potentials, check_normalize, check_potentials, gibbs_weights, weighted_flow_loss
 
 
@@ -20,7 +22,8 @@ from .weights import Normalize, Potentials, check_normalize, check_potentials, g
 class WeightedConditionalFlowMatcher:
     """Weighted conditional flow matching (arXiv 2507.22270): ``ConditionalFlowMatcher`` of torchcfm, with weights.
 
-    Methods, arguments, returns and draws of random numbers are torchcfm's (1.0.7): from the same seed
+    The constructor is not torchcfm's, whose first argument is sigma: here that is eps, and ``sigma=`` is by keyword.
+    Methods, their arguments, returns and draws of random numbers are torchcfm's (1.0.7): from the same seed
     `sample_location_and_conditional_flow` gives the same tensors bit for bit. **The weights are not in them:** a loop
     that only changes its matcher is plain flow matching. Take `loss`, or `sample`, which returns the weights too, or
     add ``weights(x0, x1)`` to a loop that stays as it is.
@@ -41,6 +44,7 @@ class WeightedConditionalFlowMatcher:
     Warns:
         UserWarning: once a matcher, that one pair of a batch holds more than half of its weight, and less than 0.3 of
             its pairs count: eps is too small. Looked at are the first batch, the second, the fourth, the eighth, ...
+            In the first batch, that the points are like the other side's of the plan that potentials are of.
     """
 
     eps: float
@@ -64,6 +68,8 @@ class WeightedConditionalFlowMatcher:
         """`gibbs_weights` of pairs ``[B, *]``: ``[B]``."""
         check_pairs(x0, x1, ("x0", "x1"))
         weight = gibbs_weights(x0, x1, self.eps, self.cost, self.normalize, self.potentials)
+        if not self._watch.seen and are_swapped(self.potentials, x0, x1):
+            warnings.warn(SWAPPED, stacklevel=levels_to_the_caller())
         self._watch.look(weight, self.eps)
         return weight
 
@@ -77,6 +83,8 @@ class WeightedConditionalFlowMatcher:
         self, model: Callable[[Tensor, Tensor], Tensor], x0: Tensor, x1: Tensor, t: Tensor | None = None
     ) -> Tensor:
         """The weighted loss of a batch, a scalar; ``model(t [B], xt [B, *]) -> [B, *]``.
+
+        **Squares are summed over a point's elements**, as `weighted_flow_loss` says; torchcfm's line takes their mean.
 
         A model of diffusers takes points first and returns an object: ``lambda t, x: unet(x, 1000 * t).sample``.
 

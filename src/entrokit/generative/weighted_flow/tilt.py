@@ -13,6 +13,7 @@ from torch import Tensor
 from entrokit.groups import widest
 
 from .costs import Cost, check_eps, cost_matrix, log_kernel
+from .sides import SWAPPED, are_swapped
 from .weights import Potentials, check_potentials, log_factor
 
 LARGE_VARIANCE, SMALL_SAMPLE = 0.1, 0.3
@@ -62,11 +63,14 @@ def tilt_diagnostics(
 
     Warns:
         UserWarning: ``rv_g`` or ``rv_f`` above 0.1 (that side is tilted), or ``ess`` below 0.3 (most pairs count for
-            nothing).
+            nothing); potentials whose source and target are exchanged.
     """
     check_eps(eps)
     if potentials is not None:
         check_potentials(potentials, eps, cost)
+        if are_swapped(potentials, x, y):
+            # Between the caller and us is no_grad.
+            warnings.warn(SWAPPED, stacklevel=3)
     found = tilt_of(cost_matrix(x, y, cost), eps, _log_factors(x, y, potentials))
     warn_of_tilt(found, eps, potentials is not None)
     return found

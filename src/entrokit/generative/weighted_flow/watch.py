@@ -40,12 +40,12 @@ class Watch:
                 f"at eps {eps:g} one pair of {len(weight)} holds {share:.0%} of the weight, and the batch counts as "
                 f"{ess * len(weight):.1f} pairs (ess {ess:.2g} < {SMALL_SAMPLE:g}): raise eps (epsilon_within chooses "
                 "one from samples) or the batch; effective_share of the weights is this number for logs",
-                stacklevel=_levels_to_the_caller(),
+                stacklevel=levels_to_the_caller(),
             )
 
 
-def _levels_to_the_caller() -> int:
-    """As `warnings.warn` counts them from `Watch.look`: `loss`, `sample` and `weights` are one inside the other."""
+def levels_to_the_caller() -> int:
+    """As `warnings.warn` counts them where this is called: `loss`, `sample` and `weights` are one inside the other."""
     package, level, frame = __name__.rpartition(".")[0], 0, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
         level, frame = level + 1, frame.f_back

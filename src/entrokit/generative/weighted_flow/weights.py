@@ -49,7 +49,8 @@ def gibbs_weights(
         x: ``[B, *]``, of the source. y: the same shape, of the target, independent of x.
         eps: temperature in units of the cost; infinity gives weight 1.
         cost: ``l2`` (the paper's Euclidean distance, not squared), ``sqeuclidean``, ``l1``, or a callable of pairs.
-        normalize: see `Normalize`. potentials: log-factors, e.g. of `sinkhorn_potentials` for the same eps and cost.
+        normalize: see `Normalize`; of `tilt_diagnostics` its ``log_Z``, not ``Z``, which no check can tell from it.
+        potentials: log-factors, e.g. of `sinkhorn_potentials` for the same eps and cost.
 
     Raises:
         TypeError: eps that is no number, points or log-factors that are no tensors, potentials that are not two
@@ -106,6 +107,9 @@ def check_potentials(
 
 def weighted_flow_loss(velocity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean over the batch of ``weight * |velocity - target|²``, squares summed over all but the first axis.
+
+    **The sum over a point's elements is the paper's loss; torchcfm's line takes their mean, which is this over their
+    number.** Adam's steps do not see the factor; a rate of SGD, and a norm to which gradients are clipped, do.
 
     Args:
         velocity: ``[B, *]``, the model's. target: the same shape, ``y - x``. weight: ``[B]``, of `gibbs_weights`.

@@ -1,6 +1,6 @@
 """Writes what the docs derive from code and results.
 
-python scripts/pages.py              # writes docs/papers/<slug>.md, and the tables between marks in other pages
+python scripts/pages.py              # writes docs/papers/<slug>.md, their pictures, and the tables between marks elsewhere
 python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
 python scripts/pages.py methods      # prints a table
 
@@ -30,8 +30,10 @@ from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
 from entrokit.papers import CATALOGUE, Paper, PaperResults
 from entrokit.papers.results import load_all
+from entrokit.report.chart import Chart
 from entrokit.report.reproduction import Section, code, one_line, verdict_table
 from entrokit.report.scoreboard import markdown, not_shown
+from entrokit.report.svg import svg
 from entrokit.rlvr.cards import Method, methods
 from entrokit.rlvr.intervention import stages_of
 from entrokit.rlvr.interventions import INTERVENTIONS
@@ -66,6 +68,7 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
     parts = [
         f"# {one_line(entry.title)}",
         f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {one_line(entry.family)}. {one_line(entry.claim)}",
+        *(f"![{one_line(chart.title)}](img/{entry.slug}.svg)" for chart in [picture(entry, measured)] if chart),
         f"```sh\nentrokit reproduce {entry.slug}\n```",
     ]
     if entry.recipes:
@@ -76,6 +79,11 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
         parts += ["## On the scoreboard", _standing(own)]
     parts += ["## Names", "\n".join(f"- `{name}`: {_summary(name)}" for name in entry.names)]
     return "\n\n".join(parts) + "\n"
+
+
+def picture(entry: Paper, measured: PaperResults | None) -> Chart | None:
+    """The first chart of a paper's experiments, in the entry's order; None where nothing was drawn."""
+    return next((chart for section in sections(entry, measured) for chart in section.charts), None)
 
 
 def _measured(entry: Paper, measured: PaperResults | None) -> Iterator[str]:
@@ -255,6 +263,8 @@ def main(arguments: list[str]) -> int:
         return 2
     measured = results()
     pages = {PAGES / f"{slug}.md": paper_page(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
+    charts = {slug: picture(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
+    pages |= {PAGES / "img" / f"{slug}.svg": svg(chart) for slug, chart in charts.items() if chart is not None}
     pages |= {page: with_tables(page.read_text(encoding="utf-8")) for page in WITH_TABLES}
     wrong = []
     for file, text in pages.items():
@@ -263,7 +273,7 @@ def main(arguments: list[str]) -> int:
             if not arguments:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(text, encoding="utf-8")
-    left = sorted(f.relative_to(ROOT) for f in PAGES.glob("*.md") if f.stem not in CATALOGUE.own)
+    left = sorted(f.relative_to(ROOT) for f in [*PAGES.glob("*.md"), *PAGES.glob("img/*")] if f not in pages)
     for file in [*wrong, *left]:
         print(f"{file}: " + ("written" if not arguments else "is not what the entry and its results say"))
     return 1 if arguments and (wrong or left) else 0

@@ -1,6 +1,6 @@
 """Writes what the docs derive from code and results.
 
-python scripts/pages.py              # writes docs/papers/<slug>.md, their pictures, and the tables between marks elsewhere
+python scripts/pages.py              # writes docs/papers/<slug>.md, their pictures, and the tables between marks
 python scripts/pages.py --check      # exit code 1 if a page is not what cards, entries and results say
 python scripts/pages.py methods      # prints a table
 

@@ -139,6 +139,18 @@ def school_entropies(
     )
 
 
+def lacking_agents(agents: int, k: int) -> list[str]:
+    """Entropies of `school_entropies` that so few agents have not, which are ``undefined`` then."""
+    least = {
+        "school_cohesion": 2,
+        "angular_momentum": 3,
+        "nearest_neighbor": k + 1,
+        "velocity_correlation": 2,
+        "school_shape": 4,
+    }
+    return [name for name, enough in least.items() if agents < enough]
+
+
 def heading_entropy(
     velocities: Array,
     *,

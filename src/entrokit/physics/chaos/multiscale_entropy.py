@@ -85,7 +85,7 @@ def _scales(given: int | Sequence[int] | None, length: int, m: int, spare: int) 
         given = length // (m + 10) - 1
         if given < 2:
             raise ValueError(f"x: {length} points have no two default scales; at least {3 * (m + 10)} are needed")
-    chosen = tuple(range(1, int(given) + 1)) if isinstance(given, Integral) else tuple(given)
+    chosen = tuple(range(1, int(given) + 1)) if isinstance(given, (int, Integral)) else tuple(given)
     if len(chosen) < 2:
         raise ValueError(f"scales: an area needs two of them at least; got {given!r}")
     for scale in chosen:

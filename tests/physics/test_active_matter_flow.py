@@ -243,7 +243,7 @@ NAN_AT_ONE = float64([[0.0, 1.0], [math.nan, 2.0]])
         (lambda: local_epr(normal(2, 3), linear, lambda x: x[:, :2], 1.0), ValueError, r"it came as \[2, 2\]"),
         (lambda: local_epr(normal(2, 3), lambda x: 1.0, linear, 1.0), TypeError, "the drift is a torch.Tensor"),
         (lambda: local_epr(normal(2, 3), linear, linear, torch.ones(2)), ValueError, r"broadcasts to \[3\].* \[2\]"),
-        (lambda: local_epr(normal(2, 3), linear, linear, torch.eye(3)), ValueError, "diagonal of D"),
+        (lambda: local_epr(normal(2, 3), linear, linear, torch.eye(3)), ValueError, "diffusion is one number, or what"),
         (lambda: local_epr(normal(2, 3), linear, linear, -0.5), ValueError, "at least 0 and finite; it has -0.5"),
         (lambda: divergence(linear, normal(2, 3), method="guess"), ValueError, "'exact' or 'hutchinson'"),
         (lambda: divergence(linear, normal(2, 3), method="hutchinson", probes=0), ValueError, "probes"),
@@ -270,3 +270,10 @@ def test_points_keep_their_dtype(dtype):
     assert divergence(field, x).dtype == dtype
     assert denoising_loss(field, x, 0.1).dtype == dtype
     assert entropy_production_rate(x, field, field, 1.0).mean.dtype == torch.float64
+
+
+def test_a_field_that_records_no_gradient_is_named_unless_it_is_the_same_everywhere():
+    x = normal(5, 3)
+    with pytest.raises(ValueError, match=r"records no gradient, so it has no derivative: look for torch\.no_grad"):
+        divergence(torch.no_grad()(lambda x: -x), x)
+    assert divergence(lambda x: torch.full_like(x, 2.0), x).eq(0).all()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate
 
 from entrokit.physics.active_matter import (
     DrivenRing,
@@ -175,3 +176,41 @@ def test_references_refuse_what_they_are_not():
         DrivenRing(diffusion=0.0)
     with pytest.raises(ValueError, match="a diffusion of 1"):
         SwirlingDoubleWell(diffusion=2.0)
+
+
+def test_a_ring_is_right_up_to_the_diffusion_at_which_it_is_refused():
+    # Without amplitude the law is even: sigma = force² / diffusion. Then a barrier, by SciPy's adaptive quadrature.
+    assert DrivenRing(1.0, 0.0, 0.005).epr == pytest.approx(200.0, rel=1e-10)
+    ring = DrivenRing(0.3, 1.0, 0.007)
+
+    def lap(x):
+        tops = [math.pi - math.asin(0.3) + turn * math.pi - x for turn in (-1, 1, 3)]
+        tops += [math.asin(0.3) + turn * math.pi - x for turn in (0, 1, 2)]
+        inside = [top for top in tops if 0 < top < 2 * math.pi]
+        rise = lambda y: math.exp((-0.3 * y + math.cos(x + y) - math.cos(x)) / 0.007)  # noqa: E731
+        return integrate.quad(rise, 0, 2 * math.pi, points=inside, limit=200, epsabs=0, epsrel=1e-12)[0]
+
+    at = (1.0, 2.5, 3.5)
+    found = ring.density(torch.tensor(at, dtype=torch.float64)[:, None])
+    wanted = torch.tensor([lap(x) for x in at], dtype=torch.float64)[:, None]
+    torch.testing.assert_close(found / found[0], wanted / wanted[0], rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match=r"\(\|force\| \+ \|amplitude\|\) / diffusion is at most 200.*; it is 3500"):
+        DrivenRing(2.0, 1.5, 0.001)
+    with pytest.raises(ValueError, match="it is nan"):
+        DrivenRing(math.nan)
+
+
+@pytest.mark.parametrize("diffusion", [0.015, 0.5], ids=str)
+def test_a_ring_with_its_force_turned_back_is_its_mirror_image(diffusion):
+    one, other = DrivenRing(0.7, 1.5, diffusion), DrivenRing(-0.7, 1.5, diffusion)
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(one.density(x), other.density(-x))
+    torch.testing.assert_close(one.flow(x), -other.flow(-x))
+    assert other.epr == pytest.approx(one.epr, rel=1e-12)
+    # Back with a large force, where exp(2 pi force / diffusion) is beyond float64.
+    assert DrivenRing(-2.0, 0.0, 0.01).epr == pytest.approx(400.0, rel=1e-10)
+
+
+def test_complex_motions_are_named():
+    with pytest.raises(ValueError, match="A and D are real"):
+        ou_reference(torch.tensor([[1 + 1j]]), 1.0)

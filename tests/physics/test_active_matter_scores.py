@@ -193,10 +193,12 @@ BOX, STATES = crowd()
         (lambda: ParticleScoreTransformer(4, 1.0, dimensions=3)(STATES[..., :2], STATES[..., 2:]), r"\[B, N, 3\]"),
         (lambda: ParticleScore(BOX, ParticleScoreTransformer(4, 1.0, dimensions=3), small_net()), "3 dimensions"),
         (lambda: small_net().in_box(0.0), "half_width must be above 0"),
+        (lambda: small_score(BOX).float()(STATES), r"weights of torch\.float32, positions are torch\.float64"),
+        (lambda: denoising_loss(lambda z: -z, STATES, -1.0), "delta is at least 0 and finite; it has -1.0"),
     ],
     ids=[
         "too-few", "reach", "force", "needed", "not-needed", "trap", "outside", "width", "propulsion", "heads", "none",
-        "dimensions", "other-dimensions", "box",
+        "dimensions", "other-dimensions", "box", "dtype", "delta",
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, message):

@@ -211,3 +211,29 @@ def test_the_index_is_a_weighted_sum():
     for weights in ({}, {"speed": 1.0}, {"polarization": 0.7}, {"polarization": 2.0, "school_shape": -1.0}):
         with pytest.raises(ValueError, match="weights"):
             oceanic_schooling_index(found.as_dict(), weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_momenta_of_a_mill_stay_in_their_range_in_float32(dtype):
+    x, round_ = ring(200)
+    outwards = (x - 5.0) / 2.0
+    half = torch.where((torch.arange(200) % 2 == 0)[:, None], round_, outwards)
+    # Half of the momenta are 1 and half 0, at the ends of the range.
+    found = school_entropies(x.to(dtype), half.to(dtype), 10.0)
+    assert float(found.angular_momentum) == pytest.approx(math.log(2) / math.log(20), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_speeds_beyond_the_dtype_are_named_and_make_no_disorder(dtype):
+    v = torch.ones(4, 3, dtype=dtype)
+    v[2] = torch.finfo(dtype).max
+    with pytest.raises(ValueError, match=r"velocities: 1 are longer than .* holds, the first is that of agent 2"):
+        polarization(v)
+
+
+def test_arrays_that_run_backwards_and_of_the_other_byte_order_are_taken():
+    x, v = (part.numpy() for part in school(12))
+    wanted = school_entropies(x, v, 10.0).as_dict()
+    for a, b in ((x[::-1], v[::-1]), (x.astype(">f8"), v.astype(">f8"))):
+        for name, found in school_entropies(a, b, 10.0).as_dict().items():
+            torch.testing.assert_close(found, wanted[name], atol=1e-12, rtol=0)

@@ -202,3 +202,60 @@ def test_a_series_wants_times_that_rise(run):
     index = school_series(run.times, run.positions, run.velocities, BOX).values["index"][5:]
     assert float(mean) == pytest.approx(float(index.mean()))
     assert float(deviation) == pytest.approx(float(index.std(correction=0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("fish 2", "", 1), r"t\.csv, line \d+: no id"),
+        (lambda text: text + f'9,"{"x" * 200_000}",1,2,3\n', r"t\.csv: no rows in UTF-8: field larger"),
+    ],
+    ids=["nameless", "endless"],
+)
+def test_rows_that_are_none_are_named(change, said, run, tmp_path):
+    text = write(tmp_path / "t.csv", rows(run)).read_text()
+    (tmp_path / "t.csv").write_text(change(text))
+    with pytest.raises(ValueError, match=said):
+        load_tracks(tmp_path / "t.csv", box=BOX)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"t\.csv: no rows in UTF-8"):
+        load_tracks(tmp_path / "t.csv", box=BOX)
+
+
+def test_spaces_behind_a_name_make_no_other_agent(run, tmp_path):
+    text = write(tmp_path / "t.csv", rows(run)).read_text()
+    (tmp_path / "t.csv").write_text(text.replace("fish 2,", "fish 2 ,", 1))
+    assert len(load_tracks(tmp_path / "t.csv", box=BOX).agents) == 12
+
+
+def test_archives_that_are_cut_or_broken_are_named(run, tmp_path):
+    np.savez(tmp_path / "t.npz", positions=run.positions.numpy())
+    whole = (tmp_path / "t.npz").read_bytes()
+    for broken in (whole[:-30], whole[:400] + bytes([whole[400] ^ 255]) + whole[401:]):
+        (tmp_path / "t.npz").write_bytes(broken)
+        with pytest.raises(ValueError, match=r"t\.npz: no array of numbers"):
+            load_tracks(tmp_path / "t.npz", box=BOX)
+    np.savez(tmp_path / "t.npz", positions=run.positions.numpy(), times=run.times.numpy())
+    with pytest.raises(ValueError, match=r"t\.npz: has times of its own; dt is for frames"):
+        load_tracks(tmp_path / "t.npz", box=BOX, dt=0.5)
+
+
+@pytest.mark.parametrize(
+    ("agents", "lacking"),
+    [
+        (1, {"school_cohesion", "angular_momentum", "nearest_neighbor", "velocity_correlation", "school_shape"}),
+        (2, {"angular_momentum", "nearest_neighbor", "school_shape"}),
+        (3, {"nearest_neighbor", "school_shape"}),
+        (5, {"nearest_neighbor"}),
+        (6, set()),
+    ],
+    ids=str,
+)
+def test_measures_that_lack_agents_are_named(agents, lacking, run, tmp_path):
+    x, v = run.positions.numpy()[:, :agents], run.velocities.numpy()[:, :agents]
+    np.savez(tmp_path / "t.npz", positions=x, velocities=v, times=run.times.numpy())
+    found = load_tracks(tmp_path / "t.npz", box=BOX).measure(undefined=0.125)
+    named = [note for note in found.notes if "too few agents" in note]
+    assert {name for name, values in found.values.items() if (values == 0.125).all()} == lacking
+    assert {name for name in found.values if any(name in note for note in named)} == lacking
+    assert not any("100.0% of the values" in note for note in found.notes)

@@ -31,8 +31,11 @@ def check_points(x: Tensor) -> Tensor:
     return x
 
 
-def as_diffusion(diffusion: Tensor | float, x: Tensor) -> Tensor:
+def as_diffusion(diffusion: Tensor | float, x: Tensor, name: str = "diffusion") -> Tensor:
     """The diagonal of D at every coordinate of points ``[B, *]``, shape ``[*]``; of a number, or what broadcasts to it.
+
+    Args:
+        name: of what is given, in errors.
 
     Raises:
         ValueError: it does not broadcast, or an entry is negative or not finite.
@@ -42,11 +45,10 @@ def as_diffusion(diffusion: Tensor | float, x: Tensor) -> Tensor:
         own = own.expand(x.shape[1:])
     except RuntimeError:
         raise ValueError(
-            f"diffusion is the diagonal of D: a number or what broadcasts to {list(x.shape[1:])}; its shape is "
-            f"{list(own.shape)}"
+            f"{name} is one number, or what broadcasts to {list(x.shape[1:])}; its shape is {list(own.shape)}"
         ) from None
     if not bool(((own >= 0) & own.isfinite()).all()):
-        raise ValueError(f"diffusion is at least 0 and finite; it has {float(own.flatten()[_first_bad(own)])}")
+        raise ValueError(f"{name} is at least 0 and finite; it has {float(own.flatten()[_first_bad(own)])}")
     return own
 
 

@@ -34,8 +34,8 @@ def jacobian_diagonal(
             vectors z of ±1: no bias in any coordinate, nor in the sum.
 
     Raises:
-        TypeError, ValueError: points, a method or probes that are none; what the field gives is of another shape or not
-            finite.
+        TypeError, ValueError: points, a method or probes that are none; what the field gives is of another shape, not
+            finite, or without a gradient though it is not the same everywhere.
     """
     check_points(x)
     if method not in ("exact", "hutchinson"):
@@ -52,6 +52,11 @@ def jacobian_diagonal(
         at = at if at.requires_grad else at.detach().requires_grad_()
         value = check_field(fn(at), "the field", x)
         if not value.requires_grad:
+            if bool((value != value[:1]).any()):
+                raise ValueError(
+                    "the field differs from point to point and records no gradient, so it has no derivative: look for "
+                    "torch.no_grad, detach or NumPy in it, or give it `with_diagonal`"
+                )
             diagonal = torch.zeros_like(value)
         elif method == "exact":
             diagonal = _by_coordinates(value, at, recorded)

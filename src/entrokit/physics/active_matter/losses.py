@@ -94,7 +94,7 @@ def denoising_loss(
     Raises:
         TypeError, ValueError: points or ``delta`` that are none; scores of another shape or not finite.
     """
-    step = as_diffusion(delta, check_points(x))
+    step = as_diffusion(delta, check_points(x), "delta")
     moved = step > 0
     if not bool(moved.any()):
         check_above(delta=float(step.max()))

@@ -109,6 +109,12 @@ class ParticleScoreTransformer(nn.Module):
         check_field(g, "the propulsion", x)
         if x.shape[-1] != self.dimensions:
             raise ValueError(f"positions [B, N, {self.dimensions}] are expected; their shape is {list(x.shape)}")
+        weights = next(self.parameters()).dtype
+        if x.dtype != weights or g.dtype != weights:
+            raise ValueError(
+                f"the network has weights of {weights}, positions are {x.dtype} and propulsions {g.dtype}: give it "
+                f"states.to({weights}), or network.to({x.dtype})"
+            )
         number, distance = nearest_neighbors(x, self.half_width, self.n_neighbors)
         self._check_reach(distance)
         batch, n, d = x.shape

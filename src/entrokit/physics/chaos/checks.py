@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.types import Number
 
@@ -18,8 +21,7 @@ def as_float64(x: ArrayLike, name: str) -> Tensor:
         ValueError: no real numbers, or one that is not finite; says where.
     """
     try:
-        # Lists go through NumPy, which takes them as float64 and not as torch's default.
-        given = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        given = x.detach() if isinstance(x, Tensor) else _of_numpy(np.asarray(x))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: a tensor or an array of numbers is expected; {error}") from None
     if given.is_complex() or given.dtype == torch.bool:
@@ -29,6 +31,13 @@ def as_float64(x: ArrayLike, name: str) -> Tensor:
         at = (~values.isfinite()).nonzero()[0].tolist()
         raise ValueError(f"{name}: {float(values[tuple(at)])} at index {at}; every number must be finite")
     return values
+
+
+def _of_numpy(x: NDArray[np.generic]) -> Tensor:
+    """Lists go through NumPy, which takes them as float64; views that run backwards and the other byte order, too."""
+    if x.dtype.kind in "iuf":
+        x = np.ascontiguousarray(x, np.float64).reshape(x.shape)
+    return torch.as_tensor(x)
 
 
 def as_series(x: ArrayLike, name: str, least: int, *, varies: bool = True) -> Tensor:
@@ -67,7 +76,7 @@ def check_whole(value: Number, name: str, least: int) -> None:
     Raises:
         ValueError: it is less, or no whole number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name}: a whole number of at least {least} is expected; got {value!r}")
 
 

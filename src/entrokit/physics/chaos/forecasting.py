@@ -12,7 +12,7 @@ from torch import Tensor
 from entrokit.extras import require
 
 from .annotate import Invariants
-from .checks import as_float64, check_whole
+from .checks import ArrayLike, as_float64, as_states, check_whole
 from .flow import Flow
 from .forecasters import Forecaster
 from .integrate import sample_flow, starts_on_attractor
@@ -115,7 +115,7 @@ def benchmark_forecaster(
     return BenchmarkTable(tuple(rows))
 
 
-def forecast_error(forecaster: Forecaster, series: Tensor, fitted: int, name: str = "series") -> tuple[float, float]:
+def forecast_error(forecaster: Forecaster, series: ArrayLike, fitted: int, name: str = "series") -> tuple[float, float]:
     """`smape` and `nrmse` of one forecast: the first ``fitted`` of ``[T, C]`` are learnt from, and the rest compared.
 
     The forecaster sees coordinates standardised by the mean and standard deviation (n) of what it learns from. sMAPE is
@@ -125,16 +125,17 @@ def forecast_error(forecaster: Forecaster, series: Tensor, fitted: int, name: st
     Raises:
         ValueError: a split that leaves nothing; a forecast of another shape, or one that is not finite.
     """
-    if not 1 < fitted < len(series):
-        raise ValueError(
-            f"{name}: a split after {fitted} of {len(series)} points leaves nothing to learn or to compare"
-        )
-    past = series[:fitted]
+    x = as_states(series, name)
+    if x.ndim != 2:
+        raise ValueError(f"{name}: one series [T, C] is expected; got {list(x.shape)}")
+    if not 1 < fitted < len(x):
+        raise ValueError(f"{name}: a split after {fitted} of {len(x)} points leaves nothing to learn or to compare")
+    past = x[:fitted]
     centre, spread = past.mean(0), past.std(0, correction=0)
     scale = torch.where(spread > 0, spread, 1.0)
-    truth = series[fitted:]
+    truth = x[fitted:]
     forecaster.fit((past - centre) / scale)
-    guess = as_float64(forecaster.predict(len(truth)), f"{name}: forecast").to(series.device)
+    guess = as_float64(forecaster.predict(len(truth)), f"{name}: forecast").to(x.device)
     if guess.shape != truth.shape:
         kind = type(forecaster).__name__
         raise ValueError(f"{name}: {kind} forecast {list(guess.shape)} where {list(truth.shape)} is due")

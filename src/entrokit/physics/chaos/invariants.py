@@ -50,7 +50,10 @@ def spectrum_weights(spectra: ArrayLike, sharpness: float = 1000.0) -> Tensor:
 
 
 def _spectrum(given: ArrayLike) -> Tensor:
-    spectrum = (given.detach() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))).double()
+    exponents = given.detach() if isinstance(given, Tensor) else torch.as_tensor(np.array(given))
+    if exponents.is_complex() or exponents.dtype == torch.bool:
+        raise ValueError(f"spectrum: real exponents are expected; got {exponents.dtype}")
+    spectrum = exponents.double()
     if not spectrum.ndim or not spectrum.shape[-1]:
         raise ValueError(f"spectrum: exponents [..., D] are expected; got {list(spectrum.shape)}")
     if bool((spectrum.isnan() | (spectrum == torch.inf)).any()):

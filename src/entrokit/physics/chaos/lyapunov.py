@@ -44,10 +44,10 @@ def lyapunov_spectrum(
 
     Raises:
         DivergedError: a trajectory left for infinity.
-        ValueError: shapes or numbers that are none.
+        ValueError: shapes or numbers that are none; a Jacobian that is not ``[..., D, D]`` or not finite.
     """
     check_positive(dt, "dt")
-    jacobian = jac or (f.jacobian if isinstance(f, Flow) else jacobian_of(f))
+    jacobian = _shaped(jac or (f.jacobian if isinstance(f, Flow) else jacobian_of(f)))
 
     def tangents(x: Tensor) -> Tensor:
         identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
@@ -72,7 +72,7 @@ def map_lyapunov_spectrum(
     def states(x: Tensor, n: int) -> Tensor:
         return follow(f, x, n, 1, _name(f), None)
 
-    return _along(states, jac or jacobian_of(f), _start(f, x0), n_steps, transient, 1.0)
+    return _along(states, _shaped(jac or jacobian_of(f)), _start(f, x0), n_steps, transient, 1.0)
 
 
 @torch.no_grad()
@@ -103,9 +103,25 @@ def _along(
         logs = torch.zeros_like(x)
         while left:
             states = follow(x, min(left, at_once))
-            q, more = _turn(tangents(states[..., :-1, :]), q)
+            maps = tangents(states[..., :-1, :])
+            if not bool(maps.isfinite().all()):
+                at = states[tuple((~maps.isfinite()).nonzero()[0, :-2].tolist())].tolist()
+                raise ValueError(f"jac: the Jacobian at or behind the state {at} is not finite")
+            q, more = _turn(maps, q)
             logs, x, left = logs + more, states[..., -1, :], left - (states.shape[-2] - 1)
     return _sorted(logs / (n_steps * dt))
+
+
+def _shaped(jacobian: Field) -> Field:
+    def checked(x: Tensor) -> Tensor:
+        found = jacobian(x)
+        try:
+            return found.expand(*x.shape, x.shape[-1])
+        except RuntimeError:
+            due = [*x.shape, x.shape[-1]]
+            raise ValueError(f"jac: {due} is expected of states {list(x.shape)}; got {list(found.shape)}") from None
+
+    return checked
 
 
 def _turn(maps: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

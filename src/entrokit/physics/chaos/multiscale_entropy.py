@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -84,14 +85,14 @@ def _scales(given: int | Sequence[int] | None, length: int, m: int, spare: int) 
         given = length // (m + 10) - 1
         if given < 2:
             raise ValueError(f"x: {length} points have no two default scales; at least {3 * (m + 10)} are needed")
-    chosen = tuple(range(1, given + 1)) if isinstance(given, int) else tuple(given)
+    chosen = tuple(range(1, int(given) + 1)) if isinstance(given, (int, Integral)) else tuple(given)
     if len(chosen) < 2:
         raise ValueError(f"scales: an area needs two of them at least; got {given!r}")
     for scale in chosen:
         check_whole(scale, "scales", 1)
         if length // scale - (spare if scale > 1 else 0) < m + 2:
             raise ValueError(f"scales: blocks of {scale} leave less than {m + 2} of {length} points")
-    return chosen
+    return tuple(map(int, chosen))
 
 
 def _coarse(rows: Tensor, scale: int, *, composite: bool, edge: str) -> Iterator[Tensor]:

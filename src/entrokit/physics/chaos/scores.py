@@ -26,12 +26,16 @@ def nrmse(truth: ArrayLike, forecast: ArrayLike, scale: ArrayLike = 1.0) -> floa
     """Root of the mean squared error, in units of ``scale``: as a rule the standard deviations of the coordinates.
 
     Raises:
-        ValueError: shapes that differ, no numbers, not finite, or a scale that is not above 0.
+        ValueError: shapes that differ, no numbers, not finite, or a scale that does not fit or is not above 0.
     """
     y, guess = _pair(truth, forecast)
     unit = as_float64(scale, "scale").to(y.device)
     if not bool((unit > 0).all()):
         raise ValueError(f"scale: must be above 0; got {float(unit.min())}")
+    try:
+        unit = unit.expand_as(y)
+    except RuntimeError:
+        raise ValueError(f"scale: {list(unit.shape)} does not broadcast to {list(y.shape)}") from None
     return float(((y - guess) / unit).square().mean().sqrt())
 
 

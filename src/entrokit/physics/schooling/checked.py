@@ -23,6 +23,9 @@ def checked_vectors(name: str, given: Array) -> Tensor:
     Raises:
         ValueError: another shape, no agent, or numbers that are not finite; names the first of these.
     """
+    if isinstance(given, np.ndarray) and given.dtype.kind in "iuf":
+        # Torch takes neither views that run backwards nor the other byte order.
+        given = np.ascontiguousarray(given, given.dtype.newbyteorder("="))
     vectors = torch.as_tensor(given)
     if vectors.dim() < 2 or vectors.shape[-1] != 3:
         raise ValueError(f"{name}: (..., agents, 3), got {tuple(vectors.shape)}")
@@ -83,6 +86,12 @@ def directions(velocities: Array, *, still: Still = "error") -> Tensor:
     if still not in ("error", "zero"):
         raise ValueError(f"still: 'error' or 'zero', got {still!r}")
     speed = given.norm(dim=-1, keepdim=True)
+    fast = speed.detach().isinf().squeeze(-1)
+    if fast.any():
+        raise ValueError(
+            f"velocities: {int(fast.sum())} are longer than {given.dtype} holds, the first is that of {whose(fast)}; "
+            "scale them, headings do not depend on it"
+        )
     slow = (speed < TINY).squeeze(-1)
     if still == "error" and slow.any():
         raise ValueError(

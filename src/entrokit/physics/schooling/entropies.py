@@ -95,7 +95,9 @@ def school_entropies(
     """
     _check_options(k, solid_angle, periodic, periodic_centroid, correction)
     side = checked_box(box)
-    x, u = checked_vectors("positions", positions).double(), directions(velocities, still=still).double()
+    # Headings of float32 are longer than 1 by a rounding, and a mill's momenta then fall outside of [0, 1].
+    x, v = checked_vectors("positions", positions).double(), checked_vectors("velocities", velocities).double()
+    u = directions(v, still=still)
     if x.shape != u.shape:
         raise ValueError(f"positions and velocities: one shape, got {tuple(x.shape)} and {tuple(u.shape)}")
     checked_inside(x, side)
@@ -137,6 +139,18 @@ def school_entropies(
     )
 
 
+def lacking_agents(agents: int, k: int) -> list[str]:
+    """Entropies of `school_entropies` that so few agents have not, which are ``undefined`` then."""
+    least = {
+        "school_cohesion": 2,
+        "angular_momentum": 3,
+        "nearest_neighbor": k + 1,
+        "velocity_correlation": 2,
+        "school_shape": 4,
+    }
+    return [name for name, enough in least.items() if agents < enough]
+
+
 def heading_entropy(
     velocities: Array,
     *,
@@ -150,7 +164,7 @@ def heading_entropy(
         ValueError: as `school_entropies`.
     """
     _check_bins(solid_angle, correction)
-    u = directions(velocities, still=still).detach().double()
+    u = directions(checked_vectors("velocities", velocities).double(), still=still).detach()
     weights = heading_weights(u.reshape(-1, *u.shape[-2:]), solid_angle)
     found = normalised_entropy(weights, POLAR * AZIMUTHAL, correction=correction, undefined=0.5)
     return found.reshape(u.shape[:-2])

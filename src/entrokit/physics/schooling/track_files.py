@@ -7,8 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -43,22 +45,29 @@ def read_track_file(path: Path, dt: float | None) -> TrackFile:
         raise ValueError(f"dt: time from frame to frame, above 0, got {dt}")
     kind = path.suffix.casefold()
     if kind == ".csv":
-        return _of_rows(path, dt)
+        try:
+            return _of_rows(path, dt)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: no rows in UTF-8: {error}") from None
     if kind not in (".npy", ".npz"):
         raise ValueError(f"{path}: .csv, .npy or .npz, got {path.suffix or 'no ending'}")
     try:
         held = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        arrays = held if isinstance(held, np.ndarray) else _unpacked(held)
+    except (ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: no array of numbers: {error}") from None
-    if isinstance(held, np.ndarray):
-        x, v = (held[..., :3], held[..., 3:]) if held.ndim == 3 and held.shape[-1] == 6 else (held, None)
+    if isinstance(arrays, np.ndarray):
+        x, v = (arrays[..., :3], arrays[..., 3:]) if arrays.ndim == 3 and arrays.shape[-1] == 6 else (arrays, None)
         return _of_arrays(path, x, v, None, dt)
-    with held:
-        arrays = {name: held[name] for name in held.files}
     times = next((arrays[name] for name in _TIMES if name in arrays), None)
     if "positions" not in arrays:
         raise ValueError(f"{path}: holds {', '.join(arrays) or 'nothing'}, but no `positions`")
     return _of_arrays(path, arrays["positions"], arrays.get("velocities"), times, dt)
+
+
+def _unpacked(held: NpzFile) -> dict[str, NDArray[np.generic]]:
+    with held:
+        return {name: held[name] for name in held.files}
 
 
 def _of_arrays(
@@ -71,7 +80,12 @@ def _of_arrays(
     agents = [str(i) for i in range(x.shape[1])]
     if times is None:
         return TrackFile(_frames(len(x), dt), agents, x, v, axes_known=False, notes=_unit_note(dt))
-    when = np.asarray(times, dtype=np.float64)
+    try:
+        when = np.asarray(times, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: times are numbers: {error}") from None
+    if dt is not None:
+        raise ValueError(f"{path}: has times of its own; dt is for frames")
     if when.shape != x.shape[:1]:
         raise ValueError(f"{path}: times {when.shape} for positions {x.shape}: one a frame")
     _check_rising(path, when)
@@ -106,10 +120,13 @@ def _of_rows(path: Path, dt: float | None) -> TrackFile:
         if moving and len(moving) < 3:
             raise ValueError(f"{path}: velocities have three columns, {', '.join(_VELOCITY)}; got {', '.join(moving)}")
         wanted = [columns[n] for n in (when, *_POSITION, *moving)]
-        read = [(row[columns[who]], [_number(path, rows.line_num, row, n) for n in wanted]) for row in rows]
+        read = [
+            (_name(path, rows.line_num, row, columns[who]), [_number(path, rows.line_num, row, n) for n in wanted])
+            for row in rows
+        ]
     if not read:
         raise ValueError(f"{path}: no row")
-    names, table = [name or "" for name, _ in read], np.array([numbers for _, numbers in read])
+    names, table = [name for name, _ in read], np.array([numbers for _, numbers in read])
     if not np.isfinite(table[:, 0]).all():
         raise ValueError(f"{path}: a row without {when}")
     times, frame = np.unique(table[:, 0], return_inverse=True)
@@ -128,6 +145,13 @@ def _of_rows(path: Path, dt: float | None) -> TrackFile:
             raise ValueError(f"{path}: has times of its own, in its column {when}; dt is for frames")
         return TrackFile(times, agents, x, v)
     return TrackFile(times * (1.0 if dt is None else dt), agents, x, v, notes=_unit_note(dt))
+
+
+def _name(path: Path, line: int, row: Mapping[str, str | None], name: str) -> str:
+    text = (row[name] or "").strip()
+    if not text:
+        raise ValueError(f"{path}, line {line}: no {name}, so that nobody knows whose row it is")
+    return text
 
 
 def _number(path: Path, line: int, row: Mapping[str, str | None], name: str) -> float:

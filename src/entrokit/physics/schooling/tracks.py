@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checked import TINY, Still, checked_box
+from .entropies import lacking_agents
 from .series import SchoolSeries, school_series
 from .track_checks import check_axes, check_inside, check_order, check_steps
 from .track_files import Floats, read_track_file
@@ -63,7 +64,11 @@ class Tracks:
         series = school_series(
             self.times, self.positions, self.velocities, self.box, still=still, periodic=self.periodic, **options
         )
-        lost = {name: float(share.mean()) for name, share in series.dropped.items() if bool((share > 0).any())}
+        few = lacking_agents(len(self.agents), options.get("k", 5))
+        if few:
+            value = options.get("undefined", 0.5)
+            notes.append(f"too few agents ({len(self.agents)}) for {', '.join(few)}: {value:g} stands for each")
+        lost = {n: float(s.mean()) for n, s in series.dropped.items() if n not in few and bool((s > 0).any())}
         notes += [f"{name}: {share:.1%} of the values lie outside of its histogram" for name, share in lost.items()]
         return replace(series, notes=tuple(notes))
 

@@ -143,10 +143,10 @@ def _gains(mechanism: Mechanism, places: Tensor, lo: float, hi: float) -> Gains:
 
     def distances(tried: Tensor) -> Tensor:
         """Of every agent to the outcome when it alone reports ``tried [B, n, C]``, each ``[B, n, C]``."""
-        parts = []
-        for agents in torch.arange(n, device=places.device).split(max(1, _CHUNK // (rows * n * tried.shape[-1]))):
+        parts, every = [], torch.arange(n, device=places.device)
+        for agents in torch.split(every, max(1, _CHUNK // (rows * n * tried.shape[-1]))):
             said = places[:, None, None, :].expand(rows, len(agents), tried.shape[-1], n).clone()
-            said[:, torch.arange(len(agents), device=places.device), :, agents] = tried[:, agents].transpose(0, 1)
+            said[:, every[: len(agents)], :, agents] = tried[:, agents].transpose(0, 1)
             parts.append(apply(mechanism, said.reshape(-1, n)).reshape(rows, len(agents), -1).to(places))
         return (places[..., None] - torch.cat(parts, 1)).abs()
 

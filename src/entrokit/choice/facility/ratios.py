@@ -132,7 +132,7 @@ def _costs(
 
 def _cost(given: Profiles, outcome: Tensor) -> Tensor:
     # In the reports' dtype and before the sum, so that from end to end it is 1 exactly.
-    lo, hi = given.reports.new_tensor([given.lo, given.hi])
+    lo, hi = (torch.tensor(end, dtype=given.reports.dtype, device=given.reports.device) for end in (given.lo, given.hi))
     distance = (given.reports - outcome[..., None]).abs() / (hi - lo)
     if given.present is not None:
         distance = distance.masked_fill(~given.present, 0.0)

@@ -157,3 +157,13 @@ def test_padding_has_no_say_in_proportionality_nor_in_a_gradient():
 
 def test_the_mean_of_equal_reports_at_an_end_is_inside():
     assert average([0.1] * 3, hi=0.1).item() == 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("lo", "hi"), [(0.1, 0.7), (0.2, 1.5), (-0.3, 0.1)])
+@pytest.mark.parametrize("n", [3, 5, 6, 7])
+def test_a_welfare_of_nothing_is_exactly_nothing_on_any_interval(n, lo, hi, dtype):
+    """By rounding the ratio would be ±1e15 for a half of these."""
+    x, y = torch.full((n,), lo, dtype=dtype), torch.tensor(hi, dtype=dtype)
+    assert welfare_ratio(x, y, lo=lo, hi=hi) == math.inf
+    assert total_cost(x, y, lo=lo, hi=hi) == n

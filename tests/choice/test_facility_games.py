@@ -161,3 +161,20 @@ def test_near_agents_outbid_each_other_for_long():
 def test_an_equilibrium_on_another_interval():
     found = best_response_equilibrium([17.0, 18.0, 27.0], lo=16, hi=28)
     assert found.outcome.item() == pytest.approx(uniform_phantom([17.0, 18.0, 27.0], 16, 28).item(), abs=1e-11)
+
+
+def test_many_agents_are_tried_a_part_at_a_time(monkeypatch):
+    """n agents with n + 20 reports each would be n³ numbers at once."""
+    x, most = drawn(3, 30), []
+
+    def watched(r):
+        most.append(r.numel())
+        return midpoint(r)
+
+    whole = manipulability(watched, x)
+    monkeypatch.setattr("entrokit.choice.facility.manipulation._CHUNK", 4 * 30 * 50)
+    most.clear()
+    parts = manipulability(watched, x)
+    assert max(most) <= 4 * 30 * 50
+    for own, other in zip(whole, parts, strict=True):
+        assert torch.equal(own, other)

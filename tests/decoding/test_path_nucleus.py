@@ -200,3 +200,30 @@ def test_a_decoder_that_cannot_be(options):
 def test_numpy_is_not_taken_for_tensors():
     with pytest.raises((AttributeError, TypeError, ValueError)):
         path_nucleus(np.zeros((1, 2)), np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (4, 5), (1, 2, 5)], ids=str)
+def test_logits_that_would_be_spread_over_prompts_are_refused(shape):
+    """Two prompts and two paths: [2, 5] would stand for either."""
+    with pytest.raises(ValueError, match=r"2 paths of 2 prompts need logits \[2, 2, V\], got"):
+        PathTopP(2).step(PathState.start(2, 2), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("pad", [-100, 4, 9])
+def test_a_padding_token_may_lie_beyond_the_vocabulary(pad):
+    ended = torch.tensor([[True, False]])
+    state = PathState(torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.long), ended)
+    moved = PathTopP(2, 1.0, do_sample=False).step(state, torch.tensor([[[9.0] * 4, [0.0, 9.0, 0.0, 0.0]]]), pad=pad)
+    assert moved.parent.tolist() == [[0, 1]]
+    assert moved.token.tolist() == [[pad, 1]]
+    assert moved.state.log_prob[0, 0] == 0.0
+    assert moved.state.length.tolist() == [[1, 2]]
+
+
+def test_a_path_that_cannot_go_on_is_said_to_have_no_next_token():
+    with pytest.raises(ValueError, match="row 0 has a path without a next token"):
+        PathTopP(2).step(PathState.start(1, 2), torch.full((1, 2, 4), -torch.inf))
+
+
+def test_no_prompts_make_no_paths():
+    assert PathTopP(3).step(PathState.start(0, 3), torch.zeros(0, 3, 5)).token.shape == (0, 3)

@@ -283,3 +283,8 @@ def test_what_would_be_cut_twice_is_warned_of(model):
 def test_beams_are_refused(model):
     with pytest.raises(ValueError, match="leave num_beams at 1, got 3"):
         generated(model, PathTopP(2, 0.9), num_beams=3)
+
+
+def test_logits_may_be_arrays():
+    with_arrays = PathTopP(2).generate(lambda tokens: garden(tokens).numpy(), 0, 2, generator=generator())
+    assert with_arrays == PathTopP(2).generate(garden, 0, 2, generator=generator())

@@ -131,6 +131,30 @@ def test_float32_and_numpy():
     assert arrays.fun < 1e-15
 
 
+def test_a_list_of_values_keeps_double_precision():
+    """In float32, torch's own for lists, values near 1000 would be 6e-5 apart."""
+    found = cross_entropy_minimize(lambda x: [1000.0 + v for v in bowl(x).tolist()], WIDE, generator=generator())
+    assert found.fun == 1000.0 + float(bowl(found.x[None]))
+    assert (found.x - AT).abs().max() < 1e-5
+
+
+def test_a_function_that_works_in_place_changes_no_draw():
+    def moved(x):
+        x -= AT
+        return x.square_().sum(1)
+
+    found = cross_entropy_minimize(moved, WIDE, generator=generator())
+    assert torch.equal(found.x, cross_entropy_minimize(bowl, WIDE, generator=generator()).x)
+
+
+def test_bounds_may_be_open():
+    found = cross_entropy_minimize(
+        lambda x: x.square().sum(1), WIDE, generator=generator(), bounds=[(1, None), (None, -2.0), (None, None)]
+    )
+    assert found.x[:2].tolist() == [1.0, -2.0]
+    assert abs(found.x[2]) < 1e-8
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -138,13 +162,29 @@ def test_float32_and_numpy():
         ({"n": True}, "n must be a whole number"),
         ({"smoothing": 1.5}, r"smoothing must lie in \(0, 1\]"),
         ({"max_iter": 0}, "max_iter"),
-        ({"bounds": (0.0, 1.0)}, r"one pair \(low, high\) a coordinate of draws \[n, d\]; got \[2\]"),
+        ({"bounds": (0.0, 1.0)}, r"one pair \(low, high\) a coordinate of draws \[n, d\]; got 0.0 for one"),
         ({"bounds": [(0, 1)] * 2}, r"got \[2, 2\] for draws \[200, 3\]"),
         ({"bounds": [(0, 1), (0, 1), (1, 0)]}, "every low must be below its high"),
+        ({"bounds": [(0, 1), (0,), (1, 2)]}, r"one pair \(low, high\) a coordinate"),
+        ({"bounds": [(-1, 1), (60, 70), (-1, 1)]}, r"all 200 first draws are below 60 in coordinate 1"),
+        ({"bounds": [(-1, 1), (-1, 1), (None, -60)]}, r"all 200 first draws are above -60 in coordinate 2"),
         ({"fn": lambda x: bowl(x) * math.nan}, "fn is NaN in 200 of 200 draws"),
         ({"fn": lambda x: 1.0}, r"takes all 200 draws at once"),
     ],
-    ids=["elite", "n", "smoothing", "max-iter", "bounds-flat", "bounds-few", "bounds-reversed", "nan", "shape"],
+    ids=[
+        "elite",
+        "n",
+        "smoothing",
+        "max-iter",
+        "bounds-flat",
+        "bounds-few",
+        "bounds-reversed",
+        "bounds-ragged",
+        "below",
+        "above",
+        "nan",
+        "shape",
+    ],
 )
 def test_what_cannot_be_is_named(change, said):
     with pytest.raises(ValueError, match=said):

@@ -63,6 +63,11 @@ def test_zeros_up_to_a_hundred():
     assert len(find_critical_zeros(3.0, 12.0)) == 0
 
 
+def test_a_window_narrower_than_a_step():
+    assert find_critical_zeros(FIRST - 0.01, FIRST + 0.01).tolist() == pytest.approx([FIRST], abs=1e-12)
+    assert len(find_critical_zeros(14.15, 14.16)) == 0
+
+
 def test_a_coarse_grid_is_refined_until_the_count_agrees():
     """Zeros 48.005 and 49.774 lie in one step of 4."""
     assert torch.equal(find_critical_zeros(46.0, 50.0, step=4.0), find_critical_zeros(46.0, 50.0))
@@ -85,11 +90,31 @@ def test_zeros_closer_than_the_finest_grid_are_missed_and_said(monkeypatch):
         ((0.0, 1.5), (-15.0, 15.0), 2),
         ((0.5, 2.0), (-1.0, 1.0), 0),
         ((0.4999, 0.5001), (FIRST - 1e-4, FIRST + 1e-4), 1),
+        ((0.0, 1.0 - 1e-5), (-1.0, 1.0), 0),
+        ((0.0, 2.0), (-1e-5, 1.0), 0),
     ],
-    ids=["30", "right-of-it", "around-it", "50", "before-the-first", "both-signs", "pole", "tiny"],
+    ids=[
+        "30",
+        "right-of-it",
+        "around-it",
+        "50",
+        "before-the-first",
+        "both-signs",
+        "pole",
+        "tiny",
+        "by-the-pole",
+        "over",
+    ],
 )
 def test_check_6_rectangles(sigma, t, zeros):
     assert count_zeros(sigma, t) == zeros
+
+
+@pytest.mark.parametrize("start", [7004.5062, 7004.5066, 7004.507], ids=["below", "middle", "above"])
+def test_a_close_pair_of_zeros_is_not_stepped_over(start):
+    """Lehmer's pair, 0.0377 apart: a step of 0.05 past both, symmetric, leaves ζ nearly as it was, a turn further."""
+    assert count_zeros((0.0, 0.499), (start, start + 1.0)) == 0
+    assert count_zeros((0.499, 1.0), (start, start + 1.0)) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,8 +125,11 @@ def test_check_6_rectangles(sigma, t, zeros):
         ((0.0, 0.5 + 1e-9), (10.0, 20.0), r"near 0\.500000\+14\.134725j"),
         ((0.0, 1.0), (-1.0, 5.0), "the pole s = 1"),
         ((0.0, 2.0), (0.0, 5.0), "the pole s = 1"),
+        ((0.0, 1.0 - 1e-9), (-1.0, 5.0), "the pole s = 1 lies on the boundary .* or within 1e-07"),
+        ((0.0, 1.0 + 1e-9), (-1.0, 5.0), "the pole s = 1"),
+        ((0.0, 2.0), (1e-9, 5.0), "the pole s = 1"),
     ],
-    ids=["side", "bottom", "beside", "pole-side", "pole-bottom"],
+    ids=["side", "bottom", "beside", "pole-side", "pole-bottom", "pole-left", "pole-right", "pole-above"],
 )
 def test_a_zero_on_the_boundary_is_named(sigma, t, where):
     with pytest.raises(ZeroOnBoundaryError, match=where):
@@ -150,6 +178,7 @@ def test_the_pole_is_no_minimum():
     [
         lambda: count_zeros((1.0, 0.0), (1.0, 2.0)),
         lambda: count_zeros((-0.5, 1.0), (1.0, 2.0)),
+        lambda: count_zeros((0.0, math.inf), (1.0, 2.0)),
         lambda: find_critical_zeros(5.0, 5.0),
         lambda: find_critical_zeros(0.0, 5.0),
         lambda: find_critical_zeros(1.0, 5.0, step=0.0),
@@ -157,7 +186,7 @@ def test_the_pole_is_no_minimum():
         lambda: hardy_z(math.nan),
         lambda: hardy_z(20_000.0),
     ],
-    ids=["reversed", "left-of-0", "empty", "below-0", "step", "window", "nan", "high"],
+    ids=["reversed", "left-of-0", "infinite", "empty", "below-0", "step", "window", "nan", "high"],
 )
 def test_what_cannot_be_is_refused(call):
     with pytest.raises(ValueError, match=r"needs|NaN|Re s|above|step"):

@@ -143,10 +143,12 @@ def _gains(mechanism: Mechanism, places: Tensor, lo: float, hi: float) -> Gains:
 
     def distances(tried: Tensor) -> Tensor:
         """Of every agent to the outcome when it alone reports ``tried [B, n, C]``, each ``[B, n, C]``."""
-        said = places[:, None, None, :].expand(rows, n, tried.shape[-1], n).clone()
-        said.diagonal(dim1=1, dim2=3).copy_(tried.transpose(1, 2))
-        gamed = apply(mechanism, said.reshape(-1, n)).reshape(tried.shape).to(places)
-        return (places[..., None] - gamed).abs()
+        parts, every = [], torch.arange(n, device=places.device)
+        for agents in torch.split(every, max(1, _CHUNK // (rows * n * tried.shape[-1]))):
+            said = places[:, None, None, :].expand(rows, len(agents), tried.shape[-1], n).clone()
+            said[:, every[: len(agents)], :, agents] = tried[:, agents].transpose(0, 1)
+            parts.append(apply(mechanism, said.reshape(-1, n)).reshape(rows, len(agents), -1).to(places))
+        return (places[..., None] - torch.cat(parts, 1)).abs()
 
     grid = torch.linspace(lo, hi, _GRID, dtype=places.dtype, device=places.device).expand(rows, n, _GRID)
     others = places[:, None, :].expand(rows, n, n)

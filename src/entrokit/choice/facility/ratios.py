@@ -131,10 +131,12 @@ def _costs(
 
 
 def _cost(given: Profiles, outcome: Tensor) -> Tensor:
-    distance = (given.reports - outcome[..., None]).abs()
+    # In the reports' dtype and before the sum, so that from end to end it is 1 exactly.
+    lo, hi = (torch.tensor(end, dtype=given.reports.dtype, device=given.reports.device) for end in (given.lo, given.hi))
+    distance = (given.reports - outcome[..., None]).abs() / (hi - lo)
     if given.present is not None:
         distance = distance.masked_fill(~given.present, 0.0)
-    return distance.sum(-1) / (given.hi - given.lo)
+    return distance.sum(-1)
 
 
 def _check_agents(n: int) -> None:

@@ -86,7 +86,7 @@ class PathTopP:
     @torch.no_grad()
     def generate(
         self,
-        step_fn: Callable[[Tensor], Tensor],
+        step_fn: Callable[[Tensor], Any],
         bos: int | Sequence[int],
         max_len: int,
         *,
@@ -113,7 +113,7 @@ class PathTopP:
             going = state.ongoing[0]
             if not bool(going.any()):
                 break
-            given = step_fn(tokens[going]).cpu()
+            given = torch.as_tensor(step_fn(tokens[going])).cpu()
             if given.ndim != 2 or len(given) != int(going.sum()):
                 raise ValueError(
                     f"PathTopP.generate: step_fn was given {int(going.sum())} paths and returns logits "

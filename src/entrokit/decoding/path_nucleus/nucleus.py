@@ -111,7 +111,7 @@ def _truncated(log_law: Tensor, p: float) -> Tensor:
     rows = log_law.flatten(0, -2)
     kept = torch.zeros_like(rows, dtype=torch.bool)
     for i, row in enumerate(rows):
-        kept[i] = _kept(row, p)
+        kept[i] = _kept(row.detach(), p)
     kept = kept.view_as(log_law)
     return torch.log_softmax(torch.where(kept, log_law, -torch.inf), -1)
 

@@ -90,24 +90,35 @@ def advance(
     """One step with next-token logits ``[B, k, V]``; of paths that are there not, or ended, they may be anything.
 
     A path that has ended has one continuation, ``pad``, of probability 1; which new paths have ended is the caller's.
+
+    Raises:
+        ValueError: logits of another shape, or that `path_nucleus` refuses.
     """
-    k = state.log_prob.shape[1]
-    ongoing = state.ongoing[..., None]
-    logp = torch.log_softmax(torch.where(ongoing, logits.double() / temperature, 0.0), -1)
-    only = torch.full_like(logp[0, 0], -torch.inf)
-    only[pad] = 0.0
-    logp = torch.where(ongoing, logp, only)
+    rows, k = state.log_prob.shape
+    if logits.ndim != 3 or logits.shape[:2] != (rows, k):
+        raise ValueError(
+            f"PathTopP: {k} paths of {rows} prompts need logits [{rows}, {k}, V], got {list(logits.shape)}"
+        )
+    ongoing = state.ongoing
+    # What ended goes on in column 0: a padding token may lie beyond the vocabulary.
+    only = logits.new_full(logits.shape[-1:], -torch.inf, dtype=torch.float64)
+    only[0] = 0.0
+    scaled = torch.where(ongoing[..., None], logits.double() / temperature, only)
+    # Of a path without a next token the softmax is NaN, which would be named instead.
+    stuck = scaled.amax(-1, keepdim=True) == -torch.inf
+    logp = torch.log_softmax(scaled, -1).masked_fill(stuck, -torch.inf)
     scores = state.scores(length_power) / path_temperature
     drawn = draw_continuations(path_nucleus(scores, logp, p, scope), k, do_sample=do_sample, generator=generator)
     gained = logp.flatten(1).gather(1, drawn.parent * logp.shape[-1] + drawn.token)
     log_prob = torch.where(drawn.there, state.log_prob.gather(1, drawn.parent) + gained, -torch.inf)
-    grown = state.length.gather(1, drawn.parent) + state.ongoing.gather(1, drawn.parent)
+    went_on = ongoing.gather(1, drawn.parent)
+    grown = state.length.gather(1, drawn.parent) + went_on
     finished = state.finished.gather(1, drawn.parent)
     weights = torch.softmax(scores, -1)
     return Moved(
         PathState(log_prob, grown, finished),
         drawn.parent,
-        torch.where(drawn.there, drawn.token, pad),
+        torch.where(drawn.there & went_on, drawn.token, pad),
         entropy(weights, from_logits=False),
         (weights * entropy(logp, from_logits=True)).sum(-1),
     )

@@ -92,9 +92,12 @@ class Gaussian:
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "covariance", 0.5 * (covariance + covariance.T).to(mean))
         _check_floor(self)
-        variances = self._axes[0]
-        if not bool((variances > 0).all()):
-            raise ValueError("Gaussian.covariance must be positive definite, or floor above 0")
+        variances = torch.linalg.eigvalsh(self.covariance)
+        # A fit's may be singular, and rounding makes a 0 negative.
+        if variances[0] < -1e-6 * variances[-1].abs():
+            raise ValueError(
+                f"Gaussian.covariance must have no negative eigenvalue, its least is {float(variances[0]):.3g}"
+            )
 
     @cached_property
     def _axes(self) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,9 @@ from .protocol import EmptyEliteError, Sampler, check_count, check_share, check_
 
 F = TypeVar("F", bound=Sampler)
 
+Bounds = Sequence[tuple[float | None, float | None]] | Tensor
+"""(low, high) a coordinate; None or infinity where there is none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -62,7 +65,7 @@ def cross_entropy_minimize(
     n: int = 200,
     elite: float = 0.1,
     smoothing: float = 0.7,
-    bounds: Sequence[tuple[float, float]] | Tensor | None = None,
+    bounds: Bounds | None = None,
     tol: float = 1e-10,
     max_iter: int = 200,
     patience: int = 50,
@@ -73,13 +76,14 @@ def cross_entropy_minimize(
         fn: takes draws ``[n, *E]`` and returns ``[n]``; +inf for what is not allowed.
         sampler: where to begin, of any family that is a `Sampler`. n: draws an iteration. elite: ρ.
         smoothing: α; 1 forgets the sampler before, and with few draws collapses early.
-        bounds: (low, high) a coordinate, as SciPy takes them, for draws ``[n, d]``. Draws are moved to the nearest
-            point inside, so that an optimum on the border or in a corner can be met exactly.
+        bounds: (low, high) a coordinate, None for none, as SciPy takes them, for draws ``[n, d]``. Draws are moved to
+            the nearest point inside, so that an optimum on the border or in a corner can be met exactly.
         tol: of the draws' standard deviation, in every coordinate. patience: iterations without a better value after
             which it has stalled.
 
     Raises:
-        ValueError: an argument out of range, ``fn`` NaN or of another shape, bounds that do not fit the draws.
+        ValueError: an argument out of range, ``fn`` NaN or of another shape, bounds that do not fit the draws, or that
+            all of the first draws lie on one side of.
         EmptyEliteError: ``fn`` is +inf at every draw.
     """
     check_count("n", n, 2)
@@ -92,9 +96,12 @@ def cross_entropy_minimize(
     best: Tensor | None = None
     least, waited = math.inf, 0
     status: Literal["converged", "stalled", "max_iter"] = "max_iter"
+    limits: Tensor | None = None
     while len(history) < max_iter:
         x = sampler.sample(n, generator)
-        x = x if bounds is None else _inside(x, bounds)
+        if bounds is not None:
+            limits = _limits(x, bounds) if limits is None else limits
+            x = x.clamp(limits[:, 0], limits[:, 1])
         values = evaluate("fn", fn, x)
         order = values.argsort(stable=True)[:kept]
         order = order[values[order] < torch.inf]
@@ -119,8 +126,10 @@ def cross_entropy_minimize(
     return Minimum(best, least, n * len(history), len(history), status, sampler, tuple(history))
 
 
-def _inside(x: Tensor, bounds: Sequence[tuple[float, float]] | Tensor) -> Tensor:
-    limits = torch.as_tensor(bounds, dtype=x.dtype, device=x.device)
+def _limits(x: Tensor, bounds: Bounds) -> Tensor:
+    """Bounds of the first draws ``x`` ``[n, d]``: ``[d, 2]``."""
+    pairs = bounds if isinstance(bounds, Tensor) else [_pair(of) for of in bounds]
+    limits = torch.as_tensor(pairs, dtype=x.dtype, device=x.device)
     if x.ndim != 2 or limits.shape != (x.shape[1], 2):
         raise ValueError(
             f"bounds are one pair (low, high) a coordinate of draws [n, d]; got {list(limits.shape)} for draws "
@@ -129,4 +138,19 @@ def _inside(x: Tensor, bounds: Sequence[tuple[float, float]] | Tensor) -> Tensor
     low, high = limits.T
     if not bool((low < high).all()):
         raise ValueError(f"bounds: every low must be below its high, got {limits.tolist()}")
-    return x.clamp(low, high)
+    # Moved to the border they would be one point, and the search over.
+    for beyond, side, limit in ((x < low).all(0), "below", low), ((x > high).all(0), "above", high):
+        if bool(beyond.any()):
+            at = int(beyond.nonzero()[0, 0])
+            raise ValueError(
+                f"bounds: all {len(x)} first draws are {side} {float(limit[at]):g} in coordinate {at}; begin inside"
+            )
+    return limits
+
+
+def _pair(of: Any) -> tuple[float, float]:
+    try:
+        low, high = of
+    except (TypeError, ValueError):
+        raise ValueError(f"bounds are one pair (low, high) a coordinate of draws [n, d]; got {of!r} for one") from None
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)

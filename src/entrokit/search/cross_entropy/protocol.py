@@ -55,12 +55,17 @@ def weighted_mean(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def evaluate(name: str, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
-    """What a user's function gives for draws ``x`` ``[n, *E]``: ``[n]``, numpy or torch, without a gradient.
+    """What a user's function gives for draws ``x`` ``[n, *E]``: ``[n]``, without a gradient.
+
+    It may be a tensor, an array or a list; a list's numbers are float64.
 
     Raises:
         ValueError: another shape, or NaN; says for which draw.
     """
-    values = torch.as_tensor(function(x), device=x.device).detach()
+    # A copy, for a function that works in place must not change what was drawn.
+    given = function(x.clone())
+    dtype = None if hasattr(given, "dtype") else torch.float64
+    values = torch.as_tensor(given, dtype=dtype, device=x.device).detach()
     if values.shape != (len(x),):
         raise ValueError(
             f"{name} takes all {len(x)} draws at once, {list(x.shape)}, and returns one number each, [{len(x)}]; "

@@ -49,7 +49,7 @@ def zeta(s: Any, n: int | None = None) -> Tensor:
     """
     points = _points(s)
     flat = points.reshape(-1)
-    largest = float(flat.imag.abs().max()) if len(flat) else 0.0
+    largest = float(flat.detach().imag.abs().max()) if len(flat) else 0.0
     needed = series_length(largest)
     if n is not None and n < needed:
         raise ValueError(f"zeta: {n} terms are too few at |Im s| = {largest:g}, which needs {needed}; leave n out")

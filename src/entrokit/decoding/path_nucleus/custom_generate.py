@@ -8,15 +8,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .state import PathState
-
-if TYPE_CHECKING:
-    from .decoder import PathTopP
+from .state import Moved, PathState
 
 _TRUNCATING = ("TopK", "TopP", "TopH", "MinP", "Typical", "Epsilon", "Eta")
 _CACHES = ("past_key_values", "cache_params")
@@ -48,8 +45,21 @@ class PathOutput:
         return self.path_entropy.exp()
 
 
+class Decoder(Protocol):
+    """What the loop asks of a `PathTopP`."""
+
+    @property
+    def k(self) -> int: ...
+
+    def step(
+        self, state: PathState, logits: Tensor, *, pad: int = 0, generator: torch.Generator | None = None
+    ) -> Moved: ...
+
+    def ranked(self, state: PathState) -> Tensor: ...
+
+
 def generate_paths(
-    decoder: PathTopP,
+    decoder: Decoder,
     model: Any,
     input_ids: Tensor,
     logits_processor: Any,

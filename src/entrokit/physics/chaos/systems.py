@@ -59,6 +59,8 @@ class _InSpace(Flow):
 
 @dataclass(frozen=True, kw_only=True)
 class Lorenz(_InSpace):
+    """σ(y - x), ρx - xz - y, xy - βz; starts on the attractor."""
+
     sigma: float = 10.0
     rho: float = 28.0
     beta: float = 2.667
@@ -71,6 +73,8 @@ class Lorenz(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Rossler(_InSpace):
+    """-y - z, x + ay, b + z(x - c)."""
+
     a: float = 0.2
     b: float = 0.2
     c: float = 5.7
@@ -83,6 +87,8 @@ class Rossler(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Thomas(_InSpace):
+    """-ax + b sin y, and cyclic."""
+
     a: float = 1.85
     b: float = 10.0
     period: float = 4.969
@@ -94,6 +100,8 @@ class Thomas(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Halvorsen(_InSpace):
+    """-ax - b(y + z) - y², and cyclic."""
+
     a: float = 1.4
     b: float = 4.0
     period: float = 1.4889
@@ -108,6 +116,8 @@ class Halvorsen(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Chen(_InSpace):
+    """a(y - x), (c - a)x - xz + cy, xy - bz."""
+
     a: float = 35.0
     b: float = 3.0
     c: float = 28.0
@@ -120,6 +130,8 @@ class Chen(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Rucklidge(_InSpace):
+    """-ax + by - yz, x, -z + y²."""
+
     a: float = 2.0
     b: float = 6.7
     period: float = 6.0721
@@ -131,6 +143,8 @@ class Rucklidge(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class GenesioTesi(_InSpace):
+    """y, z, -cx - by - az + x²."""
+
     a: float = 0.44
     b: float = 1.1
     c: float = 1.0
@@ -143,6 +157,8 @@ class GenesioTesi(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Arneodo(_InSpace):
+    """y, z, -ax - by - cz + dx³."""
+
     a: float = -5.5
     b: float = 4.5
     c: float = 1.0
@@ -156,6 +172,8 @@ class Arneodo(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Lorenz84(_InSpace):
+    """-ax - y² - z² + af, -y + xy - bxz + g, -z + bxy + xz."""
+
     a: float = 1.32
     b: float = 7.91
     f: float = 4.83
@@ -170,6 +188,8 @@ class Lorenz84(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class SprottB(_InSpace):
+    """yz, x - y, 1 - xy."""
+
     period: float = 11.05
     start: Start = _NEAR
 
@@ -179,6 +199,8 @@ class SprottB(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class SprottE(_InSpace):
+    """yz, x² - y, 1 - 4x."""
+
     period: float = 7.6275
     start: Start = _NEAR
 
@@ -188,6 +210,8 @@ class SprottE(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class SprottK(_InSpace):
+    """xy - z, x - y, x + az."""
+
     a: float = 0.3
     period: float = 7.006
     start: Start = _NEAR
@@ -198,6 +222,8 @@ class SprottK(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class ShimizuMorioka(_InSpace):
+    """y, x - ay - xz, -bz + x²."""
+
     a: float = 0.85
     b: float = 0.5
     period: float = 12.038
@@ -209,6 +235,8 @@ class ShimizuMorioka(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Dadras(_InSpace):
+    """y - px + oyz, ry - xz + z, cxy - ez."""
+
     p: float = 3.0
     o: float = 2.7
     r: float = 1.7
@@ -223,6 +251,8 @@ class Dadras(_InSpace):
 
 @dataclass(frozen=True, kw_only=True)
 class Hadley(_InSpace):
+    """-y² - z² - ax + af, xy - bxz - y + g, bxy + xz - z."""
+
     a: float = 0.2
     b: float = 4.0
     f: float = 9.0

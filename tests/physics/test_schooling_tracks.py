@@ -249,7 +249,6 @@ def test_archives_that_are_cut_or_broken_are_named(run, tmp_path):
         (5, {"nearest_neighbor"}),
         (6, set()),
     ],
-    ids=str,
 )
 def test_measures_that_lack_agents_are_named(agents, lacking, run, tmp_path):
     x, v = run.positions.numpy()[:, :agents], run.velocities.numpy()[:, :agents]

@@ -94,7 +94,7 @@ def unet() -> Calls:
     ).eval()
     scheduler = DDPMScheduler()
     scheduler.set_timesteps(10)
-    null, label, count = torch.full((16,), 2), torch.arange(16) % 2, 16
+    null, label, count = torch.full((16,), 2), torch.arange(2).repeat_interleave(8), 16
     scores = [diffusers_score(model, scheduler, class_labels=of) for of in (null, label)]
     corrected = FKCSampler(scores, cfg(1.5), scheduler_noising(scheduler))
 

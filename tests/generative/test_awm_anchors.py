@@ -75,9 +75,9 @@ def test_a_model_and_its_reference_swapped_are_told(as_function):
 def test_numbers_alone_need_no_gradient():
     model = Net()
     with torch.no_grad():
-        AWMLoss(beta=0.1)(model, frozen(model), *REST)
-        AWMLoss(beta=0.1)(frozen(model), model, *REST)
-    AWMLoss(beta=0.1)(lambda x, t: 0 * x, lambda x, t: x, *REST)
+        for pair in ((model, frozen(model)), (frozen(model), model)):
+            assert torch.isfinite(AWMLoss(beta=0.1)(*pair, *REST)[0])
+    assert not AWMLoss(beta=0.1)(lambda x, t: 0 * x, lambda x, t: x, *REST)[0].requires_grad
 
 
 def test_an_average_and_its_model_swapped_are_told():

@@ -39,7 +39,8 @@ def test_noise_that_chance_may_have_made_is_not(sample):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for noise in (normal(32, 2), 1.5 * normal(40, 2), 50 * normal(31, 2), torch.zeros(0, 2)):
-            sample(lambda x, t: -x / VE.sigma(t)[:, None] ** 2, noise, VE, steps=2)
+            found = sample(lambda x, t: -x / VE.sigma(t)[:, None] ** 2, noise, VE, steps=2)
+            assert found.shape == noise.shape
 
 
 def energy(dtype=torch.float32):
@@ -69,7 +70,7 @@ def test_steps_above_it_are_not(form):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for sigma in (None, 17 * eps):
-            form(energy(), x, 0.5, VP, sigma=sigma)
+            assert all(torch.isfinite(part).all() for part in form(energy(), x, 0.5, VP, sigma=sigma))
         form(energy(torch.float64), x.double(), 0.5, VP, sigma=1e-6)
 
 

@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 import plotly.graph_objects as go
-from pictures import RESULTS, WIDTH, find_browser, shoot
+from pictures import WIDTH, find_browser, shoot
 
+RESULTS = Path(__file__).parents[1] / "results"
 OUT = RESULTS.parent / "docs" / "img" / "attention-heads.png"
 
 

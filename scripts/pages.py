@@ -29,7 +29,7 @@ from utility_tables import sequences_table, tokens_table
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
 from entrokit.papers import CATALOGUE, Paper, PaperResults
-from entrokit.papers.results import load_all
+from entrokit.papers.results import MEASURED, load_all
 from entrokit.report.chart import Chart
 from entrokit.report.reproduction import Section, code, one_line, verdict_table
 from entrokit.report.scoreboard import markdown, not_shown
@@ -47,7 +47,7 @@ RESULTS = ROOT / "results"
 
 def results() -> dict[str, PaperResults]:
     """What was measured, by paper; a file that cannot be read is an error."""
-    found, broken = load_all(RESULTS)
+    found, broken = load_all(MEASURED)
     if broken:
         raise SystemExit("\n".join(map(str, broken)))
     return found

@@ -1,6 +1,6 @@
 """Makes a picture of a page: a chart of a paper's result, drawn by a headless browser.
 
-python scripts/pictures.py lion-k                          # lists the charts that results/lion-k.json holds
+python scripts/pictures.py lion-k                          # lists the charts that were drawn of lion-k
 python scripts/pictures.py lion-k 2 docs/img/lion-k.png    # draws the second
 """
 
@@ -13,10 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from entrokit.papers.results import load_all
+from entrokit.papers.results import MEASURED, load_all
 from entrokit.report.chart import figure
 
-RESULTS = Path(__file__).parents[1] / "results"
 # Narrower than the page's column in a wide window, so that a phone can be read.
 WIDTH, DENSITY = 520, 1.4
 
@@ -67,9 +66,9 @@ def main(arguments: list[str]) -> None:
     """Lists or draws."""
     if len(arguments) not in (1, 3):
         sys.exit(__doc__)
-    found, _ = load_all(RESULTS)
+    found, _ = load_all(MEASURED)
     if arguments[0] not in found:
-        sys.exit(f"no result of {arguments[0]!r} in {RESULTS}")
+        sys.exit(f"no result of {arguments[0]!r} in {MEASURED}")
     charts = [chart for result in found[arguments[0]].experiments.values() for chart in result.charts]
     if len(arguments) == 1:
         print("\n".join(f"{i} {chart.title}" for i, chart in enumerate(charts, 1)))

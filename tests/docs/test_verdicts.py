@@ -1,4 +1,4 @@
-"""results/: what was measured, its criterion and its verdict agree."""
+"""What was measured, its criterion and its verdict agree."""
 
 import re
 
@@ -6,11 +6,11 @@ import pytest
 
 from entrokit.diagnose.student import student_quantile
 from entrokit.papers import CATALOGUE
-from entrokit.papers.results import load_all
+from entrokit.papers.results import MEASURED, load_all
 
 from ..plugin import ROOT
 
-RESULTS, BROKEN = load_all(ROOT / "results")
+RESULTS, BROKEN = load_all(MEASURED)
 EVERY = [
     [slug, f"{name}, {len(result.seeds)}", f.claim, f.measured, f.criterion, "holds" if f.passed else "**failed**"]
     for slug, measured in RESULTS.items()

@@ -19,6 +19,9 @@ from .evidence import Finding, check_text, in_python
 FORMAT = 1
 """Version of the files' layout."""
 
+MEASURED = Path(__file__).with_name("measured")
+"""What was measured of our own papers: part of the package, so that whoever installs it can look."""
+
 
 class ResultError(ValueError):
     """A result file that cannot be read: which, and why."""

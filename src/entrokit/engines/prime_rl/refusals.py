@@ -5,10 +5,10 @@ from __future__ import annotations
 from entrokit.rlvr import Recipe
 from entrokit.rlvr.intervention import Intervention, implements
 
+from ..carried import PRIME_RL
+
 ENGINE = "prime-rl"
 AGGREGATION = "token-mean"
-# All that a loss sees of a token beside its advantage.
-_AVAILABLE = frozenset({"logp"})
 
 # Stages and hooks that find nothing there, and why; the first that a method has is named.
 _ONE_SEQUENCE = "and prime-rl calls a loss with one sequence at a time"
@@ -51,7 +51,7 @@ def _reason(intervention: Intervention) -> str | None:
     own = intervention.refused_by(ENGINE)
     if own is not None:
         return own
-    lacking = sorted(intervention.needs - _AVAILABLE)
+    lacking = sorted(intervention.needs - PRIME_RL)
     if lacking:
         return (
             f"it needs {', '.join(lacking)} of every token, and prime-rl shows a loss log-probabilities alone (its "

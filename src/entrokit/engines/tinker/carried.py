@@ -5,9 +5,9 @@ from __future__ import annotations
 from entrokit.rlvr import Recipe
 from entrokit.rlvr.intervention import Intervention
 
+from ..carried import TINKER
+
 ENGINE = "tinker"
-# The API gives log-probabilities of given tokens; no entropies, and nothing else of a distribution.
-AVAILABLE = frozenset({"logp"})
 
 
 def refuse(chosen: Recipe, *, reference: bool, max_length: int | None) -> None:
@@ -26,7 +26,7 @@ def refuse(chosen: Recipe, *, reference: bool, max_length: int | None) -> None:
                 f"{name} acts on the logits while sampling, which Tinker's servers do by themselves; "
                 f"{_instead(intervention)}"
             )
-        lacking = sorted(intervention.needs - AVAILABLE)
+        lacking = sorted(intervention.needs - TINKER)
         if lacking:
             raise ValueError(
                 f"{name} needs {', '.join(lacking)} of every token, and the Tinker API gives log-probabilities alone; "

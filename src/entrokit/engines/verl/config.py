@@ -16,11 +16,10 @@ from entrokit.rlvr.intervention import Intervention, implements
 from entrokit.rlvr.parts import Part
 from entrokit.rlvr.surrogates import PPOClip
 
+from ..carried import VERL
 from .names import PREFIX
 
 ACTOR = "actor_rollout_ref.actor"
-# What verl's model engines give for every token.
-AVAILABLE = frozenset({"logp", "entropy"})
 _VERLS_CLIP = {"clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 3.0}
 
 
@@ -82,7 +81,7 @@ def refuse(chosen: Recipe, config: Any) -> None:
         ValueError: names the part, what verl lacks, and what to write instead.
     """
     for intervention in chosen.interventions:
-        lacking = sorted(intervention.needs - AVAILABLE)
+        lacking = sorted(intervention.needs - VERL)
         if lacking:
             raise ValueError(
                 f"{intervention.name} needs {', '.join(lacking)} of every token, and verl's engines compute "

@@ -25,7 +25,7 @@ test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-parity: $(VENV)-verl/stamp  ## against verl's and other peers' own functions, in an environment of their own
-	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
+	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/engines/test_carried.py tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
 test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and verl with vLLM, Ray, a server of the Tinker API
 	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/trl.jsonl" "$(LIVE)/trl/bin/python" -m pytest tests/live

@@ -28,9 +28,9 @@ from utility_tables import sequences_table, tokens_table
 
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
+from entrokit.gallery.cards import ERRATA, chart_of
 from entrokit.papers import CATALOGUE, Paper, PaperResults
 from entrokit.papers.results import MEASURED, load_all
-from entrokit.report.chart import Chart
 from entrokit.report.reproduction import Section, code, one_line, verdict_table
 from entrokit.report.scoreboard import markdown, not_shown
 from entrokit.report.svg import svg
@@ -49,7 +49,7 @@ def results() -> dict[str, PaperResults]:
     """What was measured, by paper; a file that cannot be read is an error."""
     found, broken = load_all(MEASURED)
     if broken:
-        raise SystemExit("\n".join(map(str, broken)))
+        raise SystemExit("\n".join(map(str, broken.values())))
     return found
 
 
@@ -68,7 +68,7 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
     parts = [
         f"# {one_line(entry.title)}",
         f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {one_line(entry.family)}. {one_line(entry.claim)}",
-        *(f"![{one_line(chart.title)}](img/{entry.slug}.svg)" for chart in [picture(entry, measured)] if chart),
+        *(f"![{one_line(chart.title)}](img/{entry.slug}.svg)" for chart in [chart_of(entry, measured)] if chart),
         f"```sh\nentrokit reproduce {entry.slug}\n```",
     ]
     if entry.recipes:
@@ -79,11 +79,6 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
         parts += ["## On the scoreboard", _standing(own)]
     parts += ["## Names", "\n".join(f"- `{name}`: {_summary(name)}" for name in entry.names)]
     return "\n\n".join(parts) + "\n"
-
-
-def picture(entry: Paper, measured: PaperResults | None) -> Chart | None:
-    """The first chart of a paper's experiments, in the entry's order; None where nothing was drawn."""
-    return next((chart for section in sections(entry, measured) for chart in section.charts), None)
 
 
 def _measured(entry: Paper, measured: PaperResults | None) -> Iterator[str]:
@@ -254,6 +249,26 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def errata() -> str:
+    """By arXiv id, the first sentence of each of a paper's entries in docs/errata.md, as the gallery shows it."""
+    found: dict[str, list[str]] = {}
+    for section in (ROOT / "docs" / "errata.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        heading, *entries = re.split(r"\n\n(?=\*\*)", section)
+        arxiv = re.search(r"\((\d{4}\.\d{4,5})\)", heading.partition("\n")[0])
+        if arxiv:
+            found.setdefault(arxiv[1], []).extend(map(_first_sentence, entries))
+    return json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n"
+
+
+def _first_sentence(entry: str) -> str:
+    """All that is bold, and on to the end of its sentence."""
+    bold, _, rest = entry.removeprefix("**").partition("**")
+    if not bold.rstrip().endswith("."):
+        bold += re.split(r"(?<=[.:])\s", rest, maxsplit=1)[0]
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", bold.replace("`", ""))
+    return " ".join(plain.split()).rstrip(":")
+
+
 def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in TABLES:
         print(TABLES[arguments[0]]())
@@ -263,8 +278,9 @@ def main(arguments: list[str]) -> int:
         return 2
     measured = results()
     pages = {PAGES / f"{slug}.md": paper_page(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
-    charts = {slug: picture(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
+    charts = {slug: chart_of(CATALOGUE[slug], measured.get(slug)) for slug in CATALOGUE.own}
     pages |= {PAGES / "img" / f"{slug}.svg": svg(chart) for slug, chart in charts.items() if chart is not None}
+    pages[ERRATA] = errata()
     pages |= {page: with_tables(page.read_text(encoding="utf-8")) for page in WITH_TABLES}
     wrong = []
     for file, text in pages.items():

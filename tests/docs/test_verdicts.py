@@ -23,7 +23,7 @@ SPAN = r"([+-][\d.]+) to ([+-][\d.]+)"
 
 
 def test_every_file_can_be_read_and_is_of_an_entry():
-    assert BROKEN == []
+    assert BROKEN == {}
     assert set(RESULTS) <= set(CATALOGUE)
     for slug, measured in RESULTS.items():
         assert set(measured.experiments) <= set(CATALOGUE[slug].experiments), slug

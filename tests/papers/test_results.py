@@ -100,9 +100,9 @@ def test_a_folder_gives_what_can_be_read_and_names_the_rest(tmp_path):
     found, broken = load_all(tmp_path)
     assert found == {"made-up": made_up(), "other": other}
     assert len(broken) == 2
-    assert "cut.json: cut off" in str(broken[0])
-    assert str(broken[1]).endswith("renamed.json: holds the results of 'somebody', which its name denies")
-    assert load_all(tmp_path / "nowhere") == ({}, [])
+    assert "cut.json: cut off" in str(broken["cut"])
+    assert str(broken["renamed"]).endswith("renamed.json: holds the results of 'somebody', which its name denies")
+    assert load_all(tmp_path / "nowhere") == ({}, {})
 
 
 def test_a_file_of_another_paper_is_refused(tmp_path):
@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_read_is_set_aside_each_under_a_name_of_its_own(tm
         assert keep("made-up", "own", result(), tmp_path) == tmp_path / name
         assert (tmp_path / name).read_text() == text
         assert known("made-up", tmp_path) == made_up()
-    assert load_all(tmp_path) == ({"made-up": made_up()}, [])
+    assert load_all(tmp_path) == ({"made-up": made_up()}, {})
 
 
 def test_two_that_write_one_file_do_not_meet(tmp_path):

@@ -17,6 +17,7 @@ from entrokit.extras import require
 
 from . import catalogue, diagnosis, reports, show, training
 from .doctor import doctor
+from .gallery import gallery
 from .school import school
 from .scoreboard import scoreboard
 from .training import RecipeName
@@ -81,6 +82,7 @@ command()(diagnosis.diagnose)
 command()(watch)
 command()(doctor)
 command("torch")(catalogue.papers)
+command("torch")(gallery)
 command("torch", "report")(catalogue.reproduce)
 command("torch", "report")(scoreboard)
 command("physics")(school)

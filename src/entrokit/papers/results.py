@@ -146,14 +146,14 @@ def _read(text: bytes, file: str | Path) -> PaperResults:
         raise ResultError(f"{file}: no result of an experiment ({type(error).__name__}: {error})") from error
 
 
-def load_all(folder: str | Path) -> tuple[dict[str, PaperResults], list[ResultError]]:
-    """Every paper's results in a folder by slug, and the files that could not be read."""
-    found, broken = {}, []
+def load_all(folder: str | Path) -> tuple[dict[str, PaperResults], dict[str, ResultError]]:
+    """Every paper's results in a folder, and why files could not be read, by the slug that a file is named for."""
+    found, broken = {}, {}
     for file in sorted(Path(folder).glob("*.json")):
         try:
             found[file.stem] = _named(file)
         except ResultError as error:
-            broken.append(error)
+            broken[file.stem] = error
     return found, broken
 
 

@@ -11,7 +11,7 @@ LIVE_REPORT ?= build/live
 
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-parity test-live test-live-quick live-trl live-verl live-tinker lint docs format bench clean
+.PHONY: demo test test-parity test-browser test-live test-live-quick live-trl live-verl live-tinker lint docs format bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
@@ -19,13 +19,18 @@ demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a tab
 
 # A worker a core: more threads would only wait for one another. Half of the tests each, in order, so that what a module sets
 # up is set up once; who is done first takes half of what is left.
-test test-parity test-live test-live-quick: export OMP_NUM_THREADS ?= 1
+test test-parity test-browser test-live test-live-quick: export OMP_NUM_THREADS ?= 1
 
 test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-parity: $(VENV)-verl/stamp  ## against verl's and other peers' own functions, in an environment of their own
 	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/engines/test_carried.py tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
+
+test-browser: $(VENV)/dev.stamp  ## the gallery in Chromium, with an accessibility checker
+	@command -v chromium >/dev/null || { echo "no Chromium here: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt playwright axe-playwright-python
+	$(BIN)/python -m pytest tests/gallery/test_browser.py
 
 test-live: live-trl live-verl live-tinker  ## real engines on this CPU: TRL and verl with vLLM, Ray, a server of the Tinker API
 	ENTROKIT_LIVE_REPORT="$(LIVE_REPORT)/trl.jsonl" "$(LIVE)/trl/bin/python" -m pytest tests/live

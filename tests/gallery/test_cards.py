@@ -102,9 +102,7 @@ def test_a_chart_is_the_first_of_the_entry_s_order():
     steer = paper("steer")
     a, b = list(steer.experiments)[:2]
     one, two = (Chart(title, "x", "y", (Series("s", [1], [2]),)) for title in ("one", "two"))
-    measured = PaperResults(
-        "steer", {b: result(found(True), charts=(two,)), a: result(found(True), charts=(one, two))}
-    )
+    measured = PaperResults("steer", {b: result(found(True), charts=(two,)), a: result(found(True), charts=(one, two))})
     assert chart_of(steer, measured) == one
     assert chart_of(steer, None) is None
 

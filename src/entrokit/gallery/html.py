@@ -11,6 +11,8 @@ from entrokit.engines.carried import ENGINES
 from .cards import COSTS, OWN_LOOP, VERDICTS, Card, Headline
 
 STYLE = Path(__file__).with_name("gallery.css")
+_MANY = 200
+
 SCRIPT = Path(__file__).with_name("gallery.js")
 
 PAGES = "https://github.com/entrokit/entrokit/blob/main/docs/papers/{slug}.md"
@@ -31,7 +33,7 @@ def gallery(cards: Sequence[Card], pictures: Mapping[str, str], *, pages: str = 
 Every criterion was written before its run; what failed is shown as well.</p>
 {_form(cards)}
 <p class="gallery-count" role="status" aria-live="polite">{len(cards)} of {len(cards)} papers</p>
-<div class="gallery-cards">
+<div class="gallery-cards{" gallery-many" if len(cards) > _MANY else ""}">
 {body}
 </div>
 <p class="gallery-none" hidden>No paper has all of that. <button type="button">Show every paper</button></p>
@@ -64,12 +66,12 @@ def _card(card: Card, picture: str | None, pages: str) -> str:
     facts = {"wing": card.wing, "verdict": card.verdict, "engine": "|".join(card.engines), "cost": card.cost}
     data = "".join(f' data-{name}="{escape(value)}"' for name, value in facts.items())
     code = f'<a href="{escape(card.source)}">code</a>' if card.source else f"<code>{escape(card.module)}</code>"
-    page = f'<a href="{escape(pages.format(slug=paper.slug))}">all of it</a>' if card.source else ""
+    page = f'<a href="{escape(pages.format(slug=paper.slug))}">its page</a>' if card.source else ""
     links = [f'<a href="{escape(paper.url)}">arXiv {escape(paper.arxiv)}</a>', code, page]
     return f"""<article class="gallery-card" id="{slug}" aria-labelledby="{slug}-title"{data}>
 {_picture(card, picture)}
 <p class="gallery-about">{paper.year} · {escape(paper.family)}</p>
-<h3 id="{slug}-title"><a href="#{slug}">{escape(paper.title)}</a></h3>
+<h2 id="{slug}-title"><a href="#{slug}">{escape(paper.title)}</a></h2>
 <p class="gallery-claim">{escape(paper.claim)}</p>
 {_verdict(card)}
 {"".join(_missing(card))}

@@ -1,0 +1,172 @@
+"""The gallery in a real browser: Debian's Chromium, driven by Playwright, looked over by axe."""
+
+import re
+import shutil
+
+import pytest
+
+from entrokit.gallery import write_gallery
+
+BROWSER = shutil.which("chromium")
+if BROWSER is None:
+    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-browser")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: make test-browser")
+
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
+# Sandboxes and shared memory are what containers lack.
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+@pytest.fixture(scope="module")
+def url(ours, tmp_path_factory):
+    return write_gallery(ours, tmp_path_factory.mktemp("gallery")).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(params=[WIDE, PHONE], ids=["wide", "phone"])
+def page(request, browser):
+    """A page whose console stays silent and which fetches nothing but files."""
+    context = browser.new_context(viewport=request.param)
+    page, said, fetched = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: fetched.append(asked.url))
+    yield page
+    context.close()
+    assert said == []
+    assert [u for u in fetched if not u.startswith(("file:", "data:"))] == []
+
+
+def shown(page):
+    return page.locator(".gallery-card:not([hidden])").evaluate_all("all => all.map(one => one.id)")
+
+
+def test_searching_as_one_types(page, url, ours):
+    page.goto(url)
+    assert shown(page) == [card.paper.slug for card in ours]
+    page.get_by_role("searchbox").press_sequentially("covarian")
+    assert "entropy-mechanism" in shown(page)
+    assert len(shown(page)) < len(ours) / 2
+    assert page.get_by_role("status").inner_text() == f"{len(shown(page))} of {len(ours)} papers"
+    page.get_by_role("searchbox").fill("no paper says this")
+    assert shown(page) == []
+    page.get_by_role("button", name="Show every paper").click()
+    assert len(shown(page)) == len(ours)
+    assert page.get_by_role("searchbox").input_value() == ""
+
+
+def test_a_search_reads_hyphens_case_and_accents_as_a_reader_types_them(page, url):
+    page.goto(url)
+    for words in ("CLIP COV", "clip-cov", "2505.22617"):
+        page.get_by_role("searchbox").fill(words)
+        assert "entropy-mechanism" in shown(page), words
+
+
+@pytest.mark.parametrize(
+    ("label", "attribute"),
+    [("Wing", "wing"), ("Verdict", "verdict"), ("Runs under", "engines"), ("First run takes", "cost")],
+)
+def test_filtering(page, url, ours, label, attribute):
+    page.goto(url)
+    select = page.get_by_role("combobox", name=label)
+    for value in select.locator("option").evaluate_all("all => all.map(one => one.value)")[1:]:
+        select.select_option(value)
+        expected = [c.paper.slug for c in ours if value in (getattr(c, attribute), *c.engines)]
+        assert shown(page) == expected, value
+    select.select_option("")
+    assert len(shown(page)) == len(ours)
+
+
+def test_filters_and_words_go_together_and_can_be_linked_to(page, url, ours):
+    page.goto(url)
+    page.get_by_role("combobox", name="Wing").select_option("rlvr")
+    page.get_by_role("combobox", name="Runs under").select_option("tinker")
+    page.get_by_role("searchbox").fill("grpo")
+    found = shown(page)
+    assert 0 < len(found) < len(ours)
+    link = page.url
+    assert re.search(r"\?q=grpo&wing=rlvr&engine=tinker$", link)
+    page.goto("about:blank")
+    page.goto(link)
+    assert shown(page) == found
+    page.goto(f"{url}?wing=no-such-wing")
+    assert len(shown(page)) == len(ours)
+
+
+def test_a_link_to_a_card_shows_it_whatever_was_searched_for(page, url):
+    page.goto(f"{url}#steer")
+    card = page.locator("#steer")
+    sync_api.expect(card).to_be_in_viewport()
+    page.get_by_role("combobox", name="Wing").select_option("physics")
+    assert card.is_hidden()
+    page.goto("about:blank")
+    page.goto(f"{url}?wing=physics#steer")
+    sync_api.expect(card).to_be_in_viewport()
+
+
+def test_by_keyboard_alone(page, url):
+    page.goto(url)
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.type("steer")
+    assert "steer" in shown(page)
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#steer summary') !== null"):
+            break
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.parentElement.open")
+
+
+def test_pictures_are_fetched_when_they_come_into_view(page, url, ours):
+    loaded = "all => all.filter(one => one.complete && one.naturalWidth > 0).length"
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    images = page.locator(".gallery-card img")
+    assert images.evaluate_all(loaded) < len(ours)
+    page.locator(f"#{ours[-1].paper.slug}").scroll_into_view_if_needed()
+    last = page.locator(f"#{ours[-1].paper.slug} img")
+    last.evaluate("one => one.decode()")
+    assert last.evaluate("one => one.naturalWidth") > 0
+
+
+def test_nothing_is_wider_than_the_window(page, url):
+    page.goto(url)
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    wide = ".gallery-card *:not(pre, pre *)"
+    over = "one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1"
+    assert page.locator(wide).evaluate_all(f"all => all.filter({over}).map(one => one.outerHTML)") == []
+
+
+@pytest.mark.parametrize(
+    ("page", "theme"), [(WIDE, "light"), (PHONE, "dark")], indirect=["page"], ids=["wide", "phone"]
+)
+def test_contrast_labels_and_roles(page, url, theme):
+    """Every rule of WCAG 2 A and AA that a machine can check, of either theme and either size."""
+    page.goto(url)
+    if page.evaluate("document.documentElement.dataset.theme") != theme:
+        page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(255, 255, 255)" if theme == "light" else "rgb(22, 22, 28)"
+    )
+    page.locator("details").evaluate_all("all => all.slice(0, 6).forEach(one => one.open = true)")
+    found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+    assert found.violations_count == 0, found.generate_report()
+    assert len(found.response["passes"]) > 15, "it has looked"
+
+
+def test_the_theme_is_kept(page, url):
+    page.goto(url)
+    page.get_by_role("button", name="Dark").click()
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"

@@ -2,10 +2,15 @@
 
 import re
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from entrokit.gallery import write_gallery
+
+from ..plugin import ROOT
 
 BROWSER = shutil.which("chromium")
 if BROWSER is None:
@@ -16,6 +21,11 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 # Sandboxes and shared memory are what containers lack.
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +180,46 @@ def test_the_theme_is_kept(page, url):
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The docs site, where it is built (`make docs`), behind a server, as readers find it."""
+    folder = ROOT / "build" / "site"
+    if not (folder / "index.html").exists():
+        pytest.skip("the site is not built: make docs")
+    handler = partial(Quiet, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_site_s_front_is_the_gallery(browser, site, ours, size):
+    page, said = browser.new_page(viewport=size), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    missing = []
+    page.on("response", lambda answer: missing.append(answer.url) if answer.status >= 400 else None)
+    page.goto(site)
+    assert shown(page) == [card.paper.slug for card in ours]
+    page.get_by_placeholder("entropy collapse").press_sequentially("covarian")
+    assert "entropy-mechanism" in shown(page)
+    page.get_by_placeholder("entropy collapse").fill("")
+    over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(over) == 0
+    for link in page.locator("#steer .gallery-links a").evaluate_all("all => all.map(one => one.href)"):
+        if link.startswith(site):
+            assert page.request.get(link).ok, link
+    page.locator("#steer").scroll_into_view_if_needed()
+    page.locator("#steer img").evaluate("one => one.decode()")
+    for theme in ("light", "dark"):
+        found = axe.Axe().run(page, context=".gallery", options={"runOnly": ["wcag2a", "wcag2aa"]})
+        assert found.violations_count == 0, found.generate_report()
+        if theme == "light":
+            page.locator("[data-md-component=palette] label:visible").click()
+            sync_api.expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.close()
+    assert said == []
+    assert missing == []

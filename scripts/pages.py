@@ -69,6 +69,7 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
         f"# {one_line(entry.title)}",
         f"[arXiv {entry.arxiv}]({entry.url}), {entry.year}; {one_line(entry.family)}. {one_line(entry.claim)}",
         *(f"![{one_line(chart.title)}](img/{entry.slug}.svg)" for chart in [chart_of(entry, measured)] if chart),
+        *_lines(entry),
         f"```sh\nentrokit reproduce {entry.slug}\n```",
     ]
     if entry.recipes:
@@ -79,6 +80,14 @@ def paper_page(entry: Paper, measured: PaperResults | None) -> str:
         parts += ["## On the scoreboard", _standing(own)]
     parts += ["## Names", "\n".join(f"- `{name}`: {_summary(name)}" for name in entry.names)]
     return "\n\n".join(parts) + "\n"
+
+
+def _lines(entry: Paper) -> Iterator[str]:
+    """What to paste, and which names in it are the reader's."""
+    if entry.recipes and not entry.example:
+        yield "Under TRL, with a `model`, a `reward` function, `args` (a `GRPOConfig`) and a dataset `data` of yours:"
+    if entry.lines:
+        yield f"```python\n{entry.lines}\n```"
 
 
 def _measured(entry: Paper, measured: PaperResults | None) -> Iterator[str]:

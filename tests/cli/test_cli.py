@@ -198,7 +198,9 @@ def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
     assert "steer" not in found
     nothing = called("papers", "--search", "[/foo]", cwd=tmp_path, check=False)
     assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
-    assert "entrokit.rlvr.interventions.steer.Steer" in called("papers", "steer", cwd=tmp_path).stdout
+    steer = called("papers", "steer", cwd=tmp_path, columns=60).stdout
+    assert "entrokit.rlvr.interventions.steer.Steer" in steer
+    assert "\ntrainer = EntropyGRPOTrainer(model, reward, args=args, train_dataset=data,\n" in steer
     unknown = called("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr

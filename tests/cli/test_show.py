@@ -1,9 +1,13 @@
-"""The table of a comparison says what stands in its brackets."""
+"""The table of a comparison says what stands in its brackets; a paper can be pasted."""
+
+import io
 
 import pytest
 from rich.console import Console
 
 from entrokit.cli.show import TrainProgress, summary_table
+from entrokit.cli.show import paper as shown_paper
+from entrokit.papers import paper
 from entrokit.report import Matched, Spread, Summary
 
 
@@ -86,3 +90,14 @@ def test_progress_is_a_bar_on_a_terminal():
     text = told(terminal=True)
     assert "reward 0.50 H 1.25 pass@4 0.75" in text
     assert "step 4 of 8" not in text
+
+
+@pytest.mark.parametrize("slug", ["lion-k", "pear"])
+def test_a_paper_shows_what_to_paste_below_its_claim_whatever_the_width(slug):
+    entry = paper(slug)
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(shown_paper(entry), crop=False)
+    text = console.export_text()
+    assert f"\n\n{entry.lines}\n\ncode: " in text
+    assert max(map(len, entry.lines.split("\n"))) > 60
+    assert text.index(entry.claim[:20]) < text.index(entry.lines)

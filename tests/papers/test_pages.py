@@ -37,3 +37,13 @@ def test_nothing_breaks_out_of_its_line(pages):
     measured = pages.paper_page(own, PaperResults("made-up", {"own": kept}))
     assert "| made-up | own, 2 | a \\| b c |" in measured
     assert "commit abc. by # hand\n" in measured
+
+
+def test_a_page_gives_what_to_paste_and_says_what_is_the_reader_s(pages):
+    own = entry(print)
+    assert "```python" not in pages.paper_page(own, None)
+    shown = pages.paper_page(replace(own, recipes=("grpo",), example="import own\nprint(own)"), None)
+    assert "\n\n```python\nimport own\nprint(own)\n```\n\n```sh\nentrokit reproduce made-up\n```\n" in shown
+    assert "of yours" not in shown
+    derived = replace(own, recipes=("grpo",))
+    assert f"a dataset `data` of yours:\n\n```python\n{derived.lines}\n```\n" in pages.paper_page(derived, None)

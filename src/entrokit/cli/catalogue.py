@@ -25,7 +25,7 @@ def papers(
     from entrokit.papers import search as find
 
     if slug is not None:
-        console.print(show.paper(paper(slug)))
+        console.print(show.paper(paper(slug)), crop=False)
         return
     found = find(search.split(), family)
     if not found:

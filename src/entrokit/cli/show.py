@@ -221,6 +221,8 @@ def paper(entry: Paper) -> Group:
         Text(entry.title, style="bold"),
         Text(f"{entry.slug} · {entry.family} · {entry.year} · {entry.url}", style="dim"),
         Text(entry.claim),
+        # As they are, whatever the width: they are there to be pasted.
+        *([Text(f"\n{entry.lines}\n", style="cyan", no_wrap=True, overflow="ignore")] if entry.lines else ()),
         Text("code:    " + "\n         ".join(entry.names)),
         Text("recipes: " + "\n         ".join(entry.recipes)),
         Text("its claims, run: " + "\n                 ".join(map(_experiment, entry.experiments.items()))),

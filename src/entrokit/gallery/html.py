@@ -132,7 +132,7 @@ def _folded(card: Card) -> Iterator[str]:
 
 
 def _lines(card: Card) -> str:
-    return getattr(card.paper, "lines", "") or card.command
+    return card.paper.lines or card.command
 
 
 def _minutes(minutes: float) -> str:

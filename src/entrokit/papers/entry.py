@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,9 +42,12 @@ class Paper:
             version. family: the shelf, e.g. `rlvr: tokens`.
         claim: in one sentence. names: public names that implement it, dotted. recipes: strings to try it with.
         experiments: by names of its own; the first is what `reproduce` runs when none is named.
+        example: about three lines of Python, imports and all, to paste at a prompt: they show the core of the paper on
+            small data of their own making, and print what says something. Empty where a recipe is the way to use the
+            paper, see `lines`.
 
     Raises:
-        ValueError: no experiment, or a slug that is none.
+        ValueError: no experiment, a slug that is none, or an example that is no Python.
     """
 
     slug: str
@@ -54,16 +59,40 @@ class Paper:
     names: tuple[str, ...]
     recipes: tuple[str, ...]
     experiments: Mapping[str, Experiment]
+    example: str = ""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.slug, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.slug)):
             raise ValueError(f"Paper.slug: small letters, digits and hyphens, the first no hyphen; got {self.slug!r}")
         if not self.experiments:
             raise ValueError(f"{self.slug}: an entry has at least one experiment")
+        try:
+            ast.parse(self.example)
+        except SyntaxError as error:
+            raise ValueError(f"{self.slug}: Paper.example, line {error.lineno}: {error.msg}") from error
 
     @property
     def url(self) -> str:
         return f"https://arxiv.org/abs/{self.arxiv}"
+
+    @property
+    def lines(self) -> str:
+        """What to paste: the `example`; without one the first recipe, as a user of TRL trains by it.
+
+        There the model, reward, arguments and dataset are the reader's. Without recipes the import of the first name;
+        empty where there are none either.
+        """
+        if self.example or not (self.recipes or self.names):
+            return self.example
+        if not self.recipes:
+            owner, _, name = self.names[0].rpartition(".")
+            return f"from {owner} import {name}" if owner else f"import {name}"
+        return "\n".join((
+            "from entrokit.engines.trl import EntropyGRPOTrainer",
+            "trainer = EntropyGRPOTrainer(model, reward, args=args, train_dataset=data,",
+            f"                             recipe={json.dumps(self.recipes[0], ensure_ascii=False)})",
+            "trainer.train()",
+        ))  # fmt: skip
 
     def experiment(self, name: str | None = None) -> tuple[str, Experiment]:
         """An experiment and its name; the first where none is given.

@@ -246,6 +246,13 @@ PAPER = Paper(
         "entrokit.attention.entropy.swapped_modules",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.attention.entropy import attention_entropy_qk\n"
+        "query, key = torch.randn(2, 1, 4, 50, 16)  # a batch of one, four heads, 50 tokens\n"
+        "query *= torch.tensor([0.01, 1.0, 3.0, 9.0]).view(4, 1, 1)  # ever sharper heads\n"
+        'print(attention_entropy_qk(query, key).mean(-1), "nats of", torch.tensor(50).log())'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

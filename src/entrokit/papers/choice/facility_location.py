@@ -262,6 +262,12 @@ PAPER = Paper(
         "entrokit.choice.facility.best_welfare_ratio",
     ),
     recipes=(),
+    example=(
+        "from entrokit.choice.facility import average, find_manipulation, uniform_phantom\n"
+        "print(average([0.1, 0.2, 0.9]), uniform_phantom([0.1, 0.2, 0.9]))\n"
+        "print(find_manipulation(average, n=3))\n"
+        "print(find_manipulation(uniform_phantom, n=3))  # None: nobody gains by a lie"
+    ),
     experiments={
         "axioms": Experiment(
             axioms,

@@ -166,6 +166,13 @@ PAPER = Paper(
         "entrokit.choice.reward_map.tv_lipschitz_bound",
     ),
     recipes=("grpo+entropy-bonus",),
+    example=(
+        "from entrokit.choice.reward_map import policy_sensitivity\n"
+        "tie, stay = [[1.0, 1.0]], [[[1.0], [1.0]]]  # one state, two actions, equal rewards\n"
+        'nudge = {"directions": [[[-1.0, 1.0]]], "scales": [1e-6, 1e-2]}\n'
+        'print("hard", policy_sensitivity(tie, stay, 0.9, **nudge).distance)\n'
+        'print("soft", policy_sensitivity(tie, stay, 0.9, **nudge, alpha=0.1).distance)'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

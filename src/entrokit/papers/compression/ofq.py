@@ -223,6 +223,13 @@ PAPER = Paper(
         "entrokit.compression.ofq.packed_state_dict",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.compression.ofq import stats_quantize\n"
+        "weight = torch.randn(8, 256, requires_grad=True)\n"
+        "stats_quantize(weight, 2, boundary_range=0.005).sum().backward()\n"
+        'print("levels", stats_quantize(weight, 2)[0].unique(), "move", weight.grad.mean())'
+    ),
     experiments={
         "regression": Experiment(
             regression,

@@ -263,6 +263,12 @@ PAPER = Paper(
         "entrokit.compression.quantlrm.round_to_nearest",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.compression.quantlrm import channel_importance, update_stats\n"
+        "updates = torch.rand(64, 4) * torch.tensor([0.01, 0.5, 0.5, 2.0])  # four channels\n"
+        "print(channel_importance(updates, update_stats([updates])))  # both ends matter most"
+    ),
     experiments={
         "planted": Experiment(
             planted,

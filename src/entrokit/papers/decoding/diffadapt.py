@@ -85,6 +85,13 @@ PAPER = Paper(
         "entrokit.decoding.difficulty.u_shape_report",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.decoding.difficulty import DifficultyProbe, route\n"
+        "hidden, labels = torch.randn(300, 8), torch.arange(300) % 3  # 0 easy, 1 normal, 2 hard\n"
+        "probe = DifficultyProbe(8).fit(hidden + 2 * torch.eye(8)[labels], labels)\n"
+        "print([(how.prompt, limit) for how, limit in route(4 * torch.eye(8)[:3], probe)])"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -149,6 +149,12 @@ PAPER = Paper(
         "entrokit.diagnose.detection_threshold",
     ),
     recipes=("grpo",),
+    example=(
+        "from entrokit.diagnose import answer_entropy, detection_threshold, support_dynamics\n"
+        "print(support_dynamics([1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 1, 0]))  # solved before, after\n"
+        'print(answer_entropy("ABCA"), answer_entropy("AAAB"), "nats")\n'
+        'print("not seen in 256 draws: at most", detection_threshold(k=256))'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

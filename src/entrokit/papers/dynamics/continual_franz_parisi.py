@@ -230,6 +230,12 @@ PAPER = Paper(
         "entrokit.dynamics.franz_parisi.solve_second_task",
     ),
     recipes=(),
+    example=(
+        "from entrokit.dynamics.franz_parisi import solve_first_task, solve_second_task\n"
+        "first = solve_first_task(alpha=0.8, beta=5.0)  # 0.8 examples a binary weight\n"
+        "second = solve_second_task(first, alpha2=0.6, beta=5.0, r0=0.0)\n"
+        'print(f"error {first.e1:.3f}; then, old and new task, {second.e1:.3f}, {second.e2:.3f}")'
+    ),
     experiments={
         "perceptron": Experiment(
             perceptron,

@@ -147,6 +147,13 @@ PAPER = Paper(
         "entrokit.dynamics.noether.noether_callback",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.dynamics.noether import equivalent_rmsprop, predict_norm_sq\n"
+        'sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3}\n'
+        "print(predict_norm_sq(torch.tensor(4.0), torch.full((2000,), 0.01), **sgd)[::500])\n"
+        "print(equivalent_rmsprop(**sgd))  # what SGD is on weights whose scale does not matter"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

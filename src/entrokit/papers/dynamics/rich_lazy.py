@@ -254,6 +254,12 @@ PAPER = Paper(
         "entrokit.dynamics.laziness.RateRNN",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.dynamics.laziness import expected_alignment, low_rank_init_\n"
+        "kept = lambda weight: expected_alignment(torch.linalg.svdvals(weight), 64)\n"
+        "print([kept(low_rank_init_(torch.empty(64, 64), r)) for r in (1, 8, 64)])  # 1 is lazy"
+    ),
     experiments={
         "linear": Experiment(
             linear,

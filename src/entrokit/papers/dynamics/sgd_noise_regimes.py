@@ -39,6 +39,13 @@ PAPER = Paper(
         "entrokit.dynamics.noise.gradient_noise_covariance",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.dynamics.noise import depleted_sign, train_perceptrons\n"
+        "x, y = (v[None] for v in depleted_sign(32, 4, 1.0, torch.Generator()))\n"
+        "runs = [train_perceptrons(x, y, alpha=1.0, temp=t, seeds=[0]) for t in (0.01, 0.1, 10)]\n"
+        "print([run.w.norm() for run in runs])  # noise acts at the highest temperature alone"
+    ),
     experiments={
         "perceptron": Experiment(
             perceptron,

@@ -170,6 +170,13 @@ PAPER = Paper(
         "entrokit.dynamics.pruning.RegimeDiagram",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.dynamics.pruning import classify_regime, linear_cka\n"
+        "copy, other, change = torch.randn(3, 200, 10)  # what retrained copies say\n"
+        "unlike, alike = linear_cka(copy, other), linear_cka(copy, copy + 0.001 * change)\n"
+        "print([classify_regime(*at) for at in ((-0.3, unlike), (0.0, unlike), (0.0, alike))])"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

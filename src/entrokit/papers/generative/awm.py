@@ -169,6 +169,11 @@ PAPER = Paper(
         "entrokit.generative.flow_entropy.flow_entropy",
     ),
     recipes=(),
+    example=(
+        "from entrokit.generative.awm import target_variance\n"
+        'print("matching", target_variance(s=0.0, t=0.5))  # from the data\n'
+        'print("DDPO", target_variance(s=0.48, t=0.5))  # from the neighbour in time'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -236,6 +236,12 @@ PAPER = Paper(
         "entrokit.generative.f_distill.f_divergence_gradient_weight",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.generative.f_distill import f_weight\n"
+        "ratio = torch.tensor([0.1, 1.0, 10.0])  # teacher over student: kl minds what is missed\n"
+        'print({name: f_weight(ratio, name).tolist() for name in ("rkl", "js", "kl")})'
+    ),
     experiments={
         "gaussians": Experiment(
             gaussians,

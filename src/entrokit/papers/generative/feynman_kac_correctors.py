@@ -180,6 +180,13 @@ PAPER = Paper(
         "entrokit.generative.feynman_kac.diffusers_score",
     ),
     recipes=(),
+    example=(
+        "from entrokit.generative.feynman_kac import FKCSampler, anneal\n"
+        "from entrokit.generative.noising import VariancePreserving\n"
+        "sampler = FKCSampler([lambda x, t: -x], anneal(4.0), VariancePreserving(), c=1.6)\n"
+        "x, info = sampler.sample(2000, 200, (1,))  # the fourth power of N(0, 1)\n"
+        'print(x.std(), info["ess"].min())  # its std is a half'
+    ),
     experiments={
         "claim": Experiment(
             claim,

@@ -199,6 +199,13 @@ PAPER = Paper(
         "entrokit.generative.energy.sample_sde",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.generative.energy import EnergyScore, fp_residual\n"
+        "from entrokit.generative.noising import VariancePreserving\n"
+        "model, x = EnergyScore.mlp(2), torch.randn(3, 2)  # untrained: no residual of 0\n"
+        "print(model.score(x, 0.5), fp_residual(model, x, 0.5, VariancePreserving()))"
+    ),
     experiments={
         "toy": Experiment(
             toy,

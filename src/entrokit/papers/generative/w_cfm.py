@@ -241,6 +241,13 @@ PAPER = Paper(
         "entrokit.generative.transport.normalised_path_energy",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.generative.weighted_flow import effective_share, gibbs_weights\n"
+        "x, y = torch.randn(2, 1000, 2)\n"
+        "length, weight = (x - y).norm(dim=1), gibbs_weights(x, y, eps=1.0)\n"
+        'print("mean path", length.mean(), (weight * length).mean(), effective_share(weight))'
+    ),
     experiments={
         "gaussians": Experiment(
             gaussians,

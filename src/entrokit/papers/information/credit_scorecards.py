@@ -192,6 +192,12 @@ PAPER = Paper(
         "entrokit.information.credit.select_features",
     ),
     recipes=(),
+    example=(
+        "from entrokit.information.credit import information_value, woe\n"
+        "good, bad = (400, 300, 200, 100), (20, 25, 30, 25)  # accounts by bin\n"
+        "print(woe(good, bad))  # evidence for bad, nats, and its standard errors\n"
+        "print(information_value(good, bad).ci)"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -139,6 +139,13 @@ PAPER = Paper(
         "entrokit.information.spectral.DiffusionSpectralEntropyLoss",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.information.spectral import diffusion_spectral_entropy\n"
+        "points = torch.randn(200, 16)\n"
+        'shapes = {"line": points[:, :1], "plane": points[:, :2], "all": points}\n'
+        "print({name: diffusion_spectral_entropy(x, sigma=1.0) for name, x in shapes.items()})"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

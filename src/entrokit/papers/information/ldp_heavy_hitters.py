@@ -141,6 +141,13 @@ PAPER = Paper(
         "entrokit.information.private.ConsensusPruning",
     ),
     recipes=(),
+    example=(
+        "import numpy as np\n"
+        "from entrokit.information.private import PrefixTreeHeavyHitters\n"
+        "parties = [np.random.default_rng(n).zipf(1.5, n).clip(max=255) for n in (20_000, 5_000)]\n"
+        "tree = PrefixTreeHeavyHitters(k=3, bits=8, levels=4, epsilon=2.0).fit(parties)\n"
+        "print(tree.items_, tree.frequencies_)"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

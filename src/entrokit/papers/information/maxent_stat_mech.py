@@ -104,6 +104,13 @@ PAPER = Paper(
         "entrokit.information.maxent.entropy_production",
     ),
     recipes=(),
+    example=(
+        "import numpy as np\n"
+        "from entrokit.information.maxent import MaxEntModel\n"
+        'die = MaxEntModel(np.arange(1.0, 7.0)[:, None], names=("eyes",))\n'
+        "multiplier = die.fit([4.5])  # all that is known of it: 4.5 eyes on average\n"
+        "print(die.prob, die.entropy(), die.response())"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

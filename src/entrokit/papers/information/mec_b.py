@@ -130,6 +130,12 @@ PAPER = Paper(
         "entrokit.information.coupling.MarkovCodingGame",
     ),
     recipes=(),
+    example=(
+        "from entrokit.information.coupling import bottleneck_coupling\n"
+        "joint = bottleneck_coupling([0.4, 0.3, 0.2, 0.1], [0.5, 0.3, 0.2], rate_bits=1.0)\n"
+        "print(joint.xt.sum(0))  # a code of at most one bit\n"
+        "print(joint.xy)"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

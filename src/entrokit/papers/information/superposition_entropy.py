@@ -92,6 +92,12 @@ PAPER = Paper(
         "entrokit.information.superposition.toy_models",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.information.superposition import effective_features, superposition_ratio\n"
+        "codes = torch.rand(1000, 8) * torch.tensor([1.0, 1.0, 1.0, 1.0, 0.1, 0.0, 0.0, 0.0])\n"
+        "print(effective_features(codes), superposition_ratio(codes, n_neurons=2))"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

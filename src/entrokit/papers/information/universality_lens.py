@@ -122,6 +122,13 @@ PAPER = Paper(
         "entrokit.information.mixture.PosteriorEnsemble",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.information.mixture import regret_bounds\n"
+        "kl = torch.tensor([0.0, 0.02, 0.2, 1.0], dtype=torch.float64)\n"
+        "print(regret_bounds(kl, n=50))\n"
+        "print(regret_bounds(kl.repeat(1000), n=50))  # a class a thousand times as large"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -176,6 +176,13 @@ PAPER = Paper(
         "entrokit.losses.anyloss.tune_threshold",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.losses.anyloss import AnyLoss\n"
+        "y = torch.tensor([1.0, 1.0] + 18 * [0.0])\n"
+        "never, once = torch.full((20,), -2.0), torch.tensor([2.0] + 19 * [-2.0])  # logits\n"
+        'print([[1 - AnyLoss(m)(z, y) for z in (never, once)] for m in ("accuracy", "f1")])'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

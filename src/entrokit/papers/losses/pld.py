@@ -176,6 +176,13 @@ PAPER = Paper(
         "entrokit.losses.pld.dkd_loss",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.losses.pld import pld_loss, teacher_optimal_permutation\n"
+        "teacher, label = torch.tensor([[2.0, 1.0, 0.5, -1.0]]), torch.tensor([1])\n"
+        'print("to be learnt", teacher_optimal_permutation(teacher, label))\n'
+        "print(pld_loss(teacher, teacher, label), pld_loss(-teacher, teacher, label))"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -202,6 +202,13 @@ PAPER = Paper(
         "entrokit.losses.preference.candidate_lists",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.losses.preference import UtilityToProbability\n"
+        "utility = 3 * torch.randn(2000, 10)\n"
+        "observed = torch.multinomial((utility / 3).softmax(-1), 1)[:, 0]\n"
+        "print(UtilityToProbability().fit(utility, observed))  # three times too sure"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

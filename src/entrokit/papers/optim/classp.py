@@ -214,6 +214,13 @@ PAPER = Paper(
         "entrokit.optim.classp.forward_transfer",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.optim.classp import CLASSP\n"
+        "classp = CLASSP([w := torch.zeros(2, requires_grad=True)], lr=0.1, threshold=1e-6)\n"
+        "w.grad = torch.tensor([-1.0, -0.0001])  # the same at every step\n"
+        "print([classp.step() or w.tolist() for _ in range(5)])  # ever less, and not at all"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -254,6 +254,13 @@ PAPER = Paper(
         "entrokit.engines.trl.RadiusOptions",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.optim.radius import exact_radius, taylor_radius\n"
+        "logits, slopes = torch.tensor([2.0, 0.0, -1.0]), torch.tensor([1.0, -1.0, 0.5])\n"
+        'print("longest step", exact_radius(logits, slopes))\n'
+        'print("its bound", taylor_radius(slopes.max() - slopes.min()))'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

@@ -239,6 +239,12 @@ PAPER = Paper(
         "entrokit.optim.condition.normalized_log_volume",
     ),
     recipes=(),
+    example=(
+        "from torch import nn\n"
+        "from entrokit.optim.condition import condition_numbers, select_by_condition\n"
+        "kappas = condition_numbers(nn.ModuleList(nn.Linear(64, out) for out in (16, 64, 128)))\n"
+        'print(kappas, "to train:", select_by_condition(kappas, num=2))'
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

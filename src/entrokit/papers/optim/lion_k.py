@@ -150,6 +150,13 @@ PAPER = Paper(
         "entrokit.optim.lion_k.lionk_callback",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.optim.lion_k import LionK\n"
+        "lion = LionK([x := torch.zeros(2, requires_grad=True)], lr=0.01, weight_decay=2.0)\n"
+        "x.grad = torch.tensor([1.0, -0.001])  # of a linear loss, which has no minimum\n"
+        "print([lion.step() or x.tolist() for _ in range(400)][::100])  # bound: 1 / 2"
+    ),
     experiments={
         "miniature": Experiment(
             miniature,

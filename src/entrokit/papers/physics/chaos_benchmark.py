@@ -325,6 +325,11 @@ PAPER = Paper(
         "entrokit.physics.chaos.from_dysts",
     ),
     recipes=(),
+    example=(
+        "from entrokit.physics.chaos import Lorenz, kaplan_yorke_dimension, lyapunov_spectrum\n"
+        "spectrum = lyapunov_spectrum(Lorenz(), [1.0, 1.0, 20.0], 0.02, 1000, transient=100)\n"
+        "print(spectrum, kaplan_yorke_dimension(spectrum))"
+    ),
     experiments={
         "claim": Experiment(
             claim,

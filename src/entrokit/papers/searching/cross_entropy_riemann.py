@@ -448,6 +448,12 @@ PAPER = Paper(
         "entrokit.decoding.path_nucleus.PathTopP",
     ),
     recipes=(),
+    example=(
+        "import torch\n"
+        "from entrokit.search.zeta import find_critical_zeros, search_zero\n"
+        "print(find_critical_zeros(10, 30))\n"
+        "print(search_zero(10, 18, generator=torch.Generator().manual_seed(0)).s)"
+    ),
     experiments={
         "rare": Experiment(
             rare,

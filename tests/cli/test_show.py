@@ -7,7 +7,8 @@ from rich.console import Console
 
 from entrokit.cli.show import TrainProgress, summary_table
 from entrokit.cli.show import paper as shown_paper
-from entrokit.papers import paper
+from entrokit.papers import PaperResults, paper
+from entrokit.papers.results import MEASURED, known
 from entrokit.report import Matched, Spread, Summary
 
 
@@ -96,8 +97,23 @@ def test_progress_is_a_bar_on_a_terminal():
 def test_a_paper_shows_what_to_paste_below_its_claim_whatever_the_width(slug):
     entry = paper(slug)
     console = Console(width=60, record=True, file=io.StringIO())
-    console.print(shown_paper(entry), crop=False)
+    console.print(shown_paper(entry, PaperResults(slug)), crop=False)
     text = console.export_text()
     assert f"\n\n{entry.lines}\n\ncode: " in text
     assert max(map(len, entry.lines.split("\n"))) > 60
     assert text.index(entry.claim[:20]) < text.index(entry.lines)
+
+
+def test_a_paper_shows_what_was_measured_of_it_or_that_nothing_was():
+    entry, measured = paper("steer"), known("steer", MEASURED)
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(shown_paper(entry, measured))
+    console.print(shown_paper(entry, PaperResults("steer")))
+    first, second = console.export_text().split("measured: ")[1].split(entry.title)
+    findings = [f for name in entry.experiments for f in measured.experiments[name].findings]
+    lines = first.splitlines()
+    assert lines[0] == f"{sum(f.passed for f in findings)} of {len(findings)} claims hold"
+    assert [line.split()[0] for line in lines[1 : len(findings) + 1]] == [f.verdict for f in findings]
+    for line, finding in zip(lines[1:], findings, strict=False):
+        assert f"{finding.claim} {finding.measured} (" in line
+    assert second.rstrip().endswith("not measured yet")

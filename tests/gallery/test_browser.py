@@ -223,3 +223,11 @@ def test_the_site_s_front_is_the_gallery(browser, site, ours, size):
     page.close()
     assert said == []
     assert missing == []
+
+
+def test_a_paper_is_found_by_what_ails_a_run(page, url):
+    page.goto(url)
+    page.get_by_role("searchbox").fill("entropy collapses")
+    assert {"entropy-mechanism", "steer"} <= set(shown(page))
+    page.get_by_role("searchbox").fill("too long")
+    assert {"pear", "ares"} <= set(shown(page))

@@ -23,9 +23,10 @@ def papers(
     """Lists the papers of the library, or shows one."""
     from entrokit.papers import paper
     from entrokit.papers import search as find
+    from entrokit.papers.results import MEASURED, known
 
     if slug is not None:
-        console.print(show.paper(paper(slug)), crop=False)
+        console.print(show.paper(paper(slug), known(slug, MEASURED)), crop=False)
         return
     found = find(search.split(), family)
     if not found:

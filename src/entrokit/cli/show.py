@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from entrokit.papers import Experiment, Paper
+    from entrokit.papers import Experiment, Paper, PaperResults
     from entrokit.report import Spread, Summary
 
 
@@ -215,8 +215,8 @@ def explanation(name: str) -> Group:
     return Group(table, *map(Text, facts))
 
 
-def paper(entry: Paper) -> Group:
-    """One entry of the catalogue."""
+def paper(entry: Paper, measured: PaperResults) -> Group:
+    """One entry of the catalogue, and what was measured of it."""
     lines = [
         Text(entry.title, style="bold"),
         Text(f"{entry.slug} · {entry.family} · {entry.year} · {entry.url}", style="dim"),
@@ -224,10 +224,28 @@ def paper(entry: Paper) -> Group:
         # As they are, whatever the width: they are there to be pasted.
         *([Text(f"\n{entry.lines}\n", style="cyan", no_wrap=True, overflow="ignore")] if entry.lines else ()),
         Text("code:    " + "\n         ".join(entry.names)),
-        Text("recipes: " + "\n         ".join(entry.recipes)),
+        *([Text("recipes: " + "\n         ".join(entry.recipes))] if entry.recipes else ()),
+        *([Text("for:     " + "; ".join(entry.symptoms))] if entry.symptoms else ()),
         Text("its claims, run: " + "\n                 ".join(map(_experiment, entry.experiments.items()))),
+        *_measured(entry, measured),
     ]
     return Group(*lines)
+
+
+def _measured(entry: Paper, measured: PaperResults) -> Iterator[Text]:
+    """Every claim that was measured, with its verdict, in the entry's order."""
+    names = [name for name in entry.experiments if name in measured.experiments]
+    findings = [(f, name) for name in names for f in measured.experiments[name].findings]
+    if not findings:
+        yield Text("not measured yet")
+        return
+    yield Text(f"measured: {sum(f.passed for f, _ in findings)} of {len(findings)} claims hold")
+    for finding, name in findings:
+        verdict = Text(f"  {finding.verdict:6} ", style="green" if finding.passed else "red")
+        seeds = len(measured.experiments[name].seeds)
+        yield verdict.append(finding.claim, style="default").append(
+            f" {finding.measured} ({name}, {seeds} seeds)", style="bright_black"
+        )
 
 
 def _experiment(named: tuple[str, Experiment]) -> str:

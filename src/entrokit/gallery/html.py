@@ -72,7 +72,7 @@ def _card(card: Card, picture: str | None, pages: str) -> str:
 {_picture(card, picture)}
 <p class="gallery-about">{paper.year} · {escape(paper.family)}</p>
 <h2 id="{slug}-title"><a href="#{slug}">{escape(paper.title)}</a></h2>
-<p class="gallery-claim">{escape(paper.claim)}</p>
+<p class="gallery-claim">{escape(paper.claim)}{_symptoms(paper.symptoms)}</p>
 {_verdict(card)}
 {"".join(_missing(card))}
 <div class="gallery-lines">
@@ -81,6 +81,10 @@ def _card(card: Card, picture: str | None, pages: str) -> str:
 {"".join(_folded(card))}
 <p class="gallery-links">{" · ".join(link for link in links if link)}</p>
 </article>"""
+
+
+def _symptoms(symptoms: Sequence[str]) -> str:
+    return f' <span class="gallery-for">For: {escape("; ".join(symptoms))}.</span>' if symptoms else ""
 
 
 def _picture(card: Card, picture: str | None) -> str:

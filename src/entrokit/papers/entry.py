@@ -45,6 +45,7 @@ class Paper:
         example: about three lines of Python, imports and all, to paste at a prompt: they show the core of the paper on
             small data of their own making, and print what says something. Empty where a recipe is the way to use the
             paper, see `lines`.
+        symptoms: what ails the run of a reader who should know of it, in a few words each: ``entropy collapses``.
 
     Raises:
         ValueError: no experiment, a slug that is none, or an example that is no Python.
@@ -60,6 +61,7 @@ class Paper:
     recipes: tuple[str, ...]
     experiments: Mapping[str, Experiment]
     example: str = ""
+    symptoms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (isinstance(self.slug, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.slug)):
@@ -107,5 +109,7 @@ class Paper:
 
     def matches(self, words: Sequence[str]) -> bool:
         """Whether every word stands somewhere in the entry, in whatever case."""
-        text = " ".join((self.slug, self.title, self.arxiv, self.family, self.claim, *self.names, *self.recipes))
+        text = " ".join(
+            (self.slug, self.title, self.arxiv, self.family, self.claim, *self.names, *self.recipes, *self.symptoms)
+        )
         return all(word.casefold() in text.casefold() for word in words)

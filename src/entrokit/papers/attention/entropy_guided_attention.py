@@ -230,6 +230,7 @@ PAPER = Paper(
     family="attention",
     claim="Without LayerNorm and activations attention entropy collapses or overloads; a learnable temperature and a "
     "band that each head's entropy is held in repair what they can.",
+    symptoms=("attention collapses", "NaN"),
     names=(
         "entrokit.attention.entropy.watch_attention",
         "entrokit.attention.entropy.attention_entropy_qk",

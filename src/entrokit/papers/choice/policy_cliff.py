@@ -158,6 +158,7 @@ PAPER = Paper(
     year=2025,
     family="diagnosis",
     claim="Optimal policies jump wherever actions tie, however small the change of reward; entropy makes them glide.",
+    symptoms=("reward up, accuracy down",),
     names=(
         "entrokit.choice.reward_map.optimal_q",
         "entrokit.choice.reward_map.soft_optimal",

@@ -141,6 +141,7 @@ PAPER = Paper(
     year=2025,
     family="diagnosis",
     claim="RLVR raises pass@1 but loses more right answers than it finds, and answers become less varied.",
+    symptoms=("pass@k falls",),
     names=(
         "entrokit.diagnose.support_dynamics",
         "entrokit.diagnose.boundary_of",

@@ -222,6 +222,7 @@ PAPER = Paper(
     family="dynamics",
     claim="Binary weights trained by variational Bayes protect what they are certain of, and replica theory predicts "
     "the errors on both tasks.",
+    symptoms=("other abilities are forgotten",),
     names=(
         "entrokit.dynamics.franz_parisi.BinaryVariationalLinear",
         "entrokit.dynamics.franz_parisi.PosteriorPrior",

@@ -203,6 +203,7 @@ PAPER = Paper(
     year=2024,
     family="optim",
     claim="Weights that have learned much move less, and small gradients not at all, so that tasks are not forgotten.",
+    symptoms=("other abilities are forgotten",),
     names=(
         "entrokit.optim.classp.CLASSP",
         "entrokit.optim.classp.EWC",

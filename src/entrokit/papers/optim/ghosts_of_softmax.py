@@ -244,6 +244,7 @@ PAPER = Paper(
     family="optim",
     claim="Complex zeros of the partition sum cap how long a step of cross-entropy may be; one Jacobian-vector product "
     "tells the cap.",
+    symptoms=("NaN", "loss explodes"),
     names=(
         "entrokit.optim.radius.RadiusClip",
         "entrokit.optim.radius.logit_spread",

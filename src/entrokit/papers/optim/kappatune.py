@@ -229,6 +229,7 @@ PAPER = Paper(
     year=2025,
     family="optim",
     claim="Matrices of low condition number can learn a new task with less forgetting than others.",
+    symptoms=("other abilities are forgotten",),
     names=(
         "entrokit.optim.condition.condition_numbers",
         "entrokit.optim.condition.measure_matrices",

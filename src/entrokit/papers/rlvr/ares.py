@@ -102,6 +102,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: rewards and advantages",
     claim="Rewards and KL by difficulty: windows of high entropy cost on easy prompts and pay on hard ones.",
+    symptoms=("completions grow too long",),
     names=(
         "entrokit.rlvr.interventions.aepo_reward.AEPOReward",
         "entrokit.rlvr.interventions.aepo_kl.AEPOKL",

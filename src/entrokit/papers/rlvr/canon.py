@@ -113,6 +113,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: rewards and advantages",
     claim="Comparing a completion with the other half of its group amplifies a metric's influence, whatever its sign.",
+    symptoms=("entropy collapses", "completions grow too long"),
     names=(
         "entrokit.rlvr.interventions.canon.Canon",
         "entrokit.rlvr.interventions.canon.canon_advantage",

@@ -83,6 +83,7 @@ PAPER = Paper(
     year=2026,
     family="rlvr: tokens",
     claim="Separate bounds on the weights of right and wrong answers learn as fast as CISPO and stay as stable as PPO.",
+    symptoms=("entropy collapses", "entropy explodes"),
     names=("entrokit.rlvr.bases.dispo.dispo_loss",),
     recipes=("dispo",),
     experiments={

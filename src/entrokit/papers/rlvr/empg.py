@@ -79,6 +79,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: agents",
     claim="Turns answer for the outcome by how certain the policy was, and certainty about the next turn pays.",
+    symptoms=("nothing learns",),
     names=(
         "entrokit.rlvr.interventions.empg.EMPG",
         "entrokit.rlvr.interventions.empg.empg_advantages",

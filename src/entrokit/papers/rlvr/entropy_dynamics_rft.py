@@ -79,6 +79,7 @@ PAPER = Paper(
     year=2026,
     family="rlvr: tokens",
     claim="A number per token predicts whether its update shrinks the entropy; dropping those tokens keeps it up.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.rlvr.interventions.entropy_discriminator.ClipB",
         "entrokit.rlvr.interventions.entropy_discriminator.ClipV",

@@ -83,6 +83,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: tokens",
     claim="Few tokens, whose log-probability and advantage covary, lower the entropy; restraining them keeps it up.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.rlvr.interventions.covariance.ClipCov",
         "entrokit.rlvr.interventions.covariance.KLCov",

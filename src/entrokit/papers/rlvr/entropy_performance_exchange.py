@@ -91,6 +91,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: rewards and advantages",
     claim="Low-perplexity completions and late tokens are where learning pays; advantages shaped so learn more.",
+    symptoms=("accuracy stalls",),
     names=(
         "entrokit.rlvr.interventions.exchange.PerplexityShaping",
         "entrokit.rlvr.interventions.exchange.PositionShaping",

@@ -89,6 +89,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: agents",
     claim="An entropy bonus with a corridor around the entropy's history keeps agents from collapsing, then exploding.",
+    symptoms=("entropy explodes",),
     names=(
         "entrokit.rlvr.interventions.epo.EPO",
         "entrokit.rlvr.interventions.epo_official.OfficialEPO",

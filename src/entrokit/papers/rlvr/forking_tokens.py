@@ -100,6 +100,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: tokens",
     claim="The 20 % of tokens with the highest entropy carry nearly all of what RLVR learns; they alone are enough.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.rlvr.interventions.forking_tokens.ForkingTokens",
         "entrokit.rlvr.interventions.forking_tokens.high_entropy_mask",

@@ -119,6 +119,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: tokens",
     claim="Sampling, advantages and clip bounds that follow each token's entropy explore where the policy is unsure.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.rlvr.interventions.hapo.AdaptiveTemperature",
         "entrokit.rlvr.interventions.hapo.TokenGroupAverage",

@@ -146,6 +146,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: regularisers",
     claim="Supervised and reinforcement training that spare entropy leave a model able to check its instructions.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.losses.entropy_sft.EntropySFTLoss",
         "entrokit.rlvr.interventions.light_if.TokenEntropyAdaptive",

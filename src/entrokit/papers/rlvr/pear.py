@@ -132,6 +132,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: rewards and advantages",
     claim="A right answer that is worth less for unsure thinking shortens reasoning without a length target.",
+    symptoms=("completions grow too long",),
     names=(
         "entrokit.rlvr.interventions.pear.Pear",
         "entrokit.rlvr.interventions.pear.phase_entropy",

@@ -113,6 +113,7 @@ PAPER = Paper(
     year=2026,
     family="rlvr: rewards and advantages",
     claim="Advantages that fall with the confidence of an answer keep several right answers alive.",
+    symptoms=("entropy collapses", "pass@k falls"),
     names=(
         "entrokit.rlvr.interventions.arm.ARM",
         "entrokit.rlvr.interventions.arm.arm_advantage",

@@ -102,6 +102,7 @@ PAPER = Paper(
     year=2026,
     family="rlvr: rewards and advantages",
     claim="A hard prompt that rarely succeeds and an easy one that rarely fails train as well as a thousand.",
+    symptoms=("nothing learns",),
     names=(
         "entrokit.rlvr.interventions.weighted_grpo.WeightedGRPO",
         "entrokit.rlvr.interventions.weighted_grpo.select_pair",

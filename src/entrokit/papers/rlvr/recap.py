@@ -61,6 +61,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: agents",
     claim="Objectives are weighed by how fast they move and how much they fluctuate, online.",
+    symptoms=("other abilities are forgotten",),
     names=(
         "entrokit.rlvr.interventions.recap.Recap",
         "entrokit.rlvr.interventions.recap.DynamicObjectiveWeights",

@@ -108,6 +108,7 @@ PAPER = Paper(
     family="rlvr: regularisers",
     claim="Entropy inside the nucleus, at the peaks of a completion, pulled back to its first value, neither collapses "
     "nor explodes.",
+    symptoms=("entropy collapses", "entropy explodes"),
     names=(
         "entrokit.rlvr.interventions.siren.Siren",
         "entrokit.rlvr.interventions.siren.SelfAnchoredEntropyLoss",

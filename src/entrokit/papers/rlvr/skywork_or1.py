@@ -52,6 +52,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: regularisers",
     claim="An entropy bonus whose coefficient follows a target keeps entropy from collapsing; above it does nothing.",
+    symptoms=("entropy collapses",),
     names=(
         "entrokit.rlvr.interventions.adaptive_entropy.AdaptiveEntropy",
         "entrokit.rlvr.interventions.adaptive_entropy.adapted_coefficient",

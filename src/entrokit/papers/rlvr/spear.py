@@ -122,6 +122,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: agents",
     claim="A fading reward for tools spreads exploration; replaying one's own good episodes then takes over.",
+    symptoms=("entropy collapses", "entropy explodes"),
     names=(
         "entrokit.rlvr.interventions.tool_reward.ToolReward",
         "entrokit.rlvr.interventions.self_imitation.SelfImitation",

@@ -128,6 +128,7 @@ PAPER = Paper(
     year=2025,
     family="rlvr: tokens",
     claim="Weighing tokens down by their predicted change of entropy keeps every step's change of entropy moderate.",
+    symptoms=("entropy collapses", "entropy explodes"),
     names=(
         "entrokit.rlvr.interventions.steer.Steer",
         "entrokit.rlvr.interventions.steer.entropy_change",

@@ -91,8 +91,8 @@ class Paper:
             return f"from {owner} import {name}" if owner else f"import {name}"
         return "\n".join((
             "from entrokit.engines.trl import EntropyGRPOTrainer",
-            "trainer = EntropyGRPOTrainer(model, reward, args=args, train_dataset=data,",
-            f"                             recipe={json.dumps(self.recipes[0], ensure_ascii=False)})",
+            f"trainer = EntropyGRPOTrainer(recipe={json.dumps(self.recipes[0], ensure_ascii=False)},",
+            "    model=model, reward_funcs=reward, args=args, train_dataset=data)",
             "trainer.train()",
         ))  # fmt: skip
 

@@ -61,7 +61,7 @@ def test_two_n_bounds_are_all_groups(n):
 def test_check_4_the_uniform_phantom_and_the_average_break_no_axiom(n):
     x = torch.cat([drawn(1000, n), grid_profiles([i / n for i in range(n + 1)], n)])
     for rule in (uniform_phantom, average):
-        assert fairness_report(x, rule(x)).violations() == dict.fromkeys(("ifs", "ufs", "pf", "proportional"), 0.0)
+        assert fairness_report(x, rule(x)).violation_rates() == dict.fromkeys(("ifs", "ufs", "pf", "proportional"), 0.0)
     low, high = fair_interval(x)
     for rule in (uniform_phantom, average):
         assert ((low <= rule(x) + 1e-12) & (rule(x) <= high + 1e-12)).all()
@@ -73,22 +73,22 @@ def test_check_4_the_median_and_the_midpoint_break_some():
     assert found.slack["ifs"].item() == pytest.approx(-1 / 3)
     assert found.slack["proportional"].item() == pytest.approx(-1 / 3)
     x = grid_profiles([i / 4 for i in range(5)], 4)
-    broken = fairness_report(x, midpoint(x)).violations()
+    broken = fairness_report(x, midpoint(x)).violation_rates()
     assert broken["ifs"] == 0
     assert broken["ufs"] > 0
 
 
 def test_check_5_individual_fair_share_asks_for_phantoms_within_1_over_n():
     x = grid_profiles([i / 4 for i in range(5)], 4)
-    assert fairness_report(x, phantom_median(x, [0.1, 0.5, 0.9])).violations()["ifs"] > 0
-    assert fairness_report(x, phantom_median(x, [0.25, 0.5, 0.75])).violations()["ifs"] == 0
+    assert fairness_report(x, phantom_median(x, [0.1, 0.5, 0.9])).violation_rates()["ifs"] > 0
+    assert fairness_report(x, phantom_median(x, [0.25, 0.5, 0.75])).violation_rates()["ifs"] == 0
 
 
 def test_proportionality_says_nothing_of_reports_inside():
     found = fairness_report([[0.0, 0.5], [0.0, 1.0]], [0.0, 0.0])
     assert found.slack["proportional"].tolist() == [math.inf, -0.5]
     assert found.proportional.tolist() == [True, False]
-    assert found.violations()["proportional"] == 1.0
+    assert found.violation_rates()["proportional"] == 1.0
 
 
 def test_ties_have_a_tolerance():

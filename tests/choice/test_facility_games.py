@@ -172,9 +172,75 @@ def test_many_agents_are_tried_a_part_at_a_time(monkeypatch):
         return midpoint(r)
 
     whole = manipulability(watched, x)
-    monkeypatch.setattr("entrokit.choice.facility.manipulation._CHUNK", 4 * 30 * 50)
+    monkeypatch.setattr("entrokit.choice.facility.deviations._CHUNK", 4 * 30 * 50)
     most.clear()
     parts = manipulability(watched, x)
     assert max(most) <= 4 * 30 * 50
     for own, other in zip(whole, parts, strict=True):
         assert torch.equal(own, other)
+
+
+def gains_by_hand(rule, places, reports, steps=2001):
+    """What every agent of one profile gains at most by a report out of an even grid, ``[n]``."""
+    before, gains = (places - rule(reports[None])).abs(), []
+    for agent, place in enumerate(places):
+        said = reports.repeat(steps, 1)
+        said[:, agent] = torch.linspace(0, 1, steps, dtype=torch.float64)
+        gains.append(before[agent] - (rule(said) - place).abs().min())
+    return torch.stack(gains)
+
+
+JUMPS = {
+    "rounded": lambda r: r.mean(-1).round(),
+    "rounded-tenths": lambda r: (r.mean(-1) * 10).round() / 10,
+    "upper": lambda r: (r.amax(-1) > 0.5).double(),
+    "majority": lambda r: (r.median(-1).values >= 0.5).double(),
+}
+
+
+@pytest.mark.parametrize("rule", JUMPS.values(), ids=JUMPS)
+def test_where_a_rule_jumps_nobody_gains_from_what_is_called_settled(rule):
+    x = torch.cat([drawn(40, 3), torch.tensor([[0.1, 0.9, 0.9], [0.1, 0.8, 0.2]], dtype=torch.float64)])
+    found = best_response_equilibrium(x, rule)
+    assert found.settled.float().mean() > 0.5
+    for places, reports in zip(x[found.settled], found.reports[found.settled], strict=True):
+        assert gains_by_hand(rule, places, reports).max() <= 1e-9
+
+
+def test_an_end_that_is_no_equilibrium_says_who_gains_and_how():
+    """Halving sees a jump at 0.5; the outcome that the first agent wants is had beyond it."""
+
+    def hidden(r):
+        first = r[..., 0]
+        return torch.where((first > 0.7) & (first < 0.8), 0.2, (first >= 0.5).to(r.dtype))
+
+    found = best_response_equilibrium([0.2, 0.9], hidden)
+    assert not found.settled
+    assert found.outcome.item() == 0.0
+    assert found.deviation.agent.item() == 0
+    assert found.deviation.gain.item() == pytest.approx(0.2, abs=1e-12)
+    assert 0.7 < found.deviation.report.item() < 0.8
+
+
+def test_an_equilibrium_that_was_not_reached_says_what_is_left_to_gain():
+    found = best_response_equilibrium([[0.1, 0.2, 0.9], [0.05, 0.06, 0.9]], max_sweeps=1)
+    assert found.settled.tolist() == [False, False]
+    for i, x in enumerate(([0.1, 0.2, 0.9], [0.05, 0.06, 0.9])):
+        by_hand = gains_by_hand(average, torch.tensor(x, dtype=torch.float64), found.reports[i], steps=21)
+        assert found.deviation.gain[i] >= by_hand.max() - 1e-12
+        assert by_hand[found.deviation.agent[i]] == by_hand.max()
+        searched = best_response_equilibrium(x, lambda r: r.mean(-1), max_sweeps=1)
+        # The grid of reports ends 1 / (16 * 4³) apart, a third of that in the mean.
+        assert abs(float(searched.deviation.gain - found.deviation.gain[i])) <= 1 / (16 * 4**3 * 3)
+    over = best_response_equilibrium([0.1, 0.2, 0.9])
+    assert over.settled
+    assert over.deviation.gain == 0
+
+
+@pytest.mark.parametrize("rule", HONEST.values(), ids=HONEST)
+def test_under_a_rule_that_nobody_games_the_truth_is_kept(rule):
+    x = drawn(30, 4)
+    found = best_response_equilibrium(x, rule)
+    assert found.settled.all()
+    assert torch.equal(found.reports, x)
+    assert not found.sweeps.any()

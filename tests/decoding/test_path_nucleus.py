@@ -1,6 +1,10 @@
 """The nucleus over paths and tokens: worked numbers, limits, draws, and what is refused."""
 
+import copy
+import dataclasses
+import inspect
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -189,17 +193,111 @@ def test_what_cannot_be_is_named(given, said):
 
 @pytest.mark.parametrize(
     "options",
-    [{"k": 0}, {"k": True}, {"p": 1.5}, {"temperature": 0.0}, {"path_temperature": -1.0}, {"scope": "x"}],
-    ids=["k-0", "k-bool", "p", "temperature", "path-temperature", "scope"],
+    [
+        {"k": 0},
+        {"p": 1.5},
+        {"p": math.nan},
+        {"temperature": 0.0},
+        {"temperature": math.inf},
+        {"path_temperature": -1.0},
+        {"path_temperature": math.inf},
+        {"length_power": -0.1},
+        {"scope": "x"},
+    ],
+    ids=lambda options: "-".join(map(str, *options.items())),
 )
 def test_a_decoder_that_cannot_be(options):
-    with pytest.raises(ValueError, match=r"PathTopP|p must lie"):
+    with pytest.raises(ValueError, match=f"PathTopP: .*{next(iter(options))}"):
         PathTopP(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": True}, "k must be a whole number, got True"),
+        ({"k": 2.0}, "k must be a whole number, got 2.0"),
+        ({"p": "a"}, "p must be a number, got 'a'"),
+        ({"p": True}, "p must be a number, got True"),
+        ({"p": torch.tensor(0.5)}, "p must be a number, got tensor"),
+        ({"temperature": None}, "temperature must be a number, got None"),
+        ({"path_temperature": "a"}, "path_temperature must be a number"),
+        ({"length_power": "a"}, "length_power must be a number"),
+        ({"do_sample": "no"}, "do_sample must be True or False, got 'no'"),
+    ],
+    ids=["k-bool", "k-float", "p-text", "p-bool", "p-tensor", "none", "path-temperature", "length-power", "do-sample"],
+)
+def test_an_attribute_of_another_type_is_named(options, said):
+    with pytest.raises(TypeError, match=f"PathTopP: {said}"):
+        PathTopP(**options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    decoder = PathTopP(np.int64(2), np.float32(0.5), do_sample=False)
+    moved = decoder.step(PathState.start(1, 2), torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]))
+    assert moved.token[0, 0] == 1
+
+
+def test_the_attributes_are_what_help_shows():
+    assert list(inspect.signature(PathTopP).parameters) == [field.name for field in dataclasses.fields(PathTopP)]
+    decoder = PathTopP(3, length_power=1.0)
+    assert copy.deepcopy(decoder) == pickle.loads(pickle.dumps(decoder)) == dataclasses.replace(decoder, p=0.9)
+
+
 def test_numpy_is_not_taken_for_tensors():
-    with pytest.raises((AttributeError, TypeError, ValueError)):
-        path_nucleus(np.zeros((1, 2)), np.zeros((1, 2, 3)))
+    law = np.zeros((1, 2, 3))
+    with pytest.raises(TypeError, match="path_nucleus: logw must be a tensor, got ndarray; torch.as_tensor"):
+        path_nucleus(law[0], law)
+    with pytest.raises(TypeError, match="path_nucleus: logp must be a tensor, got ndarray"):
+        path_nucleus(torch.zeros(1, 2), law)
+    with pytest.raises(TypeError, match="PathTopP: logits must be a tensor, got ndarray"):
+        PathTopP(2).step(PathState.start(1, 2), law)
+    with pytest.raises(TypeError, match="draw_continuations: logq must be a tensor, got ndarray"):
+        draw_continuations(law, 2)
+    with pytest.raises(TypeError, match="effective_paths: weights must be a tensor, got ndarray"):
+        effective_paths(law[0])
+
+
+def test_a_draw_that_cannot_be_is_named():
+    law = kept(0.8).log()[None]
+    with pytest.raises(ValueError, match=r"needs logq \[B, k, V\], got \[3, 4\]"):
+        draw_continuations(law[0], 2)
+    with pytest.raises(ValueError, match="m must be at least 1, got 0"):
+        draw_continuations(law, 0)
+    with pytest.raises(TypeError, match="m must be a whole number, got 2.0"):
+        draw_continuations(law, 2.0)
+    with pytest.raises(TypeError, match=r"generator must be a torch.Generator, as .* got int"):
+        draw_continuations(law, 2, generator=0)
+    with pytest.raises(ValueError, match="PathState.start: k must be at least 1, got 0"):
+        PathState.start(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([[0.5, 0.5], [math.log(0.5)] * 2], r"weight \[1, 0\] is -0.6931: these are log-weights; give their softmax"),
+        ([[0.0, -math.inf]], r"weight \[0, 1\] is -inf: these are log-weights"),
+        ([[0.0]], r"weights of row \[0\] sum to 0 and not to 1; of log-weights give the softmax"),
+        ([[0.5, 0.5], [0.5, 0.2]], r"weights of row \[1\] sum to 0.7 and not to 1"),
+    ],
+    ids=["logs", "no-path", "one-path", "unnormalised"],
+)
+def test_logarithms_are_not_taken_for_weights(weights, said):
+    with pytest.raises(ValueError, match=said):
+        effective_paths(torch.tensor(weights, dtype=torch.float64))
+
+
+def test_scores_are_log_probabilities_a_power_of_the_length():
+    state = PathState(
+        torch.tensor([[-6.0, 0.0, -torch.inf]], dtype=torch.float64),
+        torch.tensor([[4, 0, 2]]),
+        torch.zeros(1, 3, dtype=torch.bool),
+    )
+    assert state.scores().tolist() == [[-6.0, 0.0, -math.inf]]
+    assert state.scores(1.0).tolist() == [[-1.5, 0.0, -math.inf]]
+    assert state.scores(0.5).tolist() == [[-3.0, 0.0, -math.inf]]
+    expected = [math.exp(-0.75) / (1 + math.exp(-0.75)), 1 / (1 + math.exp(-0.75)), 0.0]
+    assert state.weights(2.0, 1.0)[0].tolist() == pytest.approx(expected, abs=1e-12)
+    assert PathTopP(3, length_power=1.0).ranked(state).tolist() == [[1, 0, 2]]
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (4, 5), (1, 2, 5)], ids=str)

@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,8 +143,49 @@ def test_what_step_fn_may_not_return():
         PathTopP(2).generate(lambda tokens: torch.zeros(3), 0, 2)
     with pytest.raises(ValueError, match="row 0 has a logp of NaN"):
         PathTopP(2).generate(lambda tokens: torch.full((len(tokens), 3), torch.nan), 0, 2)
-    with pytest.raises(ValueError, match="needs a prompt and max_len"):
-        PathTopP(2).generate(chain(0), [], 2)
+    with pytest.raises(ValueError, match=r"returns logits \[1, V\]; it returned \[1, 0\]"):
+        PathTopP(2).generate(lambda tokens: torch.zeros(len(tokens), 0), 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "it gave NoneType"),
+        (np.array([["a"]]), "it gave <U1"),
+        (np.array([[True, False]]), "it gave bool"),
+        (torch.tensor([[True, False]]), "it gave torch.bool"),
+        (torch.tensor([[1j, 0.0]]), "it gave torch.complex64"),
+    ],
+    ids=["none", "text", "array-of-bools", "bools", "complex"],
+)
+def test_what_is_no_logits_is_named(found, said):
+    with pytest.raises(TypeError, match=rf"step_fn must return next-token logits \[1, V\], .* {said}"):
+        PathTopP(2).generate(lambda tokens: found, 0, 2)
+
+
+def test_prompts_ends_and_lengths_that_are_none_are_named():
+    step_fn, decoder = chain(0), PathTopP(2)
+    with pytest.raises(ValueError, match="needs a prompt of at least one token, got none"):
+        decoder.generate(step_fn, [], 2)
+    with pytest.raises(ValueError, match="max_len must be at least 1, got 0"):
+        decoder.generate(step_fn, 5, 0)
+    with pytest.raises(TypeError, match="max_len must be a whole number, got 2.0"):
+        decoder.generate(step_fn, 5, 2.0)
+    for bos in ("a", 0.5, [0.5], None):
+        with pytest.raises(TypeError, match="bos must be a token id, or a sequence of them"):
+            decoder.generate(step_fn, bos, 2)
+    with pytest.raises(TypeError, match="eos must be a token id, or a sequence of them, got None"):
+        decoder.generate(step_fn, 5, 2, eos=None)
+    with pytest.raises(TypeError, match="generator must be a torch.Generator"):
+        decoder.generate(step_fn, 5, 2, generator=0)
+
+
+@pytest.mark.parametrize(
+    "bos", [np.int64(5), torch.tensor(5), torch.tensor([5]), np.array([5]), [torch.tensor(5)]], ids=range(5)
+)
+def test_tokens_of_numpy_and_of_torch_are_tokens(bos):
+    expected = PathTopP(2).generate(chain(0), 5, 3, eos=1, generator=generator())
+    assert PathTopP(2).generate(chain(0), bos, 3, eos=np.array([1]), generator=generator()) == expected
 
 
 @pytest.fixture(scope="module")
@@ -280,11 +322,36 @@ def test_what_would_be_cut_twice_is_warned_of(model):
         generated(model, PathTopP(2, 0.9))
 
 
+def test_the_class_in_the_place_of_a_decoder_is_named(model):
+    with pytest.raises(TypeError, match=r"takes a decoder, not its class: custom_generate=PathTopP\(k=4, p=0.9\)"):
+        generated(model, PathTopP)
+
+
+def test_a_seed_in_the_place_of_a_generator_is_named(model):
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, as .* got int"):
+        generated(model, PathTopP(2), generator=0)
+
+
 def test_beams_are_refused(model):
     with pytest.raises(ValueError, match="leave num_beams at 1, got 3"):
         generated(model, PathTopP(2, 0.9), num_beams=3)
 
 
-def test_logits_may_be_arrays():
-    with_arrays = PathTopP(2).generate(lambda tokens: garden(tokens).numpy(), 0, 2, generator=generator())
+@pytest.mark.parametrize(
+    "to_array",
+    [
+        lambda law: law,
+        lambda law: law[:, ::-1].copy()[:, ::-1],
+        lambda law: law.astype(">f8"),
+        lambda law: law.tolist(),
+    ],
+    ids=["plain", "reversed", "other-bytes", "list"],
+)
+def test_logits_may_be_arrays(to_array):
+    with_arrays = PathTopP(2).generate(lambda tokens: to_array(garden(tokens).numpy()), 0, 2, generator=generator())
     assert with_arrays == PathTopP(2).generate(garden, 0, 2, generator=generator())
+
+
+def test_logits_may_be_whole_numbers():
+    step_fn = lambda tokens: torch.tensor([[0, 3, 1]]).expand(len(tokens), 3)  # noqa: E731
+    assert PathTopP(1, do_sample=False).generate(step_fn, 0, 1)[0].tokens == (1,)

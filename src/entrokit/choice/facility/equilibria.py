@@ -27,7 +27,7 @@ class Equilibrium(NamedTuple):
     Attributes:
         outcome: ``[...]``. reports: ``[..., n]``. sweeps: ``[...]``, rounds in which anybody changed a report.
         settled: ``[...]``, whether a round came in which nobody did, and no agent was found who gains more than 1e-9 of
-            the interval by another report; where False, this is no equilibrium.
+            the interval by another report; where False, this need not be an equilibrium.
         deviation: the best other report that was found at the end: whose it is, and what it gains. Exact for `average`;
             of other rules a search as that of `manipulability`, which a rule that falls may elude.
     """

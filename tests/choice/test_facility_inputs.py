@@ -72,6 +72,8 @@ def test_masks_that_do_not_fit_are_refused():
 def test_phantoms_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="need 2 phantoms .or 4"):
         phantom_median([0.1, 0.2, 0.3], [0.5])
+    with pytest.raises(ValueError, match="need 2 phantoms .or 4, .* got 3"):
+        phantom_median([0.1, 0.2, 0.3], [0.2, 0.5, 0.7])
     with pytest.raises(ReportError, match=r"phantom \[1\] is 1.5"):
         phantom_median([0.1, 0.2, 0.3], [0.5, 1.5])
     with pytest.raises(ValueError, match="k is 1 to 2"):
@@ -87,6 +89,7 @@ def test_shapes_dtypes_and_arrays(rule):
     assert rule(np.float32([0.1, 0.2])).dtype == torch.float32
     assert rule(np.array([[0.1, 0.2], [0.3, 0.4]]).T).dtype == torch.float64
     assert rule([0, 1, 1]).dtype == torch.float64
+    assert rule(np.longdouble([0.1, 0.2])).dtype == torch.float64
     assert rule(np.array([0.1, 0.2, 0.4], dtype=">f8")[::-1]).item() == rule([0.1, 0.2, 0.4]).item()
     assert rule([False, True, True]).item() in (2 / 3, 1.0, 0.5)
     # In bfloat16 a count of 300 agents would be 300 rounded, and their shares with it.
@@ -105,8 +108,9 @@ def test_outcomes_that_do_not_fit_are_refused():
         total_cost(x, [0.1, 2.0])
     with pytest.raises(ReportError, match=r"outcome \[0\] is NaN"):
         fairness_report(x, [math.nan, 0.5])
-    with pytest.raises(ValueError, match="tol"):
-        fairness_report([0.1], 0.1, tol=-1.0)
+    for tol in (-1.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"tol must lie in \[0, 1\)"):
+            fairness_report([0.1], 0.1, tol=tol)
     assert total_cost([0.1, 0.2], 0.1).item() == pytest.approx(0.1)
 
 
@@ -117,6 +121,8 @@ def test_rules_that_give_no_outcome_are_named():
         find_manipulation(lambda r: r[..., :1], 3)
     with pytest.raises(ValueError, match="its outcome is nan for the reports"):
         manipulability(lambda r: r.mean(-1) / 0 * 0, [0.1, 0.2])
+    with pytest.raises(ValueError, match="its outcome is inf for the reports"):
+        manipulability(lambda r: r.mean(-1) / 0, [0.1, 0.2])
     with pytest.raises(ValueError, match="need a monotone rule"):
         best_response_equilibrium([0.2, 0.7], lambda r: 1 - r.mean(-1))
     with pytest.raises(ValueError, match="max_sweeps"):
@@ -163,6 +169,9 @@ def test_agents_and_axioms_that_are_none_are_refused():
 
 def test_a_plain_function_of_one_profile_is_a_mechanism():
     least = per_profile(min)
+    x = torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    assert per_profile(lambda row: row.sort() or row[0])(x).tolist() == [0.25]
+    assert x.tolist() == [[0.5, 0.25]], "a function that sorts in place"
     assert least(torch.tensor([[[0.25, 0.5], [0.75, 0.125]]])).tolist() == [[0.25, 0.125]]
 
 

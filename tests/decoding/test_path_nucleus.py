@@ -180,11 +180,13 @@ NAN = torch.tensor([[[0.0, torch.nan]]])
         ((torch.zeros(1, 1), torch.zeros(1, 1, 2), 0.0), r"p must lie in \(0, 1\]"),
         ((torch.zeros(1, 1), torch.zeros(1, 1, 2), 0.9, "both"), "scope is 'joint' or 'path'"),
         ((torch.zeros(1, 1), NAN), "row 0 has a logp of NaN"),
+        ((torch.zeros(1, 1), torch.tensor([[[0.0, torch.inf]]])), "row 0 has a logp of NaN or .inf"),
+        ((torch.tensor([[0.0, torch.inf]]), torch.zeros(1, 2, 2)), "row 0 has a logw of NaN or .inf"),
         ((torch.tensor([[torch.nan]]), torch.zeros(1, 1, 2)), "row 0 has a logw of NaN"),
         ((torch.tensor([[-torch.inf]]), torch.zeros(1, 1, 2)), "row 0 has no path"),
         ((torch.zeros(1, 1), torch.full((1, 1, 2), -torch.inf)), "row 0 has a path without a next token"),
     ],
-    ids=["flat", "paths", "p", "scope", "nan", "weight-nan", "no-path", "no-token"],
+    ids=["flat", "paths", "p", "scope", "nan", "inf", "weight-inf", "weight-nan", "no-path", "no-token"],
 )
 def test_what_cannot_be_is_named(given, said):
     with pytest.raises(ValueError, match=said):
@@ -200,6 +202,7 @@ def test_what_cannot_be_is_named(given, said):
         {"temperature": 0.0},
         {"temperature": math.inf},
         {"path_temperature": -1.0},
+        {"path_temperature": 0.0},
         {"path_temperature": math.inf},
         {"length_power": -0.1},
         {"scope": "x"},
@@ -325,3 +328,65 @@ def test_a_path_that_cannot_go_on_is_said_to_have_no_next_token():
 
 def test_no_prompts_make_no_paths():
     assert PathTopP(3).step(PathState.start(0, 3), torch.zeros(0, 3, 5)).token.shape == (0, 3)
+
+
+def test_p_of_1_keeps_what_is_hardly_possible():
+    logp = torch.tensor([[[0.0, -40.0]]], dtype=torch.float64)
+    assert path_nucleus(torch.zeros(1, 1), logp, 1.0)[0, 0, 1] == pytest.approx(-40.0)
+
+
+def test_no_more_pairs_are_drawn_than_there_are():
+    drawn = draw_continuations(kept(0.8).log()[None], 20, do_sample=False)
+    assert drawn.token.shape == (1, 12)
+    assert drawn.there.sum() == 5
+
+
+def some_paths():
+    return PathState(
+        torch.tensor([[-5.0, -1.0, -6.0]], dtype=torch.float64),
+        torch.tensor([[2, 1, 4]]),
+        torch.tensor([[True, False, False]]),
+    )
+
+
+def test_a_step_weighs_paths_as_its_state_does():
+    logits = torch.zeros(1, 3, 2)
+    for options in (
+        {},
+        {"path_temperature": 3.0},
+        {"length_power": 1.0},
+        {"path_temperature": 0.5, "length_power": 0.5},
+    ):
+        moved = PathTopP(3, **options).step(some_paths(), logits, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(moved.path_entropy, entropy(some_paths().weights(**options), from_logits=False))
+
+
+def test_a_path_that_has_ended_is_followed_to_its_new_place():
+    moved = PathTopP(3, 1.0, do_sample=False).step(some_paths(), torch.tensor([[[0.0, 0.0]] * 3]), pad=9)
+    assert moved.parent.tolist() == [[1, 1, 0]]
+    assert moved.token.tolist() == [[0, 1, 9]]
+    assert moved.state.finished.tolist() == [[False, False, True]]
+    assert moved.state.length.tolist() == [[2, 2, 2]]
+    expected = [-1 - math.log(2), -1 - math.log(2), -5.0]
+    assert moved.state.log_prob[0].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_place_without_a_path_takes_the_padding():
+    moved = PathTopP(3, 0.5).step(PathState.start(1, 3), torch.tensor([[[9.0, 0.0]] * 3]), pad=7)
+    assert moved.token.tolist() == [[0, 7, 7]]
+    assert moved.state.log_prob[0, 1:].tolist() == [-math.inf] * 2
+
+
+def test_the_scope_is_the_decoder_s():
+    """The second path has a thousandth of the weight: none of its tokens is in the nucleus of all pairs."""
+    state = PathState(
+        torch.tensor([[0.0, math.log(1e-3)]], dtype=torch.float64),
+        torch.ones(1, 2, dtype=torch.long),
+        torch.zeros(1, 2, dtype=torch.bool),
+    )
+    logits = torch.tensor([[[9.0, 0.0], [9.0, 0.0]]])
+    there = {
+        scope: PathTopP(2, 0.5, scope=scope, do_sample=False).step(state, logits).state.there.tolist()
+        for scope in ("joint", "path")
+    }
+    assert there == {"joint": [[True, False]], "path": [[True, True]]}

@@ -3,6 +3,7 @@
 import itertools
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,12 @@ def garden(tokens):
 def chain(seed, size=5):
     table = 2 * torch.randn(size + 1, size, generator=torch.Generator().manual_seed(seed)).double()
     return lambda tokens: table[tokens[:, -1]]
+
+
+def transformers():
+    import transformers
+
+    return transformers
 
 
 def generator(seed=0):
@@ -304,6 +311,8 @@ def test_a_prompt_whose_paths_have_ended_waits_for_the_others(model):
     assert out.paths[0, 0, 4:].tolist()[0] == END
     assert out.log_probs[0].tolist() == [0.0, -torch.inf]
     assert out.path_entropy[0, 1:].isnan().all()
+    assert out.token_entropy[0, 1:].isnan().all()
+    assert not out.token_entropy[:, 0].isnan().any()
     assert not out.path_entropy[1].isnan().any() or bool(out.finished[1].all())
 
 
@@ -312,6 +321,52 @@ def test_several_answers_a_prompt_are_runs_of_their_own(model):
     out = generated(model, PathTopP(2, 0.95), generator=generator(), **options)
     assert out.paths.shape[:2] == (6, 2)
     assert torch.equal(out.sequences[:3, :4], PROMPTS[:1].expand(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("TopKLogitsWarper", {"top_k": 2}),
+        ("TopHLogitsWarper", {"top_h": 0.5}),
+        ("MinPLogitsWarper", {"min_p": 0.1}),
+        ("TypicalLogitsWarper", {"mass": 0.5}),
+        ("EpsilonLogitsWarper", {"epsilon": 0.1}),
+        ("EtaLogitsWarper", {"epsilon": 0.1}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_processor_that_cuts_is_named(model, name, options):
+    with pytest.warns(UserWarning, match=f"PathTopP: {name} cut every path's tokens"):
+        generated(model, PathTopP(2, 0.9), logits_processor=[getattr(transformers(), name)(**options)])
+
+
+def test_paths_that_have_ended_go_on_with_the_model_s_padding(model):
+    out = generated(model, PathTopP(3, 0.9), generator=generator(2), pad_token_id=17)
+    plain = generated(model, PathTopP(3, 0.9), generator=generator(2))
+    assert torch.equal(out.log_probs, plain.log_probs)
+    for row, path in zip(out.paths.flatten(0, 1), plain.paths.flatten(0, 1), strict=True):
+        behind = row != path
+        assert (row[behind] == 17).all()
+        assert (path[behind] == 0).all()
+    assert (out.paths != plain.paths).any()
+
+
+def test_an_encoder_is_refused():
+    encoder = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=True))
+    with pytest.raises(ValueError, match="models with an encoder are not supported"):
+        PathTopP(2)(encoder, PROMPTS, [], [], SimpleNamespace(num_beams=1))
+
+
+def test_a_cache_that_cannot_be_reordered_is_refused_but_for_one_path(model, monkeypatch):
+    def stays(*_):
+        raise AssertionError("one path comes from itself")
+
+    monkeypatch.setattr(transformers().DynamicCache, "reorder_cache", stays)
+    assert generated(model, PathTopP(1, 0.9), generator=generator()).paths.shape[1] == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("entrokit.decoding.path_nucleus.custom_generate._CACHES", ("attention_mask",))
+    with pytest.raises(ValueError, match="the cache of LlamaForCausalLM, Tensor, cannot be reordered"):
+        generated(model, PathTopP(2, 0.9))
 
 
 def test_what_would_be_cut_twice_is_warned_of(model):

@@ -149,6 +149,5 @@ def _reply(rule: Mechanism, reports: Tensor, agent: int, place: Tensor, lo: floa
     # A rule that jumps over the place is nearer to it on one of the two sides.
     nearer = (below - place).abs() <= (above - place).abs()
     best, reached = torch.where(nearer, left, right), torch.where(nearer, below, above)
-    best, reached = torch.where(most <= place, hi, best), torch.where(most <= place, most, reached)
     gain = (outcome(said) - place).abs() - (reached - place).abs()
     return torch.where(gain > 0, best, said), gain.clamp(min=0.0)

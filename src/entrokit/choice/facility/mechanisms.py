@@ -34,7 +34,7 @@ def uniform_phantom(x: ReportsLike, lo: float = 0.0, hi: float = 1.0, dim: int =
     given = profiles(x, lo, hi, dim, mask)
     ordered = given.ascending()
     above = given.count - torch.arange(given.size, device=ordered.device, dtype=ordered.dtype)
-    least = given.place((above / given.count).clamp(min=0.0))
+    least = given.place(above / given.count)
     # Where both are the same, the report has the gradient.
     return torch.where(ordered <= least, ordered, least).max(-1).values
 

@@ -129,10 +129,9 @@ class PathTopP:
             given = next_logits(step_fn(tokens[going]), int(going.sum()), "PathTopP.generate: step_fn")
             logits = given.new_zeros(1, self.k, given.shape[1])
             logits[0, going] = given
-            was_finished = state.finished
             moved = self.step(state, logits, generator=generator)
             tokens = torch.cat([tokens[moved.parent[0]], moved.token[0][:, None]], 1)
-            ended = torch.isin(moved.token, ends) & ~was_finished.gather(1, moved.parent)
+            ended = torch.isin(moved.token, ends)
             state = PathState(moved.state.log_prob, moved.state.length, moved.state.finished | ended)
         best = self.ranked(state)[0]
         return [

@@ -53,7 +53,7 @@ def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joi
     weights = torch.log_softmax(logw, -1)[..., None]
     if scope == "path":
         return weights + _truncated(conditional, p)
-    joint = torch.where(there[..., None], weights + conditional, -torch.inf)
+    joint = weights + conditional
     return _truncated(joint.flatten(1), p).view_as(joint)
 
 
@@ -133,5 +133,5 @@ def _kept(log_law: Tensor, p: float) -> Tensor:
     values, order = log_law[candidates].sort(descending=True, stable=True)
     before = values.exp().cumsum(0) - values.exp()
     kept = torch.zeros_like(log_law, dtype=torch.bool)
-    kept[candidates[order[(before < p - _ROUNDING) & (values > -torch.inf)]]] = True
+    kept[candidates[order[before < p - _ROUNDING]]] = True
     return kept

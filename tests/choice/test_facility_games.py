@@ -209,9 +209,10 @@ def test_where_a_rule_jumps_nobody_gains_from_what_is_called_settled(rule):
         assert gains_by_hand(rule, places, reports).max() <= 1e-9
 
 
-@pytest.mark.parametrize(("x", "outcome"), [((0.1, 0.8, 0.2), 0.0), ((0.9, 0.2, 0.8), 1.0)], ids=["below", "above"])
-def test_a_reply_takes_the_nearer_side_of_a_jump(x, outcome):
-    found = best_response_equilibrium(x, JUMPS["rounded"])
+@pytest.mark.parametrize(("place", "jump", "outcome"), [(0.3, 0.2, 0.0), (0.7, 0.8, 1.0)], ids=["below", "above"])
+def test_a_reply_takes_the_nearer_side_of_a_jump(place, jump, outcome):
+    """By the truth the outcome is on the other side, 0.7 away."""
+    found = best_response_equilibrium([place, 0.5], lambda r: r[..., 0] > jump)
     assert found.settled
     assert found.outcome == outcome
     assert found.deviation.gain == 0

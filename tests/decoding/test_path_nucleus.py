@@ -372,9 +372,15 @@ def test_a_path_that_has_ended_is_followed_to_its_new_place():
 
 
 def test_a_place_without_a_path_takes_the_padding():
-    moved = PathTopP(3, 0.5).step(PathState.start(1, 3), torch.tensor([[[9.0, 0.0]] * 3]), pad=7)
-    assert moved.token.tolist() == [[0, 7, 7]]
-    assert moved.state.log_prob[0, 1:].tolist() == [-math.inf] * 2
+    """One pair is in the nucleus: the other place is empty, whichever path it would have gone on from."""
+    state = PathState(
+        torch.tensor([[0.0, -1.0]], dtype=torch.float64),
+        torch.ones(1, 2, dtype=torch.long),
+        torch.zeros(1, 2, dtype=torch.bool),
+    )
+    moved = PathTopP(2, 1e-9).step(state, torch.tensor([[[9.0, 0.0], [0.0, 0.0]]]), pad=7)
+    assert moved.token.tolist() == [[0, 7]]
+    assert moved.state.there.tolist() == [[True, False]]
 
 
 def test_the_scope_is_the_decoder_s():

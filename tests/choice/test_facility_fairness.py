@@ -61,7 +61,7 @@ def test_two_n_bounds_are_all_groups(n):
 def test_check_4_the_uniform_phantom_and_the_average_break_no_axiom(n):
     x = torch.cat([drawn(1000, n), grid_profiles([i / n for i in range(n + 1)], n)])
     for rule in (uniform_phantom, average):
-        assert fairness_report(x, rule(x)).violations() == dict.fromkeys(("ifs", "ufs", "pf", "proportional"), 0.0)
+        assert fairness_report(x, rule(x)).violation_rates() == dict.fromkeys(("ifs", "ufs", "pf", "proportional"), 0.0)
     low, high = fair_interval(x)
     for rule in (uniform_phantom, average):
         assert ((low <= rule(x) + 1e-12) & (rule(x) <= high + 1e-12)).all()
@@ -73,22 +73,22 @@ def test_check_4_the_median_and_the_midpoint_break_some():
     assert found.slack["ifs"].item() == pytest.approx(-1 / 3)
     assert found.slack["proportional"].item() == pytest.approx(-1 / 3)
     x = grid_profiles([i / 4 for i in range(5)], 4)
-    broken = fairness_report(x, midpoint(x)).violations()
+    broken = fairness_report(x, midpoint(x)).violation_rates()
     assert broken["ifs"] == 0
     assert broken["ufs"] > 0
 
 
 def test_check_5_individual_fair_share_asks_for_phantoms_within_1_over_n():
     x = grid_profiles([i / 4 for i in range(5)], 4)
-    assert fairness_report(x, phantom_median(x, [0.1, 0.5, 0.9])).violations()["ifs"] > 0
-    assert fairness_report(x, phantom_median(x, [0.25, 0.5, 0.75])).violations()["ifs"] == 0
+    assert fairness_report(x, phantom_median(x, [0.1, 0.5, 0.9])).violation_rates()["ifs"] > 0
+    assert fairness_report(x, phantom_median(x, [0.25, 0.5, 0.75])).violation_rates()["ifs"] == 0
 
 
 def test_proportionality_says_nothing_of_reports_inside():
     found = fairness_report([[0.0, 0.5], [0.0, 1.0]], [0.0, 0.0])
     assert found.slack["proportional"].tolist() == [math.inf, -0.5]
     assert found.proportional.tolist() == [True, False]
-    assert found.violations()["proportional"] == 1.0
+    assert found.violation_rates()["proportional"] == 1.0
 
 
 def test_ties_have_a_tolerance():
@@ -133,7 +133,7 @@ def test_formulas_have_the_sheets_values():
     ufs, ifs = ({n: float(best_welfare_ratio(n, axiom)) for n in (3, 5, 7, 8, 10, 100)} for axiom in ("ufs", "ifs"))
     assert [round(ufs[n], 6) for n in (3, 5, 7, 8, 100)] == [1.2, 1.176471, 1.206897, 1.2, 1.207072]
     assert [round(ifs[n], 6) for n in ifs] == [1.2, 1.176471, 1.135135, 1.12, 1.097561, 1.009998]
-    assert best_welfare_ratio(1, "ifs") == best_welfare_ratio(2, "ufs") == 1
+    assert best_welfare_ratio(1, "ifs") == best_welfare_ratio(2, "ufs") == worst_cost_ratio(1) == 1
     assert max(float(best_welfare_ratio(n, "ufs")) for n in range(1, 200)) < (math.sqrt(2) + 1) / 2
 
 
@@ -167,3 +167,39 @@ def test_a_welfare_of_nothing_is_exactly_nothing_on_any_interval(n, lo, hi, dtyp
     x, y = torch.full((n,), lo, dtype=dtype), torch.tensor(hi, dtype=dtype)
     assert welfare_ratio(x, y, lo=lo, hi=hi) == math.inf
     assert total_cost(x, y, lo=lo, hi=hi) == n
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "tol", "slack"),
+    [
+        ([0.25, 0.5, 1.0], 1.0, 0.25, 1 - 2 / 3 - 0.75),
+        ([0.0, 0.5, 0.75], 0.0, 0.25, 1 - 2 / 3 - 0.75),
+        ([0.5, 0.5, 1.0], 1.0, 0.0, 1 - 2 / 3 - 0.5),
+    ],
+    ids=["upper", "lower", "none"],
+)
+def test_agents_that_are_as_far_apart_as_the_tolerance_are_at_one_place(x, y, tol, slack):
+    assert fairness_report(x, y, tol).slack["ufs"].item() == pytest.approx(slack, abs=1e-12)
+
+
+def test_an_axiom_that_is_missed_by_the_tolerance_is_kept():
+    found = fairness_report([0.0, 1.0], 0.25, tol=0.25)
+    assert found.slack["proportional"] == -0.25
+    assert found.proportional
+    assert not fairness_report([0.0, 1.0], 0.25, tol=0.2).proportional
+
+
+def test_reports_nearly_at_an_end_are_at_it():
+    found = fairness_report([1e-10, 1 - 1e-10, 1.0], 2 / 3)
+    assert found.slack["proportional"].item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_single_precision_has_a_tolerance_of_its_own():
+    x = drawn(400, 6).float()
+    x = torch.cat([x, (x > 0.5).float()])
+    assert set(fairness_report(x, uniform_phantom(x)).violation_rates().values()) == {0.0}
+    assert (fairness_report(x, uniform_phantom(x)).slack["pf"] < -1e-9).any(), "rounding that the tolerance is for"
+
+
+def test_where_proportionality_says_nothing_it_is_not_broken():
+    assert fairness_report([0.2, 0.5], 0.4).violation_rates()["proportional"] == 0.0

@@ -1,5 +1,7 @@
 """Who gains by a misreport, and where agents end who all try."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -172,9 +174,147 @@ def test_many_agents_are_tried_a_part_at_a_time(monkeypatch):
         return midpoint(r)
 
     whole = manipulability(watched, x)
-    monkeypatch.setattr("entrokit.choice.facility.manipulation._CHUNK", 4 * 30 * 50)
+    monkeypatch.setattr("entrokit.choice.facility.deviations._CHUNK", 4 * 30 * 50)
     most.clear()
     parts = manipulability(watched, x)
     assert max(most) <= 4 * 30 * 50
     for own, other in zip(whole, parts, strict=True):
         assert torch.equal(own, other)
+
+
+def gains_by_hand(rule, places, reports, steps=401):
+    """What every agent of one profile gains at most by a report out of an even grid, ``[n]``."""
+    before, gains = (places - rule(reports[None]).double()).abs(), []
+    for agent, place in enumerate(places):
+        said = reports.repeat(steps, 1)
+        said[:, agent] = torch.linspace(0, 1, steps, dtype=torch.float64)
+        gains.append(before[agent] - (rule(said).double() - place).abs().min())
+    return torch.stack(gains)
+
+
+JUMPS = {
+    "rounded": lambda r: r.mean(-1).round(),
+    "rounded-tenths": lambda r: (r.mean(-1) * 10).round() / 10,
+    "upper": lambda r: r.amax(-1) > 0.5,
+    "majority": lambda r: (r.median(-1).values >= 0.5).double(),
+}
+
+
+@pytest.mark.parametrize("rule", JUMPS.values(), ids=JUMPS)
+def test_where_a_rule_jumps_nobody_gains_from_what_is_called_settled(rule):
+    x = torch.cat([drawn(40, 3), torch.tensor([[0.1, 0.9, 0.9], [0.1, 0.8, 0.2]], dtype=torch.float64)])
+    found = best_response_equilibrium(x, rule)
+    assert found.settled.float().mean() > 0.5
+    for places, reports in zip(x[found.settled], found.reports[found.settled], strict=True):
+        assert gains_by_hand(rule, places, reports).max() <= 1e-9
+
+
+@pytest.mark.parametrize(("place", "jump", "outcome"), [(0.3, 0.2, 0.0), (0.7, 0.8, 1.0)], ids=["below", "above"])
+def test_a_reply_takes_the_nearer_side_of_a_jump(place, jump, outcome):
+    """By the truth the outcome is on the other side, 0.7 away."""
+    found = best_response_equilibrium([place, 0.5], lambda r: r[..., 0] > jump)
+    assert found.settled
+    assert found.outcome == outcome
+    assert found.deviation.gain == 0
+
+
+def test_an_end_that_is_no_equilibrium_says_who_gains_and_how():
+    """Halving sees a jump at 0.5; the outcome that the first agent wants is had beyond it."""
+
+    # Also where the whole interval is shorter than a gain that would be rounding on [0, 1].
+    for hi in (1.0, 2.0**-40):
+
+        def hidden(r, hi=hi):
+            first = r[..., 0] / hi
+            return hi * torch.where((first > 0.7) & (first < 0.8), 0.2, (first >= 0.5).to(r.dtype))
+
+        found = best_response_equilibrium([0.2 * hi, 0.9 * hi], hidden, hi=hi)
+        assert not found.settled
+        assert found.outcome.item() == 0.0
+        assert found.deviation.agent.item() == 0
+        assert found.deviation.gain.item() == pytest.approx(0.2 * hi, rel=1e-12)
+        assert 0.7 * hi < found.deviation.report.item() < 0.8 * hi
+
+
+def test_an_equilibrium_that_was_not_reached_says_what_is_left_to_gain():
+    near = ([0.45, 0.54, 0.5], [0.52, 0.46, 0.6])
+    found = best_response_equilibrium(near, max_sweeps=2)
+    assert found.settled.tolist() == [False, False]
+    assert (found.deviation.gain > 0.01).all()
+    for i, x in enumerate(near):
+        by_hand = gains_by_hand(average, torch.tensor(x, dtype=torch.float64), found.reports[i])
+        assert found.deviation.gain[i] >= by_hand.max() - 1e-12
+        assert int(by_hand.argmax()) == int(found.deviation.agent[i])
+        searched = best_response_equilibrium(x, lambda r: r.mean(-1), max_sweeps=2)
+        # The grid of reports ends 1 / (16 * 4³) apart, a third of that in the mean.
+        assert abs(float(searched.deviation.gain - found.deviation.gain[i])) <= 1 / (16 * 4**3 * 3)
+    over = best_response_equilibrium([0.1, 0.2, 0.9])
+    assert over.settled
+    assert over.deviation.gain == 0
+
+
+@pytest.mark.parametrize("rule", HONEST.values(), ids=HONEST)
+def test_under_a_rule_that_nobody_games_the_truth_is_kept(rule):
+    x = drawn(30, 4)
+    found = best_response_equilibrium(x, rule)
+    assert found.settled.all()
+    assert torch.equal(found.reports, x)
+    assert not found.sweeps.any()
+
+
+def test_a_report_that_hardly_changes_and_moves_the_outcome_is_a_move():
+    found = best_response_equilibrium([0.6, 0.1], lambda r: r[..., 0] > 0.6)
+    assert found.outcome == 1.0
+    assert found.sweeps == 1
+    assert found.settled
+
+
+def test_replies_by_halving_are_as_exact_as_float64():
+    found = best_response_equilibrium([1 / 3, 0.9], lambda r: r[..., 0] / 2)
+    assert abs(found.reports[0].item() - 2 / 3) <= 2**-53
+
+
+def test_a_fall_by_rounding_is_none():
+    assert best_response_equilibrium([0.2, 0.7], lambda r: 0.3 - 1e-12 * r.mean(-1)).settled
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_the_tolerance_of_a_move_is_a_share_of_the_interval(scale):
+    """The first replies go 0.09 and 0.18 of the interval far."""
+    x = [0.45 * scale, 0.54 * scale]
+    assert best_response_equilibrium(x, hi=scale, tol=0.2).sweeps == 0
+    assert best_response_equilibrium(x, hi=scale, tol=0.1).sweeps > 0
+
+
+def test_who_gains_nothing_is_said_to_keep_its_report():
+    found = best_response_equilibrium([0.9, 0.95, 1.0], lambda r: r.mean(-1))
+    assert found.deviation.gain == 0
+    assert found.deviation.report == found.reports[found.deviation.agent]
+
+
+def test_a_gain_is_measured_in_shares_of_the_interval():
+    found = find_manipulation(lambda r: average(r, 0.0, 1e-10), 3, hi=1e-10, profiles=8)
+    assert found is not None
+    assert found.gain <= 1e-10
+
+
+def test_a_report_that_pays_only_where_another_is():
+    found = manipulability(lambda r: torch.where(r[..., 0] == r[..., 1], r[..., 1], 0.0), [0.3, 0.31])
+    assert found.agent == 1
+    assert found.report.item() == 0.3
+    assert found.gain.item() == pytest.approx(0.3, abs=1e-12)
+
+
+def test_every_round_of_a_search_tries_other_profiles():
+    seen = []
+
+    def watched(r):
+        if len(r) == 16:
+            seen.append(r)
+        return median(r)
+
+    assert find_manipulation(watched, 3, profiles=16, rounds=3) is None
+    assert len(seen) == 3
+    assert not any(torch.equal(a, b) for a, b in pairwise(seen))
+    for later in seen[1:]:
+        assert not (later[:, None] == seen[0]).all(-1).any(-1).all()

@@ -31,9 +31,9 @@ def test_rules_that_are_played_are_fair_and_strictly_monotone_and_the_control_is
     more[:, 1] = (x[:, 1] + 0.01).clamp(max=1)
     rose = more[:, 1] > x[:, 1]
     for rule in (half_phantom, half_quadratic):
-        assert fairness_report(x, rule(x)).violations()["ufs"] == 0
+        assert fairness_report(x, rule(x)).violation_rates()["ufs"] == 0
         assert (rule(more) > rule(x))[rose].all()
-    assert fairness_report(x, quadratic(x)).violations()["ufs"] > 0
+    assert fairness_report(x, quadratic(x)).violation_rates()["ufs"] > 0
 
 
 def test_the_mean_of_the_middle_two_is_numpy_s_median():

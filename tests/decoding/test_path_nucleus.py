@@ -1,6 +1,10 @@
 """The nucleus over paths and tokens: worked numbers, limits, draws, and what is refused."""
 
+import copy
+import dataclasses
+import inspect
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -176,11 +180,13 @@ NAN = torch.tensor([[[0.0, torch.nan]]])
         ((torch.zeros(1, 1), torch.zeros(1, 1, 2), 0.0), r"p must lie in \(0, 1\]"),
         ((torch.zeros(1, 1), torch.zeros(1, 1, 2), 0.9, "both"), "scope is 'joint' or 'path'"),
         ((torch.zeros(1, 1), NAN), "row 0 has a logp of NaN"),
+        ((torch.zeros(1, 1), torch.tensor([[[0.0, torch.inf]]])), "row 0 has a logp of NaN or .inf"),
+        ((torch.tensor([[0.0, torch.inf]]), torch.zeros(1, 2, 2)), "row 0 has a logw of NaN or .inf"),
         ((torch.tensor([[torch.nan]]), torch.zeros(1, 1, 2)), "row 0 has a logw of NaN"),
         ((torch.tensor([[-torch.inf]]), torch.zeros(1, 1, 2)), "row 0 has no path"),
         ((torch.zeros(1, 1), torch.full((1, 1, 2), -torch.inf)), "row 0 has a path without a next token"),
     ],
-    ids=["flat", "paths", "p", "scope", "nan", "weight-nan", "no-path", "no-token"],
+    ids=["flat", "paths", "p", "scope", "nan", "inf", "weight-inf", "weight-nan", "no-path", "no-token"],
 )
 def test_what_cannot_be_is_named(given, said):
     with pytest.raises(ValueError, match=said):
@@ -189,17 +195,112 @@ def test_what_cannot_be_is_named(given, said):
 
 @pytest.mark.parametrize(
     "options",
-    [{"k": 0}, {"k": True}, {"p": 1.5}, {"temperature": 0.0}, {"path_temperature": -1.0}, {"scope": "x"}],
-    ids=["k-0", "k-bool", "p", "temperature", "path-temperature", "scope"],
+    [
+        {"k": 0},
+        {"p": 1.5},
+        {"p": math.nan},
+        {"temperature": 0.0},
+        {"temperature": math.inf},
+        {"path_temperature": -1.0},
+        {"path_temperature": 0.0},
+        {"path_temperature": math.inf},
+        {"length_power": -0.1},
+        {"scope": "x"},
+    ],
+    ids=lambda options: "-".join(map(str, *options.items())),
 )
 def test_a_decoder_that_cannot_be(options):
-    with pytest.raises(ValueError, match=r"PathTopP|p must lie"):
+    with pytest.raises(ValueError, match=f"PathTopP: .*{next(iter(options))}"):
         PathTopP(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": True}, "k must be a whole number, got True"),
+        ({"k": 2.0}, "k must be a whole number, got 2.0"),
+        ({"p": "a"}, "p must be a number, got 'a'"),
+        ({"p": True}, "p must be a number, got True"),
+        ({"p": torch.tensor(0.5)}, "p must be a number, got tensor"),
+        ({"temperature": None}, "temperature must be a number, got None"),
+        ({"path_temperature": "a"}, "path_temperature must be a number"),
+        ({"length_power": "a"}, "length_power must be a number"),
+        ({"do_sample": "no"}, "do_sample must be True or False, got 'no'"),
+    ],
+    ids=["k-bool", "k-float", "p-text", "p-bool", "p-tensor", "none", "path-temperature", "length-power", "do-sample"],
+)
+def test_an_attribute_of_another_type_is_named(options, said):
+    with pytest.raises(TypeError, match=f"PathTopP: {said}"):
+        PathTopP(**options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    decoder = PathTopP(np.int64(2), np.float32(0.5), do_sample=False)
+    moved = decoder.step(PathState.start(1, 2), torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]))
+    assert moved.token[0, 0] == 1
+
+
+def test_the_attributes_are_what_help_shows():
+    assert list(inspect.signature(PathTopP).parameters) == [field.name for field in dataclasses.fields(PathTopP)]
+    decoder = PathTopP(3, length_power=1.0)
+    assert copy.deepcopy(decoder) == pickle.loads(pickle.dumps(decoder)) == dataclasses.replace(decoder, p=0.9)
+
+
 def test_numpy_is_not_taken_for_tensors():
-    with pytest.raises((AttributeError, TypeError, ValueError)):
-        path_nucleus(np.zeros((1, 2)), np.zeros((1, 2, 3)))
+    law = np.zeros((1, 2, 3))
+    with pytest.raises(TypeError, match="path_nucleus: logw must be a tensor, got ndarray; torch.as_tensor"):
+        path_nucleus(law[0], law)
+    with pytest.raises(TypeError, match="path_nucleus: logp must be a tensor, got ndarray"):
+        path_nucleus(torch.zeros(1, 2), law)
+    with pytest.raises(TypeError, match="PathTopP: logits must be a tensor, got ndarray"):
+        PathTopP(2).step(PathState.start(1, 2), law)
+    with pytest.raises(TypeError, match="draw_continuations: logq must be a tensor, got ndarray"):
+        draw_continuations(law, 2)
+    with pytest.raises(TypeError, match="effective_paths: weights must be a tensor, got ndarray"):
+        effective_paths(law[0])
+
+
+def test_a_draw_that_cannot_be_is_named():
+    law = kept(0.8).log()[None]
+    with pytest.raises(ValueError, match=r"needs logq \[B, k, V\], got \[3, 4\]"):
+        draw_continuations(law[0], 2)
+    with pytest.raises(ValueError, match="m must be at least 1, got 0"):
+        draw_continuations(law, 0)
+    with pytest.raises(TypeError, match="m must be a whole number, got 2.0"):
+        draw_continuations(law, 2.0)
+    with pytest.raises(TypeError, match=r"generator must be a torch.Generator, as .* got int"):
+        draw_continuations(law, 2, generator=0)
+    with pytest.raises(ValueError, match="PathState.start: k must be at least 1, got 0"):
+        PathState.start(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([[0.5, 0.5], [math.log(0.5)] * 2], r"weight \[1, 0\] is -0.6931: these are log-weights; give their softmax"),
+        ([[0.0, -math.inf]], r"weight \[0, 1\] is -inf: these are log-weights"),
+        ([[0.0]], r"weights of row \[0\] sum to 0 and not to 1; of log-weights give the softmax"),
+        ([[0.5, 0.5], [0.5, 0.2]], r"weights of row \[1\] sum to 0.7 and not to 1"),
+    ],
+    ids=["logs", "no-path", "one-path", "unnormalised"],
+)
+def test_logarithms_are_not_taken_for_weights(weights, said):
+    with pytest.raises(ValueError, match=said):
+        effective_paths(torch.tensor(weights, dtype=torch.float64))
+
+
+def test_scores_are_log_probabilities_a_power_of_the_length():
+    state = PathState(
+        torch.tensor([[-6.0, 0.0, -torch.inf]], dtype=torch.float64),
+        torch.tensor([[4, 0, 2]]),
+        torch.zeros(1, 3, dtype=torch.bool),
+    )
+    assert state.scores().tolist() == [[-6.0, 0.0, -math.inf]]
+    assert state.scores(1.0).tolist() == [[-1.5, 0.0, -math.inf]]
+    assert state.scores(0.5).tolist() == [[-3.0, 0.0, -math.inf]]
+    expected = [math.exp(-0.75) / (1 + math.exp(-0.75)), 1 / (1 + math.exp(-0.75)), 0.0]
+    assert state.weights(2.0, 1.0)[0].tolist() == pytest.approx(expected, abs=1e-12)
+    assert PathTopP(3, length_power=1.0).ranked(state).tolist() == [[1, 0, 2]]
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (4, 5), (1, 2, 5)], ids=str)
@@ -227,3 +328,71 @@ def test_a_path_that_cannot_go_on_is_said_to_have_no_next_token():
 
 def test_no_prompts_make_no_paths():
     assert PathTopP(3).step(PathState.start(0, 3), torch.zeros(0, 3, 5)).token.shape == (0, 3)
+
+
+def test_p_of_1_keeps_what_is_hardly_possible():
+    logp = torch.tensor([[[0.0, -40.0]]], dtype=torch.float64)
+    assert path_nucleus(torch.zeros(1, 1), logp, 1.0)[0, 0, 1] == pytest.approx(-40.0)
+
+
+def test_no_more_pairs_are_drawn_than_there_are():
+    drawn = draw_continuations(kept(0.8).log()[None], 20, do_sample=False)
+    assert drawn.token.shape == (1, 12)
+    assert drawn.there.sum() == 5
+
+
+def some_paths():
+    return PathState(
+        torch.tensor([[-5.0, -1.0, -6.0]], dtype=torch.float64),
+        torch.tensor([[2, 1, 4]]),
+        torch.tensor([[True, False, False]]),
+    )
+
+
+def test_a_step_weighs_paths_as_its_state_does():
+    logits = torch.zeros(1, 3, 2)
+    for options in (
+        {},
+        {"path_temperature": 3.0},
+        {"length_power": 1.0},
+        {"path_temperature": 0.5, "length_power": 0.5},
+    ):
+        moved = PathTopP(3, **options).step(some_paths(), logits, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(moved.path_entropy, entropy(some_paths().weights(**options), from_logits=False))
+
+
+def test_a_path_that_has_ended_is_followed_to_its_new_place():
+    moved = PathTopP(3, 1.0, do_sample=False).step(some_paths(), torch.tensor([[[0.0, 0.0]] * 3]), pad=9)
+    assert moved.parent.tolist() == [[1, 1, 0]]
+    assert moved.token.tolist() == [[0, 1, 9]]
+    assert moved.state.finished.tolist() == [[False, False, True]]
+    assert moved.state.length.tolist() == [[2, 2, 2]]
+    expected = [-1 - math.log(2), -1 - math.log(2), -5.0]
+    assert moved.state.log_prob[0].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_place_without_a_path_takes_the_padding():
+    """One pair is in the nucleus: the other place is empty, whichever path it would have gone on from."""
+    state = PathState(
+        torch.tensor([[0.0, -1.0]], dtype=torch.float64),
+        torch.ones(1, 2, dtype=torch.long),
+        torch.zeros(1, 2, dtype=torch.bool),
+    )
+    moved = PathTopP(2, 1e-9).step(state, torch.tensor([[[9.0, 0.0], [0.0, 0.0]]]), pad=7)
+    assert moved.token.tolist() == [[0, 7]]
+    assert moved.state.there.tolist() == [[True, False]]
+
+
+def test_the_scope_is_the_decoder_s():
+    """The second path has a thousandth of the weight: none of its tokens is in the nucleus of all pairs."""
+    state = PathState(
+        torch.tensor([[0.0, math.log(1e-3)]], dtype=torch.float64),
+        torch.ones(1, 2, dtype=torch.long),
+        torch.zeros(1, 2, dtype=torch.bool),
+    )
+    logits = torch.tensor([[[9.0, 0.0], [9.0, 0.0]]])
+    there = {
+        scope: PathTopP(2, 0.5, scope=scope, do_sample=False).step(state, logits).state.there.tolist()
+        for scope in ("joint", "path")
+    }
+    assert there == {"joint": [[True, False]], "path": [[True, True]]}

@@ -3,7 +3,9 @@
 import itertools
 import math
 import warnings
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +26,12 @@ def garden(tokens):
 def chain(seed, size=5):
     table = 2 * torch.randn(size + 1, size, generator=torch.Generator().manual_seed(seed)).double()
     return lambda tokens: table[tokens[:, -1]]
+
+
+def transformers():
+    import transformers
+
+    return transformers
 
 
 def generator(seed=0):
@@ -142,8 +150,49 @@ def test_what_step_fn_may_not_return():
         PathTopP(2).generate(lambda tokens: torch.zeros(3), 0, 2)
     with pytest.raises(ValueError, match="row 0 has a logp of NaN"):
         PathTopP(2).generate(lambda tokens: torch.full((len(tokens), 3), torch.nan), 0, 2)
-    with pytest.raises(ValueError, match="needs a prompt and max_len"):
-        PathTopP(2).generate(chain(0), [], 2)
+    with pytest.raises(ValueError, match=r"returns logits \[1, V\]; it returned \[1, 0\]"):
+        PathTopP(2).generate(lambda tokens: torch.zeros(len(tokens), 0), 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "it gave NoneType"),
+        (np.array([["a"]]), "it gave <U1"),
+        (np.array([[True, False]]), "it gave bool"),
+        (torch.tensor([[True, False]]), "it gave torch.bool"),
+        (torch.tensor([[1j, 0.0]]), "it gave torch.complex64"),
+    ],
+    ids=["none", "text", "array-of-bools", "bools", "complex"],
+)
+def test_what_is_no_logits_is_named(found, said):
+    with pytest.raises(TypeError, match=rf"step_fn must return next-token logits \[1, V\], .* {said}"):
+        PathTopP(2).generate(lambda tokens: found, 0, 2)
+
+
+def test_prompts_ends_and_lengths_that_are_none_are_named():
+    step_fn, decoder = chain(0), PathTopP(2)
+    with pytest.raises(ValueError, match="needs a prompt of at least one token, got none"):
+        decoder.generate(step_fn, [], 2)
+    with pytest.raises(ValueError, match="max_len must be at least 1, got 0"):
+        decoder.generate(step_fn, 5, 0)
+    with pytest.raises(TypeError, match="max_len must be a whole number, got 2.0"):
+        decoder.generate(step_fn, 5, 2.0)
+    for bos in ("a", 0.5, [0.5], None):
+        with pytest.raises(TypeError, match="bos must be a token id, or a sequence of them"):
+            decoder.generate(step_fn, bos, 2)
+    with pytest.raises(TypeError, match="eos must be a token id, or a sequence of them, got None"):
+        decoder.generate(step_fn, 5, 2, eos=None)
+    with pytest.raises(TypeError, match="generator must be a torch.Generator"):
+        decoder.generate(step_fn, 5, 2, generator=0)
+
+
+@pytest.mark.parametrize(
+    "bos", [np.int64(5), torch.tensor(5), torch.tensor([5]), np.array([5]), [torch.tensor(5)]], ids=range(5)
+)
+def test_tokens_of_numpy_and_of_torch_are_tokens(bos):
+    expected = PathTopP(2).generate(chain(0), 5, 3, eos=1, generator=generator())
+    assert PathTopP(2).generate(chain(0), bos, 3, eos=np.array([1]), generator=generator()) == expected
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +311,8 @@ def test_a_prompt_whose_paths_have_ended_waits_for_the_others(model):
     assert out.paths[0, 0, 4:].tolist()[0] == END
     assert out.log_probs[0].tolist() == [0.0, -torch.inf]
     assert out.path_entropy[0, 1:].isnan().all()
+    assert out.token_entropy[0, 1:].isnan().all()
+    assert not out.token_entropy[:, 0].isnan().any()
     assert not out.path_entropy[1].isnan().any() or bool(out.finished[1].all())
 
 
@@ -272,6 +323,52 @@ def test_several_answers_a_prompt_are_runs_of_their_own(model):
     assert torch.equal(out.sequences[:3, :4], PROMPTS[:1].expand(3, 4))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("TopKLogitsWarper", {"top_k": 2}),
+        ("TopHLogitsWarper", {"top_h": 0.5}),
+        ("MinPLogitsWarper", {"min_p": 0.1}),
+        ("TypicalLogitsWarper", {"mass": 0.5}),
+        ("EpsilonLogitsWarper", {"epsilon": 0.1}),
+        ("EtaLogitsWarper", {"epsilon": 0.1}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_processor_that_cuts_is_named(model, name, options):
+    with pytest.warns(UserWarning, match=f"PathTopP: {name} cut every path's tokens"):
+        generated(model, PathTopP(2, 0.9), logits_processor=[getattr(transformers(), name)(**options)])
+
+
+def test_paths_that_have_ended_go_on_with_the_model_s_padding(model):
+    out = generated(model, PathTopP(3, 0.9), generator=generator(2), pad_token_id=17)
+    plain = generated(model, PathTopP(3, 0.9), generator=generator(2))
+    assert torch.equal(out.log_probs, plain.log_probs)
+    for row, path in zip(out.paths.flatten(0, 1), plain.paths.flatten(0, 1), strict=True):
+        behind = row != path
+        assert (row[behind] == 17).all()
+        assert (path[behind] == 0).all()
+    assert (out.paths != plain.paths).any()
+
+
+def test_an_encoder_is_refused():
+    encoder = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=True))
+    with pytest.raises(ValueError, match="models with an encoder are not supported"):
+        PathTopP(2)(encoder, PROMPTS, [], [], SimpleNamespace(num_beams=1))
+
+
+def test_a_cache_that_cannot_be_reordered_is_refused_but_for_one_path(model, monkeypatch):
+    def stays(*_):
+        raise AssertionError("one path comes from itself")
+
+    monkeypatch.setattr(transformers().DynamicCache, "reorder_cache", stays)
+    assert generated(model, PathTopP(1, 0.9), generator=generator()).paths.shape[1] == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("entrokit.decoding.path_nucleus.custom_generate._CACHES", ("attention_mask",))
+    with pytest.raises(ValueError, match="the cache of LlamaForCausalLM, Tensor, cannot be reordered"):
+        generated(model, PathTopP(2, 0.9))
+
+
 def test_what_would_be_cut_twice_is_warned_of(model):
     with pytest.warns(UserWarning, match=r"TopPLogitsWarper cut every path's tokens before .* do_sample=False"):
         generated(model, PathTopP(2, 0.9), do_sample=True, top_p=0.5, top_k=0)
@@ -280,11 +377,36 @@ def test_what_would_be_cut_twice_is_warned_of(model):
         generated(model, PathTopP(2, 0.9))
 
 
+def test_the_class_in_the_place_of_a_decoder_is_named(model):
+    with pytest.raises(TypeError, match=r"takes a decoder, not its class: custom_generate=PathTopP\(k=4, p=0.9\)"):
+        generated(model, PathTopP)
+
+
+def test_a_seed_in_the_place_of_a_generator_is_named(model):
+    with pytest.raises(TypeError, match="generator must be a torch.Generator, as .* got int"):
+        generated(model, PathTopP(2), generator=0)
+
+
 def test_beams_are_refused(model):
     with pytest.raises(ValueError, match="leave num_beams at 1, got 3"):
         generated(model, PathTopP(2, 0.9), num_beams=3)
 
 
-def test_logits_may_be_arrays():
-    with_arrays = PathTopP(2).generate(lambda tokens: garden(tokens).numpy(), 0, 2, generator=generator())
+@pytest.mark.parametrize(
+    "to_array",
+    [
+        lambda law: law,
+        lambda law: law[:, ::-1].copy()[:, ::-1],
+        lambda law: law.astype(">f8"),
+        lambda law: law.tolist(),
+    ],
+    ids=["plain", "reversed", "other-bytes", "list"],
+)
+def test_logits_may_be_arrays(to_array):
+    with_arrays = PathTopP(2).generate(lambda tokens: to_array(garden(tokens).numpy()), 0, 2, generator=generator())
     assert with_arrays == PathTopP(2).generate(garden, 0, 2, generator=generator())
+
+
+def test_logits_may_be_whole_numbers():
+    step_fn = lambda tokens: torch.tensor([[0, 3, 1]]).expand(len(tokens), 3)  # noqa: E731
+    assert PathTopP(1, do_sample=False).generate(step_fn, 0, 1)[0].tokens == (1,)

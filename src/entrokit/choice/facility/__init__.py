@@ -4,9 +4,10 @@ There is no entropy in this topic. It is here for whoever has to choose one scal
 entropy, for several objectives, workers or tasks, each with a wish of its own.
 """
 
+from .deviations import Gains
 from .equilibria import Equilibrium, best_response_equilibrium
 from .fairness import FairnessReport, fair_interval, fairness_report
-from .manipulation import Gains, Manipulation, find_manipulation, manipulability, per_profile
+from .manipulation import Manipulation, find_manipulation, manipulability, per_profile
 from .mechanisms import (
     average,
     constrained_median,

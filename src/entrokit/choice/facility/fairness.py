@@ -27,12 +27,14 @@ AXIOMS = ("ifs", "ufs", "pf", "proportional")
 
 @dataclass(frozen=True)
 class FairnessReport:
-    """Axioms that outcomes keep, each ``[...]``, a boolean a profile.
+    """Axioms that outcomes keep: of every profile by itself, but for `violation_rates`, which is over all of them.
 
     Attributes:
-        slack: by axiom, ``[...]``: how much farther the worst-off agent might be from the outcome, in shares of the
-            interval; below 0 the axiom is broken. Infinite where an axiom says nothing, as proportionality does of
-            reports inside of the interval.
+        ifs, ufs, pf, proportional: ``[...]``, a boolean a profile, as the profiles lie; ``report.pf.all()`` is whether
+            all keep it.
+        slack: by axiom, ``[...]``, a number a profile: how much farther the worst-off agent might be from the outcome,
+            in shares of the interval; below 0 the axiom is broken. Infinite where an axiom says nothing, as
+            proportionality does of reports inside of the interval.
     """
 
     ifs: Tensor
@@ -41,8 +43,8 @@ class FairnessReport:
     proportional: Tensor
     slack: Mapping[str, Tensor]
 
-    def violations(self) -> dict[str, float]:
-        """The share of profiles that break each axiom; of proportionality, among those that it speaks of."""
+    def violation_rates(self) -> dict[str, float]:
+        """Over all profiles: the share that breaks each axiom; of proportionality, among those that it speaks of."""
         spoken = {axiom: self.slack[axiom].isfinite() for axiom in AXIOMS}
         broken = {axiom: (~getattr(self, axiom)).sum() / spoken[axiom].sum().clamp(min=1) for axiom in AXIOMS}
         return {axiom: float(share) for axiom, share in broken.items()}
@@ -58,15 +60,17 @@ def fairness_report(
     dim: int = -1,
     mask: Mask = None,
 ) -> FairnessReport:
-    """Which axioms outcomes ``y [...]`` keep for reports ``x [..., n]``. O(n log n) a profile, no gradient.
+    """Which axioms outcomes keep, profile by profile. O(n log n) a profile, no gradient.
 
     Args:
+        x: reports ``[..., n]``. y: an outcome for each profile, ``[...]``, as rules give it; a single number is the
+            outcome of a single profile ``[n]``, never of several.
         tol: how far an axiom may be missed, and how near agents are at one place, in shares of the interval. By default
             1e-9 in float64 and 1e-6 in float32.
 
     Raises:
         ReportError: reports or outcomes that are NaN or outside of the interval. ValueError: shapes that do not fit, no
-            interval, a negative ``tol``.
+            interval, a ``tol`` outside of [0, 1).
     """
     given = profiles(x, lo, hi, dim, mask)
     outcome = _unit(outcomes(y, given), given)

@@ -8,32 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .reports import Mechanism, ReportsLike, apply, check_interval, profiles
-
-# Reports tried at a time, in elements of all profiles together.
-_CHUNK = 2**22
-_GRID, _CLOSER = 17, 4
-_ROUNDS_OF_REPORTS = 4
-
-
-class Gains(NamedTuple):
-    """The best misreport that was found of every profile, each ``[...]``.
-
-    Attributes:
-        gain: how much nearer the outcome comes, in the reports' units; 0 where nothing pays. agent: whose. report: what
-            it says instead.
-    """
-
-    gain: Tensor
-    agent: Tensor
-    report: Tensor
+from .deviations import Gains, best_deviations
+from .reports import Mechanism, ReportsLike, apply, check_interval, profiles, whole_number
 
 
 @dataclass(frozen=True)
@@ -60,11 +43,17 @@ class Manipulation:
 
 
 def per_profile(function: Callable[[NDArray[np.float64]], Any]) -> Mechanism:
-    """A mechanism out of a function of one profile, an array ``[n]``, such as ``numpy.median``; called row by row."""
+    """A mechanism out of a function of one profile, an array ``[n]``, such as ``numpy.median``; called row by row.
+
+    Raises:
+        TypeError: no function; from the mechanism, where the function gives no number.
+    """
+    if not callable(function):
+        raise TypeError(f"per_profile: expected a function of one profile, got {function!r}")
 
     def mechanism(reports: Tensor) -> Tensor:
         rows = reports.reshape(-1, reports.shape[-1]).double().cpu().numpy()
-        found = torch.tensor([float(function(row.copy())) for row in rows], dtype=torch.float64)
+        found = torch.tensor([_number(function(row.copy()), row) for row in rows], dtype=torch.float64)
         return found.reshape(reports.shape[:-1]).to(reports.device)
 
     return mechanism
@@ -79,14 +68,12 @@ def manipulability(mechanism: Mechanism, x: ReportsLike, *, lo: float = 0.0, hi:
 
     Raises:
         ReportError: locations that are NaN or outside of the interval. ValueError: outcomes that are not finite or not
-            one a profile. TypeError: no tensor.
+            one a profile. TypeError: no mechanism, or one that gives no tensor.
     """
     given = profiles(x, lo, hi)
     places = given.reports.double()
     flat = places.reshape(-1, given.size)
-    rows = max(1, _CHUNK // (given.size**2 * (given.size + _GRID + 3)))
-    parts = [_gains(mechanism, part, lo, hi) for part in torch.split(flat, rows)] if len(flat) else [_no_gains(flat)]
-    gain, agent, report = (torch.cat(own).reshape(places.shape[:-1]) for own in zip(*parts, strict=True))
+    gain, agent, report = (own.reshape(places.shape[:-1]) for own in best_deviations(mechanism, flat, flat, lo, hi))
     return Gains(gain, agent, report)
 
 
@@ -115,12 +102,22 @@ def find_manipulation(
 
     Raises:
         ValueError: fewer than one agent, profile or round, no interval, outcomes that are not finite or not one a
-            profile, or that differ when the witness is tried alone: a rule that is random or looks at other profiles.
-        TypeError: no tensor.
+            profile, or that differ when the witness is tried alone: a rule that is random or looks at other profiles;
+            a negative ``tol``.
+        TypeError: no mechanism, or one that gives no tensor; a count that is not whole; another generator than torch's.
     """
     check_interval(lo, hi)
-    if min(n, profiles, rounds) < 1:
-        raise ValueError(f"find_manipulation: n, profiles and rounds are at least 1, got {n}, {profiles} and {rounds}")
+    n, profiles, rounds = (
+        whole_number(value, f"find_manipulation: {what}")
+        for value, what in ((n, "n"), (profiles, "profiles"), (rounds, "rounds"))
+    )
+    if not tol >= 0:
+        raise ValueError(f"find_manipulation: tol must be at least 0, got {tol}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            "find_manipulation: generator must be a torch.Generator, as torch.Generator().manual_seed(0) is, or None; "
+            f"got {generator!r}"
+        )
     g = generator if generator is not None else torch.Generator().manual_seed(0)
     places = lo + (hi - lo) * _first_profiles(profiles, n, g)
     for _ in range(rounds):
@@ -135,44 +132,13 @@ def find_manipulation(
     return None
 
 
-def _gains(mechanism: Mechanism, places: Tensor, lo: float, hi: float) -> Gains:
-    """Of profiles ``[B, n]``."""
-    rows, n = places.shape
-    truthful = apply(mechanism, places)
-    before = (places - truthful[:, None]).abs()
-
-    def distances(tried: Tensor) -> Tensor:
-        """Of every agent to the outcome when it alone reports ``tried [B, n, C]``, each ``[B, n, C]``."""
-        parts, every = [], torch.arange(n, device=places.device)
-        for agents in torch.split(every, max(1, _CHUNK // (rows * n * tried.shape[-1]))):
-            said = places[:, None, None, :].expand(rows, len(agents), tried.shape[-1], n).clone()
-            said[:, every[: len(agents)], :, agents] = tried[:, agents].transpose(0, 1)
-            parts.append(apply(mechanism, said.reshape(-1, n)).reshape(rows, len(agents), -1).to(places))
-        return (places[..., None] - torch.cat(parts, 1)).abs()
-
-    grid = torch.linspace(lo, hi, _GRID, dtype=places.dtype, device=places.device).expand(rows, n, _GRID)
-    others = places[:, None, :].expand(rows, n, n)
-    outcome = truthful[:, None, None].expand(rows, n, 1).to(places)
-    mirrored = 2 * outcome - places[..., None]
-    beyond = 2 * places[..., None] - outcome
-    tried = torch.cat([grid, others, outcome, mirrored, beyond], -1).clamp(lo, hi)
-    width = (hi - lo) / (_GRID - 1)
-    best, report = before.clone(), places.clone()
-    for _ in range(_ROUNDS_OF_REPORTS):
-        after, index = distances(tried).min(-1)
-        better = after < best
-        best = torch.where(better, after, best)
-        report = torch.where(better, tried.gather(-1, index[..., None]).squeeze(-1), report)
-        around = torch.linspace(-width, width, 2 * _CLOSER + 1, dtype=places.dtype, device=places.device)
-        tried = (report[..., None] + around).clamp(lo, hi)
-        width /= _CLOSER
-    gain, agent = (before - best).max(-1)
-    return Gains(gain, agent, report.gather(-1, agent[:, None]).squeeze(-1))
-
-
-def _no_gains(places: Tensor) -> Gains:
-    none = places.new_zeros(0)
-    return Gains(none, none.long(), none)
+def _number(found: Any, row: NDArray[np.float64]) -> float:
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"per_profile: the function must give one number a profile, and gives {found!r} for {row.tolist()}"
+        ) from None
 
 
 def _first_profiles(count: int, n: int, g: torch.Generator) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .reports import Profiles, ReportsLike, as_reports, check_inside, profiles
+from .reports import Profiles, ReportsLike, as_reports, check_inside, profiles, whole_number
 
 Mask = Tensor | NDArray[Any] | None
 
@@ -34,7 +34,7 @@ def uniform_phantom(x: ReportsLike, lo: float = 0.0, hi: float = 1.0, dim: int =
     given = profiles(x, lo, hi, dim, mask)
     ordered = given.ascending()
     above = given.count - torch.arange(given.size, device=ordered.device, dtype=ordered.dtype)
-    least = given.place((above / given.count).clamp(min=0.0))
+    least = given.place(above / given.count)
     # Where both are the same, the report has the gradient.
     return torch.where(ordered <= least, ordered, least).max(-1).values
 
@@ -69,11 +69,12 @@ def order_statistic(
     """The k-th smallest report, k from 1: n - k phantoms at ``lo`` and k - 1 at ``hi``.
 
     Raises:
-        ValueError: a k that a profile has not.
+        TypeError: a k that is not whole. ValueError: a k that a profile has not.
     """
     given = profiles(x, lo, hi, dim, mask)
+    k = whole_number(k, "order_statistic: k")
     fewest = int(given.count.min()) if given.reports.numel() else given.size
-    if not 1 <= k <= fewest:
+    if k > fewest:
         raise ValueError(f"order_statistic: k is 1 to {fewest}, the fewest reports of a profile; got {k}")
     return given.ascending()[..., k - 1]
 

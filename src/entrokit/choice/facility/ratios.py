@@ -16,17 +16,11 @@ import torch
 from torch import Tensor
 
 from .mechanisms import Mask, median
-from .reports import Profiles, ReportsLike, outcomes, profiles
+from .reports import Profiles, ReportsLike, outcomes, profiles, whole_number
 
 
 def total_cost(
-    x: ReportsLike,
-    y: ReportsLike | float,
-    *,
-    lo: float = 0.0,
-    hi: float = 1.0,
-    dim: int = -1,
-    mask: Mask = None,
+    x: ReportsLike, y: ReportsLike | float, *, lo: float = 0.0, hi: float = 1.0, dim: int = -1, mask: Mask = None
 ) -> Tensor:
     """Sum of distances of reports ``[..., n]`` to outcomes ``[...]``, in shares of the interval.
 
@@ -38,13 +32,7 @@ def total_cost(
 
 
 def welfare(
-    x: ReportsLike,
-    y: ReportsLike | float,
-    *,
-    lo: float = 0.0,
-    hi: float = 1.0,
-    dim: int = -1,
-    mask: Mask = None,
+    x: ReportsLike, y: ReportsLike | float, *, lo: float = 0.0, hi: float = 1.0, dim: int = -1, mask: Mask = None
 ) -> Tensor:
     """Sum of utilities; as `total_cost`."""
     given = profiles(x, lo, hi, dim, mask)
@@ -52,13 +40,7 @@ def welfare(
 
 
 def welfare_ratio(
-    x: ReportsLike,
-    y: ReportsLike | float,
-    *,
-    lo: float = 0.0,
-    hi: float = 1.0,
-    dim: int = -1,
-    mask: Mask = None,
+    x: ReportsLike, y: ReportsLike | float, *, lo: float = 0.0, hi: float = 1.0, dim: int = -1, mask: Mask = None
 ) -> Tensor:
     """Best welfare over that of the outcome, ``[...]``: 1 at a median, infinite where everybody is at the other end."""
     given, cost, least = _costs(x, y, lo, hi, dim, mask)
@@ -67,13 +49,7 @@ def welfare_ratio(
 
 
 def cost_ratio(
-    x: ReportsLike,
-    y: ReportsLike | float,
-    *,
-    lo: float = 0.0,
-    hi: float = 1.0,
-    dim: int = -1,
-    mask: Mask = None,
+    x: ReportsLike, y: ReportsLike | float, *, lo: float = 0.0, hi: float = 1.0, dim: int = -1, mask: Mask = None
 ) -> Tensor:
     """Cost of the outcome over the least, ``[...]``; 1 where both are 0, infinite where only the least is."""
     _, cost, least = _costs(x, y, lo, hi, dim, mask)
@@ -88,9 +64,9 @@ def best_welfare_ratio(n: int, axiom: Literal["ifs", "ufs"]) -> Fraction:
     rules, of proportionality; it stays below (√2+1)/2.
 
     Raises:
-        ValueError: fewer than one agent, another axiom.
+        ValueError: fewer than one agent, another axiom. TypeError: agents that are no whole number.
     """
-    _check_agents(n)
+    n = whole_number(n, "best_welfare_ratio: n")
     if axiom == "ifs":
         return 1 + Fraction(max(n - 2, 0), n * n - 2 * n + 2)
     if axiom == "ufs":
@@ -104,20 +80,19 @@ def worst_cost_ratio(n: int) -> int:
     It is that of every phantom median with IFS. Profiles of ends alone show 2 - 2/n at most.
 
     Raises:
-        ValueError: fewer than one agent.
+        ValueError: fewer than one agent. TypeError: agents that are no whole number.
     """
-    _check_agents(n)
-    return max(n - 1, 1)
+    return max(whole_number(n, "worst_cost_ratio: n") - 1, 1)
 
 
 def grid_profiles(points: Sequence[float], n: int) -> Tensor:
     """All profiles of n reports out of ``points``, but for the agents' order: ``[M, n]`` in float64, each in order.
 
     Raises:
-        ValueError: no points, fewer than one agent.
+        ValueError: no points, fewer than one agent. TypeError: agents that are no whole number.
     """
-    _check_agents(n)
-    if not points:
+    n = whole_number(n, "grid_profiles: n")
+    if len(points) == 0:
         raise ValueError("grid_profiles: no points")
     return torch.tensor(list(combinations_with_replacement(sorted(points), n)), dtype=torch.float64)
 
@@ -137,8 +112,3 @@ def _cost(given: Profiles, outcome: Tensor) -> Tensor:
     if given.present is not None:
         distance = distance.masked_fill(~given.present, 0.0)
     return distance.sum(-1)
-
-
-def _check_agents(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"needs at least one agent, got n = {n}")

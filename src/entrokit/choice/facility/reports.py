@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -135,7 +137,12 @@ def outcomes(y: ReportsLike | float, of: Profiles) -> Tensor:
     given = as_reports([y])[0] if isinstance(y, (int, float)) else as_reports(y)
     shape = of.reports.shape[:-1]
     if given.shape != shape:
-        raise ValueError(f"outcomes: one a profile, {list(shape)}, got {list(given.shape)}")
+        got = f"got {list(given.shape)}" if given.ndim else "got a single number"
+        hint = f"; torch.full({tuple(shape)}, y) is one place for all of them" if not given.ndim else ""
+        raise ValueError(
+            f"outcomes: reports {list(of.reports.shape)} (agents last) need one outcome a profile, {list(shape)}, "
+            f"{got}{hint}"
+        )
     check_inside(given, of.lo, of.hi, "outcome")
     return given.to(of.reports)
 
@@ -144,10 +151,22 @@ def apply(mechanism: Mechanism, reports: Tensor) -> Tensor:
     """What a mechanism makes of reports ``[..., n]``.
 
     Raises:
-        TypeError: no tensor. ValueError: another shape than ``[...]``, or an outcome that is not finite.
+        TypeError: no function, one of a single profile, or one that gives no tensor. ValueError: another shape than
+            ``[...]``, or an outcome that is not finite. Whatever else the mechanism raises.
     """
-    # A copy, for a rule that sorts in place must not change what the agents said.
-    found = mechanism(reports.clone())
+    if not callable(mechanism):
+        raise TypeError(f"mechanism: expected a function of reports [..., n], got {mechanism!r}")
+    try:
+        # A copy, for a rule that sorts in place must not change what the agents said.
+        found = mechanism(reports.clone())
+    except Exception as error:
+        if not _takes_one_profile(mechanism, reports):
+            raise
+        name = getattr(mechanism, "__name__", "the function")
+        raise TypeError(
+            f"mechanism: {name} takes one profile and not a batch of them, {list(reports.shape)} "
+            f"({type(error).__name__}: {error}); wrap it: per_profile({name})"
+        ) from error
     if not isinstance(found, Tensor):
         raise TypeError(
             f"mechanism: expected a tensor of outcomes, got {type(found).__name__}; "
@@ -181,10 +200,32 @@ def check_inside(values: Tensor, lo: float, hi: float, what: str, present: Tenso
     )
 
 
+def whole_number(value: Any, what: str) -> int:
+    """An integer of at least 1.
+
+    Raises:
+        TypeError: no whole number by its type, as 2.0 is none. ValueError: below 1.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} must be a whole number, got {value!r}")
+    number = operator.index(value)
+    if number < 1:
+        raise ValueError(f"{what} must be at least 1, got {number}")
+    return number
+
+
 def check_interval(lo: float, hi: float) -> None:
     """Raises a ValueError unless ``lo < hi`` are finite."""
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
         raise ValueError(f"the interval needs finite lo < hi, got [{lo:g}, {hi:g}]")
+
+
+def _takes_one_profile(mechanism: Callable[..., Any], reports: Tensor) -> bool:
+    """Whether it makes a number of the first profile as an array, as functions of NumPy and `statistics` do."""
+    try:
+        return isinstance(mechanism(reports.reshape(-1, reports.shape[-1])[0].cpu().numpy()), Real)
+    except Exception:
+        return False
 
 
 def _first(wrong: Tensor) -> list[int]:

@@ -97,7 +97,7 @@ def generate_paths(
         state = PathState(moved.state.log_prob, moved.state.length, moved.state.finished | ended)
         if not bool(state.ongoing.any()):
             break
-        if cache is not None:
+        if cache is not None and k > 1:
             cache.reorder_cache(came_from)
         inputs = model.prepare_inputs_for_generation(
             input_ids, next_sequence_length=1 if use_cache else None, **model_kwargs

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from .checks import check_count, check_mass, check_number, next_logits, token_ids
 from .custom_generate import PathOutput, generate_paths
-from .nucleus import Scope, check_mass
+from .nucleus import Scope
 from .state import Moved, PathState, advance
 
 
@@ -39,7 +40,7 @@ class PathTopP:
             that is beam search.
 
     Raises:
-        ValueError: an attribute out of range.
+        ValueError: an attribute out of range. TypeError: one that is no number.
     """
 
     k: int = 4
@@ -50,15 +51,24 @@ class PathTopP:
     scope: Scope = "joint"
     do_sample: bool = True
 
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Refuses to be called as ``custom_generate=PathTopP`` calls it."""
+        if "generation_config" in named:
+            raise TypeError("custom_generate takes a decoder, not its class: custom_generate=PathTopP(k=4, p=0.9)")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
-        check_mass(self.p)
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise ValueError(f"PathTopP: k is a whole number of at least 1, got {self.k!r}")
+        check_count(self.k, "PathTopP: k")
+        check_mass(self.p, "PathTopP: p")
+        for name in ("temperature", "path_temperature", "length_power"):
+            check_number(getattr(self, name), f"PathTopP: {name}")
         if not (self.temperature > 0 and self.path_temperature > 0 and self.length_power >= 0):
             raise ValueError(
                 "PathTopP: temperature and path_temperature must be above 0, and length_power at least 0; got "
                 f"{self.temperature}, {self.path_temperature} and {self.length_power}"
             )
+        if not isinstance(self.do_sample, bool):
+            raise TypeError(f"PathTopP: do_sample must be True or False, got {self.do_sample!r}")
         if self.scope not in ("joint", "path"):
             raise ValueError(f"PathTopP: scope is 'joint' or 'path', got {self.scope!r}")
 
@@ -96,35 +106,32 @@ class PathTopP:
         """Paths from one prompt, the one of the largest score first.
 
         Args:
-            step_fn: takes the paths that go on, ``[m, T]`` int64, m ≤ k, and returns next-token logits ``[m, V]``.
+            step_fn: takes the paths that go on, ``[m, T]`` int64, m ≤ k, and returns next-token logits ``[m, V]``, a
+                tensor or an array.
             bos: the prompt. max_len: tokens behind it at most. eos: tokens that end a path.
             generator: PyTorch's own where it is None.
 
         Raises:
-            ValueError: logits of another shape, or NaN; an empty prompt; no token to make.
+            ValueError: logits of another shape, or NaN; an empty prompt; no token to make. TypeError: logits, tokens
+                or ``max_len`` of another type.
         """
-        prompt = [bos] if isinstance(bos, int) else list(bos)
-        if not prompt or max_len < 1:
-            raise ValueError(f"PathTopP.generate: needs a prompt and max_len of at least 1, got {prompt} and {max_len}")
-        ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), dtype=torch.long)
+        prompt = token_ids(bos, "PathTopP.generate: bos")
+        if not prompt:
+            raise ValueError("PathTopP.generate: needs a prompt of at least one token, got none")
+        check_count(max_len, "PathTopP.generate: max_len")
+        ends = torch.tensor(token_ids(eos, "PathTopP.generate: eos"), dtype=torch.long)
         tokens = torch.tensor(prompt).repeat(self.k, 1)
         state = PathState.start(1, self.k)
         for _ in range(max_len):
             going = state.ongoing[0]
             if not bool(going.any()):
                 break
-            given = torch.as_tensor(step_fn(tokens[going])).cpu()
-            if given.ndim != 2 or len(given) != int(going.sum()):
-                raise ValueError(
-                    f"PathTopP.generate: step_fn was given {int(going.sum())} paths and returns logits "
-                    f"[{int(going.sum())}, V]; it returned {list(given.shape)}"
-                )
+            given = next_logits(step_fn(tokens[going]), int(going.sum()), "PathTopP.generate: step_fn")
             logits = given.new_zeros(1, self.k, given.shape[1])
             logits[0, going] = given
-            was_finished = state.finished
             moved = self.step(state, logits, generator=generator)
             tokens = torch.cat([tokens[moved.parent[0]], moved.token[0][:, None]], 1)
-            ended = torch.isin(moved.token, ends) & ~was_finished.gather(1, moved.parent)
+            ended = torch.isin(moved.token, ends)
             state = PathState(moved.state.log_prob, moved.state.length, moved.state.finished | ended)
         best = self.ranked(state)[0]
         return [
@@ -166,3 +173,7 @@ class PathTopP:
     def ranked(self, state: PathState) -> Tensor:
         """Indices of the paths ``[B, k]`` by falling score."""
         return state.scores(self.length_power).argsort(dim=1, descending=True, stable=True)
+
+
+# What `help` and `inspect` show of the class are its attributes, and not what `__new__` lets through.
+PathTopP.__new__.__wrapped__ = PathTopP.__init__  # type: ignore[attr-defined]

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import check_count, check_generator, check_mass, check_tensor
+
 Scope = Literal["joint", "path"]
 
 # Of a cumulative sum: without it one more token enters by rounding.
@@ -33,13 +35,15 @@ def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joi
 
     Raises:
         ValueError: shapes that do not fit, ``p`` or ``scope`` that are none, NaN, a row without a path, a path
-            without a next token.
+            without a next token. TypeError: no tensors, a ``p`` that is no number.
     """
+    check_tensor(logw, "path_nucleus: logw")
+    check_tensor(logp, "path_nucleus: logp")
     if logw.ndim != 2 or logp.ndim != 3 or logp.shape[:2] != logw.shape:
         raise ValueError(
             f"path_nucleus: needs logw [B, k] and logp [B, k, V], got {list(logw.shape)} and {list(logp.shape)}"
         )
-    check_mass(p)
+    check_mass(p, "path_nucleus: p")
     if scope not in ("joint", "path"):
         raise ValueError(f"path_nucleus: scope is 'joint' or 'path', got {scope!r}")
     logw, logp = logw.double(), logp.double()
@@ -49,7 +53,7 @@ def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joi
     weights = torch.log_softmax(logw, -1)[..., None]
     if scope == "path":
         return weights + _truncated(conditional, p)
-    joint = torch.where(there[..., None], weights + conditional, -torch.inf)
+    joint = weights + conditional
     return _truncated(joint.flatten(1), p).view_as(joint)
 
 
@@ -74,7 +78,15 @@ def draw_continuations(
 
     Args:
         do_sample: False for the most probable. generator: PyTorch's own where it is None.
+
+    Raises:
+        ValueError: a law of another shape, ``m`` below 1. TypeError: ``m`` that is not whole, another generator.
     """
+    check_tensor(logq, "draw_continuations: logq")
+    if logq.ndim != 3:
+        raise ValueError(f"draw_continuations: needs logq [B, k, V], got {list(logq.shape)}")
+    check_count(m, "draw_continuations: m")
+    check_generator(generator)
     flat = logq.flatten(1)
     keys = flat
     if do_sample:
@@ -82,12 +94,6 @@ def draw_continuations(
     top = keys.topk(min(m, flat.shape[1]), dim=1)
     vocabulary = logq.shape[-1]
     return Drawn(top.indices // vocabulary, top.indices % vocabulary, top.values > -torch.inf)
-
-
-def check_mass(p: float) -> None:
-    """Raises a ValueError unless ``p`` lies in (0, 1]."""
-    if not 0.0 < p <= 1.0:
-        raise ValueError(f"p must lie in (0, 1], got {p!r}")
 
 
 def _present(logw: Tensor, logp: Tensor) -> Tensor:
@@ -127,5 +133,5 @@ def _kept(log_law: Tensor, p: float) -> Tensor:
     values, order = log_law[candidates].sort(descending=True, stable=True)
     before = values.exp().cumsum(0) - values.exp()
     kept = torch.zeros_like(log_law, dtype=torch.bool)
-    kept[candidates[order[(before < p - _ROUNDING) & (values > -torch.inf)]]] = True
+    kept[candidates[order[before < p - _ROUNDING]]] = True
     return kept

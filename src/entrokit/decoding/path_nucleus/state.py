@@ -9,7 +9,11 @@ from torch import Tensor
 
 from entrokit.distributions import entropy
 
+from .checks import check_count, check_tensor
 from .nucleus import Scope, draw_continuations, path_nucleus
+
+# Weights that were rounded to half precision still sum to 1 within this.
+_SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,12 @@ class PathState:
 
     @classmethod
     def start(cls, prompts: int, k: int, device: torch.device | str = "cpu") -> PathState:
-        """One path without tokens a prompt, and room for k."""
+        """One path without tokens a prompt, and room for k.
+
+        Raises:
+            ValueError: k below 1. TypeError: k that is not whole.
+        """
+        check_count(k, "PathState.start: k")
         log_prob = torch.full((prompts, k), -torch.inf, dtype=torch.float64, device=device)
         log_prob[:, 0] = 0.0
         length = torch.zeros(prompts, k, dtype=torch.long, device=device)
@@ -53,7 +62,30 @@ class PathState:
 
 
 def effective_paths(weights: Tensor) -> Tensor:
-    """exp(H(w)) ``[B]``: how many paths of equal weight these ``[B, k]`` are worth; 1 where one has it all."""
+    """exp(H(w)) ``[B]``: how many paths of equal weight these ``[B, k]`` are worth; 1 where one has it all.
+
+    Args:
+        weights: `PathState.weights`: they sum to 1 a row, and are no logarithms.
+
+    Raises:
+        ValueError: a negative weight, as a logarithm is; NaN; a row that does not sum to 1. TypeError: no tensor.
+    """
+    check_tensor(weights, "effective_paths: weights")
+    wrong = weights < 0
+    if bool(wrong.any()):
+        at = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"effective_paths: weight {at} is {float(weights[tuple(at)]):.4g}: these are log-weights; give their "
+            "softmax, as PathState.weights() does"
+        )
+    total = weights.sum(-1)
+    wrong = (total - 1.0).abs() > _SUM_TOLERANCE
+    if bool(wrong.any()):
+        row = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"effective_paths: the weights of row {row} sum to {float(total[tuple(row)]):.4g} and not to 1; of "
+            "log-weights give the softmax, as PathState.weights() does"
+        )
     return entropy(weights, from_logits=False).exp()
 
 
@@ -92,8 +124,9 @@ def advance(
     A path that has ended has one continuation, ``pad``, of probability 1; which new paths have ended is the caller's.
 
     Raises:
-        ValueError: logits of another shape, or that `path_nucleus` refuses.
+        ValueError: logits of another shape, or that `path_nucleus` refuses. TypeError: logits that are no tensor.
     """
+    check_tensor(logits, "PathTopP: logits")
     rows, k = state.log_prob.shape
     if logits.ndim != 3 or logits.shape[:2] != (rows, k):
         raise ValueError(

@@ -129,7 +129,7 @@ def gamed(seeds: Sequence[int]) -> Gamed:
                 gains = manipulability(rule, x).gain
                 share[name][n].append(float((gains > EXACT).double().mean()))
                 gain[name][n].append(float(gains.mean()))
-                unfair[name][n].append(fairness_report(x, rule(x)).violations()["pf"])
+                unfair[name][n].append(fairness_report(x, rule(x)).violation_rates()["pf"])
         for name, rule in RULES.items():
             seen = [find_manipulation(rule, n, profiles=64, generator=_generator(seed)) for n in GAMED]
             witnesses[name].append(float(sum(own is not None for own in seen)))

@@ -16,17 +16,13 @@ from entrokit.search.cross_entropy import (
     estimate_probability,
 )
 
-from .cross_entropy_cases import Mirrored, double, generator
+from .cross_entropy_cases import Mirrored, double, generator, normal_tail
 
 ONE = Exponential(1.0)
 
 
 def value(x):
     return x
-
-
-def normal_tail(gamma):
-    return 0.5 * math.erfc(gamma / math.sqrt(2.0))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,10 +112,36 @@ def test_events_in_many_dimensions():
     assert abs(found.probability / normal_tail(4.0) - 1.0) < 5 * found.relative_error
 
 
-def test_an_event_that_is_not_rare_takes_one_level():
-    found = cross_entropy_probability(value, ONE, 0.1, generator=generator())
+@pytest.mark.parametrize("seed", range(5))
+def test_an_event_that_is_not_rare_is_counted_among_draws_of_the_law(seed):
+    """A proportion of n_final draws, with the error of a binomial."""
+    found = cross_entropy_probability(value, ONE, 0.1, generator=generator(seed), n_final=4000)
     assert [level.gamma for level in found.history] == [0.1]
+    assert found.status == "reached"
+    assert found.sampler is found.history[0].sampler is ONE
+    p = found.hits / 4000
+    assert found.probability == pytest.approx(p, rel=1e-14)
+    assert found.effective == pytest.approx(found.hits)
+    assert found.relative_error == pytest.approx(math.sqrt((1 - p) / (p * 3999)))
     assert abs(found.probability / math.exp(-0.1) - 1.0) < 5 * found.relative_error
+
+
+@pytest.mark.parametrize("law", [ONE, ShiftedGaussian([0.0, 0.0])], ids=["exponential", "normal"])
+def test_a_sure_event_has_probability_1(law):
+    for seed in range(5):
+        found = cross_entropy_probability(lambda x: torch.zeros(len(x)), law, -1.0, generator=generator(seed))
+        assert found.probability == 1.0
+        assert found.log_probability == found.relative_error == 0.0
+        assert found.hits == found.effective == 10_000
+
+
+def test_the_law_is_refitted_as_soon_as_the_event_is_rarer_than_the_elite():
+    """P(X ≥ 2.4) = 0.091 is below ρ, and P(X ≥ 2.2) = 0.111 above."""
+    rare = cross_entropy_probability(value, ONE, 2.4, generator=generator(), n=100_000)
+    often = cross_entropy_probability(value, ONE, 2.2, generator=generator(), n=100_000)
+    assert len(rare.history) == 2
+    assert float(rare.sampler.mean) == pytest.approx(3.4, rel=0.05)
+    assert often.sampler is ONE
 
 
 def test_a_stall_is_named():
@@ -195,11 +217,27 @@ class Silent(Uniform):
         ({"smoothing": 0.0}, "smoothing"),
         ({"patience": 0}, "patience"),
         ({"gamma": math.inf}, "gamma must be finite"),
+        ({"gamma": torch.tensor(math.nan)}, "gamma must be finite"),
+        ({"n": 1000.0}, r"n must be a whole number of at least 2, got 1000\.0"),
+        ({"max_levels": True}, "max_levels must be a whole number"),
         ({"score": lambda x: x * torch.nan}, r"score is NaN in 1000 of 1000 draws, first at"),
         ({"score": lambda x: x.sum()}, r"\[1000\]; it returned \[\]"),
         ({"law": Silent()}, r"log_prob of the law must be one number a draw, \[1000\]; it is \[1000, 1\]"),
     ],
-    ids=["rho", "n", "n-final", "smoothing", "patience", "gamma", "nan", "shape", "log-prob"],
+    ids=[
+        "rho",
+        "n",
+        "n-final",
+        "smoothing",
+        "patience",
+        "gamma",
+        "gamma-nan",
+        "n-float",
+        "levels",
+        "nan",
+        "shape",
+        "log-prob",
+    ],
 )
 def test_what_cannot_be_is_named(change, said):
     given = {"score": value, "law": ONE, "gamma": 2.0} | change
@@ -210,5 +248,40 @@ def test_what_cannot_be_is_named(change, said):
 def test_a_constant_score_has_all_draws_in_its_elite():
     found = cross_entropy_probability(torch.ones_like, ONE, 1.0, generator=generator(), n=50)
     assert found.history[0].elite == 50
-    assert found.probability == pytest.approx(1.0, abs=5 * found.relative_error)
+    assert found.probability == 1.0
     assert double(found.history[0].effective) == 50
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gamma": [3.0]}, r"gamma must be a number, got \[3\.0\]"),
+        ({"gamma": torch.tensor([3.0])}, r"gamma must be a number, got tensor"),
+        ({"gamma": "3"}, "gamma must be a number, got '3'"),
+        ({"generator": 0}, "generator must be a torch.Generator, as .* got 0"),
+        ({"law": [0.0, 1.0]}, r"law must be a sampler, .*; \[0\.0, 1\.0\] has no sample and no log_prob and no fit"),
+        ({"law": ShiftedGaussian}, "is a class, and no law of it"),
+        ({"score": 3.0}, "score must be a function of draws"),
+    ],
+    ids=["gamma-list", "gamma-tensor", "gamma-text", "generator", "law-list", "law-class", "score"],
+)
+def test_what_is_of_another_kind_is_named(change, said):
+    given = {"score": value, "law": ONE, "gamma": 2.0, "generator": generator()} | change
+    with pytest.raises(TypeError, match=said):
+        cross_entropy_probability(**given)
+    with pytest.raises(TypeError, match=said):
+        estimate_probability(**given, sampler=ONE, n=100)
+
+
+def test_the_last_step_alone_is_checked_too():
+    with pytest.raises(TypeError, match="sampler must be a sampler"):
+        estimate_probability(value, ONE, 2.0, [ONE], n=100, generator=generator())
+    with pytest.raises(TypeError, match="rho must be a number"):
+        cross_entropy_probability(value, ONE, 2.0, rho=[0.1], generator=generator())
+
+
+@pytest.mark.parametrize("whole", [np.int64(100), np.int32(100)], ids=["int64", "int32"])
+def test_numbers_may_be_numpy_s_and_torch_s(whole):
+    a = estimate_probability(value, ONE, np.float64(1.0), ONE, n=whole, generator=generator())
+    b = estimate_probability(value, ONE, torch.tensor(1.0), ONE, n=100, generator=generator())
+    assert a.probability == b.probability

@@ -131,6 +131,12 @@ def test_float32_stays(name):
     assert fitted.log_prob(x).dtype == torch.float32
 
 
+@pytest.mark.parametrize("given", ["1", [[1.0], [2.0, 3.0]], None], ids=["text", "ragged", "none"])
+def test_parameters_that_are_no_numbers(given):
+    with pytest.raises(TypeError, match=r"Exponential\.mean must be numbers of a regular shape, got"):
+        Exponential(given)
+
+
 def test_numbers_are_laws_of_numbers():
     x = Exponential(2.0).sample(7, generator())
     assert x.shape == (7,)

@@ -185,14 +185,75 @@ def test_the_pole_is_no_minimum():
         lambda: search_zero(5.0, 4.0, generator=torch.Generator()),
         lambda: hardy_z(math.nan),
         lambda: hardy_z(20_000.0),
+        lambda: count_zeros((0.0, 1.0), (1.0, 1e300)),
+        lambda: count_zeros((0.0, 1.0), (-10_001.0, 1.0)),
+        lambda: find_critical_zeros(1.0, 1e300),
+        lambda: find_critical_zeros(1.0, 2.0, step=1e-300),
+        lambda: find_critical_zeros(1.0, 2.0, step=math.nan),
+        lambda: search_zero(1.0, 10_001.0, generator=torch.Generator()),
+        lambda: riemann_siegel_theta(1e308),
+        lambda: smooth_count([1.0, -1e308]),
     ],
-    ids=["reversed", "left-of-0", "infinite", "empty", "below-0", "step", "window", "nan", "high"],
+    ids=[
+        "reversed",
+        "left-of-0",
+        "infinite",
+        "empty",
+        "below-0",
+        "step",
+        "window",
+        "nan",
+        "high",
+        "box-high",
+        "box-low",
+        "endless",
+        "step-tiny",
+        "step-nan",
+        "window-high",
+        "theta-high",
+        "count-low",
+    ],
 )
 def test_what_cannot_be_is_refused(call):
-    with pytest.raises(ValueError, match=r"needs|NaN|Re s|above|step"):
+    with pytest.raises(ValueError, match=r"needs|NaN|finite|above|step"):
         call()
 
 
 def test_single_precision_is_refused():
     with pytest.raises(TypeError, match="double precision"):
         hardy_z(torch.tensor(20.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: count_zeros(0.5, (1.0, 2.0)), r"sigma must be a pair \(low, high\), got 0\.5"),
+        (lambda: count_zeros((0.0, 1.0), (1.0, "2")), "t's high must be a number, got '2'"),
+        (lambda: find_critical_zeros([1.0], 5.0), r"t0 must be a number, got \[1\.0\]"),
+        (lambda: search_zero(1.0, 5.0, generator=0), "generator must be a torch.Generator"),
+        (lambda: search_zero(1.0, 5.0, generator=torch.Generator(), start=0.7), "start is"),
+        (lambda: hardy_z("17"), "t takes numbers, got '17'"),
+        (lambda: hardy_z(17.0 + 1j), "t takes real numbers"),
+    ],
+    ids=["pair", "text", "list", "generator", "start", "z-text", "z-complex"],
+)
+def test_what_is_no_number_is_named(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_a_rectangle_may_be_as_wide_as_one_likes():
+    """Where σ > 1 there is no zero, so that 1e9 is no farther than 2, and as quick."""
+    assert count_zeros((0.0, 1e9), (10.0, 30.0)) == 3
+    assert count_zeros((0.5, 1e300), (-1.0, 1.0)) == 0, "the pole counts as none"
+    assert count_zeros((2.0, 1e9), (10.0, 30.0)) == 0
+    assert count_zeros((1.5, 2.5), (10.0, 30.0)) == 0
+
+
+@pytest.mark.parametrize("t", [1e5, 1e14, 1e100, 1e150])
+def test_theta_is_right_as_far_as_it_goes(t):
+    """To the rounding of a few terms, each as large as itself."""
+    with mpmath.workdps(180):
+        exact = mpmath.siegeltheta(t)
+    assert float(riemann_siegel_theta(t)) == pytest.approx(float(exact), rel=8 * 2.0**-53)
+    assert float(riemann_siegel_theta(-t)) == -float(riemann_siegel_theta(t))

@@ -17,6 +17,7 @@ from entrokit.search.zeta import (
     smooth_count,
     zeta,
 )
+from entrokit.search.zeta.sampled import _modulus
 
 FIRST = 14.134725141734695
 
@@ -257,3 +258,47 @@ def test_theta_is_right_as_far_as_it_goes(t):
         exact = mpmath.siegeltheta(t)
     assert float(riemann_siegel_theta(t)) == pytest.approx(float(exact), rel=8 * 2.0**-53)
     assert float(riemann_siegel_theta(-t)) == -float(riemann_siegel_theta(t))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_settings_of_a_search_reach_the_sampler():
+    found = search_zero(10.0, 18.0, generator=seeded(), n=50, elite=0.2, max_iter=3)
+    assert [step.elite for step in found.history] == [10, 10, 10]
+    slow = search_zero(10.0, 18.0, generator=seeded(), n=50, elite=0.2, max_iter=3, smoothing=0.1)
+    assert slow.history[1].spread > found.history[1].spread
+    # Of 400 draws a standard deviation is known to a twenty-eighth; six of them.
+    narrow = search_zero(10.0, 10.004, generator=seeded(), start=(0.5, 0.01), max_iter=1)
+    assert narrow.history[0].spread == pytest.approx(0.01, rel=6 / 28)
+    high = search_zero(10.0, 18.0, generator=seeded(), start=(0.5, 0.01), max_iter=1)
+    assert high.history[0].spread == pytest.approx(2.0, rel=6 / 28)
+
+
+def test_a_search_stays_in_the_strip(monkeypatch):
+    """Whatever is looked for lies to the right, or to the left, where the rectangle around it is cut off at 0."""
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: 2.0 - x[:, 0])
+    assert search_zero(10.0, 18.0, generator=seeded()).s.real == 1.0
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: x[:, 0])
+    left = search_zero(10.0, 18.0, generator=seeded())
+    assert left.s.real == 0.0
+    assert (left.zeros_around, left.accepted, left.why) == (0, False, "0 zeros around it")
+
+
+def test_a_zero_is_accepted_for_one_zero_around_it_alone(monkeypatch):
+    monkeypatch.setattr("entrokit.search.zeta.sampled.count_zeros", lambda sigma, t: 2)
+    found = search_zero(10.0, 18.0, generator=seeded())
+    assert (found.zeros_around, found.accepted, found.why) == (2, False, "2 zeros around it")
+
+    def on_it(sigma, t):
+        raise ZeroOnBoundaryError("zeta is 0 on the boundary")
+
+    monkeypatch.setattr("entrokit.search.zeta.sampled.count_zeros", on_it)
+    found = search_zero(10.0, 18.0, generator=seeded())
+    assert (found.zeros_around, found.accepted, found.why) == (None, False, "zeta is 0 on the boundary")
+
+
+def test_the_pole_has_no_modulus():
+    points = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
+    assert _modulus(points).tolist() == pytest.approx([math.inf, math.pi**2 / 6, 1.460354508809587])

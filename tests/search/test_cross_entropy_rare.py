@@ -86,6 +86,7 @@ def test_probabilities_below_the_smallest_double_stand_as_logs():
     assert found.probability == 0.0
     assert found.log_probability == pytest.approx(-2000.0, abs=5 * found.relative_error)
     assert 0 < found.relative_error < 1
+    assert 1 < found.effective < found.hits
 
 
 def test_the_reported_error_does_not_see_what_the_sampler_does_not_visit():
@@ -285,3 +286,83 @@ def test_numbers_may_be_numpy_s_and_torch_s(whole):
     a = estimate_probability(value, ONE, np.float64(1.0), ONE, n=whole, generator=generator())
     b = estimate_probability(value, ONE, torch.tensor(1.0), ONE, n=100, generator=generator())
     assert a.probability == b.probability
+
+
+def test_hits_that_cannot_come_of_the_law_are_hits_of_probability_0():
+    found = estimate_probability(value, Uniform(), 2.0, Uniform(3.0), n=50, generator=generator())
+    assert (found.probability, found.log_probability, found.relative_error) == (0.0, -math.inf, math.inf)
+    assert (found.hits, found.effective) == (50, 0.0)
+
+
+class Wrong(Uniform):
+    """Uniform, with a log-density that is nowhere what it should be."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.given = given
+
+    def log_prob(self, x):
+        return torch.full((len(x),), self.given, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("law", "sampler"),
+    [(Wrong(math.nan), Uniform()), (Uniform(), Wrong(-math.inf)), (Wrong(math.inf), Uniform())],
+    ids=["nan", "own-draws", "infinite"],
+)
+def test_densities_that_are_none_are_named(law, sampler):
+    with pytest.raises(ValueError, match="log_prob is NaN or infinite: a sampler must give its own draws"):
+        estimate_probability(value, law, 0.5, sampler, n=50, generator=generator())
+
+
+def test_one_draw_has_no_error():
+    with pytest.raises(ValueError, match="n must be a whole number of at least 2, got 1"):
+        estimate_probability(value, ONE, 0.5, ONE, n=1, generator=generator())
+
+
+@pytest.mark.parametrize(
+    ("rho", "n", "rank"),
+    [
+        (0.1, 1000, 900),
+        (0.1, 10, 9),
+        (0.3, 10, 7),
+        (0.7, 10, 3),
+        (0.25, 10, 8),
+        (0.0999, 10, 10),
+        (0.001, 50, 50),
+        (0.999, 3, 1),
+        (1 - 1e-12, 3, 1),
+    ],
+    ids=["0.1-1000", "0.1-10", "0.3-10", "0.7-10", "0.25-10", "0.0999-10", "last", "first", "not-below-1"],
+)
+def test_a_level_is_the_quantile_of_its_draws(rho, n, rank):
+    """The ⌈(1 - ρ) n⌉-th smallest score, where (1 - 0.7) · 10 is 3.0000000000000004 in doubles."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StallWarning)
+        found = cross_entropy_probability(value, ONE, 99.0, generator=generator(), rho=rho, n=n, max_levels=1)
+    scores = ONE.sample(n, generator()).sort().values
+    assert found.history[0].gamma == float(scores[rank - 1])
+    assert found.history[0].elite == n - rank + 1
+
+
+def test_a_stall_is_as_many_levels_as_patience_after_the_last_rise():
+    """The first level is a rise."""
+    for patience in (1, 3):
+        with pytest.warns(StallWarning, match="stalled") as caught:
+            found = cross_entropy_probability(torch.ones_like, ONE, 2.0, generator=generator(), patience=patience)
+        assert len(found.history) == 1 + patience
+        assert caught[0].filename == __file__
+
+
+def test_a_level_refits_the_sampler_that_drew_it_by_the_weights_of_its_elite():
+    g = generator()
+    with pytest.warns(StallWarning, match="max_levels"):
+        found = cross_entropy_probability(value, ONE, 20.0, generator=generator(), smoothing=0.5, max_levels=2)
+    sampler = ONE
+    for level in found.history:
+        x = sampler.sample(1000, g)
+        weights = torch.where(x >= level.gamma, (ONE.log_prob(x) - sampler.log_prob(x)).exp(), 0.0)
+        mean = 0.5 * float(sampler.mean) + 0.5 * float((weights * x).sum() / weights.sum())
+        assert float(level.sampler.mean) == pytest.approx(mean, rel=1e-12)
+        assert level.effective == pytest.approx(float(weights.sum() ** 2 / weights.square().sum()), rel=1e-12)
+        sampler = Exponential(mean)

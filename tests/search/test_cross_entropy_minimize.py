@@ -44,6 +44,16 @@ def test_it_says_how_it_went():
     assert float(bowl(found.x[None])) == found.fun
 
 
+def test_an_iteration_is_told_by_its_draws():
+    """The elite is ⌈ρN⌉, and 0.07 · 100 is 7.000000000000001 in doubles."""
+    found = cross_entropy_minimize(bowl, WIDE, generator=generator(), n=100, elite=0.07, max_iter=1, tol=0.0)
+    x = WIDE.sample(100, generator())
+    values = bowl(x).sort().values
+    step = found.history[0]
+    assert (step.best, step.elite_worst, step.elite) == (float(values[0]), float(values[6]), 7)
+    assert step.spread == pytest.approx(float(x.std(0, correction=0).max()), rel=1e-12)
+
+
 def test_a_rotated_valley_needs_the_full_covariance():
     g = generator(5)
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64))[0]

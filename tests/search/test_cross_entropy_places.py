@@ -18,6 +18,7 @@ from entrokit.search.cross_entropy import (
     cross_entropy_probability,
     estimate_probability,
 )
+from entrokit.search.cross_entropy.mixture import _groups
 
 from .cross_entropy_cases import MIXTURE, TWO_PLACES, double, generator, normal_tail
 
@@ -187,6 +188,8 @@ def test_a_component_without_a_draw_stays_and_keeps_a_small_share():
     assert fitted.components[1] is start.components[1]
     assert fitted.shares.tolist() == pytest.approx([1.0, 1e-3], abs=2e-3)
     assert float(fitted.shares[1]) == pytest.approx(1e-3, rel=2e-3)
+    higher = Mixture(start.components, floor=0.01).fit(double(-0.1, 0.1)[:, None], torch.zeros(2, dtype=torch.float64))
+    assert float(higher.shares[1]) == pytest.approx(0.01, rel=2e-2)
 
 
 def test_groups_of_any_events():
@@ -199,12 +202,35 @@ def test_groups_of_any_events():
     assert alike.log_prob(torch.ones(1, 1).double()).isfinite().all()
 
 
-def test_weights_and_the_scale_of_a_coordinate_decide_on_groups():
-    """A coordinate a million times wider says as much as the other; a draw of weight 0 says nothing."""
-    x = torch.tensor([[-1.0, 0.0], [-1.0, 9e6], [1.0, 0.0], [1.0, 9e6], [500.0, 0.0]], dtype=torch.float64)
-    logw = double(0.0, -math.inf, 0.0, -math.inf, -math.inf)
-    fitted = Mixture([ShiftedGaussian([0.0, 0.0], [1e-2, 1e6])] * 2).fit(x, logw)
-    assert sorted(c.mean.tolist() for c in fitted.components) == [[-1.0, 0.0], [1.0, 0.0]]
+def test_the_scale_of_a_coordinate_does_not_decide_on_groups():
+    """Two values of one coordinate, any of another that is a million times wider."""
+    side, wide = torch.meshgrid(double(-1.0, 1.0), torch.linspace(0.0, 1e6, 9, dtype=torch.float64), indexing="ij")
+    x = torch.stack([side.flatten(), wide.flatten()], 1)
+    groups = _groups(x, torch.full((18,), 1 / 18, dtype=torch.float64), 2)
+    assert groups.sum(0).tolist() == [9.0, 9.0]
+    assert (groups[:9] == groups[0]).all()
+
+
+def test_a_draw_of_next_to_no_weight_makes_no_group():
+    """Four places, and in each of thirty sets ten draws far away that weigh nothing."""
+    for seed in range(30):
+        g = generator(seed)
+        centres = double(-9.0, 9.0)[torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])]
+        which = torch.arange(40) % 4
+        x = torch.cat([centres[which], 90.0 * torch.ones(10, 2)]) + torch.randn(50, 2, generator=g, dtype=torch.float64)
+        weights = torch.cat([torch.full((40,), 0.025), torch.full((10,), 1e-9)]).double()
+        groups = _groups(x, weights, 4)[:40]
+        assert sorted(groups.sum(0).tolist()) == [10.0] * 4
+        assert all(bool((groups[which == j] == groups[j]).all()) for j in range(4))
+
+
+def test_a_draw_belongs_to_the_group_whose_mean_is_nearest():
+    x = torch.rand(60, 2, generator=generator(), dtype=torch.float64)
+    x = (x - x.mean(0)) / x.std(0, correction=0)
+    weights = torch.full((60,), 1 / 60, dtype=torch.float64)
+    groups = _groups(x, weights, 3)
+    means = (groups.T @ x) / groups.sum(0)[:, None]
+    assert torch.equal(torch.cdist(x, means).argmin(1), groups.argmax(1))
 
 
 def test_no_weight_at_all_is_an_empty_elite():

@@ -17,6 +17,7 @@ from entrokit.search.zeta import (
     smooth_count,
     zeta,
 )
+from entrokit.search.zeta.line import _brackets
 from entrokit.search.zeta.sampled import _modulus
 
 FIRST = 14.134725141734695
@@ -72,6 +73,24 @@ def test_a_window_narrower_than_a_step():
 def test_a_coarse_grid_is_refined_until_the_count_agrees():
     """Zeros 48.005 and 49.774 lie in one step of 4."""
     assert torch.equal(find_critical_zeros(46.0, 50.0, step=4.0), find_critical_zeros(46.0, 50.0))
+
+
+@pytest.mark.parametrize(("step", "width"), [(0.5, 0.5), (0.3, 8 / 27), (8.0, 8.0), (9.0, 8.0)])
+def test_a_grid_is_as_fine_as_its_step(step, width):
+    low, high = _brackets(10.0, 18.0, step)
+    assert low < FIRST < high
+    assert float(high - low) == pytest.approx(width, rel=1e-12)
+
+
+def test_a_grid_may_have_many_points():
+    assert len(find_critical_zeros(14.15, 14.16, step=9.5e-8)) == 0
+
+
+def test_a_grid_is_halved_six_times():
+    """In steps of 4 from 10 on each of three zeros has its own, and 256 is 64 times as much."""
+    assert len(find_critical_zeros(10.0, 26.0, step=256.0)) == 3
+    with pytest.raises(MissedZerosError, match="1 times .* on a grid of 8, and the argument principle counts 3"):
+        find_critical_zeros(10.0, 26.0, step=512.0)
 
 
 def test_zeros_closer_than_the_finest_grid_are_missed_and_said(monkeypatch):
@@ -193,7 +212,7 @@ def test_the_pole_is_no_minimum():
         lambda: find_critical_zeros(1.0, 2.0, step=math.nan),
         lambda: search_zero(1.0, 10_001.0, generator=torch.Generator()),
         lambda: riemann_siegel_theta(1e308),
-        lambda: smooth_count([1.0, -1e308]),
+        lambda: smooth_count([1.0, -1.1e150]),
     ],
     ids=[
         "reversed",
@@ -249,6 +268,7 @@ def test_a_rectangle_may_be_as_wide_as_one_likes():
     assert count_zeros((0.5, 1e300), (-1.0, 1.0)) == 0, "the pole counts as none"
     assert count_zeros((2.0, 1e9), (10.0, 30.0)) == 0
     assert count_zeros((1.5, 2.5), (10.0, 30.0)) == 0
+    assert count_zeros((2.0, 3.0), (-10_000.0, 10_000.0)) == 0
 
 
 @pytest.mark.parametrize("t", [1e5, 1e14, 1e100, 1e150])

@@ -71,7 +71,7 @@ class Mixture(Generic[F]):
         kept = weights > 0
         x, log_weights, weights = x[kept], log_weights[kept], weights[kept]
         each = torch.stack([own.log_prob(x) for own in self.components], 1)
-        if len(self.components) > 1 and bool((each.amax(1) - each.amin(1) <= _SAME).all()):
+        if bool((each.amax(1) - each.amin(1) <= _SAME).all()):
             shares_of = _groups(x, weights, len(self.components))
         else:
             shares_of = self._joint(x).softmax(1)

@@ -204,6 +204,16 @@ def test_an_elite_that_cannot_come_of_the_law_is_named():
         cross_entropy_probability(value, Uniform(), 10.0, generator=generator())
 
 
+def test_the_first_draw_of_which_a_score_is_nan_is_named():
+    x = ONE.sample(100, generator())
+    beyond = (x > 2.0).nonzero()[:, 0]
+    with pytest.raises(
+        ValueError, match=rf"score is NaN in {len(beyond)} of 100 draws, first at {float(x[beyond[0]])}"
+    ):
+        estimate_probability(lambda x: torch.where(x > 2.0, torch.nan, x), ONE, 1.0, ONE, n=100, generator=generator())
+    assert 1 < len(beyond) < 100
+
+
 class Silent(Uniform):
     def log_prob(self, x):
         return torch.zeros(len(x), 1)

@@ -75,6 +75,8 @@ def test_no_weight_at_all_is_an_empty_elite(name):
         law.fit(x, torch.full((3,), -torch.inf, dtype=torch.float64))
     with pytest.raises(ValueError, match="NaN or \\+inf"):
         law.fit(x, double(0.0, torch.nan, 0.0))
+    with pytest.raises(EmptyEliteError, match="every log_weight is -inf"):
+        law.fit(x[:0], double())
 
 
 def test_smoothing_mixes_parameters():
@@ -163,6 +165,11 @@ def test_parameters_that_are_no_numbers(given):
         Exponential(given)
 
 
+def test_parameters_are_doubles_of_whole_numbers_and_carry_no_gradient():
+    assert Exponential(torch.tensor([2, 3])).mean.dtype == torch.float64
+    assert not Exponential(torch.ones(2, requires_grad=True)).sample(3, generator()).requires_grad
+
+
 def test_numbers_are_laws_of_numbers():
     x = Exponential(2.0).sample(7, generator())
     assert x.shape == (7,)
@@ -182,6 +189,7 @@ def test_numbers_are_laws_of_numbers():
     [
         (lambda: Exponential(0.0), "mean must be above 0"),
         (lambda: Exponential(torch.nan), "mean must be finite"),
+        (lambda: Exponential(torch.inf), "mean must be finite"),
         (lambda: ShiftedGaussian(0.0, -1.0), "std must be above 0"),
         (lambda: DiagonalGaussian([0.0, 0.0], [1.0]), "the shape of mean"),
         (lambda: DiagonalGaussian(0.0, 1.0, floor=0.0), "floor must be above 0"),
@@ -200,6 +208,7 @@ def test_numbers_are_laws_of_numbers():
     ids=[
         "mean-0",
         "mean-nan",
+        "mean-infinite",
         "std-below-0",
         "std-shape",
         "floor-0",

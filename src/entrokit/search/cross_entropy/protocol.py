@@ -43,7 +43,7 @@ def normalised(log_weights: Tensor) -> Tensor:
     """
     if bool((log_weights.isnan() | (log_weights == torch.inf)).any()):
         raise ValueError("log_weights are NaN or +inf: a log_prob of the sampler is, or of the law it is compared with")
-    if not len(log_weights) or bool((log_weights == -torch.inf).all()):
+    if bool((log_weights == -torch.inf).all()):
         raise EmptyEliteError("no draw has a weight: every log_weight is -inf")
     return torch.softmax(log_weights, 0)
 

@@ -212,16 +212,15 @@ def test_the_scale_of_a_coordinate_does_not_decide_on_groups():
 
 
 def test_a_draw_of_next_to_no_weight_makes_no_group():
-    """Four places, and in each of thirty sets ten draws far away that weigh nothing."""
+    """Eight places, and in each of thirty sets ten draws far away that weigh nothing."""
+    centres = 12.0 * torch.cartesian_prod(*[torch.arange(3, dtype=torch.float64)] * 2)[:8]
+    which = torch.arange(80) % 8
+    weights = torch.cat([torch.full((80,), 1 / 80), torch.full((10,), 1e-9)]).double()
     for seed in range(30):
-        g = generator(seed)
-        centres = double(-9.0, 9.0)[torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])]
-        which = torch.arange(40) % 4
-        x = torch.cat([centres[which], 90.0 * torch.ones(10, 2)]) + torch.randn(50, 2, generator=g, dtype=torch.float64)
-        weights = torch.cat([torch.full((40,), 0.025), torch.full((10,), 1e-9)]).double()
-        groups = _groups(x, weights, 4)[:40]
-        assert sorted(groups.sum(0).tolist()) == [10.0] * 4
-        assert all(bool((groups[which == j] == groups[j]).all()) for j in range(4))
+        noise = torch.randn(90, 2, generator=generator(seed), dtype=torch.float64)
+        groups = _groups(torch.cat([centres[which], 90.0 * torch.ones(10, 2)]) + noise, weights, 8)[:80]
+        assert groups.sum(0).tolist() == [10.0] * 8
+        assert all(bool((groups[which == j] == groups[j]).all()) for j in range(8))
 
 
 def test_a_draw_belongs_to_the_group_whose_mean_is_nearest():

@@ -269,12 +269,13 @@ def test_a_constant_score_has_all_draws_in_its_elite():
         ({"gamma": [3.0]}, r"gamma must be a number, got \[3\.0\]"),
         ({"gamma": torch.tensor([3.0])}, r"gamma must be a number, got tensor"),
         ({"gamma": "3"}, "gamma must be a number, got '3'"),
+        ({"gamma": True}, "gamma must be a number, got True"),
         ({"generator": 0}, "generator must be a torch.Generator, as .* got 0"),
         ({"law": [0.0, 1.0]}, r"law must be a sampler, .*; \[0\.0, 1\.0\] has no sample and no log_prob and no fit"),
         ({"law": ShiftedGaussian}, "is a class, and no law of it"),
         ({"score": 3.0}, "score must be a function of draws"),
     ],
-    ids=["gamma-list", "gamma-tensor", "gamma-text", "generator", "law-list", "law-class", "score"],
+    ids=["gamma-list", "gamma-tensor", "gamma-text", "gamma-bool", "generator", "law-list", "law-class", "score"],
 )
 def test_what_is_of_another_kind_is_named(change, said):
     given = {"score": value, "law": ONE, "gamma": 2.0, "generator": generator()} | change

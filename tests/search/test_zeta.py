@@ -145,3 +145,9 @@ def test_single_precision_is_refused(dtype):
 def test_no_numbers_are_named(given):
     with pytest.raises(TypeError, match="zeta takes numbers, got"):
         zeta(given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex32], ids=str)
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(TypeError, match="takes double precision"):
+        zeta(torch.ones(1).to(dtype))

@@ -197,6 +197,7 @@ def test_the_pole_is_no_minimum():
     "call",
     [
         lambda: count_zeros((1.0, 0.0), (1.0, 2.0)),
+        lambda: count_zeros((0.5, 0.5), (1.0, 2.0)),
         lambda: count_zeros((-0.5, 1.0), (1.0, 2.0)),
         lambda: count_zeros((0.0, math.inf), (1.0, 2.0)),
         lambda: find_critical_zeros(5.0, 5.0),
@@ -216,6 +217,7 @@ def test_the_pole_is_no_minimum():
     ],
     ids=[
         "reversed",
+        "flat",
         "left-of-0",
         "infinite",
         "empty",
@@ -254,8 +256,9 @@ def test_single_precision_is_refused():
         (lambda: search_zero(1.0, 5.0, generator=torch.Generator(), start=0.7), "start is"),
         (lambda: hardy_z("17"), "t takes numbers, got '17'"),
         (lambda: hardy_z(17.0 + 1j), "t takes real numbers"),
+        (lambda: hardy_z(torch.tensor(17.0, dtype=torch.complex128)), "t takes real numbers"),
     ],
-    ids=["pair", "text", "list", "generator", "start", "z-text", "z-complex"],
+    ids=["pair", "text", "list", "generator", "start", "z-text", "z-complex", "z-complex-dtype"],
 )
 def test_what_is_no_number_is_named(call, said):
     with pytest.raises(TypeError, match=said):

@@ -322,6 +322,13 @@ def test_a_zero_is_accepted_for_one_zero_around_it_alone(monkeypatch):
     assert (found.zeros_around, found.accepted, found.why) == (None, False, "zeta is 0 on the boundary")
 
 
+def test_a_small_modulus_is_no_zero(monkeypatch):
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: 2e-8 + 0.0 * x[:, 0])
+    found = search_zero(9_999.0, 10_000.0, generator=seeded(), max_iter=1)
+    assert (found.zeros_around, found.accepted) == (None, False)
+    assert "|zeta| = 2e-08 is no zero" in found.why
+
+
 def test_the_pole_has_no_modulus():
     points = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
     assert _modulus(points).tolist() == pytest.approx([math.inf, math.pi**2 / 6, 1.460354508809587])

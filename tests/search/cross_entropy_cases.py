@@ -11,6 +11,7 @@ from entrokit.search.cross_entropy import (
     DiagonalGaussian,
     Exponential,
     Gaussian,
+    Mixture,
     ShiftedGaussian,
 )
 
@@ -30,6 +31,21 @@ FAMILIES = {
     "gaussian": Gaussian(double(1.0, -2.0), torch.tensor([[1.0, 0.6], [0.6, 2.0]], dtype=torch.float64)),
     "bernoulli": Bernoulli(double(0.2, 0.7)),
     "categorical": Categorical(torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=torch.float64)),
+}
+
+# Of components far enough apart that a fit is the likeliest one nearby.
+MIXTURE = Mixture([ShiftedGaussian(double(-3.0, 0.0)), ShiftedGaussian(double(3.0, 1.0))], [0.3, 0.7])
+
+
+def normal_tail(gamma):
+    return 0.5 * math.erfc(gamma / math.sqrt(2.0))
+
+
+# Events in two places: a score, a law, and how often it is 4 or more.
+TWO_PLACES = {
+    "two-sides": (torch.abs, ShiftedGaussian(0.0), 2 * normal_tail(4.0)),
+    "right-angle": (lambda x: x.amax(1), ShiftedGaussian(double(0.0, 0.0)), 1 - (1 - normal_tail(4.0)) ** 2),
+    "unequal": (lambda x: torch.maximum(x, -x - 0.3), ShiftedGaussian(0.0), normal_tail(4.0) + normal_tail(4.3)),
 }
 
 

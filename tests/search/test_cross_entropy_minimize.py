@@ -44,6 +44,16 @@ def test_it_says_how_it_went():
     assert float(bowl(found.x[None])) == found.fun
 
 
+def test_an_iteration_is_told_by_its_draws():
+    """The elite is ⌈ρN⌉, and 0.07 · 100 is 7.000000000000001 in doubles."""
+    found = cross_entropy_minimize(bowl, WIDE, generator=generator(), n=100, elite=0.07, max_iter=1, tol=0.0)
+    x = WIDE.sample(100, generator())
+    values = bowl(x).sort().values
+    step = found.history[0]
+    assert (step.best, step.elite_worst, step.elite) == (float(values[0]), float(values[6]), 7)
+    assert step.spread == pytest.approx(float(x.std(0, correction=0).max()), rel=1e-12)
+
+
 def test_a_rotated_valley_needs_the_full_covariance():
     g = generator(5)
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=g, dtype=torch.float64))[0]
@@ -162,6 +172,9 @@ def test_bounds_may_be_open():
         ({"n": True}, "n must be a whole number"),
         ({"smoothing": 1.5}, r"smoothing must lie in \(0, 1\]"),
         ({"max_iter": 0}, "max_iter"),
+        ({"max_iter": 20.0}, r"max_iter must be a whole number of at least 1, got 20\.0"),
+        ({"tol": -1.0}, "tol must be at least 0"),
+        ({"tol": math.nan}, "tol must be finite"),
         ({"bounds": (0.0, 1.0)}, r"one pair \(low, high\) a coordinate of draws \[n, d\]; got 0.0 for one"),
         ({"bounds": [(0, 1)] * 2}, r"got \[2, 2\] for draws \[200, 3\]"),
         ({"bounds": [(0, 1), (0, 1), (1, 0)]}, "every low must be below its high"),
@@ -176,6 +189,9 @@ def test_bounds_may_be_open():
         "n",
         "smoothing",
         "max-iter",
+        "max-iter-float",
+        "tol",
+        "tol-nan",
         "bounds-flat",
         "bounds-few",
         "bounds-reversed",
@@ -188,4 +204,21 @@ def test_bounds_may_be_open():
 )
 def test_what_cannot_be_is_named(change, said):
     with pytest.raises(ValueError, match=said):
+        cross_entropy_minimize(**({"fn": bowl, "sampler": WIDE, "generator": generator()} | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sampler": [0.0, 1.0]}, "sampler must be a sampler"),
+        ({"generator": 0}, "generator must be a torch.Generator"),
+        ({"fn": 3.0}, "fn must be a function of draws"),
+        ({"tol": "small"}, "tol must be a number"),
+        ({"elite": [0.1]}, "elite must be a number"),
+        ({"smoothing": None}, "smoothing must be a number"),
+    ],
+    ids=["sampler", "generator", "fn", "tol", "elite", "smoothing"],
+)
+def test_what_is_of_another_kind_is_named(change, said):
+    with pytest.raises(TypeError, match=said):
         cross_entropy_minimize(**({"fn": bowl, "sampler": WIDE, "generator": generator()} | change))

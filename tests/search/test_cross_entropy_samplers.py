@@ -75,6 +75,8 @@ def test_no_weight_at_all_is_an_empty_elite(name):
         law.fit(x, torch.full((3,), -torch.inf, dtype=torch.float64))
     with pytest.raises(ValueError, match="NaN or \\+inf"):
         law.fit(x, double(0.0, torch.nan, 0.0))
+    with pytest.raises(EmptyEliteError, match="every log_weight is -inf"):
+        law.fit(x[:0], double())
 
 
 def test_smoothing_mixes_parameters():
@@ -91,6 +93,7 @@ def test_an_elite_of_one_draw_leaves_the_floor():
     narrow = DiagonalGaussian([0.0, 0.0], 1.0, floor=1e-3).fit(one, zero)
     assert narrow.std.tolist() == [1e-3, 1e-3]
     assert narrow.mean.tolist() == [1.0, 2.0]
+    assert narrow.floor == 1e-3
     flat = Gaussian([0.0, 0.0], torch.eye(2), floor=1e-3).fit(one, zero)
     assert not flat.covariance.any()
     drawn = flat.sample(4000, generator())
@@ -109,6 +112,19 @@ def test_fewer_draws_than_dimensions_leave_a_flat_gaussian_that_can_be_drawn_fro
     assert torch.linalg.matrix_rank(drawn - drawn.mean(0), rtol=1e-5) == 2
 
 
+def test_a_flat_gaussian_far_from_0_gives_its_own_draws_a_density():
+    """Where numbers near 1e6 are 1e-10 apart a width of the floor, 1e-12, would be narrower than rounding."""
+    flat = Gaussian([1e6, 1e6], torch.ones(2, 2))
+    x = flat.sample(100, generator())
+    assert (flat.log_prob(x) > flat.log_prob(flat.mean[None]) - 20.0).all()
+
+
+def test_a_covariance_is_made_symmetric_to_the_last_place():
+    law = Gaussian([0.0, 0.0], [[1.0, 0.5], [0.5 + 1e-7, 1.0]])
+    assert torch.equal(law.covariance, law.covariance.T)
+    assert float(law.covariance[0, 1]) == pytest.approx(0.5 + 5e-8, abs=1e-12)
+
+
 def test_no_probability_reaches_0_or_1():
     ones, zero = torch.ones(4, 3, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     bits = Bernoulli([0.5, 0.5, 0.5], floor=1e-3).fit(ones, zero)
@@ -116,6 +132,18 @@ def test_no_probability_reaches_0_or_1():
     sure = Categorical([[0.5, 0.5]], floor=1e-3).fit(torch.zeros(4, 1, dtype=torch.long), zero)
     assert sure.probs.min() == pytest.approx(1e-3, rel=2e-3)
     assert Bernoulli([0.0]).log_prob(torch.ones(1, 1)).isfinite()
+
+
+def test_a_mean_of_bits_may_round_above_1():
+    """Of 22 ones weighed alike it is 1 + 2.2e-16."""
+    fitted = Bernoulli(double(0.5), floor=1e-17).fit(torch.ones(22, 1).double(), torch.zeros(22, dtype=torch.float64))
+    assert fitted.probs.tolist() == [1.0]
+
+
+def test_choices_are_normalised_before_the_floor_and_after():
+    assert Categorical([900.0, 100.0, 0.0], floor=0.05).probs.tolist() == pytest.approx(
+        [0.9 / 1.05, 0.1 / 1.05, 0.05 / 1.05], rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,12 +159,24 @@ def test_float32_stays(name):
     assert fitted.log_prob(x).dtype == torch.float32
 
 
+@pytest.mark.parametrize("given", ["1", [[1.0], [2.0, 3.0]], None], ids=["text", "ragged", "none"])
+def test_parameters_that_are_no_numbers(given):
+    with pytest.raises(TypeError, match=r"Exponential\.mean must be numbers of a regular shape, got"):
+        Exponential(given)
+
+
+def test_parameters_are_doubles_of_whole_numbers_and_carry_no_gradient():
+    assert Exponential(torch.tensor([2, 3])).mean.dtype == torch.float64
+    assert not Exponential(torch.ones(2, requires_grad=True)).sample(3, generator()).requires_grad
+
+
 def test_numbers_are_laws_of_numbers():
     x = Exponential(2.0).sample(7, generator())
     assert x.shape == (7,)
     assert x.dtype == torch.float64
     assert Exponential(2.0).log_prob(x).shape == (7,)
     assert float(Exponential(1.0).log_prob(double(-1.0))) == -math.inf
+    assert float(Exponential(2.0).log_prob(double(0.0))) == -math.log(2.0)
     assert Bernoulli(0.3).sample(5, generator()).shape == (5,)
     assert Categorical([0.3, 0.7]).sample(5, generator()).shape == (5,)
     grid = Categorical(torch.full((2, 3, 4), 0.25)).sample(5, generator())
@@ -149,6 +189,7 @@ def test_numbers_are_laws_of_numbers():
     [
         (lambda: Exponential(0.0), "mean must be above 0"),
         (lambda: Exponential(torch.nan), "mean must be finite"),
+        (lambda: Exponential(torch.inf), "mean must be finite"),
         (lambda: ShiftedGaussian(0.0, -1.0), "std must be above 0"),
         (lambda: DiagonalGaussian([0.0, 0.0], [1.0]), "the shape of mean"),
         (lambda: DiagonalGaussian(0.0, 1.0, floor=0.0), "floor must be above 0"),
@@ -157,13 +198,17 @@ def test_numbers_are_laws_of_numbers():
         (lambda: Gaussian([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), "no negative eigenvalue, its least is -1"),
         (lambda: Gaussian([0.0], [[-1.0]]), "no negative eigenvalue, its least is -1"),
         (lambda: Bernoulli(1.5), r"\[0, 1\]"),
+        (lambda: DiagonalGaussian(0.0, 1.0, floor=math.inf), "floor must be above 0"),
         (lambda: Bernoulli(0.5, floor=0.5), "floor"),
+        (lambda: Bernoulli(0.5, floor=0.0), "floor"),
         (lambda: Categorical([-0.5, 1.5]), "at least 0"),
         (lambda: Categorical([0.5, 0.5], floor=0.5), "floor"),
+        (lambda: Categorical([[0.5, 0.5], [0.0, 0.0]]), "above 0 in sum"),
     ],
     ids=[
         "mean-0",
         "mean-nan",
+        "mean-infinite",
         "std-below-0",
         "std-shape",
         "floor-0",
@@ -172,9 +217,12 @@ def test_numbers_are_laws_of_numbers():
         "covariance-indefinite",
         "covariance-negative",
         "bernoulli-above-1",
+        "floor-infinite",
         "bernoulli-floor",
+        "bernoulli-floor-0",
         "categorical-below-0",
         "categorical-floor",
+        "categorical-0",
     ],
 )
 def test_parameters_that_are_none(make, said):

@@ -85,9 +85,14 @@ def test_chunks_do_not_show(monkeypatch):
 def test_the_series_is_as_long_as_the_height_asks():
     """Sixty terms are enough at t = 14 and lose all digits at t = 100."""
     assert series_length(14.0) <= 60 < series_length(50.0)
-    with pytest.raises(ValueError, match=r"60 terms are too few at \|Im s\| = 100, which needs 120"):
+    with pytest.raises(ValueError, match=r"\|Im s\| = 100 takes 120 terms at least, .* got 60: leave n out"):
         zeta(0.5 + 100j, n=60)
     assert abs(complex(zeta(0.5 + 14j, n=200)) - exact(0.5 + 14j)) < 1e-14
+    assert complex(zeta(0.5 + 100j, n=120)) == complex(zeta(0.5 + 100j))
+    with pytest.raises(ValueError, match="never more than 20000; got 1000000000"):
+        zeta(2.0, n=10**9)
+    with pytest.raises(ValueError, match=r"n must be a whole number of at least 1, got 60\.0"):
+        zeta(2.0, n=60.0)
 
 
 def test_angles_keep_their_last_digits_after_thousands_of_turns():
@@ -134,3 +139,15 @@ def test_single_precision_is_refused(dtype):
         zeta(torch.tensor([2.0], dtype=dtype))
     with pytest.raises(TypeError, match="takes double precision"):
         zeta(np.array([2.0], dtype=str(dtype).removeprefix("torch.")))
+
+
+@pytest.mark.parametrize("given", ["2", None, [[1.0], [2.0, 3.0]]], ids=["text", "none", "ragged"])
+def test_no_numbers_are_named(given):
+    with pytest.raises(TypeError, match="zeta takes numbers, got"):
+        zeta(given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex32], ids=str)
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(TypeError, match="takes double precision"):
+        zeta(torch.ones(1).to(dtype))

@@ -17,6 +17,8 @@ from entrokit.search.zeta import (
     smooth_count,
     zeta,
 )
+from entrokit.search.zeta.line import _brackets
+from entrokit.search.zeta.sampled import _modulus
 
 FIRST = 14.134725141734695
 
@@ -71,6 +73,24 @@ def test_a_window_narrower_than_a_step():
 def test_a_coarse_grid_is_refined_until_the_count_agrees():
     """Zeros 48.005 and 49.774 lie in one step of 4."""
     assert torch.equal(find_critical_zeros(46.0, 50.0, step=4.0), find_critical_zeros(46.0, 50.0))
+
+
+@pytest.mark.parametrize(("step", "width"), [(0.5, 0.5), (0.3, 8 / 27), (8.0, 8.0), (9.0, 8.0)])
+def test_a_grid_is_as_fine_as_its_step(step, width):
+    low, high = _brackets(10.0, 18.0, step)
+    assert low < FIRST < high
+    assert float(high - low) == pytest.approx(width, rel=1e-12)
+
+
+def test_a_grid_may_have_many_points():
+    assert len(find_critical_zeros(14.15, 14.16, step=9.5e-8)) == 0
+
+
+def test_a_grid_is_halved_six_times():
+    """In steps of 4 from 10 on each of three zeros has its own, and 256 is 64 times as much."""
+    assert len(find_critical_zeros(10.0, 26.0, step=256.0)) == 3
+    with pytest.raises(MissedZerosError, match="1 times .* on a grid of 8, and the argument principle counts 3"):
+        find_critical_zeros(10.0, 26.0, step=512.0)
 
 
 def test_zeros_closer_than_the_finest_grid_are_missed_and_said(monkeypatch):
@@ -177,6 +197,7 @@ def test_the_pole_is_no_minimum():
     "call",
     [
         lambda: count_zeros((1.0, 0.0), (1.0, 2.0)),
+        lambda: count_zeros((0.5, 0.5), (1.0, 2.0)),
         lambda: count_zeros((-0.5, 1.0), (1.0, 2.0)),
         lambda: count_zeros((0.0, math.inf), (1.0, 2.0)),
         lambda: find_critical_zeros(5.0, 5.0),
@@ -185,14 +206,129 @@ def test_the_pole_is_no_minimum():
         lambda: search_zero(5.0, 4.0, generator=torch.Generator()),
         lambda: hardy_z(math.nan),
         lambda: hardy_z(20_000.0),
+        lambda: count_zeros((0.0, 1.0), (1.0, 1e300)),
+        lambda: count_zeros((0.0, 1.0), (-10_001.0, 1.0)),
+        lambda: find_critical_zeros(1.0, 1e300),
+        lambda: find_critical_zeros(1.0, 2.0, step=1e-300),
+        lambda: find_critical_zeros(1.0, 2.0, step=math.nan),
+        lambda: search_zero(1.0, 10_001.0, generator=torch.Generator()),
+        lambda: riemann_siegel_theta(1e308),
+        lambda: smooth_count([1.0, -1.1e150]),
     ],
-    ids=["reversed", "left-of-0", "infinite", "empty", "below-0", "step", "window", "nan", "high"],
+    ids=[
+        "reversed",
+        "flat",
+        "left-of-0",
+        "infinite",
+        "empty",
+        "below-0",
+        "step",
+        "window",
+        "nan",
+        "high",
+        "box-high",
+        "box-low",
+        "endless",
+        "step-tiny",
+        "step-nan",
+        "window-high",
+        "theta-high",
+        "count-low",
+    ],
 )
 def test_what_cannot_be_is_refused(call):
-    with pytest.raises(ValueError, match=r"needs|NaN|Re s|above|step"):
+    with pytest.raises(ValueError, match=r"needs|NaN|finite|above|step"):
         call()
 
 
 def test_single_precision_is_refused():
     with pytest.raises(TypeError, match="double precision"):
         hardy_z(torch.tensor(20.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: count_zeros(0.5, (1.0, 2.0)), r"sigma must be a pair \(low, high\), got 0\.5"),
+        (lambda: count_zeros((0.0, 1.0), (1.0, "2")), "t's high must be a number, got '2'"),
+        (lambda: find_critical_zeros([1.0], 5.0), r"t0 must be a number, got \[1\.0\]"),
+        (lambda: search_zero(1.0, 5.0, generator=0), "generator must be a torch.Generator"),
+        (lambda: search_zero(1.0, 5.0, generator=torch.Generator(), start=0.7), "start is"),
+        (lambda: hardy_z("17"), "t takes numbers, got '17'"),
+        (lambda: hardy_z(17.0 + 1j), "t takes real numbers"),
+        (lambda: hardy_z(torch.tensor(17.0, dtype=torch.complex128)), "t takes real numbers"),
+    ],
+    ids=["pair", "text", "list", "generator", "start", "z-text", "z-complex", "z-complex-dtype"],
+)
+def test_what_is_no_number_is_named(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_a_rectangle_may_be_as_wide_as_one_likes():
+    """Where σ > 1 there is no zero, so that 1e9 is no farther than 2, and as quick."""
+    assert count_zeros((0.0, 1e9), (10.0, 30.0)) == 3
+    assert count_zeros((0.5, 1e300), (-1.0, 1.0)) == 0, "the pole counts as none"
+    assert count_zeros((2.0, 1e9), (10.0, 30.0)) == 0
+    assert count_zeros((1.5, 2.5), (10.0, 30.0)) == 0
+    assert count_zeros((2.0, 3.0), (-10_000.0, 10_000.0)) == 0
+
+
+@pytest.mark.parametrize("t", [1e5, 1e14, 1e100, 1e150])
+def test_theta_is_right_as_far_as_it_goes(t):
+    """To the rounding of a few terms, each as large as itself."""
+    with mpmath.workdps(180):
+        exact = mpmath.siegeltheta(t)
+    assert float(riemann_siegel_theta(t)) == pytest.approx(float(exact), rel=8 * 2.0**-53)
+    assert float(riemann_siegel_theta(-t)) == -float(riemann_siegel_theta(t))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_settings_of_a_search_reach_the_sampler():
+    found = search_zero(10.0, 18.0, generator=seeded(), n=50, elite=0.2, max_iter=3)
+    assert [step.elite for step in found.history] == [10, 10, 10]
+    slow = search_zero(10.0, 18.0, generator=seeded(), n=50, elite=0.2, max_iter=3, smoothing=0.1)
+    assert slow.history[1].spread > found.history[1].spread
+    # Of 400 draws a standard deviation is known to a twenty-eighth; six of them.
+    narrow = search_zero(10.0, 10.004, generator=seeded(), start=(0.5, 0.01), max_iter=1)
+    assert narrow.history[0].spread == pytest.approx(0.01, rel=6 / 28)
+    high = search_zero(10.0, 18.0, generator=seeded(), start=(0.5, 0.01), max_iter=1)
+    assert high.history[0].spread == pytest.approx(2.0, rel=6 / 28)
+
+
+def test_a_search_stays_in_the_strip(monkeypatch):
+    """Whatever is looked for lies to the right, or to the left, where the rectangle around it is cut off at 0."""
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: 2.0 - x[:, 0])
+    assert search_zero(10.0, 18.0, generator=seeded()).s.real == 1.0
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: x[:, 0])
+    left = search_zero(10.0, 18.0, generator=seeded())
+    assert left.s.real == 0.0
+    assert (left.zeros_around, left.accepted, left.why) == (0, False, "0 zeros around it")
+
+
+def test_a_zero_is_accepted_for_one_zero_around_it_alone(monkeypatch):
+    monkeypatch.setattr("entrokit.search.zeta.sampled.count_zeros", lambda sigma, t: 2)
+    found = search_zero(10.0, 18.0, generator=seeded())
+    assert (found.zeros_around, found.accepted, found.why) == (2, False, "2 zeros around it")
+
+    def on_it(sigma, t):
+        raise ZeroOnBoundaryError("zeta is 0 on the boundary")
+
+    monkeypatch.setattr("entrokit.search.zeta.sampled.count_zeros", on_it)
+    found = search_zero(10.0, 18.0, generator=seeded())
+    assert (found.zeros_around, found.accepted, found.why) == (None, False, "zeta is 0 on the boundary")
+
+
+def test_a_small_modulus_is_no_zero(monkeypatch):
+    monkeypatch.setattr("entrokit.search.zeta.sampled._modulus", lambda x: 2e-8 + 0.0 * x[:, 0])
+    found = search_zero(9_999.0, 10_000.0, generator=seeded(), max_iter=1)
+    assert (found.zeros_around, found.accepted) == (None, False)
+    assert "|zeta| = 2e-08 is no zero" in found.why
+
+
+def test_the_pole_has_no_modulus():
+    points = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
+    assert _modulus(points).tolist() == pytest.approx([math.inf, math.pi**2 / 6, 1.460354508809587])

@@ -4,10 +4,12 @@ Textbook method; Analysis on Riemann Hypothesis with Cross Entropy Optimization 
 searches zeros of the zeta function with it.
 """
 
+from .estimate import Level, RareEvent, estimate_probability
 from .gaussians import DiagonalGaussian, Gaussian, ShiftedGaussian
 from .minimize import Minimum, Step, cross_entropy_minimize
+from .mixture import Mixture
 from .protocol import EmptyEliteError, Sampler
-from .rare import Level, RareEvent, StallWarning, cross_entropy_probability, estimate_probability
+from .rare import StallWarning, UncoveredWarning, cross_entropy_probability
 from .samplers import Bernoulli, Categorical, Exponential
 
 __all__ = [
@@ -19,11 +21,13 @@ __all__ = [
     "Gaussian",
     "Level",
     "Minimum",
+    "Mixture",
     "RareEvent",
     "Sampler",
     "ShiftedGaussian",
     "StallWarning",
     "Step",
+    "UncoveredWarning",
     "cross_entropy_minimize",
     "cross_entropy_probability",
     "estimate_probability",

@@ -15,7 +15,8 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from .protocol import EmptyEliteError, Sampler, check_count, check_share, check_smoothing, evaluate
+from ..checks import check_count, check_generator, check_number, check_share, check_smoothing
+from .protocol import EmptyEliteError, Sampler, check_function, check_sampler, evaluate
 
 F = TypeVar("F", bound=Sampler)
 
@@ -82,15 +83,21 @@ def cross_entropy_minimize(
             which it has stalled.
 
     Raises:
+        TypeError: no sampler, number, function or generator where one is due.
         ValueError: an argument out of range, ``fn`` NaN or of another shape, bounds that do not fit the draws, or that
             all of the first draws lie on one side of.
         EmptyEliteError: ``fn`` is +inf at every draw.
     """
+    check_function("fn", fn)
+    check_sampler("sampler", sampler)
+    check_generator(generator)
     check_count("n", n, 2)
     check_count("max_iter", max_iter)
     check_count("patience", patience)
     check_share("elite", elite)
     check_smoothing(smoothing)
+    if check_number("tol", tol) < 0.0:
+        raise ValueError(f"tol must be at least 0, got {tol!r}")
     kept = math.ceil(elite * n - 1e-9)
     history: list[Step] = []
     best: Tensor | None = None

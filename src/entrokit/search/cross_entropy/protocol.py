@@ -43,7 +43,7 @@ def normalised(log_weights: Tensor) -> Tensor:
     """
     if bool((log_weights.isnan() | (log_weights == torch.inf)).any()):
         raise ValueError("log_weights are NaN or +inf: a log_prob of the sampler is, or of the law it is compared with")
-    if not len(log_weights) or bool((log_weights == -torch.inf).all()):
+    if bool((log_weights == -torch.inf).all()):
         raise EmptyEliteError("no draw has a weight: every log_weight is -inf")
     return torch.softmax(log_weights, 0)
 
@@ -79,31 +79,32 @@ def evaluate(name: str, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     return values
 
 
-def check_share(name: str, value: float) -> None:
-    """Raises a ValueError unless ``value`` lies in (0, 1)."""
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+def check_sampler(name: str, value: Any) -> None:
+    """Raises a TypeError unless ``value`` has the three methods of a `Sampler`."""
+    missing = [method for method in ("sample", "log_prob", "fit") if not callable(getattr(value, method, None))]
+    if missing or isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a sampler, with methods sample, log_prob and fit, such as Exponential(1.0); "
+            f"{value!r} " + (f"has no {' and no '.join(missing)}" if missing else "is a class, and no law of it")
+        )
 
 
-def check_smoothing(value: float) -> None:
-    """Raises a ValueError unless ``value`` lies in (0, 1]."""
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"smoothing must lie in (0, 1], got {value!r}")
-
-
-def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raises a ValueError unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+def check_function(name: str, value: Any) -> None:
+    """Raises a TypeError unless ``value`` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function of draws [n, ...], got {value!r}")
 
 
 def parameter(name: str, value: Any) -> Tensor:
     """A parameter as a floating tensor, float64 where it was given as Python's numbers or numpy's.
 
     Raises:
-        ValueError: NaN or infinity in it.
+        TypeError: no numbers, or lists of unequal lengths. ValueError: NaN or infinity in it.
     """
-    given = value.detach() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    try:
+        given = value.detach() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be numbers of a regular shape, got {value!r}") from None
     given = given if given.is_floating_point() else given.double()
     if not bool(given.isfinite().all()):
         raise ValueError(f"{name} must be finite, got {value}")

@@ -2,7 +2,8 @@
 
     zeros - poles = (1/2π) Σ_j arg(ζ(s_{j+1}) / ζ(s_j))
 
-along the boundary, counter-clockwise, in steps so small that ζ changes by less than half of its size.
+along the boundary, counter-clockwise, in steps so small that ζ changes by less than half of its size. Where σ > 1 the
+Euler product converges and ζ has no zero, so that a rectangle is cut off at σ = 2.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import math
 import torch
 from torch import Tensor
 
-from .function import zeta
+from ..checks import check_pair
+from .function import MOST_T, zeta
 
 # Past two zeros in one step ζ would go once around 0 and be back. Up to 10,000 the closest are 0.0377 apart (Lehmer's
 # pair at 7005.06 and 7005.10).
 _FIRST_STEP, _LEAST_STEP = 0.025, 1e-7
+_NO_ZERO_BEYOND = 2.0
 
 
 class ZeroOnBoundaryError(ValueError):
@@ -27,21 +30,25 @@ def count_zeros(sigma: tuple[float, float], t: tuple[float, float]) -> int:
     """Zeros of ζ with σ0 < Re s < σ1 and t0 < Im s < t1, each as often as it is one.
 
     Args:
-        sigma: (σ0, σ1), σ0 ≥ 0. t: (t0, t1), within ±10,000.
+        sigma: (σ0, σ1), 0 ≤ σ0 < σ1, as far right as one likes. t: (t0, t1), within ±10,000.
 
     Raises:
         ZeroOnBoundaryError: a zero, or the pole s = 1, within 1e-7 of the boundary; says where.
+        TypeError: no pairs of numbers.
         ValueError: an empty, reversed or infinite rectangle, or one beyond where `zeta` is computed.
     """
-    (left, right), (low, high) = sigma, t
-    if not (-math.inf < left < right < math.inf and -math.inf < low < high < math.inf):
-        raise ValueError(f"count_zeros: needs finite sigma (low, high) and t (low, high), got {sigma} and {t}")
+    (left, right), (low, high) = check_pair("sigma", sigma), check_pair("t", t)
+    if left < 0.0 or max(-low, high) > MOST_T:
+        raise ValueError(f"count_zeros: needs sigma from 0 on and t within ±{MOST_T:g}, got {sigma} and {t}")
     inside = left < 1.0 < right and low < 0.0 < high
     if _holds_pole(left, right, low, high, _LEAST_STEP) and not _holds_pole(left, right, low, high, -_LEAST_STEP):
         raise ZeroOnBoundaryError(
             f"the pole s = 1 lies on the boundary of sigma {sigma}, t {t}, or within {_LEAST_STEP:g} of it: "
             "move that side"
         )
+    if left >= _NO_ZERO_BEYOND:
+        return 0
+    right = min(right, _NO_ZERO_BEYOND)
     corners = [complex(left, low), complex(right, low), complex(right, high), complex(left, high)]
     points = torch.cat([_side(a, b) for a, b in zip(corners, corners[1:] + corners[:1], strict=True)])
     values = zeta(points)

@@ -17,12 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import check_count, check_number, double_points
+
 MOST_T = 10_000.0
 """|Im s| up to which there is a length of the series; far beyond, the Riemann-Siegel formula is the right one."""
 
 _RATE = math.log(3.0 + math.sqrt(8.0))
 # e^-36 is the rounding of 1, and ten more terms are for the factor before the bound.
 _DIGITS, _SPARE = 36.0, 10
+# The coefficients' whole numbers grow with n, and their making with its square.
+_MOST_TERMS = 20_000
 _POINTS_TIMES_TERMS = 4_000_000
 _LOG_2 = math.log(2.0)
 # Where 1 - 2^(1-s) is below this, three digits would be lost to it.
@@ -30,8 +34,12 @@ _NEAR, _RADIUS, _ON_CIRCLE = 1e-2, 0.25, 24
 
 
 def series_length(t: float) -> int:
-    """Terms that ζ(σ + it) takes for its truncation to be below the rounding of 1."""
-    return math.ceil((0.5 * math.pi * abs(t) + _DIGITS) / _RATE) + _SPARE
+    """Terms that ζ(σ + it) takes for its truncation to be below the rounding of 1.
+
+    Raises:
+        TypeError: no number. ValueError: NaN or infinity.
+    """
+    return math.ceil((0.5 * math.pi * abs(check_number("t", t)) + _DIGITS) / _RATE) + _SPARE
 
 
 def zeta(s: Any, n: int | None = None) -> Tensor:
@@ -44,15 +52,20 @@ def zeta(s: Any, n: int | None = None) -> Tensor:
         s: complex numbers with Re s ≥ 0 and |Im s| ≤ 10,000, any shape. n: terms; chosen by the largest |Im s|.
 
     Raises:
-        TypeError: float32 or complex64, whose rounding leaves nothing at |t| > 20.
+        TypeError: no numbers; float32 or complex64, whose rounding leaves nothing at |t| > 20.
         ValueError: the pole s = 1, Re s < 0, NaN, a larger |Im s|, or an ``n`` too small for it.
     """
     points = _points(s)
     flat = points.reshape(-1)
     largest = float(flat.detach().imag.abs().max()) if len(flat) else 0.0
     needed = series_length(largest)
-    if n is not None and n < needed:
-        raise ValueError(f"zeta: {n} terms are too few at |Im s| = {largest:g}, which needs {needed}; leave n out")
+    if n is not None:
+        check_count("n", n)
+        if not needed <= n <= _MOST_TERMS:
+            raise ValueError(
+                f"zeta: |Im s| = {largest:g} takes {needed} terms at least, and there are never more than "
+                f"{_MOST_TERMS}; got {n}: leave n out"
+            )
     values = _series(flat, n or needed)
     # 1 - 2^(1-s) is 0 at 1 + 2πik/ln 2 too, where ζ is not; a mean over a circle is the value in its middle.
     doubtful = (_factor(flat).abs() < _NEAR) & (flat.imag.abs() > 1.0)
@@ -64,16 +77,8 @@ def zeta(s: Any, n: int | None = None) -> Tensor:
     return values.reshape(points.shape)
 
 
-def check_double(name: str, given: Any) -> None:
-    """Raises a TypeError for a tensor or an array of single precision or less."""
-    dtype = str(getattr(given, "dtype", "")).removeprefix("torch.")
-    if dtype in ("float32", "float16", "bfloat16", "complex64", "complex32"):
-        raise TypeError(f"{name} takes double precision, complex128 or float64; got {dtype}")
-
-
 def _points(s: Any) -> Tensor:
-    check_double("zeta", s)
-    points = torch.as_tensor(s, dtype=torch.complex128)
+    points = double_points("zeta", s, torch.complex128)
     for wrong, what in (
         (~(points.real.isfinite() & points.imag.isfinite()), "is NaN or infinite"),
         (points.real < 0, "has Re s < 0: reflect it by the functional equation"),

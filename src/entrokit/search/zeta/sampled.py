@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_number
 from ..cross_entropy import DiagonalGaussian, Step, cross_entropy_minimize
 from .boxes import ZeroOnBoundaryError, count_zeros
-from .function import zeta
+from .function import MOST_T, zeta
 
 _SMALL, _AROUND = 1e-8, 1e-3
 
@@ -58,11 +59,16 @@ def search_zero(
         n, elite, smoothing, max_iter: of `cross_entropy_minimize`. start: mean and standard deviation of σ.
 
     Raises:
-        ValueError: not 0 ≤ t0 < t1.
+        TypeError: no numbers, or no generator. ValueError: not 0 ≤ t0 < t1 ≤ 10,000, or what `cross_entropy_minimize`
+            refuses.
     """
-    if not 0.0 <= t0 < t1:
-        raise ValueError(f"search_zero: needs 0 <= t0 < t1, got {t0} and {t1}")
-    mean, width = start
+    t0, t1 = check_number("t0", t0), check_number("t1", t1)
+    if not 0.0 <= t0 < t1 <= MOST_T:
+        raise ValueError(f"search_zero: needs 0 <= t0 < t1 <= {MOST_T:g}, got {t0} and {t1}")
+    try:
+        mean, width = start
+    except (TypeError, ValueError):
+        raise TypeError(f"search_zero: start is (mean, standard deviation) of sigma, got {start!r}") from None
     found = cross_entropy_minimize(
         _modulus,
         DiagonalGaussian([mean, 0.5 * (t0 + t1)], [width, 0.25 * (t1 - t0)]),

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from entrokit.extras import require
 
@@ -110,11 +109,14 @@ def benchmark_forecaster(
     names = [flow.name for flow in flows]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"flows: at least one, and names that differ, are expected; got {names}")
+    for flow in flows:
+        if coordinate is not None and coordinate >= flow.dimension:
+            raise ValueError(f"coordinate: {flow.name} has coordinates 0 to {flow.dimension - 1}; got {coordinate}")
     rows = []
     for flow in flows:
         begun = starts_on_attractor(flow, starts)
         x = sample_flow(flow, points_per_period * periods, points_per_period, start=begun, transient=0)
-        chosen = _observed(x, coordinate, flow.name)
+        chosen = x if coordinate is None else x[..., [coordinate]]
         errors = [
             forecast_error(copy.deepcopy(forecaster), series, len(series) * 5 // 6, flow.name) for series in chosen
         ]
@@ -164,14 +166,6 @@ def _flows(given: Sequence[Flow]) -> list[Flow]:
     for i, flow in enumerate(flows):
         check_flow(flow, f"flows[{i}]")
     return flows
-
-
-def _observed(x: Tensor, coordinate: int | None, name: str) -> Tensor:
-    if coordinate is None:
-        return x
-    if coordinate >= x.shape[-1]:
-        raise ValueError(f"coordinate: {name} has coordinates 0 to {x.shape[-1] - 1}; got {coordinate}")
-    return x[..., coordinate : coordinate + 1]
 
 
 def _median(values: Sequence[float]) -> float:

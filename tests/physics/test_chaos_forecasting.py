@@ -178,6 +178,35 @@ def test_a_forecaster_of_scikit_learns_kind_that_gives_arrays(near_starts):
     assert not hasattr(forecaster, "last"), "a copy is fitted"
 
 
+def test_the_last_sixth_is_forecast_by_copies_of_what_was_given(near_starts):
+    seen = []
+
+    class Watched(MeanForecaster):
+        def fit(self, series):
+            seen.append((hasattr(self, "mean_"), len(series)))
+            return super().fit(series)
+
+        def predict(self, horizon):
+            seen.append(horizon)
+            return super().predict(horizon)
+
+    benchmark_forecaster(Watched(), [CLOCK], 15, 12, starts=2)
+    assert seen == [(False, 150), 30] * 2
+
+
+def test_trajectories_begin_where_starts_are(near_starts, monkeypatch):
+    given = []
+
+    def forecast_error(forecaster, series, fitted, name):
+        given.append(series)
+        return 1.0, 1.0
+
+    monkeypatch.setattr("entrokit.physics.chaos.forecasting.forecast_error", forecast_error)
+    benchmark_forecaster(MeanForecaster(), [CLOCK], 15, 2, coordinate=None, starts=2)
+    begun = rk4(CLOCK, CLOCK.start, 1 / 60, 360, every=180)[1:]
+    torch.testing.assert_close(torch.stack([series[0] for series in given]), begun, rtol=0, atol=0)
+
+
 def test_standardised_by_the_past_alone():
     series = torch.cat([waves(50), 100 + waves(10)])
     percent, root = forecast_error(MeanForecaster(), series, 50)

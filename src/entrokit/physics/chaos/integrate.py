@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from entrokit.extras import require
@@ -55,11 +54,13 @@ def rk4(f: Field, x0: ArrayLike, dt: float, n_steps: int, *, every: int = 1) -> 
 
 def follow_flow(f: Field, x: Tensor, dt: float, n_steps: int, every: int) -> Tensor:
     """As `rk4`, of states that were looked at; through NumPy where a flow has it."""
-    if not isinstance(f, Flow) or x.device.type != "cpu" or f.of_arrays(_coordinates(x)) is None:
+    if not isinstance(f, Flow) or x.device.type != "cpu":
         return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, name_of(f), dt)
-    state = _coordinates(x)
+    state = np.moveaxis(x.numpy(), -1, 0)
     states = [state]
     with np.errstate(all="ignore"):
+        if f.of_arrays(state) is None:
+            return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, f.name, dt)
         for i in range(1, n_steps + 1):
             state = step_rk4(f.of_arrays, state, dt)
             if i % every == 0:
@@ -67,10 +68,6 @@ def follow_flow(f: Field, x: Tensor, dt: float, n_steps: int, every: int) -> Ten
             if i % _LOOKS == 0 or i == n_steps:
                 _check(torch.from_numpy(state).movedim(0, -1), i, f.name, dt)
     return torch.from_numpy(np.stack(states)).movedim((0, 1), (-2, -1)).contiguous()
-
-
-def _coordinates(x: Tensor) -> NDArray[np.float64]:
-    return np.moveaxis(x.numpy(), -1, 0)
 
 
 def follow(step: Field, x: Tensor, n_steps: int, every: int, name: str, dt: float | None) -> Tensor:

@@ -29,7 +29,7 @@ def kaplan_yorke_dimension(spectrum: ArrayLike) -> Tensor:
     size = ordered.shape[-1]
     held = torch.where(j > 0, sums.gather(-1, (j - 1).clamp(min=0)), 0.0)
     beyond = ordered.gather(-1, j.clamp(max=size - 1)).abs()
-    share = torch.where((j > 0) & (j < size), held / beyond, 0.0)
+    share = torch.where(j < size, held / beyond, 0.0)
     return (j + share).squeeze(-1)
 
 

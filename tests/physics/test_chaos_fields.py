@@ -94,10 +94,9 @@ def test_a_state_that_goes_elsewhere_among_others_is_named(start):
 
 
 def test_rounding_at_a_fixed_point_is_no_difference():
-    """There a field is nothing but what its sums are rounded by, and products of another size round otherwise."""
-    turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
-    point = torch.linspace(1.0, 2.0, 4, dtype=torch.float64)
-    found = lyapunov_spectrum(lambda x: (x - point) @ turn.T @ turn, point.expand(9, 4), 0.1, 3)
+    """There a field is nothing but what its sums are rounded by, and products of other sizes round otherwise."""
+    point = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    found = lyapunov_spectrum(lambda x: x - point + len(x) * 2.0**-52, point.expand(9, 2), 0.1, 3)
     # exp(0.1) in the four terms of the Runge-Kutta step.
     step = sum(0.1**k / math.factorial(k) for k in range(5))
     torch.testing.assert_close(found, torch.full_like(found, 10 * math.log(step)), rtol=1e-9, atol=0)
@@ -126,6 +125,13 @@ def test_what_numpy_computes_needs_a_jacobian():
 def test_a_jacobian_of_something_else_is_named(field, jac):
     with pytest.raises(ValueError, match=r"jac: at the states that were given it is \[\[.* differences of the field"):
         lyapunov_spectrum(field, BATCH, 0.01, 3, jac)
+
+
+def test_a_transposed_jacobian_with_the_same_sums_is_named():
+    shift = torch.eye(3, dtype=torch.float64).roll(1, 1)
+    lyapunov_spectrum(lambda x: x.roll(-1, -1), [0.1, 0.2, 0.3], 0.01, 3, lambda _: shift)
+    with pytest.raises(ValueError, match="jac: at the states that were given it is"):
+        lyapunov_spectrum(lambda x: x.roll(-1, -1), [0.1, 0.2, 0.3], 0.01, 3, lambda _: shift.T)
 
 
 def jacobian_of_one_state(s):

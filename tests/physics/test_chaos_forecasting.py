@@ -12,6 +12,7 @@ from entrokit.physics.chaos import (
     BenchmarkTable,
     DivergedError,
     Flow,
+    FunctionFlow,
     Invariants,
     LinearAutoregression,
     Lorenz,
@@ -248,6 +249,16 @@ def test_new_series_start_where_errors_are():
         torch.testing.assert_close(series, states[i + 2 : i + 12], rtol=1e-6, atol=1e-6)
     moved = hard_series(Lorenz(), states, p, torch.Generator().manual_seed(0), count=6, points=10)
     assert 0 < float((moved.states - made.states).abs().amax()) < 0.1
+
+
+def test_starts_are_moved_either_way_within_the_noise():
+    still = FunctionFlow(label="still", field=torch.zeros_like, period=1.0, start=(1.0, 2.0))
+    made = hard_series(still, [[1.0, 2.0]], [1.0], torch.Generator().manual_seed(0), count=500, points=1, noise=0.1)
+    moved = made.states[:, 0] - torch.tensor([1.0, 2.0])
+    assert float(moved.abs().amax()) <= 0.1 + 1e-12
+    # Uniform in ±0.1: a mean of 500 has the standard error 0.1 / sqrt(3 * 500) = 0.0026, a root mean square 0.0011.
+    assert float(moved.mean(0).abs().amax()) < 0.013
+    assert moved.square().mean(0).sqrt().tolist() == pytest.approx([0.1 / math.sqrt(3)] * 2, abs=0.006)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,18 @@ def test_a_long_series_goes_through_the_trees(fuzzy, generator):
     torch.testing.assert_close(sample_entropy(x, fuzzy=fuzzy), -(b / a).log(), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("fuzzy", [False, True])
+def test_long_templates_of_a_long_series(fuzzy, generator, monkeypatch):
+    """By SciPy's tree, or over all pairs in chunks, of which there are several here."""
+    monkeypatch.setattr(kernel_pairs, "_ENTRIES", 200_000)
+    x = torch.randn(1, 600, generator=generator, dtype=torch.float64)
+    radius = 0.8 * x.std(1)
+    windows = x.unfold(1, 4, 1)
+    which = 1 if fuzzy else 0
+    a, b = (all_pairs(points, radius)[which].double() for points in (windows[..., :3], windows))
+    torch.testing.assert_close(sample_entropy(x, 3, radius, fuzzy=fuzzy), -(b / a).log(), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("options", [{}, {"fuzzy": False}, {"edge": "drop"}, {"composite": False}], ids=str)
 def test_a_batch_is_its_series(options, generator):
     x = torch.randn(2, 3, 60, generator=generator, dtype=torch.float64)
@@ -168,6 +180,7 @@ def test_undefined_scales_are_dropped_and_counted():
     found = multiscale_entropy(chirp(), scales=15, tolerance=0.05, fuzzy=False, composite=False)
     defined = found.values[found.values.isfinite()]
     assert int(found.dropped) == 15 - len(defined) > 0
+    assert float(found.values[~found.values.isfinite()].amin()) == math.inf
     assert float(found.index) == pytest.approx(float(torch.trapezoid(defined)) / len(defined))
 
 

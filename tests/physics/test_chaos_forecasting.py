@@ -1,4 +1,4 @@
-"""Sampling, forecasters, the benchmark's table, and importance sampling of starts."""
+"""Sampling, forecasters, and the benchmark's table."""
 
 import math
 from dataclasses import dataclass
@@ -22,13 +22,10 @@ from entrokit.physics.chaos import (
     SprottB,
     benchmark_forecaster,
     forecast_error,
-    hard_series,
-    importance_weights,
     nrmse,
     rk4,
     sample_flow,
     smape,
-    smooth_errors,
     starts_on_attractor,
 )
 
@@ -95,17 +92,16 @@ def test_a_sinusoid_is_linear():
     torch.testing.assert_close(found, x[80:], atol=1e-6, rtol=0)
 
 
-def test_ridge_regression_is_scikit_learns():
-    from sklearn.linear_model import Ridge
-
+def test_ridge_regression_by_its_normal_equations():
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).cumsum(0)
     found = LinearAutoregression(lags=2, ridge=0.05).fit(x).predict(1)[0]
     y = ((x - x.mean(0)) / x.std(0)).numpy()
-    design = np.hstack([y[:-2], y[1:-1]])[:, [0, 2, 1, 3]]
-    # The penalty leaves the intercept alone, as theirs does.
-    peer = Ridge(alpha=0.05 * 58).fit(design, y[2:])
-    last = np.array([[y[-2, 0], y[-1, 0], y[-2, 1], y[-1, 1]]])
-    expected = torch.from_numpy(peer.predict(last)[0]) * x.std(0) + x.mean(0)
+    design = np.hstack([y[:-2], y[1:-1]])
+    # The penalty leaves the intercept alone, as scikit-learn's does: it goes with the means.
+    centred, target = design - design.mean(0), y[2:] - y[2:].mean(0)
+    weights = np.linalg.solve(centred.T @ centred + 0.05 * 58 * np.eye(4), centred.T @ target)
+    last = np.concatenate([y[-2], y[-1]])
+    expected = torch.from_numpy((last - design.mean(0)) @ weights + y[2:].mean(0)) * x.std(0) + x.mean(0)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
@@ -179,47 +175,41 @@ def test_a_forecaster_of_scikit_learns_kind_that_gives_arrays(near_starts):
     assert not hasattr(forecaster, "last"), "a copy is fitted"
 
 
+def test_the_last_sixth_is_forecast_by_copies_of_what_was_given(near_starts):
+    seen = []
+
+    class Watched(MeanForecaster):
+        def fit(self, series):
+            seen.append((hasattr(self, "mean_"), len(series)))
+            return super().fit(series)
+
+        def predict(self, horizon):
+            seen.append(horizon)
+            return super().predict(horizon)
+
+    benchmark_forecaster(Watched(), [CLOCK], 15, 12, starts=2)
+    assert seen == [(False, 150), 30] * 2
+
+
+def test_trajectories_begin_where_starts_are(near_starts, monkeypatch):
+    given = []
+
+    def forecast_error(forecaster, series, fitted, name):
+        given.append(series)
+        return 1.0, 1.0
+
+    monkeypatch.setattr("entrokit.physics.chaos.forecasting.forecast_error", forecast_error)
+    benchmark_forecaster(MeanForecaster(), [CLOCK], 15, 2, coordinate=None, starts=2)
+    begun = rk4(CLOCK, CLOCK.start, 1 / 60, 360, every=180)[1:]
+    torch.testing.assert_close(torch.stack([series[0] for series in given]), begun, rtol=0, atol=0)
+
+
 def test_standardised_by_the_past_alone():
     series = torch.cat([waves(50), 100 + waves(10)])
     percent, root = forecast_error(MeanForecaster(), series, 50)
     truth = (series[50:] - series[:50].mean(0)) / series[:50].std(0, correction=0)
     assert root == pytest.approx(float(truth.square().mean().sqrt()))
     assert percent == pytest.approx(smape(series[50:], series[:50].mean(0).expand(10, -1)))
-
-
-@pytest.mark.parametrize(
-    ("errors", "weights"), [((1, 1, 1), (1 / 3,) * 3), ((1, 2, 1), (1 / 18, 16 / 18, 1 / 18)), ((0, 0), (0.5, 0.5))]
-)
-def test_check_7_importance_weights(errors, weights):
-    torch.testing.assert_close(importance_weights(errors), torch.tensor(weights, dtype=torch.float64))
-
-
-def test_huge_errors_do_not_overflow():
-    assert float(importance_weights([1e100, 0.0])[0]) == 1.0
-    torch.testing.assert_close(importance_weights([3.0, 1.0], power=0.0), torch.tensor([0.5, 0.5]).double())
-
-
-def test_errors_are_smoothed_and_kept_above_0():
-    k = torch.arange(60, dtype=torch.float64)
-    cubic = 1 + 0.01 * k + 1e-4 * k**3
-    torch.testing.assert_close(smooth_errors(cubic), cubic)
-    spike = torch.zeros(60, dtype=torch.float64)
-    spike[30] = 1.0
-    assert float(smooth_errors(spike).amin()) == 0.0
-
-
-def test_new_series_start_where_errors_are():
-    states = sample_flow(Lorenz(), 50, 100)
-    p = torch.zeros(50)
-    p[[7, 30]] = 0.5
-    g = torch.Generator().manual_seed(0)
-    made = hard_series(Lorenz(), states, p, g, count=6, points=10, noise=0.0)
-    assert made.states.shape == (6, 10, 3)
-    assert set(made.indices.tolist()) == {7, 30}
-    for series, i in zip(made.states, made.indices.tolist(), strict=True):
-        torch.testing.assert_close(series, states[i + 2 : i + 12], rtol=1e-6, atol=1e-6)
-    moved = hard_series(Lorenz(), states, p, torch.Generator().manual_seed(0), count=6, points=10)
-    assert 0 < float((moved.states - made.states).abs().amax()) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -247,10 +237,6 @@ def test_new_series_start_where_errors_are():
         (lambda: BenchmarkTable(ROWS).errors("mae"), "smape or nrmse"),
         (lambda: BenchmarkTable(ROWS).spearman("period"), "no ranks"),
         (lambda: forecast_error(MeanForecaster(), waves(9), 9), "leaves nothing"),
-        (lambda: importance_weights([1.0, -1.0]), "at least 0"),
-        (lambda: smooth_errors(torch.ones(9)), "as many as the window"),
-        (lambda: hard_series(CLOCK, waves(9), torch.ones(8)), "one of 9 states each"),
-        (lambda: hard_series(CLOCK, waves(9), torch.zeros(9)), "one of 9 states each"),
     ],
 )
 def test_what_is_none_is_named(call, message):

@@ -2,64 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Iterator
 
 from entrokit.physics.chaos import (
-    SYSTEMS,
+    Halvorsen,
     LinearAutoregression,
+    Lorenz,
     MeanForecaster,
     NearestAnalogue,
-    correlation_dimension,
+    Rossler,
     forecast_error,
-    henon,
-    logistic,
-    lyapunov_spectrum,
-    map_lyapunov_spectrum,
-    multiscale_entropy,
-    sample_entropy,
     sample_flow,
-    spectrum_of_tangents,
     starts_on_attractor,
 )
-from entrokit.physics.chaos.flow import Flow
-from entrokit.physics.chaos.integrate import rk4
-from entrokit.physics.chaos.systems import Chen, Halvorsen, Lorenz, Rossler
 from entrokit.report import Chart, Series
 
 from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
+from ._chaos_difficulty import difficulty, fifteen_flows, spearman
+from ._chaos_known import known, spread
 from ._chaos_training import Reference, trained_by_rounds, trained_on_reference
 
-# The independent check's: points per period, points of the library and of the whole.
-PER_PERIOD, LIBRARY, POINTS = 30, 3000, 3600
-# Steps of Runge-Kutta a period.
-STEPS = 300
+# Points a period and periods of the paper's coarse protocol.
 COARSE, PERIODS = 15, 12
-TRAJECTORIES = 32
-# Largest exponents of the literature; Sprott, Chaos and Time-Series Analysis (2003), and ln 2.
-KNOWN = {"Lorenz": 0.9056, "Rössler": 0.0714, "Chen": 2.0272, "Hénon": 0.41922, "logistic": math.log(2)}
-
-Table = dict[str, list[list[float]]]
-"""By name, of every flow its numbers, one a seed."""
 
 
 def claim(budget: Budget) -> Iterator[Shown]:
-    flows = _flows()
-    of = _difficulty(flows, len(budget.seeds))
-    by = {name: _spearman(of[name], of["error"]) for name in of if name != "error"}
+    flows = fifteen_flows()
+    of = difficulty(flows, len(budget.seeds))
+    by = {name: spearman(of[name], of["error"]) for name in of if name != "error"}
     nothing = [0.0] * len(budget.seeds)
     chaotic, per_time = by["λ1 T"], by["λ1"]
     yield Finding(
         "The more chaotic a flow, the larger the error of a forecast.",
         "Spearman correlation over 15 flows of λ1 T and the error of the nearest analogue: mean over seeds at least "
         "0.5, and above 0 in every seed",
-        _spread(chaotic),
+        spread(chaotic),
         statistics.fmean(chaotic) >= 0.5 and min(chaotic) > 0,
         "independent check: 0.81 over 16 flows; paper, whole forecasts over 131 flows: 0.24 to 0.42 with λ1",
         by,
@@ -104,49 +84,8 @@ def claim(budget: Budget) -> Iterator[Shown]:
     )
 
 
-def _flows() -> list[Flow]:
-    made: Sequence[Callable[[], Flow]] = SYSTEMS
-    return [system() for system in made]
-
-
-def _difficulty(flows: Sequence[Flow], seeds: int) -> Table:
-    """Errors of nearest analogues and the invariants, of every flow from as many starts as there are seeds."""
-    found: Table = {name: [] for name in ("error", "λ1 T", "λ1", "multiscale entropy", "correlation dimension")}
-    for flow in flows:
-        starts = starts_on_attractor(flow, seeds)
-        x = sample_flow(flow, POINTS, PER_PERIOD, start=starts, transient=0, steps_per_period=STEPS)
-        x = (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True)
-        largest = lyapunov_spectrum(flow, starts, flow.period / STEPS, 20 * STEPS, transient=2 * STEPS)[:, 0]
-        found["error"].append([_analogue_error(series) for series in x])
-        found["λ1"].append(largest.tolist())
-        found["λ1 T"].append((largest * flow.period).tolist())
-        index = multiscale_entropy(x[:, :1200].mT).index
-        found["multiscale entropy"].append(index.quantile(0.5, dim=1).tolist())
-        found["correlation dimension"].append(
-            [correlation_dimension(series[:LIBRARY], theiler=PER_PERIOD) for series in x]
-        )
-    return found
-
-
-def _analogue_error(series: Tensor) -> float:
-    """Mean RMS distance, over the next period, of the truth from what followed the nearest state of the library."""
-    begins = range(LIBRARY, POINTS - PER_PERIOD, 10)
-    states = torch.stack([series[i : i + 1] for i in begins])
-    forecast = NearestAnalogue().fit(series[:LIBRARY]).predict(PER_PERIOD, states)
-    truth = torch.stack([series[i + 1 : i + 1 + PER_PERIOD] for i in begins])
-    return float((forecast - truth).square().mean(-1).sqrt().mean())
-
-
-def _spearman(invariant: list[list[float]], error: list[list[float]]) -> list[float]:
-    """A correlation over flows for each seed."""
-    from scipy.stats import spearmanr
-
-    pairs = zip(zip(*invariant, strict=True), zip(*error, strict=True), strict=True)
-    return [float(spearmanr(own, other).statistic) for own, other in pairs]
-
-
 def protocol(budget: Budget) -> Iterator[Shown]:
-    flows = _flows()
+    flows = fifteen_flows()
     made: dict[str, Callable[[], MeanForecaster | LinearAutoregression | NearestAnalogue]] = {
         "mean": MeanForecaster,
         "linear": lambda: LinearAutoregression(lags=COARSE // 3),
@@ -177,93 +116,6 @@ def protocol(budget: Budget) -> Iterator[Shown]:
     yield Chart("sMAPE of the last two periods", "", "median over seeds", tuple(series), height=420)
 
 
-def known(budget: Budget) -> Iterator[Shown]:
-    seeds = len(budget.seeds)
-    flows = {"Lorenz": Lorenz(beta=8 / 3), "Rössler": Rossler(), "Chen": Chen()}
-    begun = {name: _spread_starts(flow, seeds) for name, flow in flows.items()}
-    spectra = {name: _flow_spectra(flow, begun[name]) for name, flow in flows.items()}
-    spectra["Hénon"] = _map_spectra(henon(), 2, seeds)
-    spectra["logistic"] = _map_spectra(logistic(), 1, seeds)
-    largest = {name: found[:, 0].tolist() for name, found in spectra.items()}
-    off = {name: abs(statistics.fmean(largest[name]) / value - 1) for name, value in KNOWN.items()}
-    yield Finding(
-        "Largest exponents are those of the literature.",
-        "mean over seeds within 3 % for Lorenz, Rössler, Chen, Hénon and the logistic map",
-        "; ".join(f"{name} {_spread(largest[name], '.4f')}, known {KNOWN[name]:.4f}" for name in KNOWN),
-        max(off.values()) <= 0.03,
-        "Sprott, Chaos and Time-Series Analysis; ln 2",
-        largest,
-    )
-    traces = {
-        "Lorenz": (spectra["Lorenz"].sum(-1) + 41 / 3).abs().tolist(),
-        "Hénon": (spectra["Hénon"].sum(-1) - math.log(0.3)).abs().tolist(),
-    }
-    yield Finding(
-        "Exponents add up to the divergence.",
-        "every seed: Lorenz to -41/3 within 1e-3, Hénon to ln 0.3 within 1e-8",
-        "; ".join(f"{name} off by at most {max(own):.1e}" for name, own in traces.items()),
-        max(traces["Lorenz"]) < 1e-3 and max(traces["Hénon"]) < 1e-8,
-        "",
-        traces,
-    )
-    annotated, exact = _tangents_compared(flows["Lorenz"], begun["Lorenz"])
-    yield judge_interval(
-        "The annotated spectra are too chaotic: their tangent steps are Euler's.",
-        "λ1 of Lorenz, tangents I + J T/500 minus tangents of the Runge-Kutta step",
-        "nats",
-        annotated,
-        exact,
-        {"Euler": annotated, "Runge-Kutta": exact},
-        above=True,
-        reference="annotated: 1.0911; independent check: 1.022 against 0.906",
-    )
-    lorenz = sample_flow(flows["Lorenz"], 4000, 10, start=begun["Lorenz"][::TRAJECTORIES], transient=0)
-    g = torch.Generator().manual_seed(budget.seeds[0])
-    noise = torch.randn(seeds, 4000, generator=g, dtype=torch.float64)
-    dimensions = [correlation_dimension(own, r_min=0.05, r_max=0.3, theiler=10) for own in lorenz]
-    entropies = sample_entropy(noise).tolist()
-    yield Finding(
-        "Dimension and entropy are those of the literature.",
-        "means over seeds: correlation dimension of Lorenz within 0.1 of 2.05, sample entropy of Gaussian noise within "
-        "0.02 of -ln erf(0.1) = 2.185",
-        f"dimension {_spread(dimensions)}; entropy {_spread(entropies)}",
-        abs(statistics.fmean(dimensions) - 2.05) < 0.1
-        and abs(statistics.fmean(entropies) + math.log(math.erf(0.1))) < 0.02,
-        "Grassberger and Procaccia (1983): 2.05 ± 0.01",
-        {"correlation dimension": dimensions, "sample entropy": entropies},
-    )
-
-
-def _spread_starts(flow: Flow, seeds: int) -> Tensor:
-    """``[seeds * TRAJECTORIES, D]``: states of the attractor, from a cloud around one that is on it."""
-    g = torch.Generator().manual_seed(0)
-    cloud = torch.randn(seeds * TRAJECTORIES, flow.dimension, generator=g, dtype=torch.float64)
-    state = starts_on_attractor(flow, 1)
-    return rk4(flow, state + 0.1 * cloud, flow.period / 100, 2000, every=2000)[:, -1]
-
-
-def _flow_spectra(flow: Flow, starts: Tensor) -> Tensor:
-    """``[seeds, D]``, each a mean over its trajectories of 20 periods, after 5 in which frames turn."""
-    found = lyapunov_spectrum(flow, starts, flow.period / 200, 4000, transient=1000)
-    return found.view(-1, TRAJECTORIES, flow.dimension).mean(1)
-
-
-def _map_spectra(step: Callable[[Tensor], Tensor], dimension: int, seeds: int) -> Tensor:
-    g = torch.Generator().manual_seed(0)
-    starts = 0.1 + 0.1 * torch.rand(seeds * TRAJECTORIES, dimension, generator=g, dtype=torch.float64)
-    return map_lyapunov_spectrum(step, starts, 3000, transient=100).view(seeds, TRAJECTORIES, -1).mean(1)
-
-
-def _tangents_compared(flow: Flow, starts: Tensor) -> tuple[list[float], list[float]]:
-    """λ1 by the release's tangents ``I + J dt`` and by ours, along the same 3000 states, a 500th of a period apart."""
-    dt, steps = flow.period / 500, 3000
-    jacobians = flow.jacobian(rk4(flow, starts, dt, steps)[:, :-1])
-    euler = spectrum_of_tangents(torch.eye(flow.dimension, dtype=torch.float64) + dt * jacobians, dt)
-    exact = lyapunov_spectrum(flow, starts, dt, steps)
-    first, second = (found[:, 0].view(-1, TRAJECTORIES).mean(1).tolist() for found in (euler, exact))
-    return first, second
-
-
 def starts(budget: Budget) -> Iterator[Shown]:
     arms: dict[str, list[float]] = {"importance": [], "uniform": [], "reference": []}
     for seed in budget.seeds:
@@ -275,7 +127,7 @@ def starts(budget: Budget) -> Iterator[Shown]:
             own["reference"].append(trained_on_reference(reference, seed))
         for name, values in own.items():
             arms[name].append(statistics.fmean(values))
-    said = "; ".join(f"{name} {_spread(values, '.1f')}" for name, values in arms.items())
+    said = "; ".join(f"{name} {spread(values, '.1f')}" for name, values in arms.items())
     yield judge_interval(
         "Series from where a forecaster errs teach more than series from anywhere.",
         "sMAPE of a forecast of two periods, mean over Lorenz, Rössler and Halvorsen: importance minus uniform",
@@ -297,10 +149,6 @@ def starts(budget: Budget) -> Iterator[Shown]:
         bound=10.0,
         reference="paper, 125 flows, sMAPE to 2: means 0.942 in 95 s and 0.939 in 190 s",
     )
-
-
-def _spread(values: Sequence[float], digits: str = ".3f") -> str:
-    return f"{statistics.fmean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
 PAPER = Paper(

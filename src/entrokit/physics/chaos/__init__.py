@@ -9,6 +9,7 @@ from .importance import HardSeries, hard_series, importance_weights, smooth_erro
 from .integrate import DivergedError, rk4, sample_flow, starts_on_attractor
 from .invariants import kaplan_yorke_dimension, pesin_entropy, spectrum_weights
 from .lyapunov import lyapunov_spectrum, map_lyapunov_spectrum, spectrum_of_tangents
+from .maps import henon, logistic
 from .multiscale_entropy import MultiscaleEntropy, multiscale_entropy
 from .sample_entropy import sample_entropy
 from .scores import nrmse, smape
@@ -30,8 +31,6 @@ from .systems import (
     SprottE,
     SprottK,
     Thomas,
-    henon,
-    logistic,
 )
 
 __all__ = [

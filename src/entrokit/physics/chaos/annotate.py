@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .checks import as_whole
 from .correlation_dimension import correlation_dimension
 from .flow import Flow
 from .integrate import sample_flow, starts_on_attractor
@@ -52,8 +53,10 @@ def measure_invariants(
 
     Raises:
         DivergedError: a trajectory left for infinity.
-        ValueError: numbers that are none, or too few points.
+        TypeError: no flow. ValueError: numbers that are none, or too few points.
     """
+    periods, points = as_whole(periods, "periods", 1), as_whole(points, "points", 1)
+    points_per_period = as_whole(points_per_period, "points_per_period", 1)
     if points < 2 * points_per_period + 2:
         raise ValueError(f"points: at least {2 * points_per_period + 2}, two periods, are expected; got {points}")
     states = starts_on_attractor(flow, starts)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike, as_float64, as_states, check_whole
+from .checks import ArrayLike, as_float64, as_positive, as_states, as_whole
 
 __all__ = ["correlation_dimension", "correlation_sum"]
 
@@ -30,6 +30,7 @@ def correlation_sum(points: ArrayLike, radii: ArrayLike, *, theiler: int = 0) ->
     Raises:
         ValueError: fewer than two points further apart in time than ``theiler``; not finite; radii that do not rise.
     """
+    theiler = as_whole(theiler, "theiler", 0)
     x = _points(points, theiler)
     at = as_float64(radii, "radii").to(x.device)
     if at.ndim != 1 or not len(at) or bool((at.diff() <= 0).any()) or float(at[0]) <= 0:
@@ -64,9 +65,10 @@ def correlation_dimension(
     """
     if method not in ("regression", "takens"):
         raise ValueError(f"method: is regression or takens; got {method!r}")
-    if not 0 < r_min < r_max < float("inf"):
+    r_min, r_max = as_positive(r_min, "r_min"), as_positive(r_max, "r_max")
+    if r_min >= r_max:
         raise ValueError(f"r_min, r_max: 0 < r_min < r_max is expected; got {r_min:g} and {r_max:g}")
-    check_whole(radii, "radii", 2)
+    radii, theiler = as_whole(radii, "radii", 2), as_whole(theiler, "theiler", 0)
     x = _points(points, theiler)
     scale = float(x.std(correction=0))
     if not 0 < scale < float("inf"):
@@ -97,7 +99,6 @@ def _takens(x: Tensor, radius: float, theiler: int) -> float:
 
 
 def _points(points: ArrayLike, theiler: int) -> Tensor:
-    check_whole(theiler, "theiler", 0)
     x = as_states(points, "points", theiler + 2)
     if x.ndim != 2:
         raise ValueError(f"points: one trajectory [N, D] is expected; got {list(x.shape)}")

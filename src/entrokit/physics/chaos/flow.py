@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .checks import ArrayLike, as_float64, check_positive
+from .checks import ArrayLike, as_float64, as_positive
+from .fields import Field, jacobian_of
 
-__all__ = ["Flow", "FunctionFlow", "from_dysts", "jacobian_of"]
-
-Field = Callable[[Tensor], Tensor]
+__all__ = ["Flow", "FunctionFlow", "check_flow", "from_dysts", "name_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +25,20 @@ class Flow:
         period: 1 over the dominant frequency of its spectrum: the unit in which series are sampled. Of annotated
             systems it is that of the default parameters. start: a state ``(D,)`` from which it falls onto the
             attractor.
+
+    Raises:
+        ValueError: a period or a start that is none.
     """
 
     period: float
     start: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        check_positive(self.period, f"{self.name}: period")
-        as_float64(self.start, f"{self.name}: start")
+        object.__setattr__(self, "period", as_positive(self.period, f"{self.name}: period"))
+        start = as_float64(self.start, f"{self.name}: start")
+        if start.ndim != 1 or not len(start):
+            raise ValueError(f"{self.name}: start: one state (D,) is expected; got {list(start.shape)}")
+        object.__setattr__(self, "start", tuple(start.tolist()))
 
     @property
     def name(self) -> str:
@@ -52,7 +57,7 @@ class Flow:
 
     def jacobian(self, x: Tensor) -> Tensor:
         """``[..., D] -> [..., D, D]``, by forward-mode differentiation."""
-        return jacobian_of(self)(x)
+        return jacobian_of(self, self.name)(x)
 
     def observe(self, x: Tensor) -> Tensor:
         """What is measured of states ``[..., D]``: the same, unless angles that grow for ever have to be wrapped."""
@@ -82,21 +87,29 @@ class FunctionFlow(Flow):
         return self.field(x)
 
     def jacobian(self, x: Tensor) -> Tensor:
-        return (self.derivative or jacobian_of(self.field))(x)
+        return (self.derivative or jacobian_of(self.field, self.name))(x)
 
     def observe(self, x: Tensor) -> Tensor:
         return self.observed(x) if self.observed else x
 
 
-def jacobian_of(field: Field) -> Field:
-    """The Jacobian of a function of one state ``[D]``, batched over leading dimensions."""
-    each = torch.func.vmap(torch.func.jacfwd(field))
+def check_flow(flow: object, name: str = "flow") -> None:
+    """Raises TypeError: no `Flow`; says what makes one of what was given instead."""
+    if isinstance(flow, Flow):
+        return
+    if isinstance(flow, type):
+        hint = f"the class {flow.__name__}; {flow.__name__}() makes one of it"
+    elif hasattr(flow, "rhs"):
+        hint = f"a {type(flow).__name__}; `from_dysts` makes one of it"
+    elif callable(flow):
+        hint = "a function; FunctionFlow(label=..., field=..., period=..., start=...) makes one of it"
+    else:
+        hint = type(flow).__name__
+    raise TypeError(f"{name}: a flow is expected; got {hint}")
 
-    def jacobian(x: Tensor) -> Tensor:
-        found: Tensor = each(x.reshape(-1, x.shape[-1]))
-        return found.view(*x.shape, x.shape[-1])
 
-    return jacobian
+def name_of(f: object) -> str:
+    return f.name if isinstance(f, Flow) else getattr(f, "__name__", "f")
 
 
 def from_dysts(system: Any) -> FunctionFlow:
@@ -106,8 +119,11 @@ def from_dysts(system: Any) -> FunctionFlow:
     has none. Angles that it leaves unbounded are wrapped by its own postprocessing when they are observed.
 
     Raises:
-        ValueError: something else, a system with a delay, or one whose period is not known.
+        TypeError: a class. ValueError: something else, a system with a delay, or one whose period is not known.
     """
+    if isinstance(system, type):
+        kind = system.__name__
+        raise TypeError(f"system: a flow of dysts is expected; got the class {kind}, of which {kind}() makes one")
     name = getattr(system, "name", type(system).__name__)
     if hasattr(system, "delayed_rhs"):
         raise ValueError(f"{name}: has a delay, so that its state is a function and not a point; such are left out")

@@ -8,9 +8,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike, as_states, check_whole
+from .checks import ArrayLike, as_not_negative, as_states, as_whole
 
-__all__ = ["Forecaster", "LinearAutoregression", "MeanForecaster", "NearestAnalogue"]
+__all__ = ["Forecaster", "LinearAutoregression", "MeanForecaster", "NearestAnalogue", "check_forecaster"]
 
 
 class Forecaster(Protocol):
@@ -21,6 +21,19 @@ class Forecaster(Protocol):
 
     def predict(self, horizon: int) -> ArrayLike:
         """The ``horizon`` points behind the series, ``[horizon, C]``."""
+
+
+def check_forecaster(forecaster: object) -> None:
+    """Raises TypeError: a class, or what lacks ``fit`` or ``predict``."""
+    if isinstance(forecaster, type):
+        kind = forecaster.__name__
+        raise TypeError(f"forecaster: an instance is expected; got the class {kind}, {kind}() makes one")
+    lacking = [name for name in ("fit", "predict") if not callable(getattr(forecaster, name, None))]
+    if lacking:
+        raise TypeError(
+            f"forecaster: fit(series) and predict(horizon) are expected; a {type(forecaster).__name__} has no "
+            f"{' and no '.join(lacking)}"
+        )
 
 
 @dataclass
@@ -34,7 +47,7 @@ class MeanForecaster:
         return self
 
     def predict(self, horizon: int) -> Tensor:
-        check_whole(horizon, "horizon", 1)
+        horizon = as_whole(horizon, "horizon", 1)
         return _fitted(self, "mean_").expand(horizon, -1).clone()
 
 
@@ -51,8 +64,8 @@ class NearestAnalogue:
     series_: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_whole(self.lags, "lags", 1)
-        check_whole(self.neighbours, "neighbours", 1)
+        self.lags = as_whole(self.lags, "lags", 1)
+        self.neighbours = as_whole(self.neighbours, "neighbours", 1)
 
     def fit(self, series: ArrayLike) -> Self:
         self.series_ = _one(series, self.lags + 1)
@@ -65,7 +78,7 @@ class NearestAnalogue:
             ValueError: not fitted, fewer stretches with a future of ``horizon`` points than ``neighbours``, or a
                 history of fewer than ``lags`` points.
         """
-        check_whole(horizon, "horizon", 1)
+        horizon = as_whole(horizon, "horizon", 1)
         series = _fitted(self, "series_")
         history = _history(series, after, self.lags)
         stretches = series.unfold(0, self.lags, 1).flatten(1)
@@ -97,9 +110,8 @@ class LinearAutoregression:
     series_: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_whole(self.lags, "lags", 1)
-        if not 0 <= self.ridge < float("inf"):
-            raise ValueError(f"ridge: must be finite and at least 0; got {self.ridge}")
+        self.lags = as_whole(self.lags, "lags", 1)
+        self.ridge = as_not_negative(self.ridge, "ridge")
 
     def fit(self, series: ArrayLike) -> Self:
         self.series_ = x = _one(series, self.lags + 2)
@@ -120,7 +132,7 @@ class LinearAutoregression:
         Raises:
             ValueError: not fitted, a history of fewer than ``lags`` points, or a forecast that left for infinity.
         """
-        check_whole(horizon, "horizon", 1)
+        horizon = as_whole(horizon, "horizon", 1)
         coefficients = _fitted(self, "coefficients_")
         history = (_history(self.series_, after, self.lags) - self.centre_) / self.scale_
         points = list(history[:, -self.lags :].unbind(1))

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from entrokit.extras import require
 
 from .annotate import Invariants
-from .checks import ArrayLike, as_float64, as_states, check_whole
-from .flow import Flow
-from .forecasters import Forecaster
+from .checks import ArrayLike, as_float64, as_states, as_whole
+from .flow import Flow, check_flow
+from .forecasters import Forecaster, check_forecaster
 from .integrate import sample_flow, starts_on_attractor
 from .scores import nrmse, smape
 
@@ -96,17 +95,28 @@ def benchmark_forecaster(
 
     Raises:
         DivergedError: a trajectory left for infinity.
-        ValueError: no flow, names that are the same, a coordinate that is none; a forecast of another shape, or one
-            that is not finite.
+        TypeError: a class in place of a forecaster or of a flow, one flow that is in no list, or anything else that is
+            none. ValueError: no flow, names that are the same, a coordinate that is none; a forecast of another shape,
+            or one that is not finite.
     """
-    check_whole(periods, "periods", 1)
+    check_forecaster(forecaster)
+    flows = _flows(flows)
+    points_per_period = as_whole(points_per_period, "points_per_period", 1)
+    periods, starts = as_whole(periods, "periods", 1), as_whole(starts, "starts", 1)
+    coordinate = None if coordinate is None else as_whole(coordinate, "coordinate", 0)
+    if not isinstance(invariants, Mapping | None):
+        raise TypeError(f"invariants: a mapping by the names of flows is expected; got {type(invariants).__name__}")
     names = [flow.name for flow in flows]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"flows: at least one, and names that differ, are expected; got {names}")
+    for flow in flows:
+        if coordinate is not None and coordinate >= flow.dimension:
+            raise ValueError(f"coordinate: {flow.name} has coordinates 0 to {flow.dimension - 1}; got {coordinate}")
     rows = []
     for flow in flows:
-        x = sample_flow(flow, points_per_period * periods, points_per_period, start=starts_on_attractor(flow, starts))
-        chosen = _observed(x, coordinate, flow.name)
+        begun = starts_on_attractor(flow, starts)
+        x = sample_flow(flow, points_per_period * periods, points_per_period, start=begun, transient=0)
+        chosen = x if coordinate is None else x[..., [coordinate]]
         errors = [
             forecast_error(copy.deepcopy(forecaster), series, len(series) * 5 // 6, flow.name) for series in chosen
         ]
@@ -123,11 +133,14 @@ def forecast_error(forecaster: Forecaster, series: ArrayLike, fitted: int, name:
     deviations.
 
     Raises:
-        ValueError: a split that leaves nothing; a forecast of another shape, or one that is not finite.
+        TypeError: no forecaster, or a class. ValueError: a split that leaves nothing; a forecast of another shape, or
+            one that is not finite.
     """
+    check_forecaster(forecaster)
     x = as_states(series, name)
     if x.ndim != 2:
         raise ValueError(f"{name}: one series [T, C] is expected; got {list(x.shape)}")
+    fitted = as_whole(fitted, "fitted", 0)
     if not 1 < fitted < len(x):
         raise ValueError(f"{name}: a split after {fitted} of {len(x)} points leaves nothing to learn or to compare")
     past = x[:fitted]
@@ -143,12 +156,16 @@ def forecast_error(forecaster: Forecaster, series: ArrayLike, fitted: int, name:
     return smape(truth, guess), nrmse(truth, guess, scale)
 
 
-def _observed(x: Tensor, coordinate: int | None, name: str) -> Tensor:
-    if coordinate is None:
-        return x
-    if not 0 <= coordinate < x.shape[-1]:
-        raise ValueError(f"coordinate: {name} has coordinates 0 to {x.shape[-1] - 1}; got {coordinate}")
-    return x[..., coordinate : coordinate + 1]
+def _flows(given: Sequence[Flow]) -> list[Flow]:
+    if isinstance(given, Flow):
+        raise TypeError(f"flows: a list of them is expected; got {given.name} alone")
+    try:
+        flows = list(given)
+    except TypeError:
+        raise TypeError(f"flows: a list of them is expected; got a {type(given).__name__}") from None
+    for i, flow in enumerate(flows):
+        check_flow(flow, f"flows[{i}]")
+    return flows
 
 
 def _median(values: Sequence[float]) -> float:

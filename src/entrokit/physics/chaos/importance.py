@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entrokit.extras import require
 
-from .checks import ArrayLike, as_float64, as_states, check_positive, check_whole
+from .checks import ArrayLike, as_float64, as_not_negative, as_states, as_whole
 from .flow import Flow
 from .integrate import sample_flow
 
@@ -36,10 +36,11 @@ def importance_weights(errors: ArrayLike, power: float = 4.0) -> Tensor:
         ValueError: no errors, a negative one, or not finite.
     """
     given = as_float64(errors, "errors")
-    if given.ndim != 1 or not given.numel() or bool((given < 0).any()):
-        raise ValueError(f"errors: [T], at least 0 each, are expected; got {list(given.shape)}, least {given.amin():g}")
-    if not 0 <= power < float("inf"):
-        raise ValueError(f"power: must be finite and at least 0; got {power}")
+    if given.ndim != 1 or not given.numel():
+        raise ValueError(f"errors: [T], at least one, are expected; got {list(given.shape)}")
+    if bool((given < 0).any()):
+        raise ValueError(f"errors: at least 0 each, as squares are, is expected; the least is {given.amin():g}")
+    power = as_not_negative(power, "power")
     largest = given.amax()
     if power == 0 or float(largest) == 0:
         return torch.full_like(given, 1 / len(given))
@@ -57,8 +58,7 @@ def smooth_errors(errors: ArrayLike, window: int = 51, order: int = 3) -> Tensor
     from scipy.signal import savgol_filter
 
     given = as_float64(errors, "errors")
-    check_whole(window, "window", 1)
-    check_whole(order, "order", 0)
+    window, order = as_whole(window, "window", 1), as_whole(order, "order", 0)
     if given.ndim != 1 or len(given) < window or window % 2 == 0 or window <= order:
         raise ValueError(
             f"errors: as many as the window at least, which is odd and above the order {order}, are expected; got "
@@ -89,13 +89,12 @@ def hard_series(
 
     Raises:
         DivergedError: a moved state left for infinity.
-        ValueError: as many probabilities as states are expected, and none below 0; other numbers that are none.
+        TypeError: no flow. ValueError: as many probabilities as states are expected, and none below 0; other numbers
+            that are none.
     """
     x, p = as_states(states, "states"), as_float64(probabilities, "probabilities")
-    check_whole(count, "count", 1)
-    check_whole(points, "points", 1)
-    if noise:
-        check_positive(noise, "noise")
+    count, points = as_whole(count, "count", 1), as_whole(points, "points", 1)
+    noise = as_not_negative(noise, "noise")
     if x.ndim != 2 or p.shape != x.shape[:1] or bool((p < 0).any()) or float(p.sum()) == 0:
         raise ValueError(f"probabilities: one of {len(x)} states each, not below 0, is expected; got {list(p.shape)}")
     indices = torch.multinomial(p, count, replacement=True, generator=generator)

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from entrokit.extras import require
 
-from .checks import ArrayLike, as_float64, check_positive, check_whole
-from .flow import Flow
+from .checks import ArrayLike, as_float64, as_not_negative, as_positive, as_whole
+from .fields import Field, check_field
+from .flow import Flow, check_flow, name_of
 
 __all__ = ["DivergedError", "rk4", "sample_flow", "starts_on_attractor", "step_rk4"]
 
@@ -38,26 +38,29 @@ def step_rk4(f: Callable[[Any], Any], x: Any, dt: float) -> Any:
 
 
 @torch.no_grad()
-def rk4(f: Callable[[Tensor], Tensor], x0: ArrayLike, dt: float, n_steps: int, *, every: int = 1) -> Tensor:
+def rk4(f: Field, x0: ArrayLike, dt: float, n_steps: int, *, every: int = 1) -> Tensor:
     """States after 0, ``every``, 2 ``every`` ... steps: ``[..., n_steps // every + 1, D]`` from ``[..., D]``, float64.
 
     Raises:
         DivergedError: a state is no longer finite.
-        ValueError: a field that gives another shape; steps that are none.
+        TypeError: no function, or a class. ValueError: a field that gives another shape, or something else for a state
+            of a batch than for the state alone; steps that are none.
     """
-    check_positive(dt, "dt")
-    check_whole(n_steps, "n_steps", 1)
-    check_whole(every, "every", 1)
-    return follow_flow(f, _start(f, x0), dt, n_steps, every)
+    dt, n_steps, every = as_positive(dt, "dt"), as_whole(n_steps, "n_steps", 1), as_whole(every, "every", 1)
+    x = start_of(f, x0)
+    check_field(f, x, name_of(f))
+    return follow_flow(f, x, dt, n_steps, every)
 
 
-def follow_flow(f: Callable[[Tensor], Tensor], x: Tensor, dt: float, n_steps: int, every: int) -> Tensor:
+def follow_flow(f: Field, x: Tensor, dt: float, n_steps: int, every: int) -> Tensor:
     """As `rk4`, of states that were looked at; through NumPy where a flow has it."""
-    if not isinstance(f, Flow) or x.device.type != "cpu" or f.of_arrays(_coordinates(x)) is None:
-        return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, _name(f), dt)
-    state = _coordinates(x)
+    if not isinstance(f, Flow) or x.device.type != "cpu":
+        return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, name_of(f), dt)
+    state = np.moveaxis(x.numpy(), -1, 0)
     states = [state]
     with np.errstate(all="ignore"):
+        if f.of_arrays(state) is None:
+            return follow(lambda x: step_rk4(f, x, dt), x, n_steps, every, f.name, dt)
         for i in range(1, n_steps + 1):
             state = step_rk4(f.of_arrays, state, dt)
             if i % every == 0:
@@ -67,13 +70,7 @@ def follow_flow(f: Callable[[Tensor], Tensor], x: Tensor, dt: float, n_steps: in
     return torch.from_numpy(np.stack(states)).movedim((0, 1), (-2, -1)).contiguous()
 
 
-def _coordinates(x: Tensor) -> NDArray[np.float64]:
-    return np.moveaxis(x.numpy(), -1, 0)
-
-
-def follow(
-    step: Callable[[Tensor], Tensor], x: Tensor, n_steps: int, every: int, name: str, dt: float | None
-) -> Tensor:
+def follow(step: Field, x: Tensor, n_steps: int, every: int, name: str, dt: float | None) -> Tensor:
     """States of a map or a stepped flow, as `rk4` gives them."""
     states = [x]
     for i in range(1, n_steps + 1):
@@ -94,21 +91,13 @@ def _check(x: Tensor, i: int, name: str, dt: float | None) -> None:
         raise DivergedError(f"{name}: the trajectory{which} left for infinity by {when}{advice}")
 
 
-def _start(f: Callable[[Tensor], Tensor], x0: ArrayLike) -> Tensor:
+def start_of(f: Field, x0: ArrayLike) -> Tensor:
     x = as_float64(x0, "x0")
     if not x.ndim or not x.numel():
         raise ValueError(f"x0: states [..., D] are expected; got {list(x.shape)}")
     if isinstance(f, Flow) and x.shape[-1] != f.dimension:
         raise ValueError(f"x0: {f.name} has {f.dimension} coordinates; got {x.shape[-1]}")
-    given = f(x)
-    if not isinstance(given, Tensor) or given.shape != x.shape:
-        shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        raise ValueError(f"{_name(f)}: gives {shape} for states {list(x.shape)}; [..., D] goes to [..., D]")
     return x
-
-
-def _name(f: Callable[[Tensor], Tensor]) -> str:
-    return f.name if isinstance(f, Flow) else getattr(f, "__name__", "f")
 
 
 def sample_flow(
@@ -130,15 +119,15 @@ def sample_flow(
 
     Raises:
         DivergedError: a trajectory left for infinity, or the solver gave up.
-        ValueError: numbers that are none.
+        TypeError: no flow. ValueError: numbers that are none; a flow as `rk4` refuses it.
     """
-    check_whole(n, "n", 2)
-    check_whole(points_per_period, "points_per_period", 1)
-    check_whole(steps_per_period, "steps_per_period", 1)
-    if not 0 <= transient < math.inf:
-        raise ValueError(f"transient: periods, at least 0, are expected; got {transient}")
-    x = _start(flow, flow.start if start is None else start)
+    check_flow(flow)
+    n, points_per_period = as_whole(n, "n", 2), as_whole(points_per_period, "points_per_period", 1)
+    steps_per_period = as_whole(steps_per_period, "steps_per_period", 1)
+    transient = as_not_negative(transient, "transient")
+    x = start_of(flow, flow.start if start is None else start)
     if method == "radau":
+        check_field(flow, x, flow.name)
         return flow.observe(_radau(flow, x, transient, n, points_per_period))
     if method != "rk4":
         raise ValueError(f"method: is rk4 or radau; got {method!r}")
@@ -179,10 +168,13 @@ def starts_on_attractor(flow: Flow, count: int, *, apart: float = 5.0, transient
 
     Raises:
         DivergedError: the trajectory left for infinity.
+        TypeError: no flow. ValueError: numbers that are none.
     """
-    check_whole(count, "count", 1)
-    check_positive(apart, "apart")
-    dt, x = flow.period / _FINE, _start(flow, flow.start)
-    before, every = max(1, math.ceil(transient * _FINE)), math.ceil(apart * _FINE)
-    x = rk4(flow, x, dt, before, every=before)[-1]
+    check_flow(flow)
+    count, apart = as_whole(count, "count", 1), as_positive(apart, "apart")
+    transient = as_not_negative(transient, "transient")
+    dt, x = flow.period / _FINE, start_of(flow, flow.start)
+    before, every = math.ceil(transient * _FINE), math.ceil(apart * _FINE)
+    if before:
+        x = rk4(flow, x, dt, before, every=before)[-1]
     return x[None] if count == 1 else rk4(flow, x, dt, (count - 1) * every, every=every)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike
+from .checks import ArrayLike, as_not_negative, as_real
 
 __all__ = ["kaplan_yorke_dimension", "pesin_entropy", "spectrum_weights"]
 
@@ -21,7 +20,7 @@ def kaplan_yorke_dimension(spectrum: ArrayLike) -> Tensor:
         spectrum: ``[..., D]``, in any order.
 
     Raises:
-        ValueError: no exponents, or NaN.
+        ValueError: no exponents, no real numbers, NaN or plus infinity.
     """
     ordered = _spectrum(spectrum).sort(-1, descending=True).values
     sums = ordered.cumsum(-1)
@@ -30,7 +29,7 @@ def kaplan_yorke_dimension(spectrum: ArrayLike) -> Tensor:
     size = ordered.shape[-1]
     held = torch.where(j > 0, sums.gather(-1, (j - 1).clamp(min=0)), 0.0)
     beyond = ordered.gather(-1, j.clamp(max=size - 1)).abs()
-    share = torch.where((j > 0) & (j < size), held / beyond, 0.0)
+    share = torch.where(j < size, held / beyond, 0.0)
     return (j + share).squeeze(-1)
 
 
@@ -45,15 +44,13 @@ def spectrum_weights(spectra: ArrayLike, sharpness: float = 1000.0) -> Tensor:
     A flow that goes on for ever has one exponent of exactly 0 (arXiv 2110.05266: 1000). Of spectra whose smallest
     exponents differ by more than a few thousandths one alone is left.
     """
+    sharpness = as_not_negative(sharpness, "sharpness")
     smallest = _spectrum(spectra).abs().amin(-1)
     return (-sharpness * smallest).softmax(-1)
 
 
 def _spectrum(given: ArrayLike) -> Tensor:
-    exponents = given.detach() if isinstance(given, Tensor) else torch.as_tensor(np.array(given))
-    if exponents.is_complex() or exponents.dtype == torch.bool:
-        raise ValueError(f"spectrum: real exponents are expected; got {exponents.dtype}")
-    spectrum = exponents.double()
+    spectrum = as_real(given, "spectrum")
     if not spectrum.ndim or not spectrum.shape[-1]:
         raise ValueError(f"spectrum: exponents [..., D] are expected; got {list(spectrum.shape)}")
     if bool((spectrum.isnan() | (spectrum == torch.inf)).any()):

@@ -7,16 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike, as_float64, check_positive, check_whole
-from .flow import Flow, jacobian_of
-from .integrate import _name, _start, follow, follow_flow
+from .checks import ArrayLike, as_float64, as_positive, as_whole
+from .fields import Field, as_batched_jacobian, check_field_along_time, jacobian_of
+from .flow import Flow, name_of
+from .integrate import follow, follow_flow, start_of
 
 __all__ = ["lyapunov_spectrum", "map_lyapunov_spectrum", "spectrum_of_tangents"]
 
 # States whose tangent maps are made at a time.
 _STATES = 4096
-
-Field = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
@@ -34,8 +33,8 @@ def lyapunov_spectrum(
             own.
         dt: the step. n_steps: over which exponents are averaged; that of a flow which should be 0 goes to it as 1 /
             time.
-        jac: ``[..., D] -> [..., D, D]``; by default the flow's own, or `torch.func`'s of ``f``, which must take ``[D]``
-            then.
+        jac: ``[..., D] -> [..., D, D]``, or to one matrix ``[D, D]`` for all; by default the flow's own, or
+            `torch.func`'s of ``f``, which must take ``[D]`` then.
         transient: steps before, in which the frame turns into the directions of growth; without them short averages are
             biased.
 
@@ -44,10 +43,14 @@ def lyapunov_spectrum(
 
     Raises:
         DivergedError: a trajectory left for infinity.
-        ValueError: shapes or numbers that are none; a Jacobian that is not ``[..., D, D]`` or not finite.
+        TypeError: no function, or a class. ValueError: shapes or numbers that are none; a field that gives something
+            else for a state of many than for the state alone, or that `torch.func` cannot differentiate; a Jacobian
+            that is neither ``[..., D, D]`` nor ``[D, D]``, not finite, or not that of ``f``.
     """
-    check_positive(dt, "dt")
-    jacobian = _shaped(jac or (f.jacobian if isinstance(f, Flow) else jacobian_of(f)))
+    dt = as_positive(dt, "dt")
+    x = _tried(f, x0)
+    own = f.jacobian if isinstance(f, Flow) else jacobian_of(f, name_of(f))
+    jacobian = as_batched_jacobian(own if jac is None else jac, f, x)
 
     def tangents(x: Tensor) -> Tensor:
         identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
@@ -60,7 +63,7 @@ def lyapunov_spectrum(
         d4 = jacobian(x + dt * f(x3)) @ (identity + dt * d3)
         return identity + dt / 6 * (d1 + 2 * (d2 + d3) + d4)
 
-    return _along(lambda x, n: follow_flow(f, x, dt, n, 1), tangents, _start(f, x0), n_steps, transient, dt)
+    return _along(lambda x, n: follow_flow(f, x, dt, n, 1), tangents, x, n_steps, transient, dt)
 
 
 @torch.no_grad()
@@ -68,11 +71,9 @@ def map_lyapunov_spectrum(
     f: Field, x0: ArrayLike, n_steps: int, jac: Field | None = None, *, transient: int = 0
 ) -> Tensor:
     """Exponents of a map ``x -> f(x)``, descending, in nats per step; otherwise as `lyapunov_spectrum`."""
-
-    def states(x: Tensor, n: int) -> Tensor:
-        return follow(f, x, n, 1, _name(f), None)
-
-    return _along(states, _shaped(jac or jacobian_of(f)), _start(f, x0), n_steps, transient, 1.0)
+    x = _tried(f, x0)
+    tangents = as_batched_jacobian(jacobian_of(f, name_of(f)) if jac is None else jac, f, x)
+    return _along(lambda x, n: follow(f, x, n, 1, name_of(f), None), tangents, x, n_steps, transient, 1.0)
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def spectrum_of_tangents(tangents: ArrayLike, dt: float = 1.0) -> Tensor:
     Raises:
         ValueError: no square matrices, or not finite.
     """
-    check_positive(dt, "dt")
+    dt = as_positive(dt, "dt")
     maps = as_float64(tangents, "tangents")
     if maps.ndim < 3 or maps.shape[-1] != maps.shape[-2] or not maps.numel():
         raise ValueError(f"tangents: matrices [..., T, D, D] are expected; got {list(maps.shape)}")
@@ -95,8 +96,7 @@ def _along(
     follow: Callable[[Tensor, int], Tensor], tangents: Field, x: Tensor, n_steps: int, transient: int, dt: float
 ) -> Tensor:
     """Exponents along the states ``[..., n + 1, D]`` that ``follow`` gives, chunks at a time."""
-    check_whole(n_steps, "n_steps", 1)
-    check_whole(transient, "transient", 0)
+    n_steps, transient = as_whole(n_steps, "n_steps", 1), as_whole(transient, "transient", 0)
     q = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand(*x.shape, -1)
     at_once = max(1, _STATES // (x.numel() // x.shape[-1]))
     for left in (transient, n_steps):
@@ -112,16 +112,10 @@ def _along(
     return _sorted(logs / (n_steps * dt))
 
 
-def _shaped(jacobian: Field) -> Field:
-    def checked(x: Tensor) -> Tensor:
-        found = jacobian(x)
-        try:
-            return found.expand(*x.shape, x.shape[-1])
-        except RuntimeError:
-            due = [*x.shape, x.shape[-1]]
-            raise ValueError(f"jac: {due} is expected of states {list(x.shape)}; got {list(found.shape)}") from None
-
-    return checked
+def _tried(f: Field, x0: ArrayLike) -> Tensor:
+    x = start_of(f, x0)
+    check_field_along_time(f, x, name_of(f))
+    return x
 
 
 def _turn(maps: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Literal
+from typing import Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike, as_series, check_whole
+from .checks import ArrayLike, as_series, as_whole
 from .sample_entropy import similar_pairs, tolerances
 
 __all__ = ["MultiscaleEntropy", "multiscale_entropy"]
@@ -58,7 +58,7 @@ def multiscale_entropy(
         ValueError: too short, constant, or not finite; a scale that leaves less than m + 2 blocks; fewer than two
             scales; fewer than two at which it is defined.
     """
-    check_whole(m, "m", 1)
+    m = as_whole(m, "m", 1)
     series = as_series(x, "x", m + 2)
     if edge not in ("pad", "drop"):
         raise ValueError(f"edge: is pad or drop; got {edge!r}")
@@ -85,14 +85,14 @@ def _scales(given: int | Sequence[int] | None, length: int, m: int, spare: int) 
         given = length // (m + 10) - 1
         if given < 2:
             raise ValueError(f"x: {length} points have no two default scales; at least {3 * (m + 10)} are needed")
-    chosen = tuple(range(1, int(given) + 1)) if isinstance(given, (int, Integral)) else tuple(given)
+    listed = range(1, as_whole(given, "scales", 1) + 1) if np.ndim(given) == 0 else cast("Sequence[int]", given)
+    chosen = tuple(as_whole(scale, "scales", 1) for scale in listed)
     if len(chosen) < 2:
         raise ValueError(f"scales: an area needs two of them at least; got {given!r}")
     for scale in chosen:
-        check_whole(scale, "scales", 1)
         if length // scale - (spare if scale > 1 else 0) < m + 2:
             raise ValueError(f"scales: blocks of {scale} leave less than {m + 2} of {length} points")
-    return tuple(map(int, chosen))
+    return chosen
 
 
 def _coarse(rows: Tensor, scale: int, *, composite: bool, edge: str) -> Iterator[Tensor]:

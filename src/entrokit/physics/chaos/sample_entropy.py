@@ -8,7 +8,7 @@ from torch import Tensor
 from entrokit.extras import require
 
 from .box_pairs import count_close_pairs
-from .checks import ArrayLike, as_float64, as_series, check_whole
+from .checks import ArrayLike, as_float64, as_series, as_whole
 from .kernel_pairs import sum_of_similarities
 
 __all__ = ["sample_entropy"]
@@ -37,7 +37,7 @@ def sample_entropy(x: ArrayLike, m: int = 2, tolerance: float | Tensor | None = 
     Raises:
         ValueError: too short, constant, or not finite; no two templates of m points alike, so that it is undefined.
     """
-    check_whole(m, "m", 1)
+    m = as_whole(m, "m", 1)
     series = as_series(x, "x", m + 2)
     radius = tolerances(series, tolerance)
     a, b = similar_pairs(series.flatten(0, -2) if series.ndim > 1 else series[None], m, radius.flatten(), fuzzy=fuzzy)

@@ -1,20 +1,18 @@
-"""Chaotic flows with the parameters and periods of the annotated data base (arXiv 2110.05266), and two maps.
+"""Chaotic flows with the parameters and periods of the annotated data base (arXiv 2110.05266).
 
 States are ``(x, y, z)``. All but one start near the origin and need a transient before they are on the attractor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .flow import Flow
+from .space import CyclicFlow, JerkFlow, SpaceFlow, Start, Velocity
 
 __all__ = [
     "SYSTEMS",
@@ -33,32 +31,13 @@ __all__ = [
     "SprottE",
     "SprottK",
     "Thomas",
-    "henon",
-    "logistic",
 ]
 
-Velocity = tuple[Any, Any, Any]
-Start = tuple[float, ...]
 _NEAR: Start = (0.1, 0.1, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _InSpace(Flow):
-    """A flow of three coordinates."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.stack(self.velocity(*x.unbind(-1)), -1)
-
-    def of_arrays(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(self.velocity(*x))
-
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        """Time derivatives of the coordinates, tensors or arrays."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lorenz(_InSpace):
+class Lorenz(SpaceFlow):
     """σ(y - x), ρx - xz - y, xy - βz; starts on the attractor."""
 
     sigma: float = 10.0
@@ -72,7 +51,7 @@ class Lorenz(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rossler(_InSpace):
+class Rossler(SpaceFlow):
     """-y - z, x + ay, b + z(x - c)."""
 
     a: float = 0.2
@@ -86,7 +65,7 @@ class Rossler(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thomas(_InSpace):
+class Thomas(CyclicFlow):
     """-ax + b sin y, and cyclic."""
 
     a: float = 1.85
@@ -94,12 +73,12 @@ class Thomas(_InSpace):
     period: float = 4.969
     start: Start = (1.0, 0.0, 0.5)
 
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        return self.b * _sin(y) - self.a * x, self.b * _sin(z) - self.a * y, self.b * _sin(x) - self.a * z
+    def along(self, u: Any, v: Any, w: Any) -> Any:
+        return self.b * _sin(v) - self.a * u
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halvorsen(_InSpace):
+class Halvorsen(CyclicFlow):
     """-ax - b(y + z) - y², and cyclic."""
 
     a: float = 1.4
@@ -107,15 +86,12 @@ class Halvorsen(_InSpace):
     period: float = 1.4889
     start: Start = (-1.0, 0.0, 0.5)
 
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        def turn(u: Any, v: Any, w: Any) -> Any:
-            return -self.a * u - self.b * (v + w) - v * v
-
-        return turn(x, y, z), turn(y, z, x), turn(z, x, y)
+    def along(self, u: Any, v: Any, w: Any) -> Any:
+        return -self.a * u - self.b * (v + w) - v * v
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chen(_InSpace):
+class Chen(SpaceFlow):
     """a(y - x), (c - a)x - xz + cy, xy - bz."""
 
     a: float = 35.0
@@ -129,7 +105,7 @@ class Chen(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rucklidge(_InSpace):
+class Rucklidge(SpaceFlow):
     """-ax + by - yz, x, -z + y²."""
 
     a: float = 2.0
@@ -142,7 +118,7 @@ class Rucklidge(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenesioTesi(_InSpace):
+class GenesioTesi(JerkFlow):
     """y, z, -cx - by - az + x²."""
 
     a: float = 0.44
@@ -151,12 +127,12 @@ class GenesioTesi(_InSpace):
     period: float = 5.9431
     start: Start = _NEAR
 
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        return y, z, x * (x - self.c) - self.b * y - self.a * z
+    def jerk(self, x: Any, y: Any, z: Any) -> Any:
+        return x * (x - self.c) - self.b * y - self.a * z
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arneodo(_InSpace):
+class Arneodo(JerkFlow):
     """y, z, -ax - by - cz + dx³."""
 
     a: float = -5.5
@@ -166,12 +142,12 @@ class Arneodo(_InSpace):
     period: float = 3.1641
     start: Start = _NEAR
 
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        return y, z, x * (self.d * x * x - self.a) - self.b * y - self.c * z
+    def jerk(self, x: Any, y: Any, z: Any) -> Any:
+        return x * (self.d * x * x - self.a) - self.b * y - self.c * z
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lorenz84(_InSpace):
+class Lorenz84(SpaceFlow):
     """-ax - y² - z² + af, -y + xy - bxz + g, -z + bxy + xz."""
 
     a: float = 1.32
@@ -187,7 +163,7 @@ class Lorenz84(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SprottB(_InSpace):
+class SprottB(SpaceFlow):
     """yz, x - y, 1 - xy."""
 
     period: float = 11.05
@@ -198,7 +174,7 @@ class SprottB(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SprottE(_InSpace):
+class SprottE(SpaceFlow):
     """yz, x² - y, 1 - 4x."""
 
     period: float = 7.6275
@@ -209,7 +185,7 @@ class SprottE(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SprottK(_InSpace):
+class SprottK(SpaceFlow):
     """xy - z, x - y, x + az."""
 
     a: float = 0.3
@@ -221,7 +197,7 @@ class SprottK(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShimizuMorioka(_InSpace):
+class ShimizuMorioka(SpaceFlow):
     """y, x - ay - xz, -bz + x²."""
 
     a: float = 0.85
@@ -234,7 +210,7 @@ class ShimizuMorioka(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dadras(_InSpace):
+class Dadras(SpaceFlow):
     """y - px + oyz, ry - xz + z, cxy - ez."""
 
     p: float = 3.0
@@ -250,19 +226,14 @@ class Dadras(_InSpace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hadley(_InSpace):
-    """-y² - z² - ax + af, xy - bxz - y + g, bxy + xz - z."""
+class Hadley(Lorenz84):
+    """The equations of `Lorenz84` at other parameters."""
 
     a: float = 0.2
     b: float = 4.0
     f: float = 9.0
     g: float = 1.0
     period: float = 1.4541
-    start: Start = _NEAR
-
-    def velocity(self, x: Any, y: Any, z: Any) -> Velocity:
-        turn = self.b * x
-        return self.a * (self.f - x) - y * y - z * z, (x - 1) * y - turn * z + self.g, (x - 1) * z + turn * y
 
 
 def _sin(x: Any) -> Any:
@@ -274,18 +245,3 @@ SYSTEMS: tuple[type[Flow], ...] = (
     ShimizuMorioka, Dadras, Hadley,
 )  # fmt: skip
 """The flows of this module; each is made without arguments."""
-
-
-def henon(a: float = 1.4, b: float = 0.3) -> Callable[[Tensor], Tensor]:
-    """``(x, y) -> (1 - a x² + y, b x)``: areas shrink by b in every step, so exponents add up to ln b."""
-
-    def step(state: Tensor) -> Tensor:
-        x, y = state.unbind(-1)
-        return torch.stack([1 - a * x * x + y, b * x], -1)
-
-    return step
-
-
-def logistic(r: float = 4.0) -> Callable[[Tensor], Tensor]:
-    """``x -> r x (1 - x)`` of states ``[..., 1]``; at r = 4 the exponent is ln 2."""
-    return lambda x: r * x * (1 - x)

@@ -185,10 +185,13 @@ def test_quick_commands_run(command, in_a_folder_with_runs):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_blocks_name_their_language_and_data_can_be_read(page):
+def test_blocks_name_their_language_fit_the_page_and_hold_data_that_can_be_read(page):
     readers = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}
     for language, block in blocks_of(page):
         assert language in LANGUAGES, block
+        # As wide as the site's column in a window of 1280 pixels (`docs/site.css`).
+        if name_of(page).startswith("docs/") and language != "text":
+            assert max(map(len, block.splitlines())) <= 120, block
         if language in readers:
             assert readers[language](block)
 

@@ -66,6 +66,7 @@ SYMPTOMS: dict[str, Symptom] = {
         Field("f02-verl-moe-collapse.log"),
         (ENTROPY, REWARD),
         (
+            Do("pay a little for entropy", "entropy_bonus_on", None, "grpo+entropy-bonus(coef=0.02)"),
             Do("weigh down the tokens that change entropy most", "", None, "grpo+steer"),
             Do("hold the tokens that cost most entropy near the old policy", "kl_cov", None, "grpo+kl-cov(ratio=0.01)"),
             Do("let unlikely tokens rise: clip-higher", "clip_higher", None, "dapo"),

@@ -18,6 +18,7 @@ from entrokit.rlvr import recipe
 RESULTS = Path(__file__).parents[1] / "results"
 BENCHES = ("tabular", "pocket")
 CONFIDENCE = 0.95
+NEAR = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _cell(own: Told | None, spec: str, bench: str) -> str:
     if own is None:
         why = next((c.impossible_on.get(bench) for c in contestants() if spec in c.recipes), None)
         return "not on this bench" if why else "not reached"
-    return f"**{own.gap}**{' ‡' if own.at_once else ''}" if own.side else f"{own.gap}"
+    return f"**{own.gap}**{NEAR + '‡' if own.at_once else ''}" if own.side else f"{own.gap}"
 
 
 def _knobs(spec: str) -> str:

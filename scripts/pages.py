@@ -25,6 +25,7 @@ from head_tables import heads_table
 from real_model_tables import account_table, cost_table, learn_table, padding_table, rows_table, survey_table
 from scale_tables import collectives_table, loss_memory_table
 from utility_tables import sequences_table, tokens_table
+from which_method import told_table, wish_table
 
 from entrokit.bench.contestants import contestants
 from entrokit.bench.measured import load_scores, not_measured
@@ -40,7 +41,10 @@ from entrokit.rlvr.interventions import INTERVENTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "papers"
-_TABLED = ("verdicts", "scoreboard", "engines", "scale", "real-models", "one-pass", "losses/utility-probability")
+_TABLED = (
+    *("verdicts", "scoreboard", "which-method", "engines", "scale", "real-models", "one-pass"),
+    "losses/utility-probability",
+)
 WITH_TABLES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in _TABLED)]
 RESULTS = ROOT / "results"
 
@@ -253,6 +257,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "collectives": collectives_table,
     "loss-memory": loss_memory_table,
     "three-recipes": three_recipes,
+    "which-told": told_table,
+    "which-entropy": lambda: wish_table("entropy"),
+    "which-accuracy": lambda: wish_table("accuracy"),
+    "which-coverage": lambda: wish_table("coverage"),
     "scoreboard-tabular": lambda: scoreboard_table("tabular"),
     "scoreboard-pocket": lambda: scoreboard_table("pocket"),
 }

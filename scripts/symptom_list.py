@@ -1,4 +1,4 @@
-"""What docs/symptoms.md shows: a run for each symptom, what is drawn of it, and what is done about it."""
+"""What the pages of symptoms show: a run for each, what is drawn of it, and what is done about it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,17 @@ class Do:
 
 @dataclass(frozen=True)
 class Symptom:
-    """A run, its picture and what is done about it; ``supervised`` takes the words of supervised trainers."""
+    """A run, its picture and what is done about it.
+
+    Attributes:
+        supervised: takes the words of supervised trainers. fixed: a run without the fault, where the page shows one.
+    """
 
     run: Field | Pocket | Planted
     panels: tuple[Panel, ...]
     do: tuple[Do, ...]
     supervised: bool = False
+    fixed: Field | Pocket | Planted | None = None
 
 
 ENTROPY = Panel("entropy (nats per token)", {"entropy": ""}, 0)
@@ -61,11 +66,13 @@ SYMPTOMS: dict[str, Symptom] = {
         Field("f02-verl-moe-collapse.log"),
         (ENTROPY, REWARD),
         (
+            Do("pay a little for entropy", "entropy_bonus_on", None, "grpo+entropy-bonus(coef=0.02)"),
             Do("weigh down the tokens that change entropy most", "", None, "grpo+steer"),
             Do("hold the tokens that cost most entropy near the old policy", "kl_cov", None, "grpo+kl-cov(ratio=0.01)"),
             Do("let unlikely tokens rise: clip-higher", "clip_higher", None, "dapo"),
             Do("one optimiser step a batch", "fewer_updates"),
         ),
+        fixed=Pocket("bonus-in-trl"),
     ),
     "falls-apart": Symptom(Pocket("learning-rate-too-high"), (REWARD, ENTROPY), (SLOWER, NEAR, CLIPPED)),
     "entropy-rises": Symptom(
@@ -76,6 +83,7 @@ SYMPTOMS: dict[str, Symptom] = {
             Do("no upper clip wider than 0.28", "clip_higher", None, "dapo"),
             Do("a target instead of a push", "", None, "grpo+siren"),
         ),
+        fixed=Pocket("as-usual"),
     ),
     "nan": Symptom(
         Field("f71-verl-nan-late.log"),
@@ -86,6 +94,7 @@ SYMPTOMS: dict[str, Symptom] = {
             Do("save often enough to go back to", "save_often"),
             Do("leave out steps whose gradient is not finite", "skip_nonfinite"),
         ),
+        fixed=Planted("healthy", "verl"),
     ),
     "reward-up-accuracy-down": Symptom(
         Field("f62-trl-format-hacking"),
@@ -101,6 +110,7 @@ SYMPTOMS: dict[str, Symptom] = {
             ),
         ),
         (READ, Do("weigh the parts anew, what is right most", "reward_weights"), NEAR),
+        fixed=Planted("healthy: format first", "trl"),
     ),
     "held-out-falls": Symptom(
         Planted("held-out score falls", "verl"),
@@ -115,6 +125,7 @@ SYMPTOMS: dict[str, Symptom] = {
             MORE,
             Do("drop groups whose rewards are all equal", "dynamic_sampling"),
         ),
+        fixed=Planted("healthy: learns late", "verl"),
     ),
     "plateau": Symptom(
         Planted("plateau", "trl"),

@@ -1,6 +1,6 @@
-"""Makes what docs/symptoms.md shows: pictures of the runs, what `entrokit diagnose` says of them, and lines to paste.
+"""Makes what the pages of symptoms show: pictures of the runs, what `entrokit diagnose` says of them, lines to paste.
 
-python scripts/symptoms.py                # writes the page's blocks, and its pictures with a headless browser
+python scripts/symptoms.py                # writes the pages' blocks, and their pictures with a headless browser
 python scripts/symptoms.py --check        # exit code 1 if a block is not what diagnose says today
 python scripts/symptoms.py --runs FOLDER  # writes the planted runs down, to be looked at
 """
@@ -20,19 +20,19 @@ from rich.console import Console
 
 from entrokit.cli.shown import shown
 from entrokit.diagnose import diagnose
-from entrokit.diagnose.levers.reading import Levers
 from entrokit.runs import TrainingLog
 from entrokit.runs.read_log import read_log
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pictures import WIDTH, find_browser, shoot
-from symptom_list import SYMPTOMS, Do, Panel, Symptom
+from symptom_list import SYMPTOMS, Panel, Symptom
 from symptom_runs import ROOT
+from symptom_words import ALL, BOTH, TITLES, told
 
-PAGE, PICTURES = ROOT / "docs" / "symptoms.md", ROOT / "docs" / "img"
-BLOCK = re.compile(r"<!-- (run|do): ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
-ENGINES = {"trl": "TRL", "verl": "verl"}
+DOCS = ROOT / "docs"
+PAGES, PICTURES = [DOCS / "symptoms.md", *sorted((DOCS / "symptoms").glob("*.md"))], DOCS / "img"
+BLOCK = re.compile(r"<!-- (run|do|do-all|fixed): ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 COLUMNS = 80  # of text in the page, in a wide window
 PANEL, ROOM = 150, 68
 LAST = ("also ", "law ", "held out:", "not there:", "entropy ")
@@ -48,57 +48,35 @@ def said(path: Path) -> str:
     return "\n".join([*lines[:end], *others, "…"])
 
 
-def advice(symptom: Symptom) -> str:
-    """What is done, each with the line to paste for TRL and for verl."""
+def advice(symptom: Symptom, engines: Sequence[str], up: str = "") -> str:
+    """What is done, each with the line to paste for these engines; ``up`` leads from the page to the docs' root."""
     lines = []
     for do in symptom.do:
         lines.append(f"- {do.text}")
-        lines += [f"    - {title}: {_told(do, key, symptom.supervised)}" for key, title in ENGINES.items()]
-    return "\n".join(lines)
+        lines += [f"    - {TITLES[engine]}: {told(do, engine, supervised=symptom.supervised)}" for engine in engines]
+    return "\n".join(lines).replace("](", f"]({up}")
 
 
-def _told(do: Do, engine: str, supervised: bool) -> str:
-    words = [] if (ours := _of_recipe(do.recipe, engine)) is None else [ours]
-    if do.lever:
-        told = Levers.of(engine, supervised=supervised).say(do.lever, value=do.value)
-        note = re.sub(r"^\w+ [\d.]+: ", "", told.note or "")
-        # The levers' note begins with engine and version where there is no such option; with ours none is needed.
-        closest = note != (told.note or "")
-        if closest and ours is None:
-            words.append(f"{note}: `{told.write}`" if told.write else note)
-        elif not closest:
-            words.append("; ".join([f"`{told.write}`"] * bool(told.write) + [note] * bool(note)))
-    return ", or ".join(words)
-
-
-def _of_recipe(recipe: str, engine: str) -> str | None:
-    if not recipe:
-        return None
-    if engine == "trl":
-        return f'[`EntropyGRPOTrainer`](tutorials/trl.md) with `recipe="{recipe}"`'
-    method = recipe.rpartition("+")[2].partition("(")[0]
-    if method == "siren":
-        return "[not available](verl.md): its engines give no statistics of the nucleus"
-    # verl's own KL is what its reference worker is started for.
-    return None if method == "reference-kl" else f"`actor_rollout_ref.actor.policy_loss.loss_mode=entrokit-{method}`"
-
-
-def blocks(folder: Path) -> dict[tuple[str, str], str]:
-    """What stands between the page's marks, by kind and symptom."""
-    made = {}
-    for slug, symptom in SYMPTOMS.items():
-        made["run", slug] = f"```text\n{said(symptom.run.write(folder / slug))}\n```\n"
-        made["do", slug] = f"{advice(symptom)}\n"
-    return made
-
-
-def filled(page: str, made: dict[tuple[str, str], str]) -> str:
-    """The page with its blocks made anew.
+def block(kind: str, slug: str, folder: Path) -> str:
+    """What stands between a page's marks; planted runs are written into ``folder``.
 
     Raises:
-        KeyError: the page has a block of a symptom that there is none of.
+        KeyError: there is no such symptom. ValueError: it has no such block.
     """
-    return BLOCK.sub(lambda b: f"<!-- {b[1]}: {b[2]} -->\n{made[b[1], b[2]]}<!-- end -->\n", page)
+    symptom = SYMPTOMS[slug]
+    if kind == "do":
+        return f"{advice(symptom, BOTH)}\n"
+    if kind == "do-all":
+        return f"{advice(symptom, ALL, '../')}\n"
+    run = symptom.run if kind == "run" else symptom.fixed
+    if run is None:
+        raise ValueError(f"{slug}: no run without the fault is named in symptom_list.py")
+    return f"```text\n{said(run.write(folder / f'{slug}-{kind}'))}\n```\n"
+
+
+def filled(page: str, folder: Path) -> str:
+    """A page with its blocks made anew."""
+    return BLOCK.sub(lambda b: f"<!-- {b[1]}: {b[2]} -->\n{block(b[1], b[2], folder)}<!-- end -->\n", page)
 
 
 def picture(log: TrainingLog, panels: Sequence[Panel], onset: float | None) -> Any:
@@ -209,11 +187,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        page = PAGE.read_text(encoding="utf-8")
-        new = filled(page, blocks(folder))
+        old = {page: page.read_text(encoding="utf-8") for page in PAGES}
+        new = {page: filled(text, folder) for page, text in old.items()}
+        wrong = [str(page.relative_to(ROOT)) for page in PAGES if new[page] != old[page]]
         if arguments.check:
-            sys.exit(0 if new == page else f"{PAGE}: not what diagnose says today; run python scripts/symptoms.py")
-        PAGE.write_text(new, encoding="utf-8")
+            sys.exit(
+                f"{', '.join(wrong)}: not what diagnose says today; run python scripts/symptoms.py" if wrong else 0
+            )
+        for page, text in new.items():
+            page.write_text(text, encoding="utf-8")
         if not arguments.text:
             draw(folder, arguments.slugs or list(SYMPTOMS))
 

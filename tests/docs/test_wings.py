@@ -1,4 +1,4 @@
-"""What the pages of the wings show is run."""
+"""A page of a wing begins with an example, which `test_blocks` runs, and has a picture."""
 
 import re
 from pathlib import Path
@@ -19,18 +19,6 @@ WINGS = (
     "search",
 )
 PAGES = sorted(page for wing in WINGS for page in (DOCS / wing).glob("*.md"))
-BLOCKS = [
-    pytest.param(code, id=f"{page.parent.name}/{page.stem}-{i}")
-    for page in PAGES
-    for i, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S))
-]
-
-
-@pytest.mark.parametrize("code", BLOCKS)
-def test_a_block_runs_and_shows_something(code, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

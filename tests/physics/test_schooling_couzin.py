@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,7 +189,14 @@ def test_a_remainder_is_never_the_box_itself():
         (lambda: quiet().step(torch.rand(3, 3), torch.zeros(3, 3), 0.1), "no speed"),
         (lambda: quiet().step(torch.rand(3, 3), torch.ones(2, 3), 0.1), "one shape and dtype"),
         (lambda: quiet().step(torch.rand(3, 3), torch.ones(3, 3), 0.0), "dt"),
-        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 5, 0.1, save_every=0), "save_every"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 5, 0.1, save_every=0), "save_every: at least 1"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 2.5, 0.1), "steps: a whole number .* got 2.5"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), -1, 0.1), "steps: at least 0"),
+        (
+            lambda: quiet().step(torch.rand(3, 3), torch.ones(3, 3), 5.1),
+            "dt: .* go 5.1 in a step.*half of the box of 10",
+        ),
+        (lambda: quiet().swarm(5, generator=None), "generator: a school is drawn at random"),
         (lambda: PRESETS["swarm"].model.step(torch.rand(3, 3), torch.ones(3, 3), 0.1), "give a torch.Generator"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -196,3 +204,25 @@ def test_a_remainder_is_never_the_box_itself():
 def test_bad_input_is_named(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("generator", [0, np.random.default_rng(0)], ids=["seed", "numpy"])
+def test_what_is_no_generator_is_named(generator):
+    model, state = PRESETS["swarm"].model, (torch.rand(3, 3), torch.ones(3, 3), 0.1)
+    for call in (
+        lambda: model.step(*state, generator=generator),
+        lambda: quiet().run(*state[:2], 3, 0.1, generator=generator),
+        lambda: model.swarm(3, generator=generator),
+        lambda: model.mill(3, generator=generator),
+    ):
+        with pytest.raises(TypeError, match=r"generator: a torch\.Generator, such as torch\.Generator"):
+            call()
+
+
+def test_counts_may_be_whole_floats():
+    x, v = school(20)
+    runs = [quiet().run(x, v, steps, 0.1, save_every=every) for steps, every in ((6, 2), (6.0, np.float64(2)))]
+    assert torch.equal(runs[0].positions, runs[1].positions)
+    for wrong in (True, "6", None):
+        with pytest.raises(TypeError, match="steps: a whole number of at least 0 is expected"):
+            quiet().run(x, v, wrong, 0.1)

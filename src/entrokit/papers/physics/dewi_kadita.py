@@ -15,7 +15,7 @@ from entrokit.physics.schooling import (
     SchoolSeries,
     SolidAngle,
     Trajectory,
-    heading_entropy,
+    polarization_entropy,
     rotation,
     school_entropies,
     school_series,
@@ -59,14 +59,14 @@ def states(budget: Budget) -> Iterator[Shown]:
         index,
     )
     torus = found["torus"]
-    begins = torus.series.values["order_rotation"][0].tolist()
+    begins = torus.series.values["rotation"][0].tolist()
     yield Finding(
         "The torus begins as a mill and does not stay one.",
         "every seed: M > 0.9 at the start, its mean over the second half < 0.6",
-        f"from {_spread(begins)} to {_spread(torus.means['order_rotation'])}",
-        min(begins) > 0.9 and max(torus.means["order_rotation"]) < 0.6,
+        f"from {_spread(begins)} to {_spread(torus.means['rotation'])}",
+        min(begins) > 0.9 and max(torus.means["rotation"]) < 0.6,
         "authors' log: M 0.276; the released code again: from 0.952 to 0.10 to 0.48",
-        {"M at the start": begins, "M, second half": torus.means["order_rotation"]},
+        {"M at the start": begins, "M, second half": torus.means["rotation"]},
     )
     yield Chart(
         "The index over time, means over seeds",
@@ -78,7 +78,7 @@ def states(budget: Budget) -> Iterator[Shown]:
         ),
         height=420,
     )
-    entropies = [name for name in swarm if name not in ("order_polarization", "order_rotation", "spread", "index")]
+    entropies = [name for name in swarm if name not in ("polarization", "rotation", "spread", "index")]
     yield Chart(
         "Seven entropies, second half (range over seeds)",
         "",
@@ -156,14 +156,14 @@ def headings(budget: Budget) -> Iterator[Shown]:
         g = torch.Generator().manual_seed(seed)
         v = torch.randn(ISOTROPIC, 3, generator=g, dtype=torch.float64)
         for angle in LIMITS:
-            isotropic[angle].append(float(heading_entropy(v, solid_angle=angle)))
+            isotropic[angle].append(float(polarization_entropy(v, solid_angle=angle)))
         jitter = 0.05 * torch.randn(250, 3, generator=g, dtype=torch.float64)
         for angle in LIMITS:
-            along = [heading_entropy(jitter + torch.eye(3, dtype=torch.float64)[i], solid_angle=angle) for i in (2, 0)]
+            along = [polarization_entropy(jitter + torch.eye(3, dtype=torch.float64)[i], solid_angle=angle) for i in (2, 0)]
             turned.setdefault(angle, []).append(float(along[0] - along[1]))
         for n in SMALL:
-            plain = heading_entropy(v[:n], solid_angle="equal_area")
-            mended = heading_entropy(v[:n], solid_angle="equal_area", correction="miller_madow")
+            plain = polarization_entropy(v[:n], solid_angle="equal_area")
+            mended = polarization_entropy(v[:n], solid_angle="equal_area", correction="miller_madow")
             small.setdefault(f"{n} agents, as counted", []).append(float(plain))
             small.setdefault(f"{n} agents, Miller-Madow", []).append(float(mended))
     yield Finding(
@@ -238,23 +238,23 @@ def _ends(swarm: Mapping[str, Sequence[float]], parallel: Mapping[str, Sequence[
     yield Finding(
         "A swarm is disordered: P < 0.1, an index of about 0.71.",
         "every seed, means of the second half: P < 0.13, index within 0.68 to 0.74, velocity correlation > 0.99",
-        _said(swarm, "order_polarization", "index", "velocity_correlation"),
-        max(swarm["order_polarization"]) < 0.13
+        _said(swarm, "polarization", "index", "velocity_correlation_entropy"),
+        max(swarm["polarization"]) < 0.13
         and min(swarm["index"]) > 0.68
         and max(swarm["index"]) < 0.74
-        and min(swarm["velocity_correlation"]) > 0.99,
+        and min(swarm["velocity_correlation_entropy"]) > 0.99,
         "abstract: P < 0.1, 0.71; the released code again, 5 to 8 runs: 0.706 to 0.713",
-        _raw(swarm, "order_polarization", "index", "velocity_correlation"),
+        _raw(swarm, "polarization", "index", "velocity_correlation_entropy"),
     )
     yield Finding(
         "A highly parallel school is ordered: P of 0.998, an index of 0.24.",
         "every seed, means of the second half: P > 0.99, index < 0.36, velocity correlation < 0.02",
-        _said(parallel, "order_polarization", "index", "velocity_correlation"),
-        min(parallel["order_polarization"]) > 0.99
+        _said(parallel, "polarization", "index", "velocity_correlation_entropy"),
+        min(parallel["polarization"]) > 0.99
         and max(parallel["index"]) < 0.36
-        and max(parallel["velocity_correlation"]) < 0.02,
+        and max(parallel["velocity_correlation_entropy"]) < 0.02,
         "abstract: P 0.998, 0.24; the released code again, 5 to 8 runs: 0.26 to 0.31, velocity correlation <= 0.0014",
-        _raw(parallel, "order_polarization", "index", "velocity_correlation"),
+        _raw(parallel, "polarization", "index", "velocity_correlation_entropy"),
     )
 
 
@@ -295,7 +295,7 @@ PAPER = Paper(
     claim="Seven entropies of histograms, and their weighted sum, tell ordered schools from disordered ones.",
     names=(
         "entrokit.physics.schooling.school_entropies",
-        "entrokit.physics.schooling.heading_entropy",
+        "entrokit.physics.schooling.polarization_entropy",
         "entrokit.physics.schooling.oceanic_schooling_index",
         "entrokit.physics.schooling.school_series",
         "entrokit.physics.schooling.load_tracks",

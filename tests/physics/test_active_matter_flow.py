@@ -246,7 +246,9 @@ NAN_AT_ONE = float64([[0.0, 1.0], [math.nan, 2.0]])
         (lambda: local_epr(normal(2, 3), linear, linear, torch.eye(3)), ValueError, "diffusion is one number, or what"),
         (lambda: local_epr(normal(2, 3), linear, linear, -0.5), ValueError, "at least 0 and finite; it has -0.5"),
         (lambda: divergence(linear, normal(2, 3), method="guess"), ValueError, "'exact' or 'hutchinson'"),
-        (lambda: divergence(linear, normal(2, 3), method="hutchinson", probes=0), ValueError, "probes"),
+        (lambda: divergence(linear, normal(2, 3), method="hutchinson", probes=0), ValueError, "probes: at least 1"),
+        (lambda: divergence(linear, normal(2, 3), method="hutchinson", generator=0), TypeError, "torch.Generator"),
+        (lambda: denoising_loss(linear, normal(2, 3), 0.1, generator=0), TypeError, "generator: a torch.Generator"),
         (lambda: score_matching_loss(linear, normal(2, 3), lam_pde=1.0), ValueError, "diffusion; give both"),
         (lambda: score_matching_loss(linear, normal(2, 3), linear, 1.0, -1.0), ValueError, "lam_pde must be"),
         (lambda: denoising_loss(linear, normal(2, 3), 0.0), ValueError, "delta must be above 0"),
@@ -254,7 +256,7 @@ NAN_AT_ONE = float64([[0.0, 1.0], [math.nan, 2.0]])
     ],
     ids=[
         "flat", "empty", "whole", "numpy", "nan", "nan-score", "shape", "number", "diffusion", "matrix", "negative",
-        "method", "probes", "no-drift", "weight", "no-delta", "nan-delta",
+        "method", "probes", "seed", "seeded-denoising", "no-drift", "weight", "no-delta", "nan-delta",
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, error, message):
@@ -277,3 +279,46 @@ def test_a_field_that_records_no_gradient_is_named_unless_it_is_the_same_everywh
     with pytest.raises(ValueError, match=r"records no gradient, so it has no derivative: look for torch\.no_grad"):
         divergence(torch.no_grad()(lambda x: -x), x)
     assert divergence(lambda x: torch.full_like(x, 2.0), x).eq(0).all()
+
+
+def pairs(x):
+    """Of two rows each, and what goes out adds up to nothing over coordinates."""
+    return torch.stack([x[:, 0] + x.roll(1, 0)[:, 1], -x.roll(1, 0)[:, 1]], 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "others"),
+    [
+        (lambda x: x - x.mean(0), 4),
+        (lambda x: x / x.norm(), 4),
+        (lambda x: nn.functional.batch_norm(x, None, None, training=True), 4),
+        (pairs, 1),
+    ],
+    ids=["mean", "norm", "batch-norm", "cancels"],
+)
+@pytest.mark.parametrize("method", ["exact", "hutchinson"])
+def test_a_field_that_couples_rows_is_named(field, others, method):
+    x, first = normal(5, 2), 4 if others == 1 else 1
+    said = f"couples rows of its batch: what it gives for row 0 depends on {others} others, the first is row {first}"
+    for call in (
+        lambda: divergence(field, x, method=method),
+        lambda: score_matching_loss(field, x, method=method),
+        lambda: epr_without_score(x, field, 1.0, method=method),
+        lambda: stationarity(x, field, linear_of_two, 1.0, method=method),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def linear_of_two(x):
+    return -x
+
+
+def test_a_field_may_hold_something_for_each_row_or_be_random_or_fix_its_statistics():
+    x, held = normal(5, 2), normal(5, 2, seed=1)
+    torch.testing.assert_close(divergence(lambda x: x * held, x), held.sum(1))
+    torch.testing.assert_close(divergence(lambda x: (x - x.detach().mean(0)) ** 2, x), 2 * (x - x.mean(0)).sum(1))
+    dropped = nn.Dropout(0.5)
+    assert set(divergence(dropped, x.expand(200, 5, 2)[:, 0]).tolist()) == {0.0, 2.0, 4.0}
+    score = lambda x: torch.autograd.grad(-x.square().sum(), x, create_graph=True)[0]  # noqa: E731
+    assert divergence(score, x).tolist() == [-4.0] * 5

@@ -18,7 +18,7 @@ def test_it_is_in_the_catalogue():
 
 
 def test_the_laws_are_the_sheet_s():
-    exact = {name: system.exact()["epr"] for name, system in scores.LINEAR.items()}
+    exact = {name: system.exact().epr for name, system in scores.LINEAR.items()}
     assert exact == pytest.approx({"trap": 5 / 3, "rotation": 8.0, "three": 0.540986}, abs=5e-7)
 
 

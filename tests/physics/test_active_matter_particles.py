@@ -1,6 +1,7 @@
 """Boxes, neighbours, forces and simulations, against all pairs and against steps by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,13 +216,22 @@ BOX = ActiveOrnsteinUhlenbeck(half_width=4.0, v0=0.3, gamma=0.1, repulsion=SoftR
         (lambda: SoftRepulsion(cutoff=1.5), ValueError, "beyond contact, at 2; it is 1.5"),
         (lambda: SoftRepulsion(beta=0.0), ValueError, "beta must be above 0"),
         (lambda: box_half_width(10, 0.0), ValueError, "packing must be above 0"),
-        (lambda: simulate(BOX, normal(2, 3, 4), 0, 0.1), ValueError, "1 <= every <= steps"),
-        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every=6), ValueError, "1 <= every <= steps"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 0, 0.1), ValueError, "steps: at least 1"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 2.5, 0.1), ValueError, "steps: a whole number .* got 2.5"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every=6), ValueError, "every is at most steps"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every="1"), TypeError, "every: a whole number"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, generator=0), TypeError, "torch.Generator, .* got 0"),
+        (lambda: BOX.step(normal(2, 3, 4), 0.1, np.random.default_rng(0)), TypeError, "generator: a torch.Generator"),
+        (lambda: BOX.step(normal(2, 3, 4), -0.1), ValueError, "dt must be above 0"),
+        (lambda: BOX.start(2, 3.5), ValueError, "n: a whole number"),
+        (lambda: BOX.start(2, 3, 0), TypeError, "generator: a torch.Generator"),
+        (lambda: nearest_neighbors(scattered(1, 5, 4.0), 4.0, 1.5), ValueError, "count: a whole number"),
         (lambda: simulate(BOX, normal(2, 3, 4), 5, math.nan), ValueError, "dt must be above 0"),
     ],
     ids=[
         "outside", "width", "flat", "numpy", "nan", "one-place", "neighbours", "alone", "reach", "small-box", "speed",
-        "turning", "contact", "hardness", "packing", "no-steps", "every", "dt",
+        "turning", "contact", "hardness", "packing", "no-steps", "half-a-step", "every", "text", "seed", "numpy-rng",
+        "back", "half-a-particle", "seeded-start", "half-a-neighbour", "dt",
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, error, message):
@@ -237,3 +247,36 @@ def test_a_run_that_leaves_finite_numbers_says_at_which_step():
     system = Runaway(half_width=4.0, v0=0.0, gamma=0.1)
     with pytest.raises(ValueError, match="at step 2 states left finite numbers"):
         simulate(system, system.start(1, 3, seeded()), 5, 0.01)
+
+
+def test_a_step_over_more_than_half_of_the_box_is_named():
+    """Wrapped, it would look like a short one, and the list of pairs would be kept."""
+    system, z = ActiveOrnsteinUhlenbeck(half_width=4.0, v0=1.0, gamma=0.1), torch.zeros(2, 3, 4, dtype=torch.float64)
+    z[..., :2] = scattered(2, 3, 4.0)
+    z[1, 2, 3] = 50.0
+    free = replace(system, repulsion=SoftRepulsion(0.0))
+    assert free.step(z, 0.0799).isfinite().all()
+    said = (
+        r"1 particles cross more than half of the box \[-4, 4\] in a step of dt = 0\.081.* number 2 of row 1, by 4\.05;"
+    )
+    for call in (lambda: free.step(z, 0.081), lambda: simulate(free, z, 3, 0.081)):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_counts_may_be_whole_floats():
+    system, z = crowd()
+    runs = [simulate(system, z, steps, 0.01, every=every, generator=seeded()) for steps, every in ((4, 2), (4.0, 2.0))]
+    assert torch.equal(*runs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("half_width", [3.7, 4.0, 0.1])
+def test_what_is_wrapped_is_inside(dtype, half_width):
+    x = (half_width * torch.tensor([1.0, -1.0, 3.0, 101.0, -7.0, 999.0, 0.3])).to(dtype).view(1, -1, 1)
+    x = torch.cat([x, torch.nextafter(x, x * 2), torch.nextafter(x, x * 0)], 1)
+    near = wrap(x, half_width)
+    assert float(near.abs().max()) <= float(torch.tensor(half_width, dtype=dtype))
+    for placed in (near, near.double() if dtype == torch.float32 else near):
+        nearest_neighbors(placed, half_width, 1)
+        pairs_within(placed, half_width, half_width)

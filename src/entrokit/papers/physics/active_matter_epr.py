@@ -26,12 +26,12 @@ def known(budget: Budget) -> Iterator[Shown]:
         exact = system.exact()
         found = [linear(name, seed) for seed in budget.seeds]
         rates = [run.rate for run in found]
-        ratios[name] = [rate / exact["epr"] for rate in rates]
-        by_coordinate = exact["epr_by_coordinate"].tolist()
+        ratios[name] = [rate / exact.epr for rate in rates]
+        by_coordinate = exact.epr_by_coordinate.tolist()
         apart = max(abs(a - b) for run in found for a, b in zip(run.parts, by_coordinate, strict=True))
         yield Finding(
             f"The learnt score gives the rate of {TITLES[name]}.",
-            f"entropy production, learnt, median over seeds: within {WITHIN:.0%} of the exact {exact['epr']:.6f}",
+            f"entropy production, learnt, median over seeds: within {WITHIN:.0%} of the exact {exact.epr:.6f}",
             f"{statistics.median(rates):.4f} ({min(rates):.4f} to {max(rates):.4f})",
             abs(statistics.median(ratios[name]) - 1) < WITHIN,
             "independent check of the trap, 3 seeds: 1.658 to 1.681" if name == "trap" else "",
@@ -41,8 +41,8 @@ def known(budget: Budget) -> Iterator[Shown]:
             yield Finding(
                 "And its parts: position and propulsion.",
                 "every seed: the rate within 0.06, each part within 0.04 of the exact one",
-                f"farthest rate {max(abs(r - exact['epr']) for r in rates):.4f}, farthest part {apart:.4f}",
-                max(abs(r - exact["epr"]) for r in rates) < 0.06 and apart < 0.04,
+                f"farthest rate {max(abs(r - exact.epr) for r in rates):.4f}, farthest part {apart:.4f}",
+                max(abs(r - exact.epr) for r in rates) < 0.06 and apart < 0.04,
                 "independent check, 3 seeds: position 1.142 to 1.154, propulsion 0.514 to 0.538",
                 {part: [run.parts[k] for run in found] for k, part in enumerate(("position", "propulsion"))},
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -22,9 +21,15 @@ __all__ = ["DrivenRing", "OUReference", "SwirlingDoubleWell", "ou_reference"]
 _RESOLVED = 200
 
 
-class OUReference(TypedDict):
-    """Of dX = -A X dt + √(2D) dW. ``cov`` Σ, ``score_matrix`` -Σ⁻¹ and ``v_matrix``, each ``[n, n]``: s and v are their
-    products with x. ``epr``: nats per unit of time. ``epr_by_coordinate`` ``[n]``: of a diagonal D it adds up to it."""
+@dataclass(frozen=True)
+class OUReference:
+    """The stationary law of dX = -A X dt + √(2D) dW, in float64.
+
+    Attributes:
+        cov: Σ, ``[n, n]``. score_matrix, v_matrix: -Σ⁻¹ and -A + D Σ⁻¹, ``[n, n]``; s and v are their products with x.
+        epr: nats per unit of time. epr_by_coordinate: ``[n]``, which adds up to ``epr``; E[v_k²] / D_k where D is
+            diagonal.
+    """
 
     cov: Tensor
     score_matrix: Tensor
@@ -70,13 +75,7 @@ def ou_reference(A: Tensor, D: Tensor | float) -> OUReference:
     score = -torch.linalg.inv(cov)
     v = -pull - spread @ score
     shares = (torch.linalg.solve(spread, v) @ cov @ v.mT).diagonal()
-    return {
-        "cov": cov,
-        "score_matrix": score,
-        "v_matrix": v,
-        "epr": float(shares.sum()),
-        "epr_by_coordinate": shares.clone(),
-    }
+    return OUReference(cov, score, v, float(shares.sum()), shares.clone())
 
 
 @dataclass(frozen=True)

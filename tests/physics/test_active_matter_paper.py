@@ -7,6 +7,7 @@ import torch
 
 from entrokit.papers import CATALOGUE
 from entrokit.papers.physics import _active_crowds as crowds
+from entrokit.papers.physics import _active_particles as particles
 from entrokit.papers.physics import _active_ring as ring
 from entrokit.papers.physics import _active_scores as scores
 from entrokit.papers.physics import active_matter_epr as entry
@@ -76,6 +77,6 @@ def test_a_network_of_few_particles_serves_many(monkeypatch):
 
 def test_what_is_drawn_holds_every_particle():
     z = torch.rand(10, 4)
-    chart = entry._map(torch.arange(10.0), z)
+    chart = particles.parts_of(torch.arange(10.0), z)
     assert sum(len(s.x) for s in chart.series) == 10
     assert "mean 1.00" in chart.series[0].name

@@ -55,6 +55,15 @@ def test_forces_are_those_of_all_pairs_and_their_diagonal_that_of_autograd():
     torch.testing.assert_close(each.sum((1, 2)), torch.zeros(2, 2, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
+def test_the_default_cutoff_ends_at_the_half_width():
+    soft, x = SoftRepulsion(), scattered(2, 6, 3.0)
+    assert soft.reach > 3.0 == soft.reach_in(3.0)
+    apart = wrap(x[:, :, None] - x[:, None], 3.0)
+    r = apart.norm(dim=-1, keepdim=True)
+    each = torch.where((r > 0) & (r < 3.0), soft.strength(r) * apart / r.clamp(min=1e-9), 0.0)
+    torch.testing.assert_close(soft(x, 3.0).force, each.sum(2))
+
+
 def test_a_trap_pulls_to_the_middle():
     (system, z), (free, _) = crowd(trap=0.3), crowd()
     moved = system(z) - free(z)
@@ -133,14 +142,11 @@ def test_where_simulations_begin(packing):
     n = 400
     system = ActiveOrnsteinUhlenbeck(half_width=box_half_width(n, packing), v0=0.1, gamma=0.1)
     assert system.packing(n) == pytest.approx(packing)
-    x = system.start(50, n, seeded())[..., :2] / system.half_width
+    x = system.start(1250, n, seeded())[..., :2] / system.half_width
     assert x.abs().max() <= 1
-    # E x² / L² is 1/3 of what is uniform; of a wrapped normal cloud its Fourier series, to the first term.
-    wrapped = 1 / 3 - 4 * math.exp(-(math.pi**2) / 2) / math.pi**2
-    expected = 1 / 3 if packing < 0.25 else wrapped
-    # x² of a uniform x has the variance 4/45.
-    error = math.sqrt(4 / 45 / x.numel())
-    assert x.square().mean().item() == pytest.approx(expected, abs=5 * error)
+    # E cos(πx / L) is 0 of what is uniform, and e^(-π²/2) = 0.0072 of a wrapped normal cloud: ten standard errors more.
+    expected = 0.0 if packing < 0.25 else math.exp(-(math.pi**2) / 2)
+    assert (math.pi * x).cos().mean().item() == pytest.approx(expected, abs=5 * math.sqrt(0.5 / x.numel()))
 
 
 def outside():

@@ -120,6 +120,13 @@ def test_check_8_the_double_well():
     assert stationary_residual(well.score, near, well.drift, 1.0).abs().max() < 1e-9
 
 
+def test_quantiles_of_the_double_well_are_even(monkeypatch):
+    u = float64([0.01, 0.3, 0.5, 0.7, 0.99])
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: u)
+    x = SwirlingDoubleWell().sample(5, seeded())[:, 0]
+    torch.testing.assert_close(x, -x.flip(0), rtol=0, atol=1e-9)
+
+
 def test_what_vanishes_does_on_samples_and_not_for_a_wrong_score():
     well = SwirlingDoubleWell()
     x = well.sample(20_000, seeded(1))

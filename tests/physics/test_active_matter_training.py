@@ -57,10 +57,10 @@ def test_training_lowers_the_loss_and_the_average_is_a_copy():
 
 
 def test_the_average_by_hand():
-    run, mine = trainer(steps=5, ema=0.15), None
+    run, mine = trainer(steps=5, ema=0.27), None
     for n in range(5):
         run.fit(DATA, 1)
-        kept = min(0.15, (1 + n) / (10 + n))
+        kept = min(0.27, (1 + n) / (10 + n))
         mine = weights(run.score) if mine is None else mine + (1 - kept) * (weights(run.score) - mine)
     torch.testing.assert_close(weights(run.averaged), mine)
 

@@ -170,6 +170,24 @@ def test_every_preset_begins_in_its_box():
         assert bool((rotation(x, v) > 0.9).all()) == (name == "torus")
 
 
+def test_a_mill_is_as_wide_and_as_high_as_released():
+    """Standard deviations over a radius of 2: 0.3 of radii, 0.6 of heights; 0.1 of angles and of climbs."""
+    model, n = CouzinModel(40.0, 3.0, Zones(1.0, 2.0, 3.0, 0.0), 0.3, 0.0), 100
+    x, v = model.mill(200, n, generator=torch.Generator().manual_seed(0), radius=2.0)
+    apart, error = x - 20.0, 6 / math.sqrt(2 * 200 * n)
+    r = apart[..., :2].norm(dim=-1)
+    assert float(r.mean()) == pytest.approx(2.0, abs=6 * 0.3 / math.sqrt(200 * n))
+    assert float(r.std()) == pytest.approx(0.3, rel=error)
+    assert float(apart[..., 2].std()) == pytest.approx(0.6, rel=error)
+    turn = torch.atan2(apart[..., 1], apart[..., 0]) - 2 * math.pi * torch.arange(n) / n
+    assert float(torch.remainder(turn + math.pi, 2 * math.pi).std()) == pytest.approx(0.1, rel=error)
+    climb = v[..., 2] / v[..., :2].norm(dim=-1)
+    assert float(climb.std()) == pytest.approx(0.1, rel=error)
+    # Round to the left, and at right angles to the way out, but for the climb.
+    assert float((apart[..., :2] * v[..., :2]).sum(-1).abs().max()) < 1e-9
+    assert bool((apart[..., 0] * v[..., 1] - apart[..., 1] * v[..., 0] > 0).all())
+
+
 def test_a_remainder_is_never_the_box_itself():
     assert wrapped(torch.tensor([-1e-20, 10.0, 3.0]), 10.0).tolist() == [0.0, 0.0, 3.0]
 

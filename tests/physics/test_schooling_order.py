@@ -136,3 +136,11 @@ def test_positions_at_the_far_wall_are_inside():
     assert on_it.dropped["school_cohesion_entropy"].shape == at_0.dropped["school_cohesion_entropy"].shape == ()
     x[:, 2] = 10.0
     assert school_entropies(x, v, 10.0).depth_stratification_entropy.item() == 0.0
+
+
+def test_arrays_that_run_backwards_and_of_the_other_byte_order_are_taken():
+    x, v = (part.numpy() for part in school(12))
+    wanted = school_entropies(x, v, 10.0).as_dict()
+    for a, b in ((x[::-1], v[::-1]), (x.astype(">f8"), v.astype(">f8"))):
+        for name, found in school_entropies(a, b, 10.0).as_dict().items():
+            torch.testing.assert_close(found, wanted[name], atol=1e-12, rtol=0)

@@ -32,8 +32,12 @@ def test_gaps_are_named_or_left_out(run, tmp_path):
     x[9, 3, 2] = np.nan
     x[4, 7] = np.nan
     np.savez(tmp_path / "gaps.npz", positions=x, velocities=run.velocities.numpy(), times=run.times.numpy())
-    with pytest.raises(ValueError, match=r"tracks with gaps: 3 \(2 frames\), 7 \(1 frames\), the first at time 0\.4"):
+    with pytest.raises(
+        ValueError, match=r"tracks with gaps: 3 \(2 frames\), 7 \(1 frames\), the first at time 0\.4"
+    ) as told:
         load_tracks(tmp_path / "gaps.npz", box=BOX)
+    assert "measure the 9 of 11 frames" in str(told.value)
+    assert "'agents' for the 10 of 12 agents" in str(told.value)
     frames = load_tracks(tmp_path / "gaps.npz", box=BOX, gaps="frames")
     assert frames.times.tolist() == pytest.approx([t for i, t in enumerate(run.times.tolist()) if i not in (4, 9)])
     agents = load_tracks(tmp_path / "gaps.npz", box=BOX, gaps="agents")
@@ -73,6 +77,22 @@ def test_axes_that_do_not_fit_are_named(run, tmp_path):
     np.save(tmp_path / "t.npy", np.swapaxes(x, 0, 1))
     with pytest.raises(ValueError, match="axes look swapped"):
         load_tracks(tmp_path / "t.npy", box=BOX)
+
+
+def test_a_school_that_swims_through_the_edge_is_not_too_far_apart(tmp_path, recwarn):
+    x = 9.6 + np.random.default_rng(0).random((1, 20, 3)) * 0.3 + np.arange(4)[:, None, None] * 0.5
+    np.savez(tmp_path / "t.npz", positions=x % 10.0, times=np.arange(4))
+    assert np.abs(np.diff(x % 10.0, axis=0)).max() > 9
+    found = load_tracks(tmp_path / "t.npz", box=10.0)
+    assert np.abs(found.velocities - 0.5).max() < 1e-9
+    assert not recwarn.list
+
+
+def test_two_agents_side_by_side_are_no_frames(tmp_path):
+    """Of two nobody can tell which axis is that of the frames: neighbours may lie as near as they like."""
+    x = np.arange(5.0)[:, None, None] + np.array([[1.0, 2.0, 3.0], [1.0, 2.01, 3.0]])
+    np.save(tmp_path / "t.npy", x)
+    assert len(load_tracks(tmp_path / "t.npy", box=10.0).agents) == 2
 
 
 @pytest.mark.parametrize(
@@ -140,8 +160,9 @@ def test_units_that_do_not_fit_are_named(run, tmp_path):
         load_tracks(write(tmp_path / "t.csv", rows(unit=1000.0)), box=BOX)
     with pytest.warns(UserWarning, match="one unit"):
         load_tracks(write(tmp_path / "t.csv", rows(unit=0.001)), box=BOX)
-    np.savez(tmp_path / "t.npz", positions=run.positions.numpy(), velocities=30 * run.velocities.numpy())
-    assert "velocities are 300 times" in load_tracks(tmp_path / "t.npz", box=BOX, dt=1.0).notes[-1]
+    for unit, said in ((30, "velocities are 300 times"), (0.03, "velocities are 0.3 times")):
+        np.savez(tmp_path / "t.npz", positions=run.positions.numpy(), velocities=unit * run.velocities.numpy())
+        assert said in load_tracks(tmp_path / "t.npz", box=BOX, dt=1.0).notes[-1]
     far = np.random.default_rng(0).random((5, 20, 3)) * BOX
     np.savez(tmp_path / "t.npz", positions=far, times=np.arange(5))
     with pytest.warns(UserWarning, match="too far apart"):

@@ -5,17 +5,11 @@ import math
 import pytest
 import torch
 
-from entrokit.papers import CATALOGUE
 from entrokit.papers.physics import _active_crowds as crowds
 from entrokit.papers.physics import _active_particles as particles
 from entrokit.papers.physics import _active_ring as ring
 from entrokit.papers.physics import _active_scores as scores
-from entrokit.papers.physics import active_matter_epr as entry
 from entrokit.physics.active_matter import jacobian_diagonal
-
-
-def test_it_is_in_the_catalogue():
-    assert CATALOGUE["active-matter-epr"] is entry.PAPER
 
 
 def test_the_laws_are_the_sheet_s():
@@ -24,10 +18,10 @@ def test_the_laws_are_the_sheet_s():
 
 
 def test_a_few_steps_go_the_right_way_and_repeat(monkeypatch):
-    for name, value in (("HELD_OUT", 4000), ("SAMPLES", 4000), ("BATCH", 64)):
+    for name, value in (("HELD_OUT", 2000), ("SAMPLES", 2000), ("BATCH", 64)):
         monkeypatch.setattr(scores, name, value)
     system = scores.LINEAR["trap"]
-    monkeypatch.setitem(scores.LINEAR, "trap", scores.Linear(system.A, system.D, 25))
+    monkeypatch.setitem(scores.LINEAR, "trap", scores.Linear(system.A, system.D, 12))
     once, again, other = (scores.linear("trap", seed) for seed in (0, 0, 1))
     assert once == again
     assert once != other

@@ -45,7 +45,7 @@ def test_a_stopped_training_goes_on_bit_for_bit():
 
 
 def test_training_lowers_the_loss_and_the_average_is_a_copy():
-    run = trainer(steps=200, ema=0.9)
+    run = trainer(steps=100, ema=0.9)
     losses = run.fit(DATA)
     # The least of a standard normal law in the plane is -2.
     assert sum(losses[-20:]) / 20 < -1.2 < 0 < losses[0] + 1

@@ -218,6 +218,15 @@ def test_a_ring_with_its_force_turned_back_is_its_mirror_image(diffusion):
     assert DrivenRing(-2.0, 0.0, 0.01).epr == pytest.approx(400.0, rel=1e-10)
 
 
+def test_samples_are_of_a_count_and_a_generator():
+    well = SwirlingDoubleWell()
+    assert torch.equal(well.sample(3.0, seeded()), well.sample(3, seeded()))
+    with pytest.raises(ValueError, match="count: a whole number"):
+        well.sample(2.5)
+    with pytest.raises(TypeError, match=r"generator: a torch\.Generator"):
+        well.sample(3, 0)
+
+
 def test_complex_motions_are_named():
     with pytest.raises(ValueError, match="A and D are real"):
         ou_reference(torch.tensor([[1 + 1j]]), 1.0)

@@ -72,7 +72,7 @@ def states(budget: Budget) -> Iterator[Shown]:
         tuple(
             Series(
                 name,
-                [entropy.replace("_", " ") for entropy in entropies],
+                [entropy.removesuffix("_entropy").replace("_", " ") for entropy in entropies],
                 [statistics.fmean(m.means[entropy]) for entropy in entropies],
                 marks=True,
                 low=[min(m.means[entropy]) for entropy in entropies],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from entrokit.extras import require
 
+from ..arguments import as_count, check_generator
 from .checks import check_above
 
 __all__ = ["DrivenRing", "OUReference", "SwirlingDoubleWell", "ou_reference"]
@@ -175,6 +176,8 @@ class SwirlingDoubleWell:
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Independent points of the law, ``[count, 2]`` in float64: x by its distribution function, y normal."""
+        count = as_count("count", count)
+        check_generator(generator)
         grid, weight = self._first_coordinate
         below = np.concatenate([[0.0], weight.cumsum(0)[:-1].numpy() + weight[1:].numpy() / 2])
         u = torch.rand(count, dtype=torch.float64, generator=generator).numpy()

@@ -43,6 +43,36 @@ def test_json_and_a_table_of_every_frame(tracks, tmp_path):
     assert [float(row["index"]) for row in rows] == pytest.approx(series.values["index"].tolist())
 
 
+def test_columns_may_have_other_names_and_help_has_those_that_are_known(tmp_path):
+    lines = [f"{t};f{n};{n + 0.1 * t};{n};{0.5 * n}" for t in range(4) for n in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["t;fisch;px;py;pz", *lines]))
+    options = ("--box", 10, "--columns", "frame=t, id=fisch,x=px,y=py,z=pz", "--dt", 0.5, "--json")
+    found = json.loads(called("school", tmp_path / "t.csv", *options).stdout)
+    assert (found["agents"], found["frames"]) == (4, 4)
+    assert found["summary"]["polarization"]["mean"] == pytest.approx(1.0)
+    said = " ".join(called("school", "--help").stdout.replace("│", " ").split())
+    assert "x, y, z; time, t, times, frame or frames; id, agent, fish, track, track_id or particle" in said
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("x.xlsx", "--out: frames are written as .csv, got x.xlsx"),
+        ("there/x.csv", "--out: there is no folder there"),
+        ("folder.csv", "--out: folder.csv cannot be written"),
+        ("tracks.csv", "--out: tracks.csv has the tracks themselves"),
+    ],
+    ids=["suffix", "folder", "is-a-folder", "itself"],
+)
+def test_a_place_that_is_none_is_told_before_the_work(out, said, tmp_path):
+    """Before the tracks, which are broken, are read."""
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "tracks.csv").write_text("no tracks")
+    done = called("school", "tracks.csv", "--box", 10, "--out", out, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
+    assert (tmp_path / "tracks.csv").read_text() == "no tracks"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -50,8 +80,10 @@ def test_json_and_a_table_of_every_frame(tracks, tmp_path):
         (("--box", 10, "--gaps", "fill"), "gaps: one of error, frames, agents"),
         (("--box", 10, "--solid-angle", "sine"), "solid_angle: one of official"),
         (("--box", 10, "--walls", "--periodic-centroid"), "no edge to look across"),
+        (("--box", 10, "--columns", "id"), "--columns: pairs such as frame=t,id=fish,x=px"),
+        (("--box", 10, "--columns", "x=a,x=b"), "each of its own; got 'x=a,x=b'"),
     ],
-    ids=["box", "gaps", "solid-angle", "walls"],
+    ids=["box", "gaps", "solid-angle", "walls", "columns", "twice"],
 )
 def test_what_is_wrong_is_one_line(tracks, options, said):
     done = called("school", tracks, *options, check=False)

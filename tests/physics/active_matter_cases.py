@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from entrokit.physics.active_matter import (
     ActiveOrnsteinUhlenbeck,
@@ -49,3 +49,24 @@ def small_net(n_neighbors: int = 11, *, reach: float | None = 3.5, seed: int = 0
 def small_score(system, n_neighbors: int = 11, *, reach: float | None = 3.5) -> ParticleScore:
     net_x = small_net(n_neighbors, reach=reach, seed=1) if system.epsilon else None
     return ParticleScore(system, small_net(n_neighbors, reach=reach), net_x)
+
+
+MATRIX = float64([[0.5, -1.2, 0.3], [0.7, 1.5, -0.4], [-0.2, 0.9, -1.1]])
+
+
+def linear(x):
+    return x @ MATRIX.mT
+
+
+def cubic(x):
+    return x**3 + x.flip(-1)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Linear(8, 2)).double()
+
+
+def scattered(batch, n, half_width, dimensions=2, seed=0):
+    g = seeded(seed)
+    return half_width * (2 * torch.rand(batch, n, dimensions, dtype=torch.float64, generator=g) - 1)

@@ -1,12 +1,11 @@
-"""Boxes, neighbours, forces and simulations, against all pairs and against steps by hand."""
+"""Forces and simulations, against all pairs and against steps by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from entrokit.physics.active_matter import (
     ActiveBrownian,
@@ -21,19 +20,9 @@ from entrokit.physics.active_matter import (
     wrap,
 )
 
-from .active_matter_cases import crowd, float64, normal, seeded
+from .active_matter_cases import crowd, float64, normal, scattered, seeded
 
 SOFT = SoftRepulsion(2.5)
-
-
-def scattered(batch, n, half_width, dimensions=2, seed=0):
-    g = seeded(seed)
-    return half_width * (2 * torch.rand(batch, n, dimensions, dtype=torch.float64, generator=g) - 1)
-
-
-def distances(x, half_width):
-    apart = wrap(x[:, :, None] - x[:, None], half_width).norm(dim=-1)
-    return apart + torch.eye(x.shape[1]) * 1e9
 
 
 def test_check_5_forces():
@@ -44,45 +33,12 @@ def test_check_5_forces():
     assert pair.diagonal.sum().item() == pytest.approx(-0.707186, abs=5e-7)
 
 
-def test_check_5_wrapping():
-    assert wrap(float64([-4.8, 3.9, -9.0]), 4.0).tolist() == pytest.approx([3.2, 3.9, -1.0])
-    assert box_half_width(64, 0.5) == pytest.approx(0.5 * math.sqrt(64 * math.pi / 0.5))
-
-
 def test_check_5_a_step_of_propulsion():
     system = ActiveOrnsteinUhlenbeck(half_width=4.0, v0=0.3, gamma=0.1)
     z = normal(1, 1, 4)
     noise = torch.randn(1, 1, 2, dtype=torch.float64, generator=seeded(2))
     g = system.step(z, 0.5, seeded(2))[..., 2:]
     torch.testing.assert_close(g, 0.951229 * z[..., 2:] + 0.308484 * noise, rtol=0, atol=1e-6 * 4)
-
-
-@settings(max_examples=15)
-@given(st.integers(2, 40), st.integers(1, 3), st.floats(0.3, 5.0), st.integers(0, 1000))
-def test_neighbours_are_those_of_all_pairs(n, dimensions, half_width, seed):
-    x = scattered(2, n, half_width, dimensions, seed)
-    apart, count = distances(x, half_width), min(5, n - 1)
-    number, found = nearest_neighbors(x, half_width, count)
-    torch.testing.assert_close(found, apart.sort(-1).values[..., :count])
-    torch.testing.assert_close(apart.gather(-1, number), found)
-    reach = 0.7 * half_width
-    first, second = pairs_within(x, half_width, reach)
-    expected = {(b * n + i, b * n + j) for b, i, j in (apart < reach).nonzero().tolist() if i < j}
-    assert {(min(p), max(p)) for p in zip(first.tolist(), second.tolist(), strict=True)} == expected
-
-
-def test_neighbours_of_particles_at_one_place_leave_out_the_particle():
-    x = torch.zeros(1, 6, 2, dtype=torch.float64)
-    number, distance = nearest_neighbors(x, 1.0, 3)
-    assert (number != torch.arange(6)[None, :, None]).all()
-    assert distance.abs().max() == 0
-
-
-def test_positions_at_the_border_are_neighbours_across_it():
-    edge = float64([[[-4.0, 0.0], [4.0, 0.1], [np.nextafter(-4.0, -5.0), 0.2]]])
-    number, distance = nearest_neighbors(edge, 4.0, 1)
-    assert distance.max() < 0.11
-    assert number.flatten().tolist() == [1, 0, 1] or number.flatten().tolist() == [1, 2, 1]
 
 
 def test_forces_are_those_of_all_pairs_and_their_diagonal_that_of_autograd():
@@ -97,6 +53,15 @@ def test_forces_are_those_of_all_pairs_and_their_diagonal_that_of_autograd():
     torch.testing.assert_close(diagonal, jacobian_diagonal(lambda at: system(at), z)[1])
     # Of the two particles of a pair the forces cancel.
     torch.testing.assert_close(each.sum((1, 2)), torch.zeros(2, 2, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_the_default_cutoff_ends_at_the_half_width():
+    soft, x = SoftRepulsion(), scattered(2, 6, 3.0)
+    assert soft.reach > 3.0 == soft.reach_in(3.0)
+    apart = wrap(x[:, :, None] - x[:, None], 3.0)
+    r = apart.norm(dim=-1, keepdim=True)
+    each = torch.where((r > 0) & (r < 3.0), soft.strength(r) * apart / r.clamp(min=1e-9), 0.0)
+    torch.testing.assert_close(soft(x, 3.0).force, each.sum(2))
 
 
 def test_a_trap_pulls_to_the_middle():
@@ -177,14 +142,11 @@ def test_where_simulations_begin(packing):
     n = 400
     system = ActiveOrnsteinUhlenbeck(half_width=box_half_width(n, packing), v0=0.1, gamma=0.1)
     assert system.packing(n) == pytest.approx(packing)
-    x = system.start(50, n, seeded())[..., :2] / system.half_width
+    x = system.start(1250, n, seeded())[..., :2] / system.half_width
     assert x.abs().max() <= 1
-    # E x² / L² is 1/3 of what is uniform; of a wrapped normal cloud its Fourier series, to the first term.
-    wrapped = 1 / 3 - 4 * math.exp(-(math.pi**2) / 2) / math.pi**2
-    expected = 1 / 3 if packing < 0.25 else wrapped
-    # x² of a uniform x has the variance 4/45.
-    error = math.sqrt(4 / 45 / x.numel())
-    assert x.square().mean().item() == pytest.approx(expected, abs=5 * error)
+    # E cos(πx / L) is 0 of what is uniform, and e^(-π²/2) = 0.0072 of a wrapped normal cloud: ten standard errors more.
+    expected = 0.0 if packing < 0.25 else math.exp(-(math.pi**2) / 2)
+    assert (math.pi * x).cos().mean().item() == pytest.approx(expected, abs=5 * math.sqrt(0.5 / x.numel()))
 
 
 def outside():
@@ -215,13 +177,22 @@ BOX = ActiveOrnsteinUhlenbeck(half_width=4.0, v0=0.3, gamma=0.1, repulsion=SoftR
         (lambda: SoftRepulsion(cutoff=1.5), ValueError, "beyond contact, at 2; it is 1.5"),
         (lambda: SoftRepulsion(beta=0.0), ValueError, "beta must be above 0"),
         (lambda: box_half_width(10, 0.0), ValueError, "packing must be above 0"),
-        (lambda: simulate(BOX, normal(2, 3, 4), 0, 0.1), ValueError, "1 <= every <= steps"),
-        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every=6), ValueError, "1 <= every <= steps"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 0, 0.1), ValueError, "steps: at least 1"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 2.5, 0.1), ValueError, "steps: a whole number .* got 2.5"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every=6), ValueError, "every is at most steps"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, every="1"), TypeError, "every: a whole number"),
+        (lambda: simulate(BOX, normal(2, 3, 4), 5, 0.1, generator=0), TypeError, "torch.Generator, .* got 0"),
+        (lambda: BOX.step(normal(2, 3, 4), 0.1, np.random.default_rng(0)), TypeError, "generator: a torch.Generator"),
+        (lambda: BOX.step(normal(2, 3, 4), -0.1), ValueError, "dt must be above 0"),
+        (lambda: BOX.start(2, 3.5), ValueError, "n: a whole number"),
+        (lambda: BOX.start(2, 3, 0), TypeError, "generator: a torch.Generator"),
+        (lambda: nearest_neighbors(scattered(1, 5, 4.0), 4.0, 1.5), ValueError, "count: a whole number"),
         (lambda: simulate(BOX, normal(2, 3, 4), 5, math.nan), ValueError, "dt must be above 0"),
     ],
     ids=[
         "outside", "width", "flat", "numpy", "nan", "one-place", "neighbours", "alone", "reach", "small-box", "speed",
-        "turning", "contact", "hardness", "packing", "no-steps", "every", "dt",
+        "turning", "contact", "hardness", "packing", "no-steps", "half-a-step", "every", "text", "seed", "numpy-rng",
+        "back", "half-a-particle", "seeded-start", "half-a-neighbour", "dt",
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, error, message):
@@ -237,3 +208,24 @@ def test_a_run_that_leaves_finite_numbers_says_at_which_step():
     system = Runaway(half_width=4.0, v0=0.0, gamma=0.1)
     with pytest.raises(ValueError, match="at step 2 states left finite numbers"):
         simulate(system, system.start(1, 3, seeded()), 5, 0.01)
+
+
+def test_a_step_over_more_than_half_of_the_box_is_named():
+    """Wrapped, it would look like a short one, and the list of pairs would be kept."""
+    system, z = ActiveOrnsteinUhlenbeck(half_width=4.0, v0=1.0, gamma=0.1), torch.zeros(2, 3, 4, dtype=torch.float64)
+    z[..., :2] = scattered(2, 3, 4.0)
+    z[1, 2, 3] = 50.0
+    free = replace(system, repulsion=SoftRepulsion(0.0))
+    assert free.step(z, 0.0799).isfinite().all()
+    said = (
+        r"1 particles cross more than half of the box \[-4, 4\] in a step of dt = 0\.081.* number 2 of row 1, by 4\.05;"
+    )
+    for call in (lambda: free.step(z, 0.081), lambda: simulate(free, z, 3, 0.081)):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_counts_may_be_whole_floats():
+    system, z = crowd()
+    runs = [simulate(system, z, steps, 0.01, every=every, generator=seeded()) for steps, every in ((4, 2), (4.0, 2.0))]
+    assert torch.equal(*runs)

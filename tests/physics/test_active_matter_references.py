@@ -30,28 +30,28 @@ def linear(matrix):
 
 def test_check_1_a_rotation():
     found = ou_reference(*ROTATING)
-    torch.testing.assert_close(found["cov"], 0.5 * torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["v_matrix"], float64([[0.0, 2.0], [-2.0, 0.0]]), rtol=0, atol=1e-12)
-    assert found["epr"] == pytest.approx(8.0, abs=1e-12)
-    assert ou_reference(torch.eye(2), 0.5)["epr"] == pytest.approx(0.0, abs=1e-12)
+    torch.testing.assert_close(found.cov, 0.5 * torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.v_matrix, float64([[0.0, 2.0], [-2.0, 0.0]]), rtol=0, atol=1e-12)
+    assert found.epr == pytest.approx(8.0, abs=1e-12)
+    assert ou_reference(torch.eye(2), 0.5).epr == pytest.approx(0.0, abs=1e-12)
 
 
 def test_check_2_a_trapped_active_particle():
     found = ou_reference(*TRAP)
-    torch.testing.assert_close(found["cov"], float64([[0.866667, 0.666667], [0.666667, 1.0]]), rtol=0, atol=5e-7)
+    torch.testing.assert_close(found.cov, float64([[0.866667, 0.666667], [0.666667, 1.0]]), rtol=0, atol=5e-7)
     expected = float64([[-0.526316, 0.684211], [-0.789474, 0.526316]])
-    torch.testing.assert_close(found["v_matrix"], expected, rtol=0, atol=5e-7)
-    assert found["epr"] == pytest.approx(5 / 3, abs=1e-12)
-    assert found["epr_by_coordinate"].tolist() == pytest.approx([1.140351, 0.526316], abs=5e-7)
+    torch.testing.assert_close(found.v_matrix, expected, rtol=0, atol=5e-7)
+    assert found.epr == pytest.approx(5 / 3, abs=1e-12)
+    assert found.epr_by_coordinate.tolist() == pytest.approx([1.140351, 0.526316], abs=5e-7)
 
 
 def test_check_3_three_dimensions():
     A, D = THREE
     found = ou_reference(A, D)
-    assert found["epr"] == pytest.approx(0.540986, abs=5e-7)
-    assert found["epr_by_coordinate"].tolist() == pytest.approx([0.175646, 0.237633, 0.127708], abs=5e-7)
-    assert found["v_matrix"].diagonal().tolist() == pytest.approx([-0.159087, 0.128852, 0.030235], abs=5e-7)
-    x, drift, score = float64([[1.0, -0.5, 0.25]]), linear(-A), linear(found["score_matrix"])
+    assert found.epr == pytest.approx(0.540986, abs=5e-7)
+    assert found.epr_by_coordinate.tolist() == pytest.approx([0.175646, 0.237633, 0.127708], abs=5e-7)
+    assert found.v_matrix.diagonal().tolist() == pytest.approx([-0.159087, 0.128852, 0.030235], abs=5e-7)
+    x, drift, score = float64([[1.0, -0.5, 0.25]]), linear(-A), linear(found.score_matrix)
     assert score(x)[0].tolist() == pytest.approx([-6.639417, 1.798240, -0.820101], abs=5e-7)
     flow = probability_flow(drift, score, D)(x)
     assert flow[0].tolist() == pytest.approx([-0.333175, -0.799120, 0.945101], abs=5e-7)
@@ -63,12 +63,12 @@ def test_check_4_the_total_without_a_score(A, D):
     """On points whose covariance is exactly Σ both means are their expectations."""
     found = ou_reference(A, D)
     n = len(A)
-    root = torch.linalg.cholesky(n * found["cov"])
+    root = torch.linalg.cholesky(n * found.cov)
     x = torch.cat([root.mT, -root.mT])
-    with_score = entropy_production_rate(x, linear(-A), linear(found["score_matrix"]), D).mean
+    with_score = entropy_production_rate(x, linear(-A), linear(found.score_matrix), D).mean
     without = epr_without_score(x, linear(-A), D).mean
-    assert with_score.item() == pytest.approx(found["epr"], abs=1e-10)
-    assert without.item() == pytest.approx(found["epr"], abs=1e-10)
+    assert with_score.item() == pytest.approx(found.epr, abs=1e-10)
+    assert without.item() == pytest.approx(found.epr, abs=1e-10)
 
 
 def test_check_4_the_driven_ring():
@@ -120,6 +120,13 @@ def test_check_8_the_double_well():
     assert stationary_residual(well.score, near, well.drift, 1.0).abs().max() < 1e-9
 
 
+def test_quantiles_of_the_double_well_are_even(monkeypatch):
+    u = float64([0.01, 0.3, 0.5, 0.7, 0.99])
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: u)
+    x = SwirlingDoubleWell().sample(5, seeded())[:, 0]
+    torch.testing.assert_close(x, -x.flip(0), rtol=0, atol=1e-9)
+
+
 def test_what_vanishes_does_on_samples_and_not_for_a_wrong_score():
     well = SwirlingDoubleWell()
     x = well.sample(20_000, seeded(1))
@@ -136,19 +143,19 @@ def test_every_law_is_stationary_and_its_rate_no_matter_of_axes(n, seed):
     # The symmetric part is positive definite, so every eigenvalue has a positive real part.
     A = drawn[1] @ drawn[1].mT + 0.5 * torch.eye(n) + drawn[2] - drawn[2].mT
     found = ou_reference(A, noise)
-    cov, V = found["cov"], found["v_matrix"]
+    cov, V = found.cov, found.v_matrix
     torch.testing.assert_close(A @ cov + cov @ A.mT, 2 * noise, rtol=1e-8, atol=1e-8)
     assert V.trace().item() == pytest.approx(0.0, abs=1e-8 * float(A.abs().sum()))
     # V Σ is antisymmetric: v is a rotation along the levels of the law.
     torch.testing.assert_close(V @ cov, -(V @ cov).mT, rtol=1e-7, atol=1e-7 * float(noise.abs().max()))
-    assert found["epr"] >= -1e-9
+    assert found.epr >= -1e-9
     turn = torch.linalg.qr(drawn[3])[0]
     turned = ou_reference(turn @ A @ turn.mT, turn @ noise @ turn.mT)
-    assert turned["epr"] == pytest.approx(found["epr"], rel=1e-6, abs=1e-8)
+    assert turned.epr == pytest.approx(found.epr, rel=1e-6, abs=1e-8)
 
 
 def test_numbers_of_numpy_will_do():
-    assert ou_reference(TRAP[0].numpy(), TRAP[1].numpy())["epr"] == pytest.approx(5 / 3)
+    assert ou_reference(TRAP[0].numpy(), TRAP[1].numpy()).epr == pytest.approx(5 / 3)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +216,15 @@ def test_a_ring_with_its_force_turned_back_is_its_mirror_image(diffusion):
     assert other.epr == pytest.approx(one.epr, rel=1e-12)
     # Back with a large force, where exp(2 pi force / diffusion) is beyond float64.
     assert DrivenRing(-2.0, 0.0, 0.01).epr == pytest.approx(400.0, rel=1e-10)
+
+
+def test_samples_are_of_a_count_and_a_generator():
+    well = SwirlingDoubleWell()
+    assert torch.equal(well.sample(3.0, seeded()), well.sample(3, seeded()))
+    with pytest.raises(ValueError, match="count: a whole number"):
+        well.sample(2.5)
+    with pytest.raises(TypeError, match=r"generator: a torch\.Generator"):
+        well.sample(3, 0)
 
 
 def test_complex_motions_are_named():

@@ -45,7 +45,7 @@ def test_a_stopped_training_goes_on_bit_for_bit():
 
 
 def test_training_lowers_the_loss_and_the_average_is_a_copy():
-    run = trainer(steps=200, ema=0.9)
+    run = trainer(steps=100, ema=0.9)
     losses = run.fit(DATA)
     # The least of a standard normal law in the plane is -2.
     assert sum(losses[-20:]) / 20 < -1.2 < 0 < losses[0] + 1
@@ -57,10 +57,10 @@ def test_training_lowers_the_loss_and_the_average_is_a_copy():
 
 
 def test_the_average_by_hand():
-    run, mine = trainer(steps=5, ema=0.15), None
+    run, mine = trainer(steps=5, ema=0.27), None
     for n in range(5):
         run.fit(DATA, 1)
-        kept = min(0.15, (1 + n) / (10 + n))
+        kept = min(0.27, (1 + n) / (10 + n))
         mine = weights(run.score) if mine is None else mine + (1 - kept) * (weights(run.score) - mine)
     torch.testing.assert_close(weights(run.averaged), mine)
 
@@ -80,7 +80,10 @@ def test_rates_rise_and_fall():
     ("call", "message"),
     [
         (lambda: trainer(ema=1.0), r"ema lies in \[0, 1\); it is 1"),
-        (lambda: trainer(steps=0), "steps must be above 0"),
+        (lambda: trainer(steps=0), "steps: at least 1"),
+        (lambda: trainer(steps=2.5), "steps: a whole number of at least 1 is expected; got 2.5"),
+        (lambda: trainer().fit(DATA, 1.5), "steps: a whole number of at least 1 is expected; got 1.5"),
+        (lambda: trainer(warmup=-1), "warmup: at least 0"),
         (lambda: trainer(clip=0.0), "clip must be above 0"),
         (lambda: trainer().fit(DATA[:0]), "at least one"),
         (lambda: trainer(steps=3).fit(DATA, 4), "3 of 3 steps are left; 4"),
@@ -90,8 +93,14 @@ def test_rates_rise_and_fall():
         (lambda: ScoreTrainer(nn.Linear(2, 2), lambda s, x, g: (s(x) * 0).sqrt().sum(), steps=2).fit(DATA),
          "at step 1 the gradient is not finite"),
     ],
-    ids=["ema", "steps", "clip", "empty", "left", "infinite", "loss", "gradient"],
+    ids=["ema", "steps", "half", "half-fit", "warmup", "clip", "empty", "left", "infinite", "loss", "gradient"],
 )  # fmt: skip
 def test_trainings_that_are_none_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_counts_may_be_whole_floats_and_a_generator_is_no_seed():
+    assert trainer(steps=3.0).fit(DATA, 2.0) == trainer(steps=3).fit(DATA, 2)
+    with pytest.raises(TypeError, match="seed: a whole number"):
+        trainer(seed=torch.Generator())

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -169,6 +170,24 @@ def test_every_preset_begins_in_its_box():
         assert bool((rotation(x, v) > 0.9).all()) == (name == "torus")
 
 
+def test_a_mill_is_as_wide_and_as_high_as_released():
+    """Standard deviations over a radius of 2: 0.3 of radii, 0.6 of heights; 0.1 of angles and of climbs."""
+    model, n = CouzinModel(40.0, 3.0, Zones(1.0, 2.0, 3.0, 0.0), 0.3, 0.0), 100
+    x, v = model.mill(200, n, generator=torch.Generator().manual_seed(0), radius=2.0)
+    apart, error = x - 20.0, 6 / math.sqrt(2 * 200 * n)
+    r = apart[..., :2].norm(dim=-1)
+    assert float(r.mean()) == pytest.approx(2.0, abs=6 * 0.3 / math.sqrt(200 * n))
+    assert float(r.std()) == pytest.approx(0.3, rel=error)
+    assert float(apart[..., 2].std()) == pytest.approx(0.6, rel=error)
+    turn = torch.atan2(apart[..., 1], apart[..., 0]) - 2 * math.pi * torch.arange(n) / n
+    assert float(torch.remainder(turn + math.pi, 2 * math.pi).std()) == pytest.approx(0.1, rel=error)
+    climb = v[..., 2] / v[..., :2].norm(dim=-1)
+    assert float(climb.std()) == pytest.approx(0.1, rel=error)
+    # Round to the left, and at right angles to the way out, but for the climb.
+    assert float((apart[..., :2] * v[..., :2]).sum(-1).abs().max()) < 1e-9
+    assert bool((apart[..., 0] * v[..., 1] - apart[..., 1] * v[..., 0] > 0).all())
+
+
 def test_a_remainder_is_never_the_box_itself():
     assert wrapped(torch.tensor([-1e-20, 10.0, 3.0]), 10.0).tolist() == [0.0, 0.0, 3.0]
 
@@ -188,7 +207,14 @@ def test_a_remainder_is_never_the_box_itself():
         (lambda: quiet().step(torch.rand(3, 3), torch.zeros(3, 3), 0.1), "no speed"),
         (lambda: quiet().step(torch.rand(3, 3), torch.ones(2, 3), 0.1), "one shape and dtype"),
         (lambda: quiet().step(torch.rand(3, 3), torch.ones(3, 3), 0.0), "dt"),
-        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 5, 0.1, save_every=0), "save_every"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 5, 0.1, save_every=0), "save_every: at least 1"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), 2.5, 0.1), "steps: a whole number .* got 2.5"),
+        (lambda: quiet().run(torch.rand(3, 3), torch.ones(3, 3), -1, 0.1), "steps: at least 0"),
+        (
+            lambda: quiet().step(torch.rand(3, 3), torch.ones(3, 3), 5.1),
+            "dt: .* go 5.1 in a step.*half of the box of 10",
+        ),
+        (lambda: quiet().swarm(5, generator=None), "generator: a school is drawn at random"),
         (lambda: PRESETS["swarm"].model.step(torch.rand(3, 3), torch.ones(3, 3), 0.1), "give a torch.Generator"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -196,3 +222,25 @@ def test_a_remainder_is_never_the_box_itself():
 def test_bad_input_is_named(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("generator", [0, np.random.default_rng(0)], ids=["seed", "numpy"])
+def test_what_is_no_generator_is_named(generator):
+    model, state = PRESETS["swarm"].model, (torch.rand(3, 3), torch.ones(3, 3), 0.1)
+    for call in (
+        lambda: model.step(*state, generator=generator),
+        lambda: quiet().run(*state[:2], 3, 0.1, generator=generator),
+        lambda: model.swarm(3, generator=generator),
+        lambda: model.mill(3, generator=generator),
+    ):
+        with pytest.raises(TypeError, match=r"generator: a torch\.Generator, such as torch\.Generator"):
+            call()
+
+
+def test_counts_may_be_whole_floats():
+    x, v = school(20)
+    runs = [quiet().run(x, v, steps, 0.1, save_every=every) for steps, every in ((6, 2), (6.0, np.float64(2)))]
+    assert torch.equal(runs[0].positions, runs[1].positions)
+    for wrong in (True, "6", None):
+        with pytest.raises(TypeError, match="steps: a whole number of at least 0 is expected"):
+            quiet().run(x, v, wrong, 0.1)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from entrokit.physics.schooling import (
     INDEX_WEIGHTS,
-    heading_entropy,
     oceanic_schooling_index,
     polarization,
+    polarization_entropy,
     rotation,
     school_entropies,
     spread,
@@ -39,13 +39,13 @@ def test_scattered_agents_with_even_headings():
     found = school_entropies(x, v, 10.0)
     expect(
         found,
-        school_cohesion=0.251654,
-        polarization=0.725970,
-        depth_stratification=0.982560,
-        angular_momentum=0.688360,
-        nearest_neighbor=0.144672,
-        velocity_correlation=0.994266,
-        school_shape=0.997622,
+        school_cohesion_entropy=0.251654,
+        polarization_entropy=0.725970,
+        depth_stratification_entropy=0.982560,
+        angular_momentum_entropy=0.688360,
+        nearest_neighbor_entropy=0.144672,
+        velocity_correlation_entropy=0.994266,
+        school_shape_entropy=0.997622,
     )
     assert float(found.index()) == pytest.approx(0.675440, abs=DIGITS)
     assert float(polarization(v)) == pytest.approx(0.001590, abs=DIGITS)
@@ -57,11 +57,11 @@ def test_scattered_agents_with_even_headings():
 def test_one_common_heading_is_no_disorder(way):
     x = scattered(64, 10.0)
     found = school_entropies(x, torch.tensor(way, dtype=torch.float64).expand(64, 3), 10.0)
-    for entropy in (found.polarization, found.velocity_correlation):
+    for entropy in (found.polarization_entropy, found.velocity_correlation_entropy):
         assert float(entropy) == 0.0
         assert not torch.signbit(entropy)
     if way == (1, 0, 0):
-        expect(found, angular_momentum=0.762721)
+        expect(found, angular_momentum_entropy=0.762721)
         assert float(found.index()) == pytest.approx(0.299150, abs=DIGITS)
 
 
@@ -70,8 +70,8 @@ def test_a_perfect_mill():
     found = school_entropies(x, v, 10.0)
     assert float(rotation(x, v)) == pytest.approx(1.0, abs=1e-12)
     assert float(polarization(v)) == pytest.approx(0.0, abs=1e-12)
-    zeros = {"school_cohesion": 0.0, "angular_momentum": 0.0, "nearest_neighbor": 0.0}
-    expect(found, **zeros, polarization=0.553485, school_shape=math.log(2) / math.log(3))
+    zeros = {"school_cohesion_entropy": 0.0, "angular_momentum_entropy": 0.0, "nearest_neighbor_entropy": 0.0}
+    expect(found, **zeros, polarization_entropy=0.553485, school_shape_entropy=math.log(2) / math.log(3))
 
 
 def test_pairs_on_an_edge_lie_in_the_bin_above_it():
@@ -85,7 +85,7 @@ def test_pairs_on_an_edge_lie_in_the_bin_above_it():
     share = np.array(counts) / sum(counts)
     exact = -(share[share > 0] * np.log(share[share > 0])).sum() / math.log(20)
     assert exact == pytest.approx(0.881142, abs=DIGITS)
-    assert float(school_entropies(*ring(), 10.0).velocity_correlation) == pytest.approx(exact, abs=1e-12)
+    assert float(school_entropies(*ring(), 10.0).velocity_correlation_entropy) == pytest.approx(exact, abs=1e-12)
 
 
 def test_four_agents():
@@ -93,13 +93,27 @@ def test_four_agents():
     v = torch.tensor([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1]])
     expect(
         school_entropies(x, v, 10.0),
-        school_cohesion=math.log(2) / math.log(25),
-        depth_stratification=0.511916,
-        school_shape=0.114447,
-        nearest_neighbor=0.5,
-        polarization=0.216636,
-        velocity_correlation=0.150401,
+        school_cohesion_entropy=math.log(2) / math.log(25),
+        depth_stratification_entropy=0.511916,
+        school_shape_entropy=0.114447,
+        nearest_neighbor_entropy=0.5,
+        polarization_entropy=0.216636,
+        velocity_correlation_entropy=0.150401,
     )
+
+
+def test_variations_are_of_all_the_k_nearest_and_by_their_number():
+    x, v = school(60)
+    apart = (x[:, None] - x).numpy()
+    near = np.sort(np.linalg.norm(apart - 10.0 * np.round(apart / 10.0), axis=-1), 1)[:, 1:8]
+
+    def entropy(ddof):
+        share = np.histogram(near.std(1, ddof=ddof) / near.mean(1), 20, (0.0, 2.0))[0] / 60
+        return -(share[share > 0] * np.log(share[share > 0])).sum() / math.log(20)
+
+    found = float(school_entropies(x, v, 10.0, k=7).nearest_neighbor_entropy)
+    assert found == pytest.approx(entropy(0), abs=1e-12)
+    assert abs(entropy(1) - entropy(0)) > 0.01
 
 
 @settings(max_examples=25, deadline=None)
@@ -157,21 +171,21 @@ def test_what_nothing_falls_into_is_undefined_and_said():
     x = torch.tensor([[0.0, 0, 0], [5, 5, 5]])
     found = school_entropies(x, torch.ones(2, 3), 10.0)
     # The diagonal is 8.7, beyond half of the box.
-    assert found.dropped["school_cohesion"].item() == 1.0
-    assert found.school_cohesion.item() == 0.5
-    assert math.isnan(school_entropies(x, torch.ones(2, 3), 10.0, undefined=math.nan).school_cohesion)
+    assert found.dropped["school_cohesion_entropy"].item() == 1.0
+    assert found.school_cohesion_entropy.item() == 0.5
+    assert math.isnan(school_entropies(x, torch.ones(2, 3), 10.0, undefined=math.nan).school_cohesion_entropy)
 
 
 def test_all_agents_at_one_point():
     found = school_entropies(torch.full((10, 3), 5.0), fibonacci(10), 10.0)
-    assert found.school_cohesion.item() == 0.0
-    assert found.school_shape.item() == pytest.approx(1.0)
+    assert found.school_cohesion_entropy.item() == 0.0
+    assert found.school_shape_entropy.item() == pytest.approx(1.0)
 
 
 def test_isotropic_headings_tend_to_three_limits():
     v = fibonacci(400_000)
     for angle, limit in (("official", 0.946000), ("none", 0.976117), ("equal_area", 1.0)):
-        assert float(heading_entropy(v, solid_angle=angle)) == pytest.approx(limit, abs=5e-4), angle
+        assert float(polarization_entropy(v, solid_angle=angle)) == pytest.approx(limit, abs=5e-4), angle
 
 
 def test_momenta_of_isotropic_headings_tend_to_a_limit_and_those_of_a_radial_school_have_none():
@@ -180,17 +194,17 @@ def test_momenta_of_isotropic_headings_tend_to_a_limit_and_those_of_a_radial_sch
     entropy = normalised_entropy(found.counts, 20, correction="none", undefined=0.5)
     assert float(entropy) == pytest.approx(0.802117, abs=5e-4)
     u = fibonacci(50)
-    assert school_entropies(5 + 2 * u, u, 10.0).angular_momentum.item() == 0.0
+    assert school_entropies(5 + 2 * u, u, 10.0).angular_momentum_entropy.item() == 0.0
 
 
 def test_walls_and_periodic_boxes_differ_by_the_way_through_the_edge():
     x = torch.tensor([[0.2, 5, 5], [9.8, 5, 5], [3.1, 5, 5], [6.9, 5, 5]])
     v = torch.ones(4, 3)
     # Distances to the nearest: 0.4, 0.4, 2.9, 2.9 through the edge; 2.9 for all with walls.
-    assert float(school_entropies(x, v, 10.0).school_cohesion) == pytest.approx(
+    assert float(school_entropies(x, v, 10.0).school_cohesion_entropy) == pytest.approx(
         -(0.5 * math.log(0.5) * 2) / math.log(25), abs=1e-6
     )
-    assert float(school_entropies(x, v, 10.0, periodic=False).school_cohesion) == 0.0
+    assert float(school_entropies(x, v, 10.0, periodic=False).school_cohesion_entropy) == 0.0
 
 
 def test_miller_madow_adds_bins_over_twice_the_count():
@@ -207,8 +221,13 @@ def test_the_index_is_a_weighted_sum():
     found = school_entropies(*school(20), 10.0)
     by_hand = sum(w * float(found.as_dict()[name]) for name, w in INDEX_WEIGHTS.items())
     assert float(found.index()) == pytest.approx(by_hand, abs=1e-12)
-    assert float(found.index({"polarization": 1.0})) == pytest.approx(float(found.polarization))
-    for weights in ({}, {"speed": 1.0}, {"polarization": 0.7}, {"polarization": 2.0, "school_shape": -1.0}):
+    assert float(found.index({"polarization_entropy": 1.0})) == pytest.approx(float(found.polarization_entropy))
+    for weights in (
+        {},
+        {"speed": 1.0},
+        {"polarization_entropy": 0.7},
+        {"polarization_entropy": 2.0, "school_shape_entropy": -1.0},
+    ):
         with pytest.raises(ValueError, match="weights"):
             oceanic_schooling_index(found.as_dict(), weights)
 
@@ -220,7 +239,7 @@ def test_momenta_of_a_mill_stay_in_their_range_in_float32(dtype):
     half = torch.where((torch.arange(200) % 2 == 0)[:, None], round_, outwards)
     # Half of the momenta are 1 and half 0, at the ends of the range.
     found = school_entropies(x.to(dtype), half.to(dtype), 10.0)
-    assert float(found.angular_momentum) == pytest.approx(math.log(2) / math.log(20), abs=1e-12)
+    assert float(found.angular_momentum_entropy) == pytest.approx(math.log(2) / math.log(20), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
@@ -229,11 +248,3 @@ def test_speeds_beyond_the_dtype_are_named_and_make_no_disorder(dtype):
     v[2] = torch.finfo(dtype).max
     with pytest.raises(ValueError, match=r"velocities: 1 are longer than .* holds, the first is that of agent 2"):
         polarization(v)
-
-
-def test_arrays_that_run_backwards_and_of_the_other_byte_order_are_taken():
-    x, v = (part.numpy() for part in school(12))
-    wanted = school_entropies(x, v, 10.0).as_dict()
-    for a, b in ((x[::-1], v[::-1]), (x.astype(">f8"), v.astype(">f8"))):
-        for name, found in school_entropies(a, b, 10.0).as_dict().items():
-            torch.testing.assert_close(found, wanted[name], atol=1e-12, rtol=0)

@@ -34,8 +34,8 @@ def test_a_school_across_the_edge_has_the_order_that_it_has_in_the_middle(shift)
     assert float(rotation(moved, v)) < 0.7
     middle = school_entropies(x, v, 10.0)
     around = school_entropies(moved, v, 10.0, periodic_centroid=True)
-    torch.testing.assert_close(around.school_shape, middle.school_shape, atol=1e-12, rtol=0)
-    assert abs(float(school_entropies(moved, v, 10.0).school_shape - middle.school_shape)) > 0.01
+    torch.testing.assert_close(around.school_shape_entropy, middle.school_shape_entropy, atol=1e-12, rtol=0)
+    assert abs(float(school_entropies(moved, v, 10.0).school_shape_entropy - middle.school_shape_entropy)) > 0.01
 
 
 def test_centroids():
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_differences():
     v.requires_grad_()
 
     def shape(x):
-        return school_entropies(x, v.detach(), 10.0).school_shape
+        return school_entropies(x, v.detach(), 10.0).school_shape_entropy
 
     assert torch.autograd.gradcheck(polarization, (v,))
     assert torch.autograd.gradcheck(rotation, (x, v))
@@ -77,15 +77,15 @@ def test_few_agents(agents):
     x, v = school(agents, side=4.0, seed=3)
     found = school_entropies(x, v, 10.0)
     for name, least in (
-        ("school_cohesion", 2),
-        ("velocity_correlation", 2),
-        ("angular_momentum", 3),
-        ("school_shape", 4),
-        ("nearest_neighbor", 6),
+        ("school_cohesion_entropy", 2),
+        ("velocity_correlation_entropy", 2),
+        ("angular_momentum_entropy", 3),
+        ("school_shape_entropy", 4),
+        ("nearest_neighbor_entropy", 6),
     ):
         nan = school_entropies(x, v, 10.0, undefined=float("nan")).as_dict()[name]
         assert bool(nan.isnan()) == (agents < least), name
-    assert found.dropped["nearest_neighbor"].item() == (1.0 if agents < 6 else 0.0)
+    assert found.dropped["nearest_neighbor_entropy"].item() == (1.0 if agents < 6 else 0.0)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,8 @@ def test_few_agents(agents):
         ({"box": 0.0}, "box"),
         ({"box": float("inf")}, "box"),
         ({"box": (1.0, 2.0, 3.0)}, "box: the side of a cube, one number"),
-        ({"k": 0}, "k: how many"),
+        ({"k": 0}, "k: at least 1"),
+        ({"k": 2.5}, "k: a whole number of at least 1 is expected; got 2.5"),
         ({"solid_angle": "sine"}, "solid_angle: one of official, none, equal_area"),
         ({"correction": "jackknife"}, "correction: one of"),
         ({"correction": "miller_madow"}, "'official' weighs them"),
@@ -132,6 +133,14 @@ def test_positions_at_the_far_wall_are_inside():
         school_entropies(x, v, 10.0),
         school_entropies(x.clone().index_fill_(0, torch.tensor([0]), 0.0), v, 10.0),
     )
-    assert on_it.dropped["school_cohesion"].shape == at_0.dropped["school_cohesion"].shape == ()
+    assert on_it.dropped["school_cohesion_entropy"].shape == at_0.dropped["school_cohesion_entropy"].shape == ()
     x[:, 2] = 10.0
-    assert school_entropies(x, v, 10.0).depth_stratification.item() == 0.0
+    assert school_entropies(x, v, 10.0).depth_stratification_entropy.item() == 0.0
+
+
+def test_arrays_that_run_backwards_and_of_the_other_byte_order_are_taken():
+    x, v = (part.numpy() for part in school(12))
+    wanted = school_entropies(x, v, 10.0).as_dict()
+    for a, b in ((x[::-1], v[::-1]), (x.astype(">f8"), v.astype(">f8"))):
+        for name, found in school_entropies(a, b, 10.0).as_dict().items():
+            torch.testing.assert_close(found, wanted[name], atol=1e-12, rtol=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +22,21 @@ console = Console()
 
 
 def school(
-    tracks: Annotated[str, typer.Argument(help=".csv (time or frame, id, x, y, z, and vx, vy, vz), .npy or .npz")],
+    tracks: Annotated[
+        str,
+        typer.Argument(
+            help="a table (.csv, .tsv, .txt) with a row an agent and frame: columns x, y, z; time, t, times, frame or "
+            "frames; id, agent, fish, track, track_id or particle; and vx, vy, vz if known. Or .npy of (frames, "
+            "agents, 3), or .npz of positions, and velocities and times if known"
+        ),
+    ],
     box: Annotated[float, typer.Option(help="side of the cube, in the unit of the positions, which start at 0")],
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="other names of a table's columns: frame=t,id=fish,x=px (of time, frame, id, x, y, z, vx, vy, vz)"
+        ),
+    ] = "",
     dt: Annotated[float | None, typer.Option(help="time from one frame to the next, where there are no times")] = None,
     walls: Annotated[bool, typer.Option("--walls", help="a tank: opposite walls are not one")] = False,
     gaps: Annotated[str, typer.Option(help="tracks with gaps: error, or keep whole frames or whole agents")] = "error",
@@ -38,16 +52,17 @@ def school(
     """Order, seven entropies and the Oceanic Schooling Index of tracked agents: 0 is order, 1 disorder."""
     from entrokit.physics.schooling import load_tracks
 
+    file = None if out is None else _checked_out(Path(out), Path(tracks))
     # What was typed is checked where it is used: the messages name what there is.
-    found = load_tracks(tracks, box=box, dt=dt, periodic=not walls, gaps=gaps)  # type: ignore[arg-type]
+    found = load_tracks(tracks, box=box, dt=dt, periodic=not walls, gaps=gaps, columns=_named(columns))  # type: ignore[arg-type]
     series = found.measure(
         still=still,  # type: ignore[arg-type]
         solid_angle=solid_angle,
         periodic_centroid=periodic_centroid,
         k=k,
     )
-    if out is not None:
-        _write(series, Path(out))
+    if file is not None:
+        _write(series, file)
     if as_json:
         print(json.dumps(_as_json(series, len(found.agents))))
         return
@@ -64,6 +79,29 @@ def school(
         console.print(Text(f"note: {printable(note)}", style="dim"), soft_wrap=True)
     if out is not None:
         console.print(Text(f"Frames: {out}"), soft_wrap=True)
+
+
+def _named(columns: str) -> dict[str, str]:
+    """``frame=t,id=fish`` as a mapping."""
+    pairs = [pair.partition("=") for pair in columns.split(",")] if columns.strip() else []
+    wrong = [key + sign + name for key, sign, name in pairs if not (key.strip() and name.strip())]
+    keys = [key.strip() for key, _, _ in pairs]
+    if wrong or len(set(keys)) < len(keys):
+        raise ValueError(f"--columns: pairs such as frame=t,id=fish,x=px, each of its own; got {columns!r}")
+    return {key: name.strip() for key, (_, _, name) in zip(keys, pairs, strict=True)}
+
+
+def _checked_out(file: Path, tracks: Path) -> Path:
+    """Where frames are to be written, so that a place that is none is told before they are measured."""
+    if file.suffix.casefold() != ".csv":
+        raise ValueError(f"--out: frames are written as .csv, got {file.name}")
+    if not file.parent.is_dir():
+        raise ValueError(f"--out: there is no folder {file.parent}")
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ValueError(f"--out: {file} cannot be written")
+    if file.exists() and tracks.exists() and file.samefile(tracks):
+        raise ValueError(f"--out: {file} has the tracks themselves")
+    return file
 
 
 def _as_json(series: SchoolSeries, agents: int) -> dict[str, object]:

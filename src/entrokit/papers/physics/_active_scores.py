@@ -64,7 +64,7 @@ def linear(name: str, seed: int) -> Learnt:
     """The score of a linear system, by implicit score matching alone."""
     system, exact = LINEAR[name], LINEAR[name].exact()
     g = torch.Generator().manual_seed(seed)
-    root = torch.linalg.cholesky(exact["cov"])
+    root = torch.linalg.cholesky(exact.cov)
     drawn = torch.randn(SAMPLES + HELD_OUT, len(root), dtype=torch.float64, generator=g) @ root.mT
     data, held = drawn.float().split([SAMPLES, HELD_OUT])
     trainer = ScoreTrainer(
@@ -73,7 +73,7 @@ def linear(name: str, seed: int) -> Learnt:
         steps=system.steps, lr=RATE, batch=BATCH, ema=EMA, seed=seed,
     )  # fmt: skip
     trainer.fit(data)
-    A, D, S = (torch.as_tensor(v).float() for v in (system.A, system.D, exact["score_matrix"]))
+    A, D, S = (torch.as_tensor(v).float() for v in (system.A, system.D, exact.score_matrix))
 
     def drift(x: Tensor) -> Tensor:
         return -x @ A.mT

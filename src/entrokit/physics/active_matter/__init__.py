@@ -15,8 +15,9 @@ from .flow import (
 from .forces import SoftRepulsion
 from .losses import denoising_loss, score_matching_loss, stationary_residual
 from .particle_score import ParticleScore
-from .particles import ActiveBrownian, ActiveOrnsteinUhlenbeck, simulate
+from .particles import ActiveBrownian, ActiveOrnsteinUhlenbeck
 from .references import DrivenRing, OUReference, SwirlingDoubleWell, ou_reference
+from .simulation import simulate
 from .training import ScoreTrainer
 from .transformer import ParticleScoreTransformer
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from entrokit.extras import require
 
+from ..arguments import as_count, check_generator
 from .checks import check_above, check_points
 
 __all__ = ["box_half_width", "check_inside", "nearest_neighbors", "pairs_within", "uniform_or_clustered", "wrap"]
@@ -18,7 +19,9 @@ __all__ = ["box_half_width", "check_inside", "nearest_neighbors", "pairs_within"
 
 def wrap(x: Tensor, half_width: float) -> Tensor:
     """The image of points or differences in [-L, L], elementwise: x - 2L · round(x / 2L)."""
-    return x - 2 * half_width * (x / (2 * half_width)).round()
+    image = x - 2 * half_width * (x / (2 * half_width)).round()
+    # Of a point many boxes away the rounding is larger than that of L.
+    return image.clamp(-half_width, half_width)
 
 
 def box_half_width(n: int, packing: float, radius: float = 1.0) -> float:
@@ -32,6 +35,7 @@ def uniform_or_clustered(
 ) -> Tensor:
     """Where the paper's simulations begin, ``[B, N, d]``: uniform below a packing of 0.25, else a normal cloud of
     standard deviation L, wrapped into the box."""
+    check_generator(generator)
     if packing < 0.25:
         return half_width * (2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1)
     return wrap(half_width * torch.randn(shape, dtype=torch.float64, generator=generator), half_width)
@@ -46,8 +50,9 @@ def check_inside(x: Tensor, half_width: float) -> Tensor:
     check_points(x)
     if x.ndim != 3:
         raise ValueError(f"positions [B, N, d] are expected; their shape is {list(x.shape)}")
-    # A wrapped float32 may be rounded to a hair beyond L.
-    outside = (x.detach().abs() > half_width * (1 + 1e-6)).any(-1)
+    # Of half precision, and of float32 in what has become float64 since, L itself may be a hair beyond L.
+    hair = max(torch.finfo(x.dtype).eps, 1e-6)
+    outside = (x.detach().abs().double() > half_width * (1 + hair)).any(-1)
     if bool(outside.any()):
         row, particle = (int(i) for i in outside.nonzero()[0])
         at = ", ".join(f"{v:.4g}" for v in x[row, particle].tolist())
@@ -84,6 +89,7 @@ def nearest_neighbors(x: Tensor, half_width: float, count: int) -> tuple[Tensor,
         ValueError: as `check_inside`; ``count`` that is not in 1 .. N - 1.
     """
     check_inside(x, half_width)
+    count = as_count("count", count)
     batch, n, _ = x.shape
     if not 1 <= count <= n - 1:
         raise ValueError(f"neighbours are 1 to N - 1 = {n - 1} of {n} particles; {count} are asked for")

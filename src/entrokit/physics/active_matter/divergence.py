@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..arguments import as_count, check_generator
 from .checks import Field, check_field, check_points
 
 __all__ = ["Method", "divergence", "jacobian_diagonal"]
@@ -34,14 +35,15 @@ def jacobian_diagonal(
             vectors z of ±1: no bias in any coordinate, nor in the sum.
 
     Raises:
-        TypeError, ValueError: points, a method or probes that are none; what the field gives is of another shape, not
-            finite, or without a gradient though it is not the same everywhere.
+        TypeError, ValueError: points, a method, probes or a generator that are none; what the field gives is of another
+            shape, not finite, or without a gradient though it is not the same everywhere; or its first row depends on
+            other rows of the batch.
     """
     check_points(x)
     if method not in ("exact", "hutchinson"):
         raise ValueError(f"method is 'exact' or 'hutchinson'; it is {method!r}")
-    if probes < 1:
-        raise ValueError(f"probes must be at least 1; there are {probes}")
+    probes = as_count("probes", probes)
+    check_generator(generator)
     own = getattr(fn, "with_diagonal", None)
     if own is not None:
         value, diagonal = own(x)
@@ -58,12 +60,45 @@ def jacobian_diagonal(
                     "torch.no_grad, detach or NumPy in it, or give it `with_diagonal`"
                 )
             diagonal = torch.zeros_like(value)
-        elif method == "exact":
-            diagonal = _by_coordinates(value, at, recorded)
         else:
-            diagonal = _by_probes(value, at, recorded, probes, generator)
+            _check_rows(fn, value, at)
+            if method == "exact":
+                diagonal = _by_coordinates(value, at, recorded)
+            else:
+                diagonal = _by_probes(value, at, recorded, probes, generator)
     check_field(diagonal, "the field's derivative", x)
     return (value, diagonal) if recorded else (value.detach(), diagonal.detach())
+
+
+def _check_rows(fn: Field, value: Tensor, at: Tensor) -> None:
+    """Raises ValueError: the first row depends on others, and the passes below would add up derivatives of both."""
+    if len(value) == 1 or _is_that_of(fn, value, at):
+        return
+    # Of unequal weights, or what is coupled by differences would cancel.
+    weight = torch.linspace(1, 2, value[0].numel(), dtype=value.dtype, device=value.device)
+    (pulled,) = torch.autograd.grad(
+        value[0].flatten() @ weight, at, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    others = (pulled[1:].flatten(1).abs() > 0).any(1)
+    if bool(others.any()):
+        raise ValueError(
+            f"the field couples rows of its batch: what it gives for row 0 depends on {int(others.sum())} others, the "
+            f"first is row {1 + int(others.nonzero()[0])}. Each row is a point of its own: look for a mean over rows "
+            "or for batch normalisation in training mode, and put fixed numbers, or model.eval(), in its place"
+        )
+
+
+def _is_that_of(fn: Field, value: Tensor, at: Tensor) -> bool:
+    """Whether the first row alone gives what it gives in the batch, but for rounding: a hint that costs one row."""
+    try:
+        alone = fn(at.detach()[:1].requires_grad_())
+    # Fields that hold something for each row, and batch normalisation, take no row alone; the derivative says more.
+    except Exception:
+        return False
+    if not isinstance(alone, Tensor) or alone.shape != value[:1].shape:
+        return False
+    rounding = 1000 * torch.finfo(value.dtype).eps * value.detach().abs().max()
+    return bool(((alone - value[:1]).detach().abs() <= rounding).all())
 
 
 def _by_coordinates(value: Tensor, at: Tensor, recorded: bool) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import check_generator
 from .checks import Field, as_diffusion, check_above, check_at_least, check_field, check_points
 from .divergence import Method, jacobian_diagonal
 
@@ -92,8 +93,9 @@ def denoising_loss(
         wrap: what brings moved points back to where the score is asked, as `ActiveParticles.wrapped` does.
 
     Raises:
-        TypeError, ValueError: points or ``delta`` that are none; scores of another shape or not finite.
+        TypeError, ValueError: points, ``delta`` or a generator that are none; scores of another shape or not finite.
     """
+    check_generator(generator)
     step = as_diffusion(delta, check_points(x), "delta")
     moved = step > 0
     if not bool(moved.any()):

@@ -19,14 +19,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .box import check_inside, pairs_within, uniform_or_clustered, wrap
+from ..arguments import as_count, check_generator
+from .box import check_inside, uniform_or_clustered, wrap
 from .checks import check_above, check_at_least, check_points
 from .forces import SoftRepulsion
 
-__all__ = ["ActiveBrownian", "ActiveOrnsteinUhlenbeck", "ActiveParticles", "simulate"]
-
-# Between two searches for pairs a particle may move by half of it.
-_SKIN = 1.0
+__all__ = ["ActiveBrownian", "ActiveOrnsteinUhlenbeck", "ActiveParticles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +116,30 @@ class ActiveParticles(ABC):
     def step(
         self, z: Tensor, dt: float, generator: torch.Generator | None = None, pairs: Tensor | None = None
     ) -> Tensor:
-        """States ``[B, N, c]`` after ``dt``: positions by Euler and Maruyama, wrapped; propulsion exact in law."""
+        """States ``[B, N, c]`` after ``dt``: positions by Euler and Maruyama, wrapped; propulsion exact in law.
+
+        Raises:
+            TypeError, ValueError: as `with_diagonal`; a generator that is none; ``dt`` in which a particle crosses more
+                than half of the box, and which.
+        """
+        check_generator(generator)
+        check_above(dt=dt)
         d = self.dimensions
-        x = z[..., :d] + dt * self.with_diagonal(z, pairs)[0][..., :d]
+        way = dt * self.with_diagonal(z, pairs)[0][..., :d]
         if self.epsilon:
-            x = x + math.sqrt(2 * self.epsilon * dt) * _normal(x, generator)
-        return torch.cat([wrap(x, self.half_width), self.turned(z, dt, generator)], -1)
+            way = way + math.sqrt(2 * self.epsilon * dt) * _normal(way, generator)
+        self._check_way(way, dt)
+        return torch.cat([wrap(z[..., :d] + way, self.half_width), self.turned(z, dt, generator)], -1)
+
+    def _check_way(self, way: Tensor, dt: float) -> None:
+        far = (way.detach().abs() > self.half_width).any(-1)
+        if bool(far.any()):
+            row, particle = (int(i) for i in far.nonzero()[0])
+            raise ValueError(
+                f"{int(far.sum())} particles cross more than half of the box [-{self.half_width:.4g}, "
+                f"{self.half_width:.4g}] in a step of dt = {dt:g}, the first is number {particle} of row {row}, by "
+                f"{float(way[row, particle].abs().max()):.4g}; shorten dt, or soften the repulsion"
+            )
 
     def packing(self, n: int) -> float:
         """The share of the box that ``n`` particles would fill, if they were apart, in the plane."""
@@ -155,7 +171,7 @@ class ActiveOrnsteinUhlenbeck(ActiveParticles):
         return math.exp(-self.gamma * dt) * g + math.sqrt(-math.expm1(-2 * self.gamma * dt)) * _normal(g, generator)
 
     def start(self, batch: int, n: int, generator: torch.Generator | None = None) -> Tensor:
-        shape = (batch, n, self.dim)
+        shape = (as_count("batch", batch), as_count("n", n), self.dim)
         x = uniform_or_clustered(shape, self.half_width, self.packing(n), generator)
         return torch.cat([x, torch.randn(shape, dtype=torch.float64, generator=generator)], -1)
 
@@ -183,51 +199,10 @@ class ActiveBrownian(ActiveParticles):
         return wrap(angle + math.sqrt(2 * self.gamma * dt) * _normal(angle, generator), math.pi)
 
     def start(self, batch: int, n: int, generator: torch.Generator | None = None) -> Tensor:
+        batch, n = as_count("batch", batch), as_count("n", n)
         x = uniform_or_clustered((batch, n, 2), self.half_width, self.packing(n), generator)
         turn = torch.rand(batch, n, 1, dtype=torch.float64, generator=generator)
         return torch.cat([x, math.pi * (2 * turn - 1)], -1)
-
-
-@torch.no_grad()
-def simulate(
-    system: ActiveParticles,
-    z: Tensor,
-    steps: int,
-    dt: float,
-    *,
-    every: int = 1,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """States ``[steps // every, B, N, c]`` of systems side by side, one after every ``every`` steps.
-
-    Pairs come from a list with a skin, which is made again once a particle has moved by half of it: the same forces,
-    for a fraction of the searches.
-
-    Args:
-        z: where they begin, ``[B, N, c]``. dt: length of a step; the law that comes out is off by O(dt).
-
-    Raises:
-        TypeError, ValueError: states or knobs that are none; states that left finite numbers, and at which step.
-    """
-    if not 1 <= every <= steps:
-        raise ValueError(f"1 <= every <= steps is expected; they are {every} and {steps}")
-    check_above(dt=dt)
-    x = system.positions(z)
-    listed = system.repulsion.reach_in(system.half_width)
-    listed = min(listed + _SKIN, system.half_width)
-    skin = listed - system.repulsion.reach_in(system.half_width)
-    frames, pairs, home = [], None, x
-    for step in range(1, steps + 1):
-        moved = wrap(x - home, system.half_width).square().sum(-1).max().sqrt()
-        if pairs is None or 2 * float(moved) >= skin:
-            pairs, home = pairs_within(x, system.half_width, listed), x
-        z = system.step(z, dt, generator, pairs)
-        x = z[..., : system.dimensions]
-        if not bool(z.isfinite().all()):
-            raise ValueError(f"at step {step} states left finite numbers; shorten dt, or soften the repulsion")
-        if step % every == 0:
-            frames.append(z)
-    return torch.stack(frames)
 
 
 def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from entrokit.extras import require
 
+from ..arguments import as_count, check_generator
 from .checks import check_above
 
 __all__ = ["DrivenRing", "OUReference", "SwirlingDoubleWell", "ou_reference"]
@@ -22,9 +22,15 @@ __all__ = ["DrivenRing", "OUReference", "SwirlingDoubleWell", "ou_reference"]
 _RESOLVED = 200
 
 
-class OUReference(TypedDict):
-    """Of dX = -A X dt + √(2D) dW. ``cov`` Σ, ``score_matrix`` -Σ⁻¹ and ``v_matrix``, each ``[n, n]``: s and v are their
-    products with x. ``epr``: nats per unit of time. ``epr_by_coordinate`` ``[n]``: of a diagonal D it adds up to it."""
+@dataclass(frozen=True)
+class OUReference:
+    """The stationary law of dX = -A X dt + √(2D) dW, in float64.
+
+    Attributes:
+        cov: Σ, ``[n, n]``. score_matrix, v_matrix: -Σ⁻¹ and -A + D Σ⁻¹, ``[n, n]``; s and v are their products with x.
+        epr: nats per unit of time. epr_by_coordinate: ``[n]``, which adds up to ``epr``; E[v_k²] / D_k where D is
+            diagonal.
+    """
 
     cov: Tensor
     score_matrix: Tensor
@@ -70,13 +76,7 @@ def ou_reference(A: Tensor, D: Tensor | float) -> OUReference:
     score = -torch.linalg.inv(cov)
     v = -pull - spread @ score
     shares = (torch.linalg.solve(spread, v) @ cov @ v.mT).diagonal()
-    return {
-        "cov": cov,
-        "score_matrix": score,
-        "v_matrix": v,
-        "epr": float(shares.sum()),
-        "epr_by_coordinate": shares.clone(),
-    }
+    return OUReference(cov, score, v, float(shares.sum()), shares.clone())
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,8 @@ class SwirlingDoubleWell:
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Independent points of the law, ``[count, 2]`` in float64: x by its distribution function, y normal."""
+        count = as_count("count", count)
+        check_generator(generator)
         grid, weight = self._first_coordinate
         below = np.concatenate([[0.0], weight.cumsum(0)[:-1].numpy() + weight[1:].numpy() / 2])
         u = torch.rand(count, dtype=torch.float64, generator=generator).numpy()

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from .checks import check_above, check_at_least, check_points
+from ..arguments import as_count
+from .checks import check_above, check_points
 
 __all__ = ["ScoreTrainer"]
 
@@ -32,7 +33,7 @@ class ScoreTrainer(Generic[Score]):
         seed: of batches, and of the loss's own draws.
 
     Raises:
-        ValueError: knobs that are none.
+        TypeError, ValueError: knobs that are none.
     """
 
     def __init__(
@@ -48,15 +49,15 @@ class ScoreTrainer(Generic[Score]):
         ema: float = 0.999,
         seed: int = 0,
     ) -> None:
-        check_above(steps=steps, lr=lr, batch=batch, clip=clip)
-        check_at_least(warmup=warmup)
+        steps, batch, warmup = as_count("steps", steps), as_count("batch", batch), as_count("warmup", warmup, 0)
+        check_above(lr=lr, clip=clip)
         if not 0 <= ema < 1:
             raise ValueError(f"ema lies in [0, 1); it is {ema}")
         self.score, self.loss, self.steps, self.batch, self.clip = score, loss, steps, batch, clip
         self.optimizer = torch.optim.Adam(score.parameters(), lr)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda at: _rate(at, warmup, steps))
         self._average = AveragedModel(score, multi_avg_fn=partial(_average, ema))
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(as_count("seed", seed, 0))
         self.step = 0
 
     @property
@@ -76,7 +77,7 @@ class ScoreTrainer(Generic[Score]):
         """
         check_points(data)
         left = self.steps - self.step
-        count = left if steps is None else steps
+        count = left if steps is None else as_count("steps", steps)
         if not 1 <= count <= left:
             raise ValueError(f"{left} of {self.steps} steps are left; {count} are asked for")
         losses = []

@@ -1,7 +1,7 @@
 """Schools of fish: seven entropies, order parameters, the Couzin zone model, tracked data (arXiv 2602.07948)."""
 
 from .couzin import CouzinModel, Trajectory
-from .entropies import SchoolEntropies, heading_entropy, school_entropies
+from .entropies import SchoolEntropies, polarization_entropy, school_entropies
 from .headings import SolidAngle
 from .histogram import Correction
 from .index import INDEX_WEIGHTS, oceanic_schooling_index
@@ -28,11 +28,11 @@ __all__ = [
     "Zones",
     "centroid",
     "from_centroid",
-    "heading_entropy",
     "load_tracks",
     "oceanic_schooling_index",
     "order_index",
     "polarization",
+    "polarization_entropy",
     "rotation",
     "school_entropies",
     "school_series",

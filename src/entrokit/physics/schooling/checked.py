@@ -57,12 +57,15 @@ def checked_box(box: float) -> float:
     return float(box)
 
 
-def checked_inside(positions: Tensor, box: float) -> None:
-    """
+def checked_inside(positions: Tensor, box: float) -> Tensor:
+    """The positions, in the closed cube; its far walls are where their dtype, or float32, puts ``box``.
+
     Raises:
-        ValueError: a position outside of the closed cube; names the first, and how far positions reach.
+        ValueError: a position outside; names the first, and how far positions reach.
     """
-    outside = ((positions < 0) | (positions > box)).any(-1)
+    # Wrapped in float32, a position may be the float32 next to the box, above it.
+    wall = box * (1 + max(torch.finfo(positions.dtype).eps, torch.finfo(torch.float32).eps) / 2)
+    outside = ((positions < 0) | (positions.double() > wall)).any(-1)
     if outside.any():
         low, high = float(positions.min()), float(positions.max())
         raise ValueError(
@@ -70,6 +73,7 @@ def checked_inside(positions: Tensor, box: float) -> None:
             f"that of {whose(outside)}; they reach from {low:g} to {high:g}. Give the box in the unit of the "
             "positions, shift its corner to 0, or wrap a periodic one: positions % box"
         )
+    return positions
 
 
 def directions(velocities: Array, *, still: Still = "error") -> Tensor:

@@ -9,6 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ..arguments import as_count, check_generator
 from .checked import Array, checked_box, checked_inside, checked_vectors, directions
 from .turning import Turn, turned
 from .zones import Zones, unit
@@ -66,10 +67,12 @@ class CouzinModel:
             generator: of the noise; a model without noise needs none.
 
         Raises:
-            ValueError: a state that is none, an agent outside of the box or without speed, noise without a generator.
+            TypeError: a generator that is none of torch.
+            ValueError: a state that is none, an agent outside of the box or without speed, noise without a generator,
+                a step over more than half of the box.
         """
         x, u = self._state(positions, velocities)
-        x, u = self._step(x, u, _step_length(dt), self._source(generator))
+        x, u = self._step(x, u, self._step_length(dt), self._source(generator))
         return x, self.speed * u
 
     def run(
@@ -83,9 +86,8 @@ class CouzinModel:
         generator: torch.Generator | None = None,
     ) -> Trajectory:
         """The state at the beginning and after every ``save_every`` steps; for the rest see `step`."""
-        if steps < 0 or save_every < 1:
-            raise ValueError(f"steps: at least 0, save_every: at least 1, got {steps} and {save_every}")
-        dt, source = _step_length(dt), self._source(generator)
+        steps, save_every = as_count("steps", steps, 0), as_count("save_every", save_every)
+        dt, source = self._step_length(dt), self._source(generator)
         x, u = self._state(positions, velocities)
         kept = [(x, u)]
         for step in range(1, steps + 1):
@@ -98,6 +100,7 @@ class CouzinModel:
 
     def swarm(self, *shape: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A school to begin with: ``shape`` is ``(..., N)``; even over the cube, with headings even over the sphere."""
+        _check_source(generator)
         x = torch.rand(*shape, 3, generator=generator, dtype=torch.float64, device=generator.device) * self.box
         v = torch.randn(*shape, 3, generator=generator, dtype=torch.float64, device=generator.device)
         return x, self.speed * directions(v)
@@ -108,6 +111,7 @@ class CouzinModel:
         Args:
             radius: a quarter of the box by default; radii and heights spread by 0.15 and 0.3 of it.
         """
+        _check_source(generator)
         radius = self.box / 4 if radius is None else radius
         angle, out, up, climb = torch.randn(
             4, *shape, generator=generator, dtype=torch.float64, device=generator.device
@@ -128,7 +132,18 @@ class CouzinModel:
         checked_inside(x, self.box)
         return wrapped(x, self.box), u
 
+    def _step_length(self, dt: float) -> float:
+        if not 0 < dt < math.inf:
+            raise ValueError(f"dt: above 0, got {dt}")
+        if self.speed * dt > self.box / 2:
+            raise ValueError(
+                f"dt: agents of speed {self.speed:g} would go {self.speed * dt:g} in a step of {dt:g}, over more than "
+                f"half of the box of {self.box:g}; shorten it"
+            )
+        return float(dt)
+
     def _source(self, generator: torch.Generator | None) -> torch.Generator | None:
+        check_generator(generator)
         if self.noise > 0 and generator is None:
             raise ValueError("generator: this model has noise; give a torch.Generator")
         return generator if self.noise > 0 else None
@@ -147,7 +162,7 @@ def wrapped(positions: Tensor, box: float) -> Tensor:
     return torch.where(inside >= box, 0.0, inside)
 
 
-def _step_length(dt: float) -> float:
-    if not 0 < dt < math.inf:
-        raise ValueError(f"dt: above 0, got {dt}")
-    return float(dt)
+def _check_source(generator: torch.Generator) -> None:
+    check_generator(generator)
+    if generator is None:
+        raise ValueError("generator: a school is drawn at random; give a torch.Generator")

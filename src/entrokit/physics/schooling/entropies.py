@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from ..arguments import as_count
 from .checked import Array, Still, checked_box, checked_inside, checked_vectors, directions
 from .headings import ALIGNMENTS, AZIMUTHAL, POLAR, SolidAngle, alignment_counts, heading_weights
 from .histogram import Correction, histogram, normalised_entropy
@@ -17,33 +18,37 @@ from .index import oceanic_schooling_index
 from .neighbors import neighbor_distances
 from .order import angular_momenta, from_centroid
 
-__all__ = ["SchoolEntropies", "heading_entropy", "school_entropies"]
+__all__ = ["SchoolEntropies", "polarization_entropy", "school_entropies"]
 
 
 @dataclass(frozen=True)
 class SchoolEntropies:
     """Entropies over the largest that their bins allow, each ``(...)`` in [0, 1] and float64; 0 is order.
 
+    Named as the released code names them.
+
     Attributes:
-        school_cohesion: of distances to the nearest neighbour, 25 bins of [0, box / 2].
-        polarization: of headings on the sphere, 12 by 24 bins.
-        depth_stratification: of z, 15 bins of [0, box].
-        angular_momentum: of |r̂ × u|, 20 bins of [0, 1]: which way round is lost, and it is 0 for a perfect mill and
-            for a school that swims straight outwards alike.
-        nearest_neighbor: of the variation (standard deviation over mean) of k nearest distances, 20 bins of [0, 2].
-        velocity_correlation: of u_i · u_j over all pairs, however far apart, 20 bins of [-1, 1].
-        school_shape: no histogram, but that of the three principal variances over their sum.
-        dropped: share of values outside of their range, which are not counted, of ``school_cohesion`` and
-            ``nearest_neighbor``, each ``(...)``; the other ranges hold whatever there can be.
+        school_cohesion_entropy: of distances to the nearest neighbour, 25 bins of [0, box / 2].
+        polarization_entropy: of headings on the sphere, 12 by 24 bins; 0 where all swim one way, where the order
+            parameter `polarization` is 1.
+        depth_stratification_entropy: of z, 15 bins of [0, box].
+        angular_momentum_entropy: of |r̂ × u|, 20 bins of [0, 1]: which way round is lost, and it is 0 for a perfect
+            mill and for a school that swims straight outwards alike.
+        nearest_neighbor_entropy: of the variation (standard deviation over mean) of k nearest distances, 20 bins of
+            [0, 2].
+        velocity_correlation_entropy: of u_i · u_j over all pairs, however far apart, 20 bins of [-1, 1].
+        school_shape_entropy: no histogram, but that of the three principal variances over their sum.
+        dropped: share of values outside of their range, which are not counted, of ``school_cohesion_entropy`` and
+            ``nearest_neighbor_entropy``, each ``(...)``; the other ranges hold whatever there can be.
     """
 
-    school_cohesion: Tensor
-    polarization: Tensor
-    depth_stratification: Tensor
-    angular_momentum: Tensor
-    nearest_neighbor: Tensor
-    velocity_correlation: Tensor
-    school_shape: Tensor
+    school_cohesion_entropy: Tensor
+    polarization_entropy: Tensor
+    depth_stratification_entropy: Tensor
+    angular_momentum_entropy: Tensor
+    nearest_neighbor_entropy: Tensor
+    velocity_correlation_entropy: Tensor
+    school_shape_entropy: Tensor
     dropped: Mapping[str, Tensor]
 
     def as_dict(self) -> dict[str, Tensor]:
@@ -93,14 +98,15 @@ def school_entropies(
         ValueError: shapes that do not fit, numbers that are not finite, positions outside of the box, agents without
             a heading, options that are none.
     """
-    _check_options(k, solid_angle, periodic, periodic_centroid, correction)
+    k = as_count("k", k)
+    _check_options(solid_angle, periodic, periodic_centroid, correction)
     side = checked_box(box)
+    x = checked_inside(checked_vectors("positions", positions), side).double().clamp(max=side)
     # Headings of float32 are longer than 1 by a rounding, and a mill's momenta then fall outside of [0, 1].
-    x, v = checked_vectors("positions", positions).double(), checked_vectors("velocities", velocities).double()
+    v = checked_vectors("velocities", velocities).double()
     u = directions(v, still=still)
     if x.shape != u.shape:
         raise ValueError(f"positions and velocities: one shape, got {tuple(x.shape)} and {tuple(u.shape)}")
-    checked_inside(x, side)
     *leading, agents, _ = x.shape
     x, u = x.reshape(-1, agents, 3), u.to(x.device).reshape(-1, agents, 3)
     apart = from_centroid(x, box=side if periodic_centroid else None)
@@ -111,27 +117,27 @@ def school_entropies(
 
     near = neighbor_distances(x, side if periodic else None, min(k, agents - 1)) if agents > 1 else None
     cohesion = variation = alignment = momentum = shape = nothing
-    dropped = {name: torch.ones_like(nothing) for name in ("school_cohesion", "nearest_neighbor")}
+    dropped = {name: torch.ones_like(nothing) for name in ("school_cohesion_entropy", "nearest_neighbor_entropy")}
     if near is not None:
         counts = histogram(near[..., 0], 0.0, side / 2.0, 25)
-        cohesion, dropped["school_cohesion"] = entropy(counts.counts, 25), counts.dropped
+        cohesion, dropped["school_cohesion_entropy"] = entropy(counts.counts, 25), counts.dropped
         alignment = entropy(alignment_counts(u), ALIGNMENTS)
     if near is not None and agents > k:
         counts = histogram(near.std(-1, correction=0) / (near.mean(-1) + 1e-10), 0.0, 2.0, 20)
-        variation, dropped["nearest_neighbor"] = entropy(counts.counts, 20), counts.dropped
+        variation, dropped["nearest_neighbor_entropy"] = entropy(counts.counts, 20), counts.dropped
     if agents >= 3:
         lengths = angular_momenta(apart, u).norm(dim=-1)
         momentum = entropy(histogram(lengths.detach(), 0.0, 1.0, 20).counts, 20)
     if agents >= 4:
         shape = _shape_entropy(apart)
     found = {
-        "school_cohesion": cohesion,
-        "polarization": entropy(heading_weights(u.detach(), solid_angle), POLAR * AZIMUTHAL),
-        "depth_stratification": entropy(histogram(x[..., 2].detach(), 0.0, side, 15).counts, 15),
-        "angular_momentum": momentum,
-        "nearest_neighbor": variation,
-        "velocity_correlation": alignment,
-        "school_shape": shape,
+        "school_cohesion_entropy": cohesion,
+        "polarization_entropy": entropy(heading_weights(u.detach(), solid_angle), POLAR * AZIMUTHAL),
+        "depth_stratification_entropy": entropy(histogram(x[..., 2].detach(), 0.0, side, 15).counts, 15),
+        "angular_momentum_entropy": momentum,
+        "nearest_neighbor_entropy": variation,
+        "velocity_correlation_entropy": alignment,
+        "school_shape_entropy": shape,
     }
     return SchoolEntropies(
         **{name: value.reshape(leading) for name, value in found.items()},
@@ -142,23 +148,23 @@ def school_entropies(
 def lacking_agents(agents: int, k: int) -> list[str]:
     """Entropies of `school_entropies` that so few agents have not, which are ``undefined`` then."""
     least = {
-        "school_cohesion": 2,
-        "angular_momentum": 3,
-        "nearest_neighbor": k + 1,
-        "velocity_correlation": 2,
-        "school_shape": 4,
+        "school_cohesion_entropy": 2,
+        "angular_momentum_entropy": 3,
+        "nearest_neighbor_entropy": k + 1,
+        "velocity_correlation_entropy": 2,
+        "school_shape_entropy": 4,
     }
     return [name for name, enough in least.items() if agents < enough]
 
 
-def heading_entropy(
+def polarization_entropy(
     velocities: Array,
     *,
     solid_angle: SolidAngle = "official",
     correction: Correction = "none",
     still: Still = "error",
 ) -> Tensor:
-    """The entropy of headings alone, `SchoolEntropies.polarization` of ``(..., N, 3)``: linear in N, ``(...)``.
+    """The entropy of headings alone, `SchoolEntropies.polarization_entropy` of ``(..., N, 3)``: linear in N, ``(...)``.
 
     Raises:
         ValueError: as `school_entropies`.
@@ -178,9 +184,7 @@ def _shape_entropy(apart: Tensor) -> Tensor:
     return nats / math.log(3.0)
 
 
-def _check_options(k: int, solid_angle: str, periodic: bool, periodic_centroid: bool, correction: str) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"k: how many neighbours, a whole number from 1, got {k!r}")
+def _check_options(solid_angle: str, periodic: bool, periodic_centroid: bool, correction: str) -> None:
     _check_bins(solid_angle, correction)
     if periodic_centroid and not periodic:
         raise ValueError("periodic_centroid: a box with walls (periodic=False) has no edge to look across")

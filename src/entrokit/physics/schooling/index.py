@@ -12,13 +12,13 @@ __all__ = ["INDEX_WEIGHTS", "oceanic_schooling_index"]
 
 INDEX_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "school_cohesion": 0.18,
-        "polarization": 0.28,
-        "depth_stratification": 0.08,
-        "angular_momentum": 0.08,
-        "nearest_neighbor": 0.10,
-        "velocity_correlation": 0.18,
-        "school_shape": 0.10,
+        "school_cohesion_entropy": 0.18,
+        "polarization_entropy": 0.28,
+        "depth_stratification_entropy": 0.08,
+        "angular_momentum_entropy": 0.08,
+        "nearest_neighbor_entropy": 0.10,
+        "velocity_correlation_entropy": 0.18,
+        "school_shape_entropy": 0.10,
     }
 )
 """Weights of the released code (version 0.0.4), which sum to 1. Its readme has 1 - H for the velocity correlation, with

@@ -13,7 +13,11 @@ __all__ = ["centroid", "from_centroid", "order_index", "polarization", "rotation
 
 
 def polarization(velocities: Array, *, still: Still = "error") -> Tensor:
-    """P = |mean of headings|, ``(..., N, 3)`` to ``(...)``: 1 where all swim one way, near 0 where each its own."""
+    """P = |mean of headings|, ``(..., N, 3)`` to ``(...)``: 1 where all swim one way, near 0 where each its own.
+
+    Two halves that swim against one another have 0 too; `polarization_entropy`, of the same headings, tells them from a
+    swarm, and is 0 for order.
+    """
     mean: Tensor = directions(velocities, still=still).mean(-2)
     length: Tensor = torch.linalg.vector_norm(mean, dim=-1)
     return length

@@ -22,8 +22,8 @@ class SchoolSeries:
 
     Attributes:
         times: ``(T,)``, of the frames.
-        values: by name, each ``(T, ...)``: ``order_polarization``, ``order_rotation``, ``spread``, the seven entropies
-            as `SchoolEntropies` names them, ``index``.
+        values: by name, each ``(T, ...)``: ``polarization``, ``rotation`` and ``spread`` of the functions of these
+            names, the seven entropies as `SchoolEntropies` names them, ``index``.
         dropped: share of values outside of their histogram's range, as `SchoolEntropies` has it.
         notes: what was found on the way, for whoever reads the numbers.
     """
@@ -58,8 +58,8 @@ def school_series(
     entropies = school_entropies(x, velocities, box, still=still, **options)
     around = box if options.get("periodic_centroid") else None
     values = {
-        "order_polarization": polarization(velocities, still=still),
-        "order_rotation": rotation(x, velocities, box=around, still=still),
+        "polarization": polarization(velocities, still=still),
+        "rotation": rotation(x, velocities, box=around, still=still),
         "spread": spread(x, box=around),
         **entropies.as_dict(),
         "index": entropies.index(),

@@ -6,25 +6,27 @@ import warnings
 from itertools import permutations, product
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from .track_file import Floats
 
-# Headings of agents that were tracked well agree with their displacements; those of swapped axes do not.
-_AGREE, _DISAGREE = 0.9, 0.5
+# Without noise, and with noise that has no direction, no other order or signs of axes agree better than the right ones:
+# products of every axis with every other are a matrix of second moments then, whose trace no rotation raises.
+_AGREE, _REFUSED, _NOTED = 0.9, 0.1, 0.05
+_LITTLE = 0.5
 # Of displacements that know nothing of where agents swam, a half is above a quarter of the box.
 _FAR = 0.1
 
 
-def check_inside(x: Floats, box: float, periodic: bool) -> None:
-    """
+def in_box(x: Floats, box: float, periodic: bool) -> Floats:
+    """Positions in [0, box]: what float32 puts above the far wall lies on it.
+
     Raises:
         ValueError: positions outside of the box, or none at all.
     """
     if np.isnan(x).all():
         raise ValueError("positions: every one is missing")
     low, high = np.nanmin(x, axis=(0, 1)), np.nanmax(x, axis=(0, 1))
-    if (low < 0).any() or (high > box).any():
+    if (low < 0).any() or (high > box * (1 + np.finfo(np.float32).eps / 2)).any():
         reach = ", ".join(f"{axis} {a:g} to {b:g}" for axis, a, b in zip("xyz", low, high, strict=True))
         cure = "wrap them (positions % box)" if periodic else "give the tank's own side"
         raise ValueError(
@@ -35,6 +37,7 @@ def check_inside(x: Floats, box: float, periodic: bool) -> None:
         warnings.warn(
             f"positions span {(high - low).max():g} at most of a box of {box:g}: are both in one unit?", stacklevel=3
         )
+    return np.minimum(x, box)
 
 
 def check_order(x: Floats, box: float | None) -> None:
@@ -69,7 +72,8 @@ def check_axes(given: Floats, derived: Floats) -> list[str]:
     """Notes on velocities beside the displacements of the positions.
 
     Raises:
-        ValueError: other axes or signs of the velocities agree with the displacements, their own do not.
+        ValueError: another order or other signs of the axes of velocities agree with the displacements, and clearly
+            better than their own.
     """
     both = np.isfinite(given).all(-1) & np.isfinite(derived).all(-1)
     a, b = given[both], derived[both]
@@ -78,21 +82,18 @@ def check_axes(given: Floats, derived: Floats) -> list[str]:
     if moving.sum() < 10:
         return []
     a, b = a[moving] / lengths[0][moving, None], b[moving] / lengths[1][moving, None]
-    # Mean of the products of every axis with every other: all signed orders of the axes are sums of three of them.
-    mixed = a.T @ b / len(a)
-    own = float(np.trace(mixed))
-    best, order, signs = max(
-        (sum(s * mixed[o, i] for i, (o, s) in enumerate(zip(order, signs, strict=True))), order, signs)
-        for order in permutations(range(3))
-        for signs in product((1, -1), repeat=3)
+    own, best, order = _best_axes(a, b)
+    said = (
+        f"velocities point where agents go with a mean cosine of {own:.2f}, ({order}) as (vx, vy, vz) would with "
+        f"{best:.2f}"
     )
-    if own < _DISAGREE and best > _AGREE:
-        likely = ", ".join(f"{'-' if s < 0 else ''}v{'xyz'[o]}" for o, s in zip(order, signs, strict=True))
-        raise ValueError(
-            f"velocities do not point where agents go (mean cosine {own:.2f}), but ({likely}) as (vx, vy, vz) do "
-            f"({best:.2f}): axes of positions and velocities differ"
-        )
-    notes = [] if own >= _DISAGREE else [f"velocities point little where agents go: mean cosine {own:.2f}"]
+    if best > _AGREE and best - own > _REFUSED:
+        raise ValueError(f"{said}: axes of positions and velocities differ in order or sign")
+    notes = []
+    if best - own > _NOTED:
+        notes.append(f"{said}: do axes of positions and velocities differ in order or sign?")
+    elif own < _LITTLE:
+        notes.append(f"velocities point little where agents go: mean cosine {own:.2f}")
     ratio = float(np.median(lengths[0][moving] / lengths[1][moving]))
     if not 0.5 <= ratio <= 2.0:
         notes.append(
@@ -100,6 +101,20 @@ def check_axes(given: Floats, derived: Floats) -> list[str]:
             "as they are"
         )
     return notes
+
+
+def _best_axes(a: Floats, b: Floats) -> tuple[float, float, str]:
+    """Mean cosine of unit vectors ``(M, 3)``, the largest with signed orders of the axes of ``a``, and that order."""
+    # Mean of the products of every axis with every other: all signed orders of the axes are sums of three of them.
+    mixed = a.T @ b / len(a)
+    found = [
+        (float(sum(s * mixed[o, i] for i, (o, s) in enumerate(zip(order, signs, strict=True)))), order, signs)
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+    # The first of equals changes least: (vx, vy, vz) themselves stand before all.
+    best, order, signs = max(found, key=lambda one: round(one[0], 6))
+    return found[0][0], best, ", ".join(f"{'-' if s < 0 else ''}v{'xyz'[o]}" for o, s in zip(order, signs, strict=True))
 
 
 def _typical(step: Floats, box: float | None) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from .checked import TINY, Still, checked_box
 from .entropies import lacking_agents
 from .series import SchoolSeries, school_series
-from .track_checks import check_axes, check_inside, check_order, check_steps
-from .track_files import Floats, read_track_file
+from .track_arrays import read_arrays
+from .track_checks import check_axes, check_order, check_steps, in_box
+from .track_file import Floats, TrackFile
+from .track_tables import KINDS, read_table
 
 __all__ = ["Gaps", "Tracks", "load_tracks"]
 
@@ -80,13 +83,17 @@ def load_tracks(
     dt: float | None = None,
     periodic: bool = True,
     gaps: Gaps = "error",
+    columns: Mapping[str, str] | None = None,
 ) -> Tracks:
     """Tracks of a file, checked.
 
-    Files: a ``.csv`` with a row an agent and frame (columns ``x, y, z``, one of ``time, t, frame``, one of ``id,
-    agent, fish, track, track_id, particle``, and ``vx, vy, vz`` where there are velocities); a ``.npy`` of
-    ``(T, N, 3)``, or of ``(T, N, 6)`` with velocities; a ``.npz`` of ``positions`` and, if there, ``velocities`` and
-    ``times``. A missing agent lacks its row, or has NaN.
+    A table (``.csv``, ``.tsv``, ``.txt``; commas, semicolons or tabs) has a row an agent and frame, and names of its
+    columns in its first line: ``x``, ``y``, ``z``; one of ``time``, ``t``, ``times``, ``frame``, ``frames``; one of
+    ``id``, ``agent``, ``fish``, ``track``, ``track_id``, ``particle``; and ``vx``, ``vy``, ``vz`` where there are
+    velocities. Others are not read. A missing agent lacks its row, or has an empty cell, NA or NaN.
+
+    Arrays are a ``.npy`` of ``(T, N, 3)``, or of ``(T, N, 6)`` with velocities; or a ``.npz`` of ``positions`` and, if
+    there, ``velocities`` and ``times``. A missing agent has NaN.
 
     Args:
         box: side of the cube that positions lie in, from 0, in their unit.
@@ -94,6 +101,8 @@ def load_tracks(
         periodic: False for a tank with walls.
         gaps: what tracks with gaps get: an ``error`` that names them; only the ``frames`` in which everybody is there;
             or only the ``agents`` that are there in every frame.
+        columns: of a table whose columns have other names: ``{"frame": "t", "id": "fish no", "x": "px"}``. Keys are
+            ``time`` or ``frame``, ``id``, ``x``, ``y``, ``z``, ``vx``, ``vy``, ``vz``.
 
     Velocities that are not there are central differences (one-sided at ends and beside gaps; in a periodic box to the
     nearest image).
@@ -101,13 +110,15 @@ def load_tracks(
     Raises:
         ValueError: a file that is none of these, positions outside of the box, units or axes that contradict one
             another, gaps, too few frames.
+        OSError: the file cannot be read.
     """
     side = checked_box(box)
     if gaps not in get_args(Gaps):
         raise ValueError(f"gaps: one of {', '.join(get_args(Gaps))}, got {gaps!r}")
-    read = read_track_file(Path(path), dt)
-    x, notes = read.positions, list(read.notes)
-    check_inside(x, side, periodic)
+    if dt is not None and not 0 < dt < math.inf:
+        raise ValueError(f"dt: time from frame to frame, above 0, got {dt}")
+    read = _read(Path(path), dt, columns or {})
+    x, notes = in_box(read.positions, side, periodic), list(read.notes)
     derived = _differences(x, read.times, side if periodic else None)
     if not read.axes_known:
         check_order(x, side if periodic else None)
@@ -121,7 +132,7 @@ def load_tracks(
     else:
         v = read.velocities
         notes += check_axes(v, derived)
-    frames, agents = _kept(x, v, read.times, read.agents, gaps, notes)
+    frames, agents = _kept(x, v, read, gaps, notes)
     inside = np.ix_(frames, agents)
     return Tracks(
         read.times[frames],
@@ -132,6 +143,17 @@ def load_tracks(
         periodic,
         tuple(notes),
     )
+
+
+def _read(path: Path, dt: float | None, columns: Mapping[str, str]) -> TrackFile:
+    kind = path.suffix.casefold()
+    if kind in KINDS:
+        return read_table(path, dt, columns)
+    if kind not in (".npy", ".npz"):
+        raise ValueError(f"{path}: {', '.join(KINDS)}, .npy or .npz, got {path.suffix or 'no ending'}")
+    if columns:
+        raise ValueError(f"{path}: columns are of tables; arrays have names of their own, `positions` and so on")
+    return read_arrays(path, dt)
 
 
 def _differences(x: Floats, times: Floats, box: float | None) -> Floats:
@@ -148,9 +170,10 @@ def _differences(x: Floats, times: Floats, box: float | None) -> Floats:
 
 
 def _kept(
-    x: Floats, v: Floats, times: Floats, agents: Sequence[str], gaps: Gaps, notes: list[str]
+    x: Floats, v: Floats, read: TrackFile, gaps: Gaps, notes: list[str]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which frames and which agents make tracks without gaps."""
+    times, agents = read.times, read.agents
     lacking: NDArray[np.bool_] = np.logical_or(np.isnan(x).any(axis=2), np.isnan(v).any(axis=2))
     by_frame, by_agent = lacking.sum(axis=1), lacking.sum(axis=0)
     whole, always = np.flatnonzero(by_frame == 0), np.flatnonzero(by_agent == 0)
@@ -158,6 +181,8 @@ def _kept(
         return whole, always
     who = _few([f"{name} ({lost} frames)" for name, lost in zip(agents, by_agent.tolist(), strict=True) if lost])
     said = f"tracks with gaps: {who}, the first at time {times[(by_frame > 0).argmax()]:g}"
+    if read.empty:
+        said += f"; cells without a number in line{'s' * (len(read.empty) > 1)} {_few(list(map(str, read.empty)))}"
     if gaps == "error":
         raise ValueError(
             f"{said}. Give gaps='frames' (--gaps frames) to measure the {len(whole)} of {len(times)} frames in which "

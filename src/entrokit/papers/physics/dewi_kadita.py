@@ -53,7 +53,7 @@ PAPER = Paper(
         "from entrokit.physics.schooling import oceanic_schooling_index, school_entropies\n"
         "headings = torch.randn(2, 100, 3) + torch.tensor([0.0, 5.0]).view(2, 1, 1)\n"
         "found = school_entropies(torch.rand(2, 100, 3), headings, box=1.0)  # two schools\n"
-        "print(found.polarization, oceanic_schooling_index(found.as_dict()))"
+        "print(found.polarization_entropy, oceanic_schooling_index(found.as_dict()))"
     ),
     experiments={
         "states": Experiment(

@@ -3,7 +3,8 @@
     python scripts/release.py check [FOLDER]    # FOLDER keeps what was built; exit code 1 if something is amiss
 
 What a checkout has under src/entrokit has to be in the wheel, file by file, and nothing else; links of the README lead
-somewhere on a package index; either archive installs without torch, diagnoses a log, and shows its types to mypy.
+somewhere on a package index; the wheel with the newest dependencies, and the sdist with the oldest, diagnose a log
+without torch; mypy sees the types.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import time
 import tomllib
 import venv
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of each there has to be one. Data of other names is held to the checkout, as every file is.
@@ -106,6 +108,14 @@ def environment(where: Path, *wanted: str | Path) -> Path:
     return where / "bin"
 
 
+def lowest(project: Mapping[str, Any]) -> list[str]:
+    """Dependencies at their oldest versions, on the oldest Python; on another one those may have no wheels."""
+    version = project["requires-python"].removeprefix(">=")
+    if sys.version_info[:2] != tuple(map(int, version.split("."))):
+        return []
+    return [each.replace(">=", "==") for each in project["dependencies"]]
+
+
 def amiss_when_used(bin_: Path, folder: Path, version: str) -> list[str]:
     """The command line, in an environment, on a log whose entropy collapses."""
     rows = [f"{i},{0.9 - 0.0225 * i:.4f},{0.2 + 0.005 * i:.4f}" for i in range(40)]
@@ -182,7 +192,7 @@ def check(dist: Path, work: Path) -> list[str]:
         if size > MEGABYTES:
             found.append(f"{archive.name} is larger than {MEGABYTES} MB")
         folder = work / archive.suffix.removeprefix(".")
-        bin_ = environment(folder, archive)
+        bin_ = environment(folder, archive, *(lowest(settings["project"]) if archive is sdist else []))
         found += [f"{archive.name}: {what}" for what in amiss_when_used(bin_, folder, version)]
         if archive is wheel:
             found += amiss_in_types(bin_, folder)

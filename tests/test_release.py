@@ -129,6 +129,14 @@ def test_what_git_knows_of_the_package_is_what_is_needed(release):
     assert ignored == "", "hatchling leaves out what .gitignore names"
 
 
+def test_the_oldest_versions_are_asked_for_on_the_oldest_python(release, monkeypatch):
+    project = {"requires-python": ">=3.11", "dependencies": ["numpy>=1.26", "typer>=0.15.4"]}
+    monkeypatch.setattr(release.sys, "version_info", (3, 11, 7))
+    assert release.lowest(project) == ["numpy==1.26", "typer==0.15.4"]
+    monkeypatch.setattr(release.sys, "version_info", (3, 12, 1))
+    assert release.lowest(project) == []
+
+
 LOCK = """
 [[packages]]
 name = "numpy"

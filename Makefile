@@ -11,7 +11,7 @@ LIVE_REPORT ?= build/live
 
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-parity test-browser test-live test-live-quick live-trl live-verl live-tinker lint docs format bench clean
+.PHONY: demo test test-parity test-browser test-live test-live-quick live-trl live-verl live-tinker lint docs format release-check bench clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
@@ -52,12 +52,16 @@ lint: $(VENV)/dev.stamp  ## formatting, lints, types, layers
 
 docs: $(VENV)/dev.stamp  ## the docs site into build/site; a warning is an error
 	$(BIN)/python scripts/api.py --check
+	$(BIN)/python scripts/commands.py --check
 	$(BIN)/python scripts/pages.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release-check: $(VENV)/dev.stamp  ## wheel and sdist, built and used as a user's pip would
+	$(BIN)/python scripts/release.py check
 
 bench: $(VENV)/dev.stamp  ## every benchmark, as ratios to a named peer
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -4,7 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from entrokit.cli.app import app
+from entrokit.cli.doctor import _PARTS
 from entrokit.engines.versions import Installed
+from entrokit.extras import EXTRAS
 from entrokit.papers.registry import CATALOGUE
 from entrokit.rlvr import INTERVENTIONS, PRESETS
 
@@ -56,3 +58,9 @@ def test_a_package_of_another_version_matters_where_what_needs_it_is_there(monke
     assert shown.exit_code == code
     lacking = next(line for line in shown.stdout.splitlines() if line.startswith("training with TRL: "))
     assert "transformers 5.8.0 (needs >=5.10)" in lacking
+
+
+def test_every_extra_has_a_line():
+    assert set(_PARTS) == set(EXTRAS)
+    lines = CliRunner().invoke(app, ["doctor"]).stdout.splitlines()
+    assert all(any(line.startswith(f"{what}: ") for line in lines) for what in _PARTS.values())

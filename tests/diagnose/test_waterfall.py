@@ -47,7 +47,8 @@ def test_a_gradient_of_nothing_was_not_clipped():
 def test_a_step_that_broke_the_run_is_left_out():
     accounts = [account(0, 0.5, 0.5), account(1, 1.0, 0.3)]
     broken = [replace(accounts[0], **{name: math.nan}) for name in ("predicted", "measured", "gradient")]
-    assert waterfall_of([*accounts, *broken], ENTROPY) == waterfall_of(accounts, ENTROPY)
+    # As text: `free_correlation` is NaN, and from Python 3.13 on dataclasses that hold one are never equal.
+    assert repr(waterfall_of([*accounts, *broken], ENTROPY)) == repr(waterfall_of(accounts, ENTROPY))
     assert waterfall_of(broken, ENTROPY) is None
 
 

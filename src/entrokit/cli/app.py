@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +18,7 @@ from entrokit.extras import require
 from . import catalogue, diagnosis, reports, show, training
 from .doctor import doctor
 from .gallery import gallery
+from .manual import INTERRUPTED, OVERVIEW, VERDICTS, Manual
 from .school import school
 from .scoreboard import scoreboard
 from .training import RecipeName
@@ -25,8 +26,10 @@ from .watch import watch
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measures, explains and controls entropy.")
+app = typer.Typer(no_args_is_help=True, help="Measures, explains and controls entropy.", epilog=OVERVIEW)
 console = Console()
+# Of every command by its name, in the order of `--help`; docs/cli.md is made of them.
+MANUALS: dict[str, Manual] = {}
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,30 +47,44 @@ def entrokit(
     """Measures, explains and controls entropy."""
 
 
-def command(*extras: str) -> Callable[[Command], Command]:
+def command(*extras: str, example: str, codes: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
     """Makes a function a command of its name that is refused, before it begins, where one of its extras is lacking.
 
     What a command needs beyond `typer` and `rich` is imported when it runs: `--help` has to wait for none of it.
+
+    Args:
+        example: a command line to copy. codes: exit codes that mean more here than `manual.EVERY` says.
     """
 
     def register(function: Command) -> Command:
+        name = function.__name__
+
         @wraps(function)
         def checked(*args: Any, **options: Any) -> None:
-            require(f"entrokit {function.__name__}", *extras)
-            function(*args, **options)
+            try:
+                require(f"entrokit {name}", *extras)
+                function(*args, **options)
+            except KeyboardInterrupt:  # typer's own number for it depends on its version
+                raise typer.Exit(INTERRUPTED) from None
 
-        app.command()(checked)
+        MANUALS[name] = Manual(example, codes or {})
+        app.command(epilog=MANUALS[name].epilog)(checked)
         return function
 
     return register
 
 
-command("trl", "report")(training.train)
-command("trl", "report")(training.resume)
-command("trl", "report")(training.compare)
+_WHOLE = {"130": "Ctrl-C: what is on disk is whole as far as it went"}
+_FOUND = "the lowest number of the verdicts that --fail-on names and that were found, first or beside it"
+
+command("trl", "report", example="entrokit train grpo+kl-cov --steps 100 --out runs/first", codes=_WHOLE)(
+    training.train
+)
+command("trl", "report", example="entrokit resume runs/first", codes=_WHOLE)(training.resume)
+command("trl", "report", example="entrokit compare grpo grpo+steer --seeds 3", codes=_WHOLE)(training.compare)
 
 
-@command("torch")
+@command("torch", example="entrokit explain grpo+clip-cov --updates 4")
 def explain(
     recipe: RecipeName,
     updates: Annotated[int, typer.Option(help="optimiser steps per generation batch")] = 4,
@@ -77,15 +94,48 @@ def explain(
     show.warnings(console, recipe, updates)
 
 
-command("report")(reports.report)
-command()(diagnosis.diagnose)
-command()(watch)
-command()(doctor)
-command("torch")(catalogue.papers)
-command("torch")(gallery)
-command("torch", "report")(catalogue.reproduce)
-command("torch", "report")(scoreboard)
-command("physics")(school)
+command("report", example="entrokit report runs/compare --baseline grpo")(reports.report)
+command(
+    example="entrokit diagnose path/to/run --fail-on collapse,broken-numbers",
+    codes={
+        "0": "done, and none of the verdicts of --fail-on was found",
+        "1": "it cannot be read, or another error",
+        VERDICTS: _FOUND,
+    },
+)(diagnosis.diagnose)
+command(
+    example="entrokit watch path/to/run --once --fail-on any",
+    codes={
+        "0": "with --once: none of the verdicts of --fail-on was found",
+        "1": "an error, or with --once nothing to judge",
+        VERDICTS: "a verdict that --fail-on names was found in --patience looks in a row (with --once: in one)",
+        "130": "Ctrl-C, after the last verdict",
+    },
+)(watch)
+command(
+    example="entrokit doctor", codes={"1": "a package that is installed is unsupported or broken, or another error"}
+)(doctor)
+command("torch", example="entrokit papers --search collapse", codes={"1": "no paper was found, or another error"})(
+    catalogue.papers
+)
+command("torch", example="entrokit gallery --out gallery")(gallery)
+command(
+    "torch",
+    "report",
+    example="entrokit reproduce steer --seeds 2",
+    codes={
+        "0": "every claim held",
+        "1": "a claim failed, an experiment could not be carried out or was passed over by name, or another error",
+        "130": "Ctrl-C: the same command goes on where it was",
+    },
+)(catalogue.reproduce)
+command(
+    "torch",
+    "report",
+    example="entrokit scoreboard --bench tabular --minutes 10",
+    codes={"0": "done, or --minutes are over: the same command goes on", "130": "Ctrl-C: the same command goes on"},
+)(scoreboard)
+command("physics", example="entrokit school tracks.csv --box 10")(school)
 
 
 def main() -> None:
@@ -97,7 +147,7 @@ def main() -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name="entrokit")
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("ENTROKIT_TRACEBACK"):
             raise

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import show
+from .manual import INTERRUPTED
 
 console = Console()
 
@@ -92,7 +93,7 @@ def reproduce(
                 page = write_reproduction(work.sections, out)
     except KeyboardInterrupt:
         console.print(f"Stopped; the same command{' without --again' if again else ''} goes on where it was.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     console.print(Text(work.summary + (f" Page: {page}" if page else "")), soft_wrap=True)
     by_name = not every or experiment is not None
     if work.failed or work.broken or (by_name and work.passed_over) or not work.sections:

@@ -45,11 +45,7 @@ def diagnose(
     fail_on: FailOn = None,
     thresholds: ThresholdsOption = None,
 ) -> None:
-    """Says what happened to a run's entropy, why, and which remedies fit, from what the run already wrote.
-
-    Exit codes: 0; 1 if it cannot be read; 2 for a wrong command; with --fail-on those of the verdicts, also of those
-    that are told beside the first.
-    """
+    """Says what happened to a run's entropy, why, and which remedies fit, from what the run already wrote."""
     where = [path_of(path), *([] if other is None else [path_of(other)])]
     _fit_together(json, markdown, every, out, other, explain)
     names = failing(fail_on)

@@ -26,6 +26,8 @@ _PARTS = {
     "wandb": "reading W&B's local files",
     "tasks": "reasoning-gym and maths tasks",
     "information": "scorecards and exact borders of moments",
+    "generative": "flows and diffusion models",
+    "physics": "schools, particles and stiff flows",
 }
 
 

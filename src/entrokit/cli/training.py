@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from . import show
+from .manual import INTERRUPTED
 from .options import Config, Trust, with_settings
 from .reports import MatchedAccuracy, write_report
 
@@ -65,7 +66,7 @@ def _ended(outcome: Outcome) -> None:
         console.print(f"Stopped after {outcome.steps} steps; the run in {outcome.folder} is whole as far as it went.")
     console.print(f"Report: {page}")
     if outcome.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 @with_settings("save_every")
@@ -97,7 +98,7 @@ def compare(
             runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
     except KeyboardInterrupt:
         console.print(f"Stopped; the runs begun in {out} are whole as far as they went: entrokit report {out}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     levels = matched_accuracy or ()
     console.print(show.summary_table(summarise(runs, levels)))
     if seeds == 1:

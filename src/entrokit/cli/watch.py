@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from .manual import INTERRUPTED
 from .reading import FailOn, NameOption, Reading, RewardRange, ThresholdsOption, failing, option, path_of
 from .shown import printable, shown, style_of
 
@@ -27,7 +28,6 @@ console = Console()
 _SHARE = 0.1
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 32
-_INTERRUPTED = 130
 _FOLDER = -1
 
 Stamp = tuple[int, int, int]
@@ -82,7 +82,7 @@ def watch(
     except KeyboardInterrupt:
         last = "no verdict yet" if follower.diagnosis is None else f"last verdict: {follower.verdict}"
         console.print(Text(f"Stopped; {last}" + _cause(follower.diagnosis)))
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if follower.diagnosis is None:
         raise typer.Exit(1)
     console.print(shown(follower.diagnosis), crop=False)

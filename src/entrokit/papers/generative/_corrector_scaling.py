@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from entrokit.generative.feynman_kac import anneal, time_grid
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
 from ..entry import Shown
 from ..evidence import Budget, Finding
-from ._known_combinations import END, SHEET, VP, Wanted, mixture, spread, total_variation
+from ._known_combinations import END, SHEET, VP, Wanted, mixture, total_variation
 
 COUNTS = (300, 1000, 3000, 10_000, 30_000, 100_000)
 DIMENSIONS = (1, 2, 4, 8, 16, 32, 64)

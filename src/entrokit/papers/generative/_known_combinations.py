@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,11 +79,6 @@ def total_variation(x: Tensor, weights: Tensor, shares: Tensor) -> float:
     inside = (index >= 0) & (index < len(shares))
     found = torch.zeros_like(shares).index_add_(0, index[inside], weights[inside].double())
     return 0.5 * float((found - shares).abs().sum() + (found.sum() - shares.sum()).abs())
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and range."""
-    return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def liking(x: Tensor) -> Tensor:

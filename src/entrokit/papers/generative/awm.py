@@ -7,6 +7,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
 from ..claims import judge_interval
@@ -31,7 +32,7 @@ def miniature(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Weighting the pretraining loss by advantages raises the reward.",
         "every seed: AWM with β = 0.1 has a mean reward of at least 0.75 after 200 iterations",
-        "; ".join(f"{name} {_spread(values)}" for name, values in end.items()),
+        "; ".join(f"{name} {spread(values, '.2f')}" for name, values in end.items()),
         min(end[WEAK]) >= 0.75,
         "independent check of the miniature: 0.81 to 0.86 of at most about 0.96",
         {f"reward, {name}": values for name, values in end.items()},
@@ -39,7 +40,7 @@ def miniature(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "It needs fewer samples than DDPO.",
         "every seed: after 80 iterations of as many samples the mean reward is above DDPO's",
-        "; ".join(f"{name} {_spread(values)}" for name, values in early.items()),
+        "; ".join(f"{name} {spread(values, '.2f')}" for name, values in early.items()),
         all(a > b for a, b in zip(early[WEAK], early[PEER], strict=True)),
         "paper: up to 24 times less compute than Flow-GRPO on SD3.5-M and FLUX; independent check: 0.64 against 0.51",
         {f"reward after 80, {name}": values for name, values in early.items()},
@@ -47,7 +48,7 @@ def miniature(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Without a pull to the reference it diverges.",
         "every seed: with β = 0 the mean reward after 200 iterations is below -10",
-        _spread(free),
+        spread(free, ".2f"),
         max(free) < -10,
         "independent check: -800 to -1300; the paper never leaves the pull out",
         {f"reward, {FREE}": free},
@@ -56,7 +57,7 @@ def miniature(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "A stronger pull keeps samples on the data.",
         "every seed: with β = 0.3 at least 80 % of samples are within three standard deviations of a mode at the end",
-        "; ".join(f"{name} {_spread([c.near[-1] for c in of])}" for name, of in courses.items()),
+        "; ".join(f"{name} {spread([c.near[-1] for c in of], '.2f')}" for name, of in courses.items()),
         min(near) >= 0.8,
         "independent check: 88 % at β = 0.3, 61 % at 0.1",
         {f"near a mode, {name}": [c.near[-1] for c in of] for name, of in courses.items()},
@@ -122,7 +123,8 @@ def variance(budget: Budget) -> Iterator[Shown]:
         "Matching clean samples gives a gradient of less variance than DDPO's steps.",
         f"at the pretrained flow, {SAMPLES} samples and four times (or steps) of each, 100 repetitions, every seed: "
         "E|g - mean g|² / |mean g|² below DDPO's",
-        f"AWM {_spread(found[WEAK])}, DDPO {_spread(found[PEER])}; DDPO's over AWM's {_spread(ratio)}",
+        f"AWM {spread(found[WEAK], '.2f')}, DDPO {spread(found[PEER], '.2f')}; "
+        f"DDPO's over AWM's {spread(ratio, '.2f')}",
         all(r > 1 for r in ratio),
         "paper: a theorem for the targets, growing like 1/Δt for a step of Δt; no gradient measured",
         {f"noise to signal, {name}": values for name, values in found.items()},
@@ -144,10 +146,6 @@ def _chart(title: str, axis: str, courses: dict[str, list[Course]], of: Callable
         low, high = [min(column) for column in columns], [max(column) for column in columns]
         series.append(Series(name, [i * SAMPLES / 1000 for i in AT], _means(runs, of), low=low, high=high))
     return Chart(title, "thousand samples drawn (range over seeds)", axis, tuple(series))
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 PAPER = Paper(

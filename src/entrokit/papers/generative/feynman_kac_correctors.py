@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import torch
 
 from entrokit.generative.feynman_kac import time_grid
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
 from . import _corrector_scaling as scaling
 from ._guided_network import exact_scores, floor, guided, learnt_scores
-from ._known_combinations import ALL, END, SHEET, VP, courses, spread, total_variation
+from ._known_combinations import ALL, END, SHEET, VP, courses, total_variation
 
 REFERENCE = {
     "annealing": "independent check: 0.128 without, 0.056 with",

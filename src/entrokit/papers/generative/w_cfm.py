@@ -17,6 +17,7 @@ from entrokit.generative.weighted_flow import (
     select_epsilon,
     sinkhorn_potentials,
 )
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
 from ..claims import judge_interval
@@ -57,7 +58,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Samples are no further from the target for it.",
         "W2 to the target in 50 midpoint steps, mean over seeds: with ε = 2 at most 1.15 of I-CFM's",
-        f"{_spreads(w2)}; two samples of the target {_spread([m.held.floor for m in plain])}",
+        f"{_spreads(w2)}; two samples of the target {spread([m.held.floor for m in plain])}",
         _mean(w2[_at(2.0)]) <= 1.15 * _mean(w2[PLAIN]),
         "independent check, 2 seeds: 0.40 against 0.42",
         {**w2, "two samples of the target": [m.held.floor for m in plain]},
@@ -77,7 +78,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "Path energy falls with ε.",
         "every seed: path energy strictly decreases over I-CFM, ε = 4, 2, 1, 0.5",
-        f"{_spreads(energy, '.2f')}; W2² between the laws {_spread([m.held.apart**2 for m in plain], '.2f')}",
+        f"{_spreads(energy, '.2f')}; W2² between the laws {spread([m.held.apart**2 for m in plain], '.2f')}",
         all(a > b for upper, lower in pairwise(falling) for a, b in zip(energy[upper], energy[lower], strict=True)),
         "independent check, 2 seeds: 10.40, 9.51, 8.76, 7.55, 5.85; W2² 7.7",
         {**energy, "W2² between the laws": [m.held.apart**2 for m in plain]},
@@ -95,7 +96,7 @@ def gaussians(budget: Budget) -> Iterator[Shown]:
     yield Finding(
         "It is as good as OT-CFM, which solves a transport a batch.",
         "W2 in 50 midpoint steps, mean over seeds: with ε = 2 at most 1.15 of OT-CFM's",
-        f"{_spread(w2[_at(2.0)])} against {_spread(w2[TRANSPORT])}",
+        f"{spread(w2[_at(2.0)])} against {spread(w2[TRANSPORT])}",
         _mean(w2[_at(2.0)]) <= 1.15 * _mean(w2[TRANSPORT]),
         "abstract: comparable or superior sample quality",
         {name: w2[name] for name in (_at(2.0), TRANSPORT)},
@@ -125,7 +126,7 @@ def two_moons(budget: Budget) -> Iterator[Shown]:
         for name, sample in arms.items():
             found.setdefault(name, []).append(measure(train(sample, laws, seed, MOON_STEPS), held))
     npe, w2 = _table(found, lambda m: m.npe), _table(found, lambda m: m.w2)
-    said = "; ".join(f"ε of {name} {_spread(values, '.2f')}" for name, values in chosen.items())
+    said = "; ".join(f"ε of {name} {spread(values, '.2f')}" for name, values in chosen.items())
 
     def judged(claim: str, what: str, of: dict[str, list[float]], own: str, other: str, above: bool, ref: str) -> Shown:
         raw = {own: of[own], other: of[other], **{f"ε, {name}": values for name, values in chosen.items()}}
@@ -185,12 +186,8 @@ def _mean(values: Sequence[float]) -> float:
     return statistics.fmean(values)
 
 
-def _spread(values: Sequence[float], digits: str = ".3f") -> str:
-    return f"{_mean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
-
-
 def _spreads(table: dict[str, list[float]], digits: str = ".3f") -> str:
-    return "; ".join(f"{name} {_spread(values, digits)}" for name, values in table.items())
+    return "; ".join(f"{name} {spread(values, digits)}" for name, values in table.items())
 
 
 def _trade_off(title: str, found: Runs) -> Chart:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from entrokit.papers.told import spread
 from entrokit.physics.chaos import (
     Chen,
     Lorenz,
@@ -120,7 +121,3 @@ def _tangents_compared(flow: Flow, starts: Tensor) -> tuple[list[float], list[fl
     exact = lyapunov_spectrum(flow, starts, dt, steps)
     first, second = (found[:, 0].view(-1, TRAJECTORIES).mean(1).tolist() for found in (euler, exact))
     return first, second
-
-
-def spread(values: Sequence[float], digits: str = ".3f") -> str:
-    return f"{statistics.fmean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from entrokit.papers.told import spread
 from entrokit.physics.schooling import PRESETS, SolidAngle, polarization_entropy, rotation, school_entropies
 
 from ..entry import Shown
 from ..evidence import Budget, Finding
-from ._school_states import spread
 
 ISOTROPIC = 200_000
 LIMITS: Mapping[SolidAngle, float] = {"official": 0.946000, "none": 0.976117, "equal_area": 1.0}

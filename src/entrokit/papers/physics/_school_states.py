@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from entrokit.papers.told import spread
 from entrokit.physics.schooling import PRESETS, SchoolSeries, Trajectory, school_series, second_half
 from entrokit.report import Chart, Series
 
@@ -181,7 +182,3 @@ def _raw(means: Mapping[str, Sequence[float]], *names: str) -> dict[str, Sequenc
 
 def _said(means: Mapping[str, Sequence[float]], *names: str) -> str:
     return "; ".join(f"{name} {spread(means[name])}" for name in names)
-
-
-def spread(values: Sequence[float], digits: str = ".3f") -> str:
-    return f"{statistics.fmean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"

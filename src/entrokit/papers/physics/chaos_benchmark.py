@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 
+from entrokit.papers.told import spread
 from entrokit.physics.chaos import (
     Halvorsen,
     LinearAutoregression,
@@ -22,7 +23,7 @@ from ..claims import judge_interval
 from ..entry import Experiment, Paper, Shown
 from ..evidence import Budget, Finding
 from ._chaos_difficulty import difficulty, fifteen_flows, spearman
-from ._chaos_known import known, spread
+from ._chaos_known import known
 from ._chaos_training import Reference, trained_by_rounds, trained_on_reference
 
 # Points a period and periods of the paper's coarse protocol.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
 from ..evidence import Finding
-from ._told import spread
 
 
 def one_hot(when: str, arm: str, late: dict[str, list[float]]) -> Finding:

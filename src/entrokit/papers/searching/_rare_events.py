@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 from entrokit.search.cross_entropy import (
     Exponential,
@@ -26,7 +27,7 @@ from entrokit.search.cross_entropy import (
 from ..entry import Shown
 from ..evidence import Budget, Finding
 from ._mirrored import Mirrored
-from ._told import seeded, spread
+from ._told import seeded
 
 DRAWS, FINAL = 2000, 20_000
 # P(X ≥ 20) of an exponential law of mean 1; P(X ≥ γ) of a standard normal one.

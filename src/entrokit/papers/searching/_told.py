@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 
 import torch
 
@@ -15,10 +14,6 @@ def seeded(seed: int) -> torch.Generator:
 
 def log10(value: float) -> float:
     return math.log10(max(value, 1e-16))
-
-
-def spread(values: Sequence[float], digits: str = ".3f") -> str:
-    return f"{statistics.fmean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
 def medians(table: dict[str, list[float]]) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import torch
 
+from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 from entrokit.search.zeta import count_zeros, find_critical_zeros, search_zero, smooth_count
 
 from ..entry import Shown
 from ..evidence import Budget, Finding
 from . import _zeta_errors
-from ._told import log10, seeded, spread
+from ._told import log10, seeded
 
 HEIGHT, KNOWN_ZEROS = 1000.0, 649
 ZERO_WINDOWS = {(10.0, 18.0): 14.134725141734695, (18.0, 23.0): 21.022039638771556, (23.0, 28.0): 25.010857580145689}

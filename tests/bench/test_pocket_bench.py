@@ -1,6 +1,7 @@
 """The pocket bench trains what is missing and nothing twice."""
 
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,23 @@ def test_a_run_without_evaluations_is_finished_at_its_last_step(character_checkp
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ValueError, match="unfinished run; remove that folder"):
         bench.courses("grpo")
+
+
+def test_a_policy_is_warmed_up_before_its_runs_and_for_no_others(character_checkpoint, monkeypatch, tmp_path):
+    """Each process would otherwise make one for itself."""
+    module, happened = sys.modules[PocketBench.__module__], []
+
+    def trained(planned, *_):
+        happened.append(sorted(planned))
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "warm_pocket", lambda task, told: happened.append((task, told)))
+    monkeypatch.setattr(module, "train_all", trained)
+    for model in ("pocket", character_checkpoint):
+        bench = PocketBench((3,), TrainSettings("grpo", str(tmp_path), task="sums", model=model), on_warm_up=print)
+        with pytest.raises(InterruptedError):
+            bench.runs("grpo")
+    assert happened == [("sums", print), ["grpo-seed3"], ["grpo-seed3"]]
 
 
 def test_a_comparison_does_not_go_into_a_runs_folder(tmp_path):

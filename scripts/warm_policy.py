@@ -28,8 +28,7 @@ from torch import Tensor
 
 from entrokit.rlvr.tasks.countdown import solved_puzzle, verify
 from entrokit.training import warmed
-from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model
-from entrokit.training.warm_up import warm_up, warm_up_batch
+from entrokit.training.pocket import PocketConfig, character_tokenizer, fresh_model, warm_up, warm_up_batch
 
 FOLDER = Path(warmed.__file__).parent
 NAME = "countdown"

@@ -6,8 +6,7 @@ import torch
 from entrokit.rlvr.tasks.countdown import ALPHABET
 from entrokit.rlvr.tasks.sums import SumsDemonstrations
 from entrokit.training import pocket
-from entrokit.training.pocket import PocketConfig, character_tokenizer, pocket_policy
-from entrokit.training.warm_up import warm_up_batch
+from entrokit.training.pocket import PocketConfig, character_tokenizer, pocket_policy, warm_up_batch
 
 SMALL = PocketConfig(width=32, layers=1, heads=2, steps=5, batch=8)
 

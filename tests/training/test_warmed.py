@@ -12,7 +12,7 @@ import torch
 
 from entrokit.rlvr.tasks.countdown import CountdownDemonstrations
 from entrokit.rlvr.tasks.sums import SumsDemonstrations
-from entrokit.training import models, warm_up, warmed
+from entrokit.training import models, pocket, warmed
 from entrokit.training.pocket import PocketConfig, at_hand, character_tokenizer, fresh_model, pocket_policy
 
 FILE = warmed.weights_of(PocketConfig().key)
@@ -45,7 +45,7 @@ def test_it_is_as_good_as_its_recipe_says(recipe):
     """The loss of new demonstrations; 2e-4: ten thousand tokens' rounding, at logits of 30 and 1e-6 of them a layer."""
     config = replace(PocketConfig(), batch=1024)
     model, tokenizer = pocket_policy()
-    inputs, labels = warm_up.warm_up_batch(config, random.Random(1000), tokenizer)
+    inputs, labels = pocket.warm_up_batch(config, random.Random(1000), tokenizer)
     with torch.no_grad():
         loss = model(input_ids=inputs, attention_mask=(inputs != tokenizer.pad_token_id).long(), labels=labels).loss
     assert loss.item() == pytest.approx(recipe["held_out"]["loss"], abs=2e-4)
@@ -58,7 +58,7 @@ def test_the_warm_up_begins_as_the_one_that_made_it(recipe):
     """
     config, expected = PocketConfig(), recipe["prefix"]
     model = fresh_model(config).double()
-    steps = warm_up.warm_up(model, character_tokenizer(config.demonstrations.alphabet), config)
+    steps = pocket.warm_up(model, character_tokenizer(config.demonstrations.alphabet), config)
     losses = [loss.item() for loss in islice(steps, len(expected["losses"]))]
     norm = math.sqrt(sum(p.detach().square().sum().item() for p in model.parameters()))
     assert losses == pytest.approx(expected["losses"], abs=8 * 2.0**-22), f"the warm-up has changed: {HOW}"
@@ -82,7 +82,7 @@ def test_other_settings_are_other_policies(other):
 def test_other_demonstrations_and_another_warm_up_are_other_policies(monkeypatch):
     key = PocketConfig().key
     with monkeypatch.context() as changed:
-        changed.setattr(warm_up, "_VERSION", -1)
+        changed.setattr(pocket, "_VERSION", -1)
         assert PocketConfig().key != key
     sample = CountdownDemonstrations.sample
     monkeypatch.setattr(CountdownDemonstrations, "sample", lambda own, rng: sample(own, rng)[::-1])

@@ -15,7 +15,7 @@ DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp  ## three recipes on the pocket policy, one seed: a table and a report
-	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --account-every 10 --out $(DEMO_OUT)
+	$(BIN)/entrokit compare $(DEMO_RECIPES) --seeds 1 --steps 240 --jobs 3 --account-every 10 --out $(DEMO_OUT)
 
 # A worker a core: more threads would only wait for one another. Half of the tests each, in order, so that what a module sets
 # up is set up once; who is done first takes half of what is left.

@@ -9,6 +9,7 @@ would take is a CUDA build of several gigabytes, PyTorch's own CPU index is used
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # A peer of tests. What it asks for (Lightning, torchvision) is for its examples; its matchers need torch and POT.
 WITHOUT_DEPENDENCIES = "torchcfm"
+# Megabytes of a download that is worth a line.
+LARGE = 10
 
 
 def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
@@ -32,11 +35,11 @@ def main(folder: str, extras: str, constraints: Path = CONSTRAINTS) -> None:
     torch = pinned("torch", constraints)
     if not installed(where, torch):
         print(f"installing {torch}", flush=True)
-        run([*pip, "install", "--quiet", *torch_source(pip, torch), torch])
+        install([*pip, "install", *torch_source(pip, torch), torch])
     print(f"installing entrokit[{extras}]", flush=True)
-    run([*pip, "install", "--quiet", "--constraint", str(constraints), "--editable", f"{ROOT}[{extras}]"])
+    install([*pip, "install", "--constraint", str(constraints), "--editable", f"{ROOT}[{extras}]"])
     if {"all", "dev"} <= set(extras.split(",")):
-        run([*pip, "install", "--quiet", "--no-deps", pinned(WITHOUT_DEPENDENCIES, constraints)])
+        install([*pip, "install", "--no-deps", pinned(WITHOUT_DEPENDENCIES, constraints)])
     print(f"environment ready in {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -103,6 +106,31 @@ def pip_takes_cuda(pip: list[str], torch: str) -> bool:
         sys.exit(f"pip cannot find {torch}:\n{done.stderr.strip()}")
     metadata = json.loads(done.stdout)["install"][0]["metadata"]
     return any(need.startswith(("nvidia-", "cuda-")) for need in metadata.get("requires_dist", []))
+
+
+def install(command: list[str]) -> None:
+    """Runs pip, and tells of what takes long in a line each: large downloads, and unpacking.
+
+    Nothing is compiled ahead: of tens of thousands of files few are ever imported.
+    """
+    command = [*command, "--no-compile", "--progress-bar", "off"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said = told(line.strip())
+            if said:
+                print(f"  {said}", flush=True)
+    if process.returncode:
+        sys.exit(f"failed: {' '.join(command)}")
+
+
+def told(line: str) -> str | None:
+    """What a line of pip's says of something that takes long."""
+    file = re.match(r"Downloading .*?([^/ ]+)\.whl \(([\d.]+) ([MG])B\)", line)
+    if file and (file[3] == "G" or float(file[2]) >= LARGE):
+        return f"downloading {file[1].split('-')[0]} ({file[2]} {file[3]}B)"
+    packages = line.removeprefix("Installing collected packages: ")
+    return f"unpacking {len(packages.split(', '))} packages" if packages != line else None
 
 
 def run(command: list[str]) -> None:

@@ -92,3 +92,25 @@ def test_torch_counts_as_installed_in_its_own_version_and_whole(environment, tmp
     if record:
         (info / "RECORD").write_text("")
     assert environment.installed(tmp_path, "torch==2.13.0") == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("  Downloading https://h/torch-2.13.0%2Bcpu-cp311-linux_x86.whl (190.3 MB)", "downloading torch (190.3 MB)"),
+        ("Downloading triton-3.7-cp311-cp311-linux_x86_64.whl (1.2 GB)", "downloading triton (1.2 GB)"),
+        ("Downloading rich-14.0-py3-none-any.whl (243 kB)", None),
+        ("Downloading numpy-2.4-cp311-cp311-linux_x86_64.whl (9.9 MB)", None),
+        ("Downloading rich-14.0-py3-none-any.whl.metadata (18 kB)", None),
+        ("Collecting rich", None),
+        ("Installing collected packages: mpmath, sympy, torch", "unpacking 3 packages"),
+    ],
+)  # fmt: skip
+def test_of_pip_large_downloads_and_unpacking_are_told(environment, line, said):
+    assert environment.told(line.strip()) == said
+
+
+def test_an_installation_that_fails_ends_with_its_command(environment, capfd):
+    with pytest.raises(SystemExit, match="failed: .*exit.*--no-compile"):
+        environment.install([environment.sys.executable, "-c", "import sys; print('Collecting x'); sys.exit(3)"])
+    assert capfd.readouterr().out == ""

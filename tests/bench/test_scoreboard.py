@@ -109,7 +109,7 @@ def small_pocket(monkeypatch, tmp_path):
     # `entrokit.bench.compare` is also a function, which hides the module.
     pool = importlib.import_module("entrokit.bench.compare")
     sure = InstructionDemonstrations(right=1.0)
-    tiny, trained = PocketConfig(width=32, layers=1, heads=2, demonstrations=sure, steps=400), []
+    tiny, trained = PocketConfig(width=32, layers=1, heads=2, demonstrations=sure, steps=150), []
     monkeypatch.setenv("ENTROKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "pocket_config", lambda task: tiny)
     monkeypatch.setattr(pool, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -260,6 +261,17 @@ def made_up(monkeypatch):
 
     reproduce.broken = broken
     return ran, reproduce
+
+
+def test_an_experiment_that_needs_trl_and_trains_nothing_makes_no_policy(made_up, monkeypatch, tmp_path):
+    from entrokit.papers import paper
+
+    _, reproduce = made_up
+    experiments = paper("one").experiments
+    experiments["quick"] = replace(experiments["quick"], needs=("trl",))
+    monkeypatch.setattr("entrokit.training.models.pocket_policy", lambda *_: pytest.fail("made a policy"))
+    monkeypatch.setattr("entrokit.training.models.at_hand", lambda config: False)
+    assert "0 of 1 claims failed" in reproduce("one", "--out", str(tmp_path)).output
 
 
 def test_a_failed_claim_is_exit_code_1(made_up, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from entrokit.rlvr.tasks.countdown import ALPHABET
 from entrokit.rlvr.tasks.sums import SumsDemonstrations
 from entrokit.training import pocket
-from entrokit.training.pocket import PocketConfig, character_tokenizer, pocket_policy
+from entrokit.training.pocket import PocketConfig, character_tokenizer, pocket_policy, warm_up_batch
 
 SMALL = PocketConfig(width=32, layers=1, heads=2, steps=5, batch=8)
 
@@ -89,7 +89,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(cache, monkeypatc
 
 def test_warm_up_trains_on_attempts_alone():
     tokenizer = character_tokenizer()
-    inputs, labels = pocket._warm_up_batch(PocketConfig(batch=32), random.Random(0), tokenizer)
+    inputs, labels = warm_up_batch(PocketConfig(batch=32), random.Random(0), tokenizer)
     for row, label in zip(inputs, labels, strict=True):
         learned = tokenizer.decode(label[label != -100])
         shown = tokenizer.decode(row[(label == -100) & (row != tokenizer.pad_token_id)])

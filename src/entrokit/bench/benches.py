@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -11,7 +11,8 @@ from entrokit.diagnose import Course, training_course
 from entrokit.rlvr import recipe
 from entrokit.runs import Run
 from entrokit.runs.layout import CHECKPOINT, CONFIG
-from entrokit.training.settings import TrainSettings
+from entrokit.training.models import warm_pocket
+from entrokit.training.settings import POCKET, TrainSettings
 
 from .compare import Progress, folder_name, train_all
 from .tabular import TabularSettings, train_tabular
@@ -57,7 +58,8 @@ class TabularBench:
 class PocketBench:
     """The pocket policy on a task; entropies are compared at training accuracy ``level`` (running mean).
 
-    Runs lie in ``settings.out``, one folder a recipe and seed, and are trained only where they are missing.
+    Runs lie in ``settings.out``, one folder a recipe and seed, and are trained only where they are missing; a policy
+    that has to be warmed up for them is so first, with ``on_warm_up(step, steps, loss)``.
     """
 
     name: ClassVar[str] = "pocket"
@@ -66,6 +68,7 @@ class PocketBench:
     level: float = 0.2
     jobs: int | None = None
     on_progress: Progress | None = None
+    on_warm_up: Callable[[int, int, float], None] | None = None
 
     def courses(self, *specs: str) -> dict[str, list[Course]]:
         """As `Bench.courses`; raises as `runs`."""
@@ -82,6 +85,8 @@ class PocketBench:
         for settings in (s for s in planned.values() if s not in missing):
             if not finished(settings):
                 raise ValueError(f"{settings.out} holds an unfinished run; remove that folder to train it anew")
+        if missing and self.settings.model == POCKET:
+            warm_pocket(self.settings.task, self.on_warm_up)
         train_all({Path(s.out).name: s for s in missing}, self.jobs, self.on_progress)
         return {spec: [Run.load(planned[spec, seed].out) for seed in self.seeds] for spec in specs}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +20,7 @@ from entrokit.report.chart import figure
 from entrokit.report.reproduction import Section
 from entrokit.training.settings import TrainSettings
 
-from . import show
+from .comparison import CompareProgress
 
 
 def planned(entries: Sequence[Paper], experiment: str | None, every: bool) -> list[tuple[Paper, str]]:
@@ -125,12 +124,8 @@ class Reproduction:
     def _measured(self, entry: Paper, name: str, experiment: Experiment, seeds: tuple[int, ...]) -> Result:
         if experiment.minutes >= 1:
             self._console.print(Text(f"about {experiment.minutes:g} minutes on two cores", style="dim"))
-        trains = "trl" in experiment.needs
-        if trains:
-            show.warm_pocket(self._console)
-        watched = show.CompareProgress(self._console, TrainSettings.steps) if trains else nullcontext()
-        with watched as progress:
-            budget = Budget(seeds, self._out, self._jobs, progress.update if progress else None)
+        with CompareProgress(self._console, TrainSettings.steps) as progress:
+            budget = Budget(seeds, self._out, self._jobs, progress.update, progress.warming_up)
             return run(entry, name, budget, lambda finding: self._console.print(shown(finding)), commit=self._commit)
 
     def _known(self, slug: str) -> PaperResults:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import show
+from .comparison import CompareProgress
 
 if TYPE_CHECKING:
     from entrokit.bench.scoreboard import Scoreboard
@@ -53,7 +54,7 @@ def scoreboard(
             board = boards.tabular_scoreboard(wanted, out, enough)
         else:
             show.warm_pocket(console)
-            with show.CompareProgress(console, boards.POCKET.steps) as progress:
+            with CompareProgress(console, boards.POCKET.steps) as progress:
                 board = boards.pocket_scoreboard(wanted, out, enough, jobs=jobs, on_progress=progress.update)
         made.append(board)
         save_scores(board, Path(out) / "results")

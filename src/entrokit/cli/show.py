@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from entrokit.papers import Experiment, Paper, PaperResults
     from entrokit.report import Spread, Summary
 
+_WARMING_UP = "warming up the pocket policy (once)"
+
 
 class WarmUpProgress:
-    """A bar that appears only if the pocket policy has to be made."""
+    """A bar that appears only if a pocket policy has to be made; lines where the output is no terminal."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._progress = Progress(
-            TextColumn("warming up the pocket policy (once)"),
+            TextColumn(_WARMING_UP),
             BarColumn(),
             TextColumn("loss {task.fields[loss]:.3f}"),
             TimeRemainingColumn(),
@@ -29,29 +32,33 @@ class WarmUpProgress:
         )
         self._task: TaskID | None = None
 
-    def __enter__(self) -> WarmUpProgress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._task is not None:
-            self._progress.stop()
-
     def update(self, step: int, steps: int, loss: float) -> None:
+        if not self._console.is_terminal:
+            if step == 1 or step * 10 // steps > (step - 1) * 10 // steps:
+                self._console.print(f"{_WARMING_UP}: step {step} of {steps}, loss {loss:.3f}", highlight=False)
+            return
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task("warm-up", total=steps, loss=loss)
         self._progress.update(self._task, completed=step, loss=loss)
+        if step == steps:
+            self.stop()
+
+    def stop(self) -> None:
+        """Of a warm-up that ends early, too."""
+        if self._task is not None:
+            self._progress.stop()
 
 
 def warm_pocket(console: Console, task: str = "countdown") -> None:
     """Makes the pocket policy of a task before anything waits for it."""
-    from entrokit.rlvr.tasks import load_task
-    from entrokit.training.models import pocket_config
-    from entrokit.training.pocket import pocket_policy
+    from entrokit.training import models
 
-    config = pocket_config(load_task(task, train_size=1))
-    with WarmUpProgress(console) as progress:
-        pocket_policy(config, progress=progress.update)
+    progress = WarmUpProgress(console)
+    try:
+        models.warm_pocket(task, progress.update)
+    finally:
+        progress.stop()
 
 
 def _bars(console: Console) -> Progress:
@@ -121,32 +128,6 @@ class TrainProgress:
             self._progress.update(self._task, completed=step, numbers=numbers)
         else:
             self._console.print(f"step {step} of {self._steps}: {numbers}", highlight=False)
-
-
-class CompareProgress:
-    """One bar for every run that has started."""
-
-    def __init__(self, console: Console, steps: int) -> None:
-        self._progress, self._steps = _bars(console), steps
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> CompareProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def update(self, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-        for name, rows in metrics.items():
-            training = [row for row in rows if "entropy" in row]
-            if not training:
-                continue
-            if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=self._steps, numbers="")
-            row = training[-1]
-            rate = row["num_tokens"] / row["seconds"] if row.get("num_tokens") and row["seconds"] else None
-            self._progress.update(self._tasks[name], completed=row["step"], numbers=_numbers(row, rate))
 
 
 def summary_table(summaries: Sequence[Summary]) -> Group:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from . import show
+from .comparison import CompareProgress
 from .manual import INTERRUPTED
 from .options import Config, Trust, with_settings
 from .reports import MatchedAccuracy, write_report
@@ -94,7 +95,7 @@ def compare(
         check_pocket(shared)
         show.warm_pocket(console, shared.task)
     try:
-        with show.CompareProgress(console, shared.steps) as progress:
+        with CompareProgress(console, shared.steps) as progress:
             runs = bench.compare(recipes, seeds, shared, jobs, progress.update)
     except KeyboardInterrupt:
         console.print(f"Stopped; the runs begun in {out} are whole as far as they went: entrokit report {out}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from .bars import bars
 from .manual import INTERRUPTED
 from .reading import FailOn, NameOption, Reading, RewardRange, ThresholdsOption, failing, option, path_of
 from .shown import printable, shown, style_of
@@ -26,8 +26,6 @@ console = Console()
 
 # A reading that takes longer than this share of the interval lengthens it: the log is read as a whole each time.
 _SHARE = 0.1
-_BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 32
 _FOLDER = -1
 
 Stamp = tuple[int, int, int]
@@ -225,16 +223,6 @@ def panel_of(d: Diagnosis, head: str) -> Group:
     lines.append(Text.assemble((at, "dim"), (first.verdict, style_of(first.verdict)), f": {printable(first.cause)}"))
     lines += [Text(f"  {printable(e)}", style="dim") for e in first.evidence[:1]]
     return Group(*lines)
-
-
-def bars(values: Sequence[float]) -> str:
-    """A course of finite values in at most 32 characters: means of equal stretches, from lowest to highest."""
-    n = min(_WIDTH, len(values))
-    cuts = [len(values) * i // n for i in range(n + 1)] if n else []
-    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
-    low, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
-    top = len(_BARS) - 1
-    return "".join(_BARS[round((m - low) / span * top) if span > 0 else 0] for m in means)
 
 
 def _verdict_line(d: Diagnosis, before: str | None) -> Text:

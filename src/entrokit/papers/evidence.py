@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
@@ -117,12 +117,14 @@ class Budget:
         folder: holds the pocket runs, one folder a task; those that are there are not trained again. Runs are shared
             between papers.
         jobs: pocket runs at a time; one per core by default. on_progress: as `bench.compare` calls it.
+        on_warm_up: called as ``on_warm_up(step, steps, loss)`` where a pocket policy has to be made first.
     """
 
     seeds: tuple[int, ...]
     folder: str | Path = "runs/reproduce"
     jobs: int | None = None
     on_progress: Progress | None = None
+    on_warm_up: Callable[[int, int, float], None] | None = None
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or len(set(self.seeds)) < len(self.seeds):
@@ -138,4 +140,4 @@ class Budget:
         parts = ["pocket", *([task] if task != "countdown" else [])]
         parts += [settings.select] if settings.select != "all" else []
         settings = replace(settings, out=str(Path(self.folder) / folder_name("-".join(parts))))
-        return PocketBench(self.seeds, settings, level, self.jobs, self.on_progress)
+        return PocketBench(self.seeds, settings, level, self.jobs, self.on_progress, self.on_warm_up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,9 +10,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from entrokit.rlvr.tasks import Task
+from entrokit.rlvr.tasks import Task, load_task
 
-from .pocket import PocketConfig, pocket_policy
+from .pocket import PocketConfig, at_hand, pocket_policy
 from .settings import POCKET, TrainSettings
 
 # One of these makes a folder's tokenizer.
@@ -37,8 +37,19 @@ def pocket_config(task: Task) -> PocketConfig:
     return PocketConfig(demonstrations=task.demonstrations)
 
 
+def warm_pocket(task: str, progress: Callable[[int, int, float], None] | None = None) -> None:
+    """Makes the pocket policy of a task where it is not at hand, before several processes wait for it, or make it each.
+
+    Args:
+        task: as `load_task` names it. progress: as for `pocket_policy`.
+    """
+    config = pocket_config(load_task(task, train_size=1))
+    if not at_hand(config):
+        pocket_policy(config, progress)
+
+
 def check_pocket(settings: TrainSettings) -> None:
-    """Refuses what the pocket policy cannot be given; its warm-up takes minutes, so this is asked before it.
+    """Refuses what the pocket policy cannot be given; a warm-up takes minutes, so this is asked before it.
 
     Raises:
         ModelError: a system message.

@@ -2,7 +2,8 @@
 
 A Qwen3-architecture `transformers` model is made from a config with a character tokenizer and warmed up by a short
 supervised phase on a task's demonstrations: well-formed attempts, of which a known share is right. It so starts an RL
-run as a base model does: with honest entropy and low accuracy. The warmed-up weights are cached, keyed by the settings.
+run as a base model does: with honest entropy and low accuracy. The default, countdown's, comes with the package
+(`entrokit.training.warmed`); others are made when they are first asked for, and cached.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,14 @@ from torch import Tensor
 from entrokit.rlvr.tasks import Demonstrations
 from entrokit.rlvr.tasks.countdown import CountdownDemonstrations
 
+from . import warmed
+
 logger = logging.getLogger(__name__)
 
 _PAD, _EOS = "<pad>", "<eos>"
+# Raise it when `fresh_model` or `warm_up` gives other weights: no file of before is then taken for what it makes.
+_VERSION = 1
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,15 @@ class PocketConfig:
 
     @property
     def key(self) -> str:
-        settings = asdict(self) | {"task": type(self.demonstrations).__name__}
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        """Of all that decides about the weights: settings, the first demonstrations, the version of the warm-up."""
+        rng, own = random.Random(self.seed), self.demonstrations
+        decides = asdict(self) | {
+            "task": type(own).__name__,
+            "alphabet": own.alphabet,
+            "first": [own.sample(rng) for _ in range(_LOOKED_AT)],
+            "version": _VERSION,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
@@ -108,7 +121,7 @@ def fresh_model(config: PocketConfig) -> Any:
 def pocket_policy(
     config: PocketConfig | None = None, progress: Callable[[int, int, float], None] | None = None
 ) -> tuple[Any, Any]:
-    """The warmed-up pocket policy and its tokenizer, from the cache or made now (under a minute on 2 cores).
+    """The warmed-up pocket policy and its tokenizer: the package's own, a cached one, or made now (minutes).
 
     Args:
         config: settings; the default is the demo's.
@@ -121,10 +134,13 @@ def pocket_policy(
     """
     config = config or PocketConfig()
     tokenizer = character_tokenizer(config.demonstrations.alphabet)
-    folder = cache_folder() / f"pocket-{config.key}"
+    shipped = warmed.weights_of(config.key)
+    if shipped is not None:
+        return _load(shipped, config), tokenizer
+    folder = _cached(config)
     if folder.exists():
         try:
-            return _load(folder, config), tokenizer
+            return _load(folder / "model.safetensors", config), tokenizer
         except Exception as error:  # whatever a damaged file makes the loaders raise
             aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.corrupt-", dir=folder.parent))
             os.replace(folder, aside)
@@ -133,16 +149,27 @@ def pocket_policy(
                 folder, type(error).__name__, error, aside,
             )  # fmt: skip
     model = fresh_model(config)
-    _warm_up(model, tokenizer, config, progress)
+    for step, loss in enumerate(warm_up(model, tokenizer, config), 1):
+        if progress is not None:
+            progress(step, config.steps, loss.item())
     _save(model, tokenizer, folder)
     return model, tokenizer
 
 
-def _load(folder: Path, config: PocketConfig) -> Any:
+def at_hand(config: PocketConfig) -> bool:
+    """Whether `pocket_policy` has it without a warm-up."""
+    return warmed.weights_of(config.key) is not None or _cached(config).exists()
+
+
+def _cached(config: PocketConfig) -> Path:
+    return cache_folder() / f"pocket-{config.key}"
+
+
+def _load(file: Path, config: PocketConfig) -> Any:
     from safetensors.torch import load_model
 
     model = fresh_model(config)
-    load_model(model, folder / "model.safetensors")
+    load_model(model, file)
     bad = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if bad:
         raise ValueError(f"parameter {bad[0]} holds NaN or infinite values")
@@ -164,30 +191,28 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
             logger.warning("pocket policy: could not cache it under %s; the next run makes it again", folder)
 
 
-def _warm_up(
-    model: Any, tokenizer: Any, config: PocketConfig, progress: Callable[[int, int, float], None] | None
-) -> None:
+def warm_up(model: Any, tokenizer: Any, config: PocketConfig) -> Iterator[Tensor]:
+    """Trains ``model`` in place, a step for every loss (a scalar) asked for; evaluation mode after the last."""
     rng = random.Random(config.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=config.learning_rate, total_steps=config.steps, pct_start=0.1
     )
     model.train()
-    for step in range(config.steps):
-        inputs, labels = _warm_up_batch(config, rng, tokenizer)
+    for _ in range(config.steps):
+        inputs, labels = warm_up_batch(config, rng, tokenizer)
         loss = model(input_ids=inputs, attention_mask=(inputs != tokenizer.pad_token_id).long(), labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if progress is not None:
-            progress(step + 1, config.steps, loss.item())
+        yield loss.detach()
     model.eval()
 
 
-def _warm_up_batch(config: PocketConfig, rng: random.Random, tokenizer: Any) -> tuple[Tensor, Tensor]:
-    """Left-padded token ids [B, L] of prompt, attempt and eos, and labels that are -100 on prompt and padding."""
+def warm_up_batch(config: PocketConfig, rng: random.Random, tokenizer: Any) -> tuple[Tensor, Tensor]:
+    """Left-padded token ids ``[B, L]`` of prompt, attempt and eos, and labels that are -100 on prompt and padding."""
     texts = [config.demonstrations.sample(rng) for _ in range(config.batch)]
     rows = [tokenizer(p + s)["input_ids"] + [tokenizer.eos_token_id] for p, s in texts]
     length = max(map(len, rows))

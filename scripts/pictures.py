@@ -47,14 +47,23 @@ def shoot(figure: Any, file: Path, browser: str, folder: Path) -> None:
     page = folder / "page.html"
     head = '<meta charset="utf-8"><style>body{margin:0;background:#fff}</style><script src="plotly.js"></script>'
     page.write_text(f"<!doctype html>{head}{body}", encoding="utf-8")
+    shoot_page(page.as_uri(), file, browser, folder, WIDTH, figure.layout.height)
+
+
+def shoot_page(url: str, file: Path, browser: str, folder: Path, width: int, height: int) -> None:
+    """The first ``height`` pixels of a page as a PNG; ``folder`` takes the browser's profile.
+
+    Raises:
+        RuntimeError: the browser wrote no picture.
+    """
     file.unlink(missing_ok=True)
     subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
             f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=4000",
-            f"--force-device-scale-factor={DENSITY}", f"--window-size={WIDTH},{figure.layout.height}",
-            f"--screenshot={file}", page.as_uri(),
+            f"--force-device-scale-factor={DENSITY}", f"--window-size={width},{height}",
+            f"--screenshot={file}", url,
         ],
         check=True, capture_output=True,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Floor 7: recipes side by side, on the pocket policy (or any other) and on a tabular one, over seeds."""
+"""Floor 8: recipes side by side, on the pocket policy (or any other) and on a tabular one, over seeds."""
 
 from .benches import Bench, PocketBench, TabularBench
 from .compare import Progress, compare, folder_name

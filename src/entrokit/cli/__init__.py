@@ -1,4 +1,4 @@
-"""Floor 9: the command line. Parses, calls, prints."""
+"""Floor 11: the command line. Parses, calls, prints."""
 
 from .app import main
 

@@ -1,4 +1,4 @@
-"""Floor 7: pages and pictures out of results. Knows no training."""
+"""Floor 8: pages and pictures out of results. Knows no training."""
 
 from .beside import render_comparison, write_comparison
 from .chart import Chart, Series, figure

@@ -59,3 +59,11 @@ def test_a_step_that_broke_the_run_is_left_out():
 def test_the_start_and_the_end_of_a_short_course_share_no_point(course, ends):
     w = waterfall_of([account(0, 1.0, 0.3)], Trend(np.arange(float(len(course))), np.array(course)))
     assert (w.start, w.end) == ends
+
+
+def test_predictions_that_differ_by_rounding_alone_have_no_slope():
+    one = account(0, 1.0, 0.3)
+    rounded = replace(one, predicted=math.nextafter(one.predicted, 1.0), measured=one.measured + 0.1)
+    assert math.isnan(waterfall_of([one, rounded], ENTROPY).slope)
+    apart = replace(one, predicted=2 * one.predicted, measured=3 * one.measured)
+    assert waterfall_of([one, apart], ENTROPY).slope == pytest.approx(2.0)

@@ -77,7 +77,8 @@ def waterfall_of(accounts: Sequence[StepAccount], entropy: Trend | None) -> Wate
     start, end = float(entropy.values[:window].mean()), float(entropy.values[-window:].mean())
     rest = end - start - sum(b.change for b in bars)
     predicted, measured = [a.predicted for a in accounts], [a.measured for a in accounts]
-    flat = len(accounts) < 2 or float(np.ptp(predicted)) == 0.0
+    # Predictions that differ by rounding alone have no slope, however well a line fits their noise.
+    flat = len(accounts) < 2 or float(np.ptp(predicted)) <= 1e-12 * float(np.max(np.abs(predicted)))
     return Waterfall(
         start,
         end,

@@ -182,6 +182,11 @@ def test_a_series_wants_times_that_rise(run):
         school_series(-run.times, run.positions, run.velocities, BOX)
     with pytest.raises(ValueError, match="one a frame"):
         school_series(run.times[:3], run.positions, run.velocities, BOX)
+    since_1970 = (run.times + 1.7e9).tolist()  # 128 seconds apart at least, were they float32
+    listed = school_series(since_1970, run.positions.tolist(), run.velocities.tolist(), BOX)
+    assert listed.times.tolist() == since_1970
+    given = school_series(run.times, run.positions, run.velocities, BOX)
+    assert all(torch.equal(listed.values[name], given.values[name]) for name in given.values)
     mean, deviation = school_series(run.times, run.positions, run.velocities, BOX).summary()["index"]
     index = school_series(run.times, run.positions, run.velocities, BOX).values["index"][5:]
     assert float(mean) == pytest.approx(float(index.mean()))

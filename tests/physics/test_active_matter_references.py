@@ -36,6 +36,15 @@ def test_check_1_a_rotation():
     assert ou_reference(torch.eye(2), 0.5).epr == pytest.approx(0.0, abs=1e-12)
 
 
+def test_numbers_of_python_are_as_exact_as_those_of_tensors():
+    found, exact = (
+        ou_reference([[0.3, -0.7], [0.1, 1.1]], 0.1),
+        ou_reference(float64([[0.3, -0.7], [0.1, 1.1]]), float64(0.1)),
+    )
+    assert torch.equal(found.cov, exact.cov)
+    assert found.epr == exact.epr
+
+
 def test_check_2_a_trapped_active_particle():
     found = ou_reference(*TRAP)
     torch.testing.assert_close(found.cov, float64([[0.866667, 0.666667], [0.666667, 1.0]]), rtol=0, atol=5e-7)

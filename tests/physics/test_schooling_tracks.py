@@ -177,11 +177,38 @@ def test_units_that_do_not_fit_are_named(run, tmp_path):
         load_tracks(tmp_path / "t.npz", box=BOX)
 
 
+@pytest.mark.parametrize("velocities", [False, True])
+def test_a_periodic_box_that_is_taken_for_a_tank_is_named(tmp_path, velocities):
+    start, drift = np.random.default_rng(0).random((1, 20, 3)) * 10, np.array([0.3, 0.0, 0.0])
+    x = (start + drift * np.arange(20)[:, None, None]) % 10
+    given = {"velocities": np.broadcast_to(drift, x.shape)} if velocities else {}
+    np.savez(tmp_path / "t.npz", positions=x, times=np.arange(20), **given)
+    assert load_tracks(tmp_path / "t.npz", box=10.0).periodic
+    crossed = int((np.diff(x[..., 0], axis=0) < 0).sum())
+    with pytest.warns(
+        UserWarning, match=f"^{crossed} displacements along an axis are above half .* Is the box periodic"
+    ):
+        load_tracks(tmp_path / "t.npz", box=10.0, periodic=False)
+
+
+def test_a_tank_in_which_agents_swim_far_is_none_that_is_periodic(tmp_path, recwarn):
+    g = np.random.default_rng(0)
+    far = g.random((6, 20, 3)) * 10  # a displacement is above half of the box in a quarter of all cases
+    np.savez(tmp_path / "t.npz", positions=far, velocities=g.standard_normal(far.shape), times=np.arange(6))
+    load_tracks(tmp_path / "t.npz", box=10.0, periodic=False)
+    assert not [str(one.message) for one in recwarn if "tank" in str(one.message)]
+
+
 def test_a_series_wants_times_that_rise(run):
     with pytest.raises(ValueError, match="each after the one before"):
         school_series(-run.times, run.positions, run.velocities, BOX)
     with pytest.raises(ValueError, match="one a frame"):
         school_series(run.times[:3], run.positions, run.velocities, BOX)
+    since_1970 = (run.times + 1.7e9).tolist()  # 128 seconds apart at least, were they float32
+    listed = school_series(since_1970, run.positions.tolist(), run.velocities.tolist(), BOX)
+    assert listed.times.tolist() == since_1970
+    given = school_series(run.times, run.positions, run.velocities, BOX)
+    assert all(torch.equal(listed.values[name], given.values[name]) for name in given.values)
     mean, deviation = school_series(run.times, run.positions, run.velocities, BOX).summary()["index"]
     index = school_series(run.times, run.positions, run.velocities, BOX).values["index"][5:]
     assert float(mean) == pytest.approx(float(index.mean()))

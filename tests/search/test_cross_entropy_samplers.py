@@ -15,6 +15,7 @@ from entrokit.search.cross_entropy import (
     Exponential,
     Gaussian,
     ShiftedGaussian,
+    estimate_probability,
 )
 
 from .cross_entropy_cases import FAMILIES, double, generator
@@ -131,7 +132,7 @@ def test_no_probability_reaches_0_or_1():
     assert bits.probs.tolist() == [0.999] * 3
     sure = Categorical([[0.5, 0.5]], floor=1e-3).fit(torch.zeros(4, 1, dtype=torch.long), zero)
     assert sure.probs.min() == pytest.approx(1e-3, rel=2e-3)
-    assert Bernoulli([0.0]).log_prob(torch.ones(1, 1)).isfinite()
+    assert Bernoulli([0.0]).fit(torch.zeros(4, 1).double(), zero).log_prob(torch.ones(1, 1)).isfinite()
 
 
 def test_a_mean_of_bits_may_round_above_1():
@@ -140,10 +141,15 @@ def test_a_mean_of_bits_may_round_above_1():
     assert fitted.probs.tolist() == [1.0]
 
 
-def test_choices_are_normalised_before_the_floor_and_after():
-    assert Categorical([900.0, 100.0, 0.0], floor=0.05).probs.tolist() == pytest.approx(
-        [0.9 / 1.05, 0.1 / 1.05, 0.05 / 1.05], rel=1e-12
-    )
+def test_probabilities_of_a_law_that_is_given_have_no_floor():
+    """Three parts of a machine, each of which fails once in 10⁸: drawn at a half each, all have failed in an eighth."""
+    all_fail, law = torch.tensor([[1.0, 1.0, 1.0]]).double(), Bernoulli([1e-8] * 3)
+    assert float(law.log_prob(all_fail)) == pytest.approx(3 * math.log(1e-8), rel=1e-14)
+    found = estimate_probability(lambda x: x.sum(1), law, 3.0, Bernoulli([0.5] * 3), n=8000, generator=generator())
+    assert abs(found.probability / 1e-24 - 1) < 5 * found.relative_error < 0.2
+    rare = Categorical([9.0, 1.0, 1e-7])
+    assert rare.probs.tolist() == pytest.approx([9 / 10.0000001, 1 / 10.0000001, 1e-7 / 10.0000001], rel=1e-14)
+    assert float(Categorical([0.5, 0.5, 0.0]).log_prob(torch.tensor([2]))) == -math.inf
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,7 +54,8 @@ def ou_reference(A: Tensor, D: Tensor | float) -> OUReference:
     require("a stationary covariance", "physics")
     from scipy.linalg import solve_continuous_lyapunov
 
-    given = torch.as_tensor(A), torch.as_tensor(D)
+    # A float is float32 to torch, and float64 to NumPy.
+    given = [matrix if isinstance(matrix, Tensor) else torch.as_tensor(np.array(matrix)) for matrix in (A, D)]
     if given[0].is_complex() or given[1].is_complex():
         raise ValueError("A and D are real; a complex motion is one of twice as many coordinates")
     pull, spread = (matrix.detach().double().cpu() for matrix in given)

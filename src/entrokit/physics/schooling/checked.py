@@ -23,9 +23,11 @@ def checked_vectors(name: str, given: Array) -> Tensor:
     Raises:
         ValueError: another shape, no agent, or numbers that are not finite; names the first of these.
     """
-    if isinstance(given, np.ndarray) and given.dtype.kind in "iuf":
-        # Torch takes neither views that run backwards nor the other byte order.
-        given = np.ascontiguousarray(given, given.dtype.newbyteorder("="))
+    if not isinstance(given, Tensor):
+        given = np.asarray(given)  # a list's floats are float32 to torch, and float64 to NumPy
+        if given.dtype.kind in "iuf":
+            # Torch takes neither views that run backwards nor the other byte order.
+            given = np.ascontiguousarray(given, given.dtype.newbyteorder("="))
     vectors = torch.as_tensor(given)
     if vectors.dim() < 2 or vectors.shape[-1] != 3:
         raise ValueError(f"{name}: (..., agents, 3), got {tuple(vectors.shape)}")

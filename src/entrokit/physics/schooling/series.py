@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +51,9 @@ def school_series(
     Raises:
         ValueError: times that do not fit or do not rise, and whatever `school_entropies` refuses.
     """
-    x, when = checked_vectors("positions", positions), torch.as_tensor(times).double()
+    x = checked_vectors("positions", positions)
+    # Seconds since 1970 are alike in float32, which torch makes of a list.
+    when = (times if isinstance(times, Tensor) else torch.as_tensor(np.array(times, np.float64, order="C"))).double()
     if x.dim() < 3 or when.shape != x.shape[:1]:
         raise ValueError(f"times: one a frame of positions (T, ..., N, 3), got {tuple(when.shape)}, {tuple(x.shape)}")
     if not (when.isfinite().all() and (when.diff() > 0).all()):

@@ -68,6 +68,20 @@ def check_steps(x: Floats, box: float) -> None:
         )
 
 
+def check_walls(x: Floats, box: float) -> None:
+    """Warns where agents that move little otherwise are on the other side of a tank in the next frame."""
+    step = np.abs(np.diff(x, axis=0))
+    far = step > box / 2
+    if far.any() and np.nanmedian(step) < box / 10:
+        t, agent, axis = np.argwhere(far)[0]
+        warnings.warn(
+            f"{far.sum()} displacements along an axis are above half of the tank, the first of agent {agent} along "
+            f"{'xyz'[axis]} after frame {t}; half of all are at most {np.nanmedian(step):.3g}. Is the box periodic "
+            "(without --walls, periodic=True), or is one agent followed as another?",
+            stacklevel=3,
+        )
+
+
 def check_axes(given: Floats, derived: Floats) -> list[str]:
     """Notes on velocities beside the displacements of the positions.
 

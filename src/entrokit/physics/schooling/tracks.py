@@ -15,7 +15,7 @@ from .checked import TINY, Still, checked_box
 from .entropies import lacking_agents
 from .series import SchoolSeries, school_series
 from .track_arrays import read_arrays
-from .track_checks import check_axes, check_order, check_steps, in_box
+from .track_checks import check_axes, check_order, check_steps, check_walls, in_box
 from .track_file import Floats, TrackFile
 from .track_tables import KINDS, read_table
 
@@ -120,6 +120,8 @@ def load_tracks(
     read = _read(Path(path), dt, columns or {})
     x, notes = in_box(read.positions, side, periodic), list(read.notes)
     derived = _differences(x, read.times, side if periodic else None)
+    if not periodic:
+        check_walls(x, side)
     if not read.axes_known:
         check_order(x, side if periodic else None)
     if read.velocities is None:

@@ -42,7 +42,8 @@ class Exponential:
 class Bernoulli:
     """Independent bits of probabilities ``probs`` ``[*E]``; draws are 0.0 and 1.0.
 
-    ``floor``: no probability comes nearer to 0 or 1, where it could never leave again.
+    ``floor``: no probability that is fitted comes nearer to 0 or 1, where it could never leave again. Those that are
+    given stay as they are.
     """
 
     probs: Any
@@ -54,7 +55,7 @@ class Bernoulli:
         probs = parameter("Bernoulli.probs", self.probs)
         if not bool(((probs >= 0) & (probs <= 1)).all()):
             raise ValueError(f"Bernoulli.probs must lie in [0, 1], got {self.probs}")
-        object.__setattr__(self, "probs", probs.clamp(self.floor, 1.0 - self.floor))
+        object.__setattr__(self, "probs", probs)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.bernoulli(self.probs.expand(n, *self.probs.shape), generator=generator)
@@ -65,15 +66,16 @@ class Bernoulli:
 
     def fit(self, x: Tensor, log_weights: Tensor, smoothing: float = 1.0) -> Bernoulli:
         # A mean of bits may exceed 1 by rounding.
-        new = weighted_mean(x, normalised(log_weights)).clamp(0.0, 1.0)
-        return Bernoulli(mixed(self.probs, new, smoothing), self.floor)
+        new = mixed(self.probs, weighted_mean(x, normalised(log_weights)).clamp(0.0, 1.0), smoothing)
+        return Bernoulli(new.clamp(self.floor, 1.0 - self.floor), self.floor)
 
 
 @dataclass(frozen=True, eq=False)
 class Categorical:
     """Independent choices among K, of probabilities ``probs`` ``[*E, K]``; draws are int64 ``[n, *E]``.
 
-    ``floor``: no probability falls below it, from where it could never rise again.
+    ``floor``: no probability that is fitted falls below it, from where it could never rise again. Those that are given
+    are divided by their sum, and stay as they are.
     """
 
     probs: Any
@@ -85,7 +87,6 @@ class Categorical:
             raise ValueError("Categorical.probs must be [..., K], at least 0 each, and above 0 in sum")
         if not 0.0 < self.floor < 1.0 / probs.shape[-1]:
             raise ValueError(f"Categorical.floor must lie between 0 and 1 / {probs.shape[-1]}, got {self.floor}")
-        probs = (probs / probs.sum(-1, keepdim=True)).clamp(min=self.floor)
         object.__setattr__(self, "probs", probs / probs.sum(-1, keepdim=True))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -99,4 +100,5 @@ class Categorical:
 
     def fit(self, x: Tensor, log_weights: Tensor, smoothing: float = 1.0) -> Categorical:
         chosen = torch.nn.functional.one_hot(x, self.probs.shape[-1]).to(self.probs)
-        return Categorical(mixed(self.probs, weighted_mean(chosen, normalised(log_weights)), smoothing), self.floor)
+        new = mixed(self.probs, weighted_mean(chosen, normalised(log_weights)), smoothing)
+        return Categorical(new.clamp(min=self.floor), self.floor)

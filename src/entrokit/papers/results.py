@@ -114,7 +114,7 @@ def check_writable(folder: str | Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f"{folder}: a file is in the way, and results go into a folder") from None
+        raise NotADirectoryError(f"{folder}: a file is in the way of a folder") from None
     except OSError as error:
         raise OSError(f"{folder}: nothing can be written there ({error.strerror})") from error
 

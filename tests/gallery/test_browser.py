@@ -3,12 +3,15 @@
 import re
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from entrokit.gallery import write_gallery
+from entrokit.gallery import cards, gathered, write_gallery
+from entrokit.papers import paper
+from entrokit.papers.results import MEASURED
 
 from ..plugin import ROOT
 
@@ -122,6 +125,116 @@ def test_a_link_to_a_card_shows_it_whatever_was_searched_for(page, url):
     sync_api.expect(card).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("hash_", ["#%", "#%E0%A4%A", "#no-such-paper", "#steer_title"])
+def test_a_link_that_leads_to_no_card_shows_all(page, url, ours, hash_):
+    page.goto(f"{url}{hash_}")
+    assert len(shown(page)) == len(ours)
+
+
+def test_markup_in_a_link_is_text(page, url):
+    page.goto(f"{url}?q=<script>alert(1)</script>&wing=<b>")
+    assert page.get_by_role("searchbox").input_value() == "<script>alert(1)</script>"
+    assert shown(page) == []
+
+
+def test_back_and_forward_lead_to_earlier_searches(page, url):
+    page.goto(url)
+    search = page.get_by_role("searchbox")
+    search.fill("steer")
+    first = shown(page)
+    page.locator("#steer h2 a").click()
+    search.fill("entropy")
+    second = shown(page)
+    page.go_back()
+    assert (search.input_value(), shown(page)) == ("steer", first)
+    page.go_forward()
+    assert (search.input_value(), shown(page)) == ("entropy", second)
+    assert first != second
+
+
+def test_where_addresses_may_not_change_a_search_stays(page, url):
+    page.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
+    page.goto(url)
+    page.get_by_role("searchbox").fill("steer")
+    found = shown(page)
+    page.locator("#steer h2 a").click()
+    page.wait_for_function("location.hash === '#steer'")
+    assert page.get_by_role("searchbox").input_value() == "steer"
+    assert shown(page) == found
+
+
+FORBID = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+@pytest.mark.parametrize("before", [FORBID, "localStorage.setItem('entrokit-theme', 'auto')"], ids=["forbidden", "odd"])
+def test_the_theme_is_the_system_s_where_none_can_be_kept(page, url, before):
+    page.add_init_script(before)
+    page.emulate_media(color_scheme="dark")
+    page.goto(url)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    button = page.get_by_role("button", name="Dark")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_a_dark_page_is_printed_light_and_without_what_is_to_be_pressed(page, url):
+    page.emulate_media(color_scheme="dark")
+    page.goto(url)
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(233, 233, 240)"
+    page.emulate_media(color_scheme="dark", media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(35, 35, 43)"
+    assert page.locator("button:visible, form:visible").count() == 0
+    assert page.locator(".gallery-card img").first.evaluate("one => getComputedStyle(one).filter") == "none"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_a_script_all_is_there_and_nothing_that_needs_one(browser, url, ours, scheme):
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(url)
+    assert page.get_by_role("article").count() == len(ours)
+    assert page.locator("button:visible, form:visible").count() == 0
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Cards of plug-ins whose texts are of every unkind sort."""
+    long, hebrew, steer = "x" * 1000, "עברית \u202eoverride (1) abc", paper("steer")
+    entries = [
+        replace(steer, slug="long", title=long, claim=long, family=long, arxiv=long),
+        replace(steer, slug="lines", example=f"x = '{long}'", recipes=(long,), symptoms=(long,)),
+        replace(steer, slug="names", names=(long,), recipes=(), example="", arxiv=""),
+        replace(steer, slug="constructor", title=hebrew, claim=hebrew, family=hebrew, symptoms=(hebrew,)),
+        replace(steer, slug="q", family="a|b: c"),
+        replace(steer, slug="form", family='"><b>: c'),
+    ]
+    measured = gathered(MEASURED)[0]["steer"]
+    made = cards({"long": replace(measured, slug="long")}, papers={entry.slug: entry for entry in entries})
+    return write_gallery(made, tmp_path_factory.mktemp("odd")).as_uri(), made
+
+
+def test_unkind_texts_stay_in_their_cards_and_are_found(page, odd):
+    url, made = odd
+    page.goto(url)
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    over = "one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1"
+    wide = page.locator(".gallery *:not(pre, pre *)").evaluate_all(f"all => all.filter({over}).map(one => one.tagName)")
+    assert wide == []
+    assert page.locator("#constructor h2").evaluate("one => getComputedStyle(one).direction") == "rtl"
+    select = page.get_by_role("combobox", name="Wing")
+    for wing in select.locator("option").evaluate_all("all => all.map(one => one.value)")[1:]:
+        select.select_option(wing)
+        assert shown(page) == [card.paper.slug for card in made if card.wing == wing]
+    select.select_option("")
+    found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
 def test_by_keyboard_alone(page, url):
     page.goto(url)
     page.keyboard.press("/")
@@ -154,6 +267,10 @@ def test_nothing_is_wider_than_the_window(page, url):
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     wide = ".gallery-card *:not(pre, pre *)"
     over = "one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1"
+    cut = (
+        "one => { const r = document.createRange(); r.selectNodeContents(one); return r.getClientRects().length > 1; }"
+    )
+    assert page.locator("dt").evaluate_all(f"all => all.filter({cut}).length") == 0, "labels stay in one piece"
     assert page.locator(wide).evaluate_all(f"all => all.filter({over}).map(one => one.outerHTML)") == []
 
 

@@ -1,6 +1,7 @@
 """A card says what the entry and the results say, and what is missing."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -83,6 +84,15 @@ def test_a_plug_in_s_broken_recipe_costs_its_card_nothing_but_its_engines():
     (card,) = cards({}, papers={"steer": entry})
     assert card.engines == ("your own loop",)
     assert card.missing[0] == "No engine carries its recipe 'grpo+no-such-method'."
+
+
+def test_a_stranger_s_method_may_raise_anything(monkeypatch):
+    def raises(spec):
+        raise KeyError(spec)
+
+    monkeypatch.setattr(sys.modules[cards.__module__], "recipe", raises)
+    (card,) = cards({}, papers={"steer": replace(paper("steer"), recipes=("grpo+raises-anything",))})
+    assert card.engines == ("your own loop",)
 
 
 def test_what_is_missing_is_said():

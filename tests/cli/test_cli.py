@@ -200,7 +200,7 @@ def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
     assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
     steer = called("papers", "steer", cwd=tmp_path, columns=60).stdout
     assert "entrokit.rlvr.interventions.steer.Steer" in steer
-    assert '\ntrainer = EntropyGRPOTrainer(recipe="grpo+steer",\n    model=model, reward_funcs=reward, args=args, train' in steer
+    assert '\ntrainer = EntropyGRPOTrainer(recipe="grpo+steer",\n    model=model, reward_funcs=reward,' in steer
     unknown = called("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr

@@ -120,6 +120,8 @@ def test_a_link_to_a_card_shows_it_whatever_was_searched_for(page, url):
     sync_api.expect(card).to_be_in_viewport()
     page.get_by_role("combobox", name="Wing").select_option("physics")
     assert card.is_hidden()
+    page.evaluate("location.hash = '#no-card'; location.hash = '#steer'")
+    sync_api.expect(card).to_be_in_viewport()
     page.goto("about:blank")
     page.goto(f"{url}?wing=physics#steer")
     sync_api.expect(card).to_be_in_viewport()
@@ -233,6 +235,45 @@ def test_unkind_texts_stay_in_their_cards_and_are_found(page, odd):
     select.select_option("")
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
     assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_lines_can_be_copied(page, url):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(url)
+    button = page.locator("#steer .gallery-copy")
+    button.click()
+    sync_api.expect(button).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == paper("steer").lines
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_without_a_clipboard_there_is_no_button_for_it(page, url):
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto(url)
+    assert page.locator(".gallery-copy:visible").count() == 0
+
+
+def test_a_slash_is_one_where_one_types(page, url):
+    page.goto(url)
+    page.keyboard.press("/")
+    page.keyboard.type("a/b")
+    assert page.get_by_role("searchbox").input_value() == "a/b"
+
+
+def test_showing_every_paper_drops_filters_too_and_leads_back_to_the_search(page, url, ours):
+    page.goto(f"{url}?q=no+paper+says+this&wing=rlvr")
+    page.get_by_role("button", name="Show every paper").click()
+    assert len(shown(page)) == len(ours)
+    assert page.evaluate("document.activeElement.name") == "q"
+    assert page.url == url
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_accents_of_a_reader_s_keyboard_find_what_has_none(page, url):
+    page.goto(url)
+    page.get_by_role("searchbox").fill("éntropý cöllapses")
+    assert "steer" in shown(page)
 
 
 def test_by_keyboard_alone(page, url):

@@ -136,6 +136,24 @@ def test_of_one_experiment_the_last_folder_s_result_stands(tmp_path):
     assert [r.passed for r in measured["steer"].experiments.values()] == [True, False]
 
 
+def test_what_cannot_be_read_is_told_of_every_folder(tmp_path):
+    for name in ("steer", "clip-low"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.json").write_text("{")
+    assert list(gathered(tmp_path / "steer", tmp_path / "clip-low")[1]) == ["steer", "clip-low"]
+
+
+def test_titles_are_in_order_whatever_their_case():
+    titles = ["a", "B", "c", "D"]
+    papers = {t.lower(): replace(paper("steer"), slug=t.lower(), title=t) for t in reversed(titles)}
+    assert [card.paper.title for card in cards({}, papers=papers)] == titles
+
+
+def test_minutes_are_those_of_the_first_experiment(ours):
+    for card in ours:
+        assert card.minutes == card.paper.experiment()[1].minutes
+
+
 def test_errata_name_papers_of_the_catalogue():
     known = {entry.arxiv for entry in CATALOGUE.values()}
     assert set(errata()) <= known

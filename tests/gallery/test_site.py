@@ -140,6 +140,34 @@ def test_a_missing_picture_and_a_missing_result_are_said():
     assert "entrokit reproduce steer --experiment" in texts
 
 
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0.5, "about 30 s"), (1, "about 1 min"), (1.5, "about 1.5 min"), (90, "about 90 min")]
+)
+def test_what_a_first_run_takes(minutes, text):
+    (card,) = cards({}, papers={"steer": paper("steer")})
+    assert f"first run {text}" in gallery([replace(card, minutes=minutes)], {})
+
+
+def test_two_claims_are_folded_with_their_seeds_and_one_is_not(ours):
+    finding = Finding("It falls.", "below 0", "-1", True, raw={"x": [1.0]})
+    one, two = Headline(finding, "tabular", 7), Headline(replace(finding, passed=False), "pocket", 9)
+    assert "<summary>All" not in gallery([replace(ours[0], claims=(one,))], {})
+    text = "".join(Read(gallery([replace(ours[0], claims=(one, two))], {})).texts)
+    assert "All 2 claims" in text
+    assert "holds It falls. -1; tabular, 7 seeds" in text
+    assert "failed It falls. -1; pocket, 9 seeds" in text
+
+
+def test_a_paper_without_lines_has_its_command():
+    entry = replace(paper("steer"), names=(), recipes=(), example="")
+    assert ">entrokit reproduce steer</pre>" in gallery(cards({}, papers={"steer": entry}), {})
+
+
+@pytest.mark.parametrize(("many", "marked"), [(200, False), (201, True)])
+def test_very_many_cards_are_laid_out_as_they_come_into_view(ours, many, marked):
+    assert ("gallery-many" in gallery([ours[0]] * many, {})) == marked
+
+
 def test_no_paper_at_all_is_a_page():
     assert "0 of 0 papers" in "".join(Read(render([], {})).texts)
 

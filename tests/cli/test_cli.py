@@ -201,7 +201,7 @@ def test_the_catalogue_is_listed_searched_and_shown(tmp_path):
     assert (nothing.returncode, nothing.stdout) == (1, "No paper holds all of: [/foo]\n")
     steer = called("papers", "steer", cwd=tmp_path, columns=60).stdout
     assert "entrokit.rlvr.interventions.steer.Steer" in steer
-    assert "\ntrainer = EntropyGRPOTrainer(model, reward, args=args, train_dataset=data,\n" in steer
+    assert '\ntrainer = EntropyGRPOTrainer(recipe="grpo+steer",\n    model=model, reward_funcs=reward,' in steer
     unknown = called("papers", "ster", cwd=tmp_path, check=False)
     assert unknown.returncode == 1
     assert "no paper 'ster' in the catalogue; did you mean 'steer'?" in unknown.stderr
@@ -374,7 +374,7 @@ def test_what_is_not_there_is_refused_before_anything_runs(made_up, tmp_path):
     assert str(nobody.exception) == ("none of these papers has an experiment 'nope'; they have bad, grand, quick, slow")
     (tmp_path / "file").write_text("")
     for words in (("--out", str(tmp_path / "file")), (*out, "--results", str(tmp_path / "file"))):
-        assert "file: a file is in the way, and results go into a folder" in str(reproduce("one", *words).exception)
+        assert "file: a file is in the way of a folder" in str(reproduce("one", *words).exception)
     assert ran == []
     reproduce("--all", "--experiment", "slow", *out)
     assert ran == ["slow"]

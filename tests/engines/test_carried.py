@@ -55,6 +55,11 @@ def test_verl(spec):
     assert ("verl" in carried_by(chosen)) == passes(refuse, chosen, config)
 
 
+def test_only_trl_lets_a_method_act_while_sampling():
+    """Also where verl, which says so itself, is not installed."""
+    assert carried_by(recipe("grpo+adaptive-temperature")) == ("trl",)
+
+
 def test_an_engine_carries_what_all_its_parts_allow():
     assert carried_by(recipe("grpo")) == ("trl", "verl", "tinker", "prime-rl")
     assert "tinker" not in carried_by(recipe("grpo+steer")), "it needs more of a token than its log-probability"

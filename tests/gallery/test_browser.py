@@ -3,12 +3,15 @@
 import re
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from entrokit.gallery import write_gallery
+from entrokit.gallery import cards, gathered, write_gallery
+from entrokit.papers import paper
+from entrokit.papers.results import MEASURED
 
 from ..plugin import ROOT
 
@@ -117,9 +120,160 @@ def test_a_link_to_a_card_shows_it_whatever_was_searched_for(page, url):
     sync_api.expect(card).to_be_in_viewport()
     page.get_by_role("combobox", name="Wing").select_option("physics")
     assert card.is_hidden()
+    page.evaluate("location.hash = '#no-card'; location.hash = '#steer'")
+    sync_api.expect(card).to_be_in_viewport()
     page.goto("about:blank")
     page.goto(f"{url}?wing=physics#steer")
     sync_api.expect(card).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("hash_", ["#%", "#%E0%A4%A", "#no-such-paper", "#steer_title"])
+def test_a_link_that_leads_to_no_card_shows_all(page, url, ours, hash_):
+    page.goto(f"{url}{hash_}")
+    assert len(shown(page)) == len(ours)
+
+
+def test_markup_in_a_link_is_text(page, url):
+    page.goto(f"{url}?q=<script>alert(1)</script>&wing=<b>")
+    assert page.get_by_role("searchbox").input_value() == "<script>alert(1)</script>"
+    assert shown(page) == []
+
+
+def test_back_and_forward_lead_to_earlier_searches(page, url):
+    page.goto(url)
+    search = page.get_by_role("searchbox")
+    search.fill("steer")
+    first = shown(page)
+    page.locator("#steer h2 a").click()
+    search.fill("entropy")
+    second = shown(page)
+    page.go_back()
+    assert (search.input_value(), shown(page)) == ("steer", first)
+    page.go_forward()
+    assert (search.input_value(), shown(page)) == ("entropy", second)
+    assert first != second
+
+
+def test_where_addresses_may_not_change_a_search_stays(page, url):
+    page.add_init_script("history.replaceState = () => { throw new DOMException('no', 'SecurityError'); }")
+    page.goto(url)
+    page.get_by_role("searchbox").fill("steer")
+    found = shown(page)
+    page.locator("#steer h2 a").click()
+    page.wait_for_function("location.hash === '#steer'")
+    assert page.get_by_role("searchbox").input_value() == "steer"
+    assert shown(page) == found
+
+
+FORBID = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+@pytest.mark.parametrize("before", [FORBID, "localStorage.setItem('entrokit-theme', 'auto')"], ids=["forbidden", "odd"])
+def test_the_theme_is_the_system_s_where_none_can_be_kept(page, url, before):
+    page.add_init_script(before)
+    page.emulate_media(color_scheme="dark")
+    page.goto(url)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    button = page.get_by_role("button", name="Dark")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_a_dark_page_is_printed_light_and_without_what_is_to_be_pressed(page, url):
+    page.emulate_media(color_scheme="dark")
+    page.goto(url)
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(233, 233, 240)"
+    page.emulate_media(color_scheme="dark", media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(35, 35, 43)"
+    assert page.locator("button:visible, form:visible").count() == 0
+    assert page.locator(".gallery-card img").first.evaluate("one => getComputedStyle(one).filter") == "none"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_a_script_all_is_there_and_nothing_that_needs_one(browser, url, ours, scheme):
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(url)
+    assert page.get_by_role("article").count() == len(ours)
+    assert page.locator("button:visible, form:visible").count() == 0
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Cards of plug-ins whose texts are of every unkind sort."""
+    long, hebrew, steer = "x" * 1000, "עברית \u202eoverride (1) abc", paper("steer")
+    entries = [
+        replace(steer, slug="long", title=long, claim=long, family=long, arxiv=long),
+        replace(steer, slug="lines", example=f"x = '{long}'", recipes=(long,), symptoms=(long,)),
+        replace(steer, slug="names", names=(long,), recipes=(), example="", arxiv=""),
+        replace(steer, slug="constructor", title=hebrew, claim=hebrew, family=hebrew, symptoms=(hebrew,)),
+        replace(steer, slug="q", family="a|b: c"),
+        replace(steer, slug="form", family='"><b>: c'),
+    ]
+    measured = gathered(MEASURED)[0]["steer"]
+    made = cards({"long": replace(measured, slug="long")}, papers={entry.slug: entry for entry in entries})
+    return write_gallery(made, tmp_path_factory.mktemp("odd")).as_uri(), made
+
+
+def test_unkind_texts_stay_in_their_cards_and_are_found(page, odd):
+    url, made = odd
+    page.goto(url)
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    over = "one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1"
+    wide = page.locator(".gallery *:not(pre, pre *)").evaluate_all(f"all => all.filter({over}).map(one => one.tagName)")
+    assert wide == []
+    assert page.locator("#constructor h2").evaluate("one => getComputedStyle(one).direction") == "rtl"
+    select = page.get_by_role("combobox", name="Wing")
+    for wing in select.locator("option").evaluate_all("all => all.map(one => one.value)")[1:]:
+        select.select_option(wing)
+        assert shown(page) == [card.paper.slug for card in made if card.wing == wing]
+    select.select_option("")
+    found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_lines_can_be_copied(page, url):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(url)
+    button = page.locator("#steer .gallery-copy")
+    button.click()
+    sync_api.expect(button).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == paper("steer").lines
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_without_a_clipboard_there_is_no_button_for_it(page, url):
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto(url)
+    assert page.locator(".gallery-copy:visible").count() == 0
+
+
+def test_a_slash_is_one_where_one_types(page, url):
+    page.goto(url)
+    page.keyboard.press("/")
+    page.keyboard.type("a/b")
+    assert page.get_by_role("searchbox").input_value() == "a/b"
+
+
+def test_showing_every_paper_drops_filters_too_and_leads_back_to_the_search(page, url, ours):
+    page.goto(f"{url}?q=no+paper+says+this&wing=rlvr")
+    page.get_by_role("button", name="Show every paper").click()
+    assert len(shown(page)) == len(ours)
+    assert page.evaluate("document.activeElement.name") == "q"
+    assert page.url == url
+
+
+@pytest.mark.parametrize("page", [WIDE], indirect=True, ids=["wide"])
+def test_accents_of_a_reader_s_keyboard_find_what_has_none(page, url):
+    page.goto(url)
+    page.get_by_role("searchbox").fill("éntropý cöllapses")
+    assert "steer" in shown(page)
 
 
 def test_by_keyboard_alone(page, url):
@@ -154,6 +308,10 @@ def test_nothing_is_wider_than_the_window(page, url):
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     wide = ".gallery-card *:not(pre, pre *)"
     over = "one => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1"
+    cut = (
+        "one => { const r = document.createRange(); r.selectNodeContents(one); return r.getClientRects().length > 1; }"
+    )
+    assert page.locator("dt").evaluate_all(f"all => all.filter({cut}).length") == 0, "labels stay in one piece"
     assert page.locator(wide).evaluate_all(f"all => all.filter({over}).map(one => one.outerHTML)") == []
 
 

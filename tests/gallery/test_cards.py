@@ -1,6 +1,7 @@
 """A card says what the entry and the results say, and what is missing."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,15 @@ def test_a_plug_in_s_broken_recipe_costs_its_card_nothing_but_its_engines():
     assert card.missing[0] == "No engine carries its recipe 'grpo+no-such-method'."
 
 
+def test_a_stranger_s_method_may_raise_anything(monkeypatch):
+    def raises(spec):
+        raise KeyError(spec)
+
+    monkeypatch.setattr(sys.modules[cards.__module__], "recipe", raises)
+    (card,) = cards({}, papers={"steer": replace(paper("steer"), recipes=("grpo+raises-anything",))})
+    assert card.engines == ("your own loop",)
+
+
 def test_what_is_missing_is_said():
     steer = paper("steer")
     first, *others = steer.experiments
@@ -124,6 +134,24 @@ def test_of_one_experiment_the_last_folder_s_result_stands(tmp_path):
     measured, broken = gathered(tmp_path / "old", tmp_path / "new")
     assert broken == {}
     assert [r.passed for r in measured["steer"].experiments.values()] == [True, False]
+
+
+def test_what_cannot_be_read_is_told_of_every_folder(tmp_path):
+    for name in ("steer", "clip-low"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.json").write_text("{")
+    assert list(gathered(tmp_path / "steer", tmp_path / "clip-low")[1]) == ["steer", "clip-low"]
+
+
+def test_titles_are_in_order_whatever_their_case():
+    titles = ["a", "B", "c", "D"]
+    papers = {t.lower(): replace(paper("steer"), slug=t.lower(), title=t) for t in reversed(titles)}
+    assert [card.paper.title for card in cards({}, papers=papers)] == titles
+
+
+def test_minutes_are_those_of_the_first_experiment(ours):
+    for card in ours:
+        assert card.minutes == card.paper.experiment()[1].minutes
 
 
 def test_errata_name_papers_of_the_catalogue():

@@ -1,11 +1,17 @@
 """The page is made whatever is given, from what is given alone."""
 
+import os
 import re
+import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO, TextIOWrapper
+from unittest.mock import patch
 
 import pytest
 
+from entrokit.cli import main
 from entrokit.gallery import Headline, cards, write_gallery
 from entrokit.gallery.html import gallery
 from entrokit.gallery.site import render
@@ -100,6 +106,30 @@ def test_markup_in_a_claim_is_text(ours):
     assert "".join(read.texts).count(HOSTILE) >= 10
 
 
+def test_no_two_elements_share_an_id_and_labels_lead_to_titles():
+    entry = paper("steer")
+    papers = {slug: replace(entry, slug=slug, title="One title") for slug in ("a", "a-title", "title")}
+    read = Read(render(cards({}, papers=papers), {}))
+    ids = [a["id"] for _, a in read.tags if "id" in a]
+    assert len(ids) == len(set(ids)) == 6
+    assert {a["aria-labelledby"] for a in read.all("article")} <= {a["id"] for a in read.all("h2")}
+
+
+def test_a_plug_in_links_to_no_page_of_ours_and_none_without_an_arxiv_id():
+    """Whoever's experiment it runs."""
+    entry = replace(paper("steer"), slug="plug-in", arxiv="")
+    (card,) = cards({}, papers={"plug-in": entry})
+    assert card.source == ""
+    links = [a["href"] for a in Read(gallery([card], {}, pages="papers/{slug}/")).all("a")]
+    assert links == ["#plug-in"]
+
+
+def test_a_picture_has_its_own_height_before_it_is_there(page, ours):
+    for image in Read(page.read_text(encoding="utf-8")).all("img"):
+        drawn = re.search(r'height="(\d+)"', (page.parent / image["src"]).read_text(encoding="utf-8"))
+        assert image["height"] == drawn[1], image["src"]
+
+
 def test_a_missing_picture_and_a_missing_result_are_said():
     (card,) = cards({}, papers={"steer": paper("steer")})
     read = Read(render([card], {}))
@@ -108,6 +138,34 @@ def test_a_missing_picture_and_a_missing_result_are_said():
     assert "no picture" in texts
     assert "not measured" in texts
     assert "entrokit reproduce steer --experiment" in texts
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0.5, "about 30 s"), (1, "about 1 min"), (1.5, "about 1.5 min"), (90, "about 90 min")]
+)
+def test_what_a_first_run_takes(minutes, text):
+    (card,) = cards({}, papers={"steer": paper("steer")})
+    assert f"first run {text}" in gallery([replace(card, minutes=minutes)], {})
+
+
+def test_two_claims_are_folded_with_their_seeds_and_one_is_not(ours):
+    finding = Finding("It falls.", "below 0", "-1", True, raw={"x": [1.0]})
+    one, two = Headline(finding, "tabular", 7), Headline(replace(finding, passed=False), "pocket", 9)
+    assert "<summary>All" not in gallery([replace(ours[0], claims=(one,))], {})
+    text = "".join(Read(gallery([replace(ours[0], claims=(one, two))], {})).texts)
+    assert "All 2 claims" in text
+    assert "holds It falls. -1; tabular, 7 seeds" in text
+    assert "failed It falls. -1; pocket, 9 seeds" in text
+
+
+def test_a_paper_without_lines_has_its_command():
+    entry = replace(paper("steer"), names=(), recipes=(), example="")
+    assert ">entrokit reproduce steer</pre>" in gallery(cards({}, papers={"steer": entry}), {})
+
+
+@pytest.mark.parametrize(("many", "marked"), [(200, False), (201, True)])
+def test_very_many_cards_are_laid_out_as_they_come_into_view(ours, many, marked):
+    assert ("gallery-many" in gallery([ours[0]] * many, {})) == marked
 
 
 def test_no_paper_at_all_is_a_page():
@@ -135,3 +193,32 @@ def test_the_command(tmp_path):
     done = called("gallery", "--out", out, "--results", tmp_path / "nowhere", check=False)
     assert done.returncode == 1
     assert "no such folder" in done.stderr
+
+
+def test_names_of_folders_are_told_as_they_can_be_and_drive_no_terminal(tmp_path):
+    own, out = tmp_path / os.fsdecode(b"bad\xff"), tmp_path / "ä ö"
+    own.mkdir()
+    (own / "steer.json").write_text("{")
+    (own / "\x1b[31mred.json").write_text("{")
+    done = called("gallery", "--out", out, "--results", own)
+    assert "\x1b" not in done.stdout
+    assert "·[31mred: results of a paper" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{len(CATALOGUE)} papers: {out / 'index.html'}"
+    assert "bad?/steer.json: cut off or no JSON" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_file_in_the_way_is_told(tmp_path):
+    (tmp_path / "img").write_text("")
+    done = called("gallery", "--out", tmp_path, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'img'}: a file is in the way of a folder" in done.stderr
+
+
+def test_output_that_is_not_utf_8_ends_no_command(tmp_path):
+    out = TextIOWrapper(BytesIO(), encoding="ascii")
+    argv = patch.object(sys, "argv", ["entrokit", "gallery", "--out", str(tmp_path / "ä")])
+    with argv, redirect_stdout(out), pytest.raises(SystemExit) as end:
+        main()
+    out.flush()
+    assert end.value.code in (0, None)
+    assert rb"\xe4/index.html" in out.buffer.getvalue().replace(b"\n", b"")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from fnmatch import fnmatch
 
@@ -10,6 +11,7 @@ import pytest
 
 from entrokit.papers import PaperResults, ResultError
 from entrokit.papers.results import FORMAT, check_writable, keep, known, load, load_all, save
+from entrokit.report import Series
 from entrokit.runs.whole import partial_of, replace_file
 
 from .made_up import chart, finding, result
@@ -227,3 +229,39 @@ def test_a_folder_is_tried_before_anything_is_measured(tmp_path):
     for place in ("file", "file/below"):
         with pytest.raises(NotADirectoryError, match=rf"{place}: a file is in the way"):
             check_writable(tmp_path / place)
+
+
+def test_what_is_no_file_of_results_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    with open(tmp_path / "huge.json", "wb") as file:
+        file.truncate((1 << 28) + 1)
+    save(made_up(), tmp_path)
+    found, broken = load_all(tmp_path)
+    assert list(found) == ["made-up"]
+    told = {name: str(error) for name, error in broken.items()}
+    assert sorted(told) == ["folder", "gone", "huge", "loop", "pipe"]
+    assert "a pipe, a socket or a device" in told["pipe"]
+    assert "cannot be read" in told["folder"]
+    assert "a link that leads nowhere" in told["gone"]
+    assert "cannot be read" in told["loop"]
+    assert "268,435,457 bytes" in told["huge"]
+
+
+def test_an_experiment_s_name_that_cannot_be_written_is_told(tmp_path):
+    file = save(made_up(), tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace('"own"', '"\\ud800"', 1), encoding="utf-8")
+    with pytest.raises(ResultError, match="an experiment's name cannot be written"):
+        load(file)
+
+
+def test_a_picture_may_lack_a_place_and_its_height_is_one(tmp_path):
+    gap = replace(chart(), series=(Series("s", [math.nan, 1.0], [1.0, 2.0]),))
+    x = load(save(made_up(own=result(charts=[gap])), tmp_path)).experiments["own"].charts[0].series[0].x
+    assert math.isnan(x[0])
+    assert x[1] == 1.0
+    for height in (0, -5, 99, 10_001):
+        with pytest.raises(ResultError, match="height is 100 to 10,000 pixels"):
+            save(made_up(own=result(charts=[replace(chart(), height=height)])), tmp_path)

@@ -1,6 +1,6 @@
 """The page and the table of what papers claim: verdicts, and nothing that breaks out of its cell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -40,6 +40,13 @@ def test_the_page_tells_the_verdicts(tmp_path):
     written = write_reproduction(sections, tmp_path / "new")
     assert written == tmp_path / "new" / "reproduce.html"
     assert "1 of 2 claims hold" in written.read_text(encoding="utf-8")
+
+
+def test_a_paper_without_an_address_is_no_link():
+    pytest.importorskip("plotly", reason="reports need the extra 'report'")
+    page = render_reproduction([replace(section(Judged()), url="")])
+    assert 'href=""' not in page
+    assert "A &lt;title&gt;." in page
 
 
 def test_long_labels_of_the_last_category_get_room():

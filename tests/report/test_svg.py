@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from entrokit.report.chart import Chart, Series
-from entrokit.report.svg import WIDTH, svg
+from entrokit.report.svg import WIDTH, height_of, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -96,3 +96,43 @@ def test_a_long_legend_goes_on_in_further_rows():
 def test_the_same_bytes_every_time():
     chart = Chart("t", "x", "y", (Series("s", [0, 1], [0.1, 0.2]),))
     assert svg(chart) == svg(chart)
+
+
+@pytest.mark.parametrize("huge", [1e308, -1e308, 10**400], ids=["float", "negative", "integer"])
+@pytest.mark.parametrize("axis", ["x", "y", "line"])
+def test_numbers_at_the_end_of_floats_are_left_out(huge, axis):
+    x, y = ([huge, 1.0, 2.0], [1.0, 1.0, 2.0]) if axis == "x" else ([0.0, 1.0, 2.0], [huge, 1.0, 2.0])
+    if axis == "line":
+        y[0] = 1.0
+    root = drawn(Series("s", x, y, marks=True), y_line=huge if axis == "line" else None)
+    assert len(circles(root)) == (3 if axis == "line" else 2)
+    assert "inf" not in ET.tostring(root, encoding="unicode")
+
+
+def test_what_a_file_has_as_null_is_no_place_on_either_axis():
+    assert len(circles(drawn(Series("s", [None, 1.0, 2.0], [1.0, None, 2.0], marks=True)))) == 1
+    root = drawn(Series("s", [None, "a", "b"], [1.0, 2.0, 3.0], marks=True), x_line=3.0)
+    assert len(circles(root)) == 2
+    assert {"a", "b"} <= set(texts(root))
+    assert "None" not in texts(root)
+
+
+def test_of_very_many_points_those_of_one_pixel_are_drawn_once_and_names_have_room():
+    many = 20_000
+    named = [str(i) for i in range(many)]
+    root = drawn(Series("s", named, [float(i % 3) for i in range(many)], marks=True))
+    assert len(circles(root)) < 20_000
+    assert len(ET.tostring(root)) < 1_500_000
+    assert 20 <= len(set(named) & set(texts(root))) <= 30
+    hinted = drawn(Series("s", [1, 1], [2.0, 2.0], marks=True, hints=["one", "two"]))
+    assert len(circles(hinted)) == 2
+
+
+def test_characters_that_xml_has_not_are_left_out():
+    assert "a title" in texts(ET.fromstring(svg(Chart("a\x00 ti\ufffetle\uffff\x1b", "x", "y", ()))))
+
+
+@pytest.mark.parametrize("x", [[1, 2], ["a category with a long name", "and another one that is long", "a third", "b"]])
+def test_its_height_is_told(x):
+    chart = Chart("t", "x", "y", (Series("s" * 60, x, [1.0] * len(x)), Series("r" * 60, x, [1.0] * len(x))))
+    assert ET.fromstring(svg(chart)).get("height") == str(height_of(chart))

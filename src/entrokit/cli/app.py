@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
+from io import TextIOWrapper
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -146,6 +147,10 @@ def main() -> None:
     # Deprecations inside transformers are not the user's; workers of `compare` inherit the environment.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    for stream in (sys.stdout, sys.stderr):
+        # Of a terminal or a pipe that is not UTF-8: what it lacks is told in escapes.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True, prog_name="entrokit")
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

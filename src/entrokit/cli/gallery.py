@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .shown import printable
+
 console = Console()
 
 
@@ -24,6 +26,7 @@ def gallery(
     The page needs no network: it opens in any browser. What is missing is told, and the rest is shown.
     """
     from entrokit.gallery import cards, gathered, write_gallery
+    from entrokit.gallery.pictures import FOLDER
     from entrokit.papers import CATALOGUE
     from entrokit.papers.results import MEASURED, check_writable
 
@@ -31,7 +34,8 @@ def gallery(
         raise NotADirectoryError(
             f"--results {results}: no such folder; `entrokit reproduce` makes one, runs/reproduce/results by default"
         )
-    check_writable(out)
+    for folder in (Path(out), Path(out) / FOLDER):
+        check_writable(folder)
     measured, broken = gathered(MEASURED, *([] if results is None else [results]))
     made = cards(measured, broken)
     page = write_gallery(made, out)
@@ -41,9 +45,9 @@ def gallery(
         f"{slug}: results of a paper that the catalogue lacks" for slug in sorted({*measured, *broken} - {*CATALOGUE})
     )
     _tell(f"plug-in left out: {plug_in}" for plug_in in CATALOGUE.broken)
-    console.print(Text(f"{len(made)} papers: {page}"), soft_wrap=True)
+    console.print(Text(printable(f"{len(made)} papers: {page}")), soft_wrap=True)
 
 
 def _tell(sentences: Iterable[str]) -> None:
     for sentence in sentences:
-        console.print(Text(sentence, style="yellow"), soft_wrap=True)
+        console.print(Text(printable(sentence), style="yellow"), soft_wrap=True)

@@ -200,7 +200,7 @@ def paper(entry: Paper, measured: PaperResults) -> Group:
     """One entry of the catalogue, and what was measured of it."""
     lines = [
         Text(entry.title, style="bold"),
-        Text(f"{entry.slug} · {entry.family} · {entry.year} · {entry.url}", style="dim"),
+        Text(" · ".join(filter(None, (entry.slug, entry.family, str(entry.year), entry.url))), style="dim"),
         Text(entry.claim),
         # As they are, whatever the width: they are there to be pasted.
         *([Text(f"\n{entry.lines}\n", style="cyan", no_wrap=True, overflow="ignore")] if entry.lines else ()),

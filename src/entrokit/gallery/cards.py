@@ -58,7 +58,7 @@ class Card:
 
     @property
     def wing(self) -> str:
-        return self.paper.family.partition(":")[0]
+        return self.paper.wing
 
     @property
     def held(self) -> int:
@@ -91,9 +91,9 @@ def cards(
     Args:
         measured: results by slug. broken: results that could not be read, by slug: their cards say so.
     """
-    found = errata()
+    found, own = errata(), frozenset(CATALOGUE.own)
     made = [
-        _card(entry, measured.get(slug), (broken or {}).get(slug), found.get(entry.arxiv, ()))
+        _card(entry, measured.get(slug), (broken or {}).get(slug), found.get(entry.arxiv, ()), slug in own)
         for slug, entry in papers.items()
     ]
     return sorted(made, key=lambda card: (_place(card.wing), card.wing, card.paper.title.casefold()))
@@ -127,12 +127,14 @@ def errata() -> Mapping[str, tuple[str, ...]]:
     return {arxiv: tuple(sentences) for arxiv, sentences in content.items()}
 
 
-def _card(paper: Paper, measured: PaperResults | None, broken: ResultError | None, differs: tuple[str, ...]) -> Card:
+def _card(
+    paper: Paper, measured: PaperResults | None, broken: ResultError | None, differs: tuple[str, ...], own: bool
+) -> Card:
     _, first = paper.experiment()
     module = CATALOGUE.where(paper.slug) if paper.slug in CATALOGUE else first.run.__module__
     return Card(
         paper,
-        f"{SOURCE}/{module.replace('.', '/')}.py" if module.startswith("entrokit.") else "",
+        f"{SOURCE}/{module.replace('.', '/')}.py" if own else "",
         module,
         tuple(
             Headline(finding, name, len(result.seeds))
@@ -166,7 +168,7 @@ def _carrying(spec: str) -> tuple[str, ...]:
     """A plug-in's recipe may be none; its card says so."""
     try:
         return carried_by(recipe(spec))
-    except (ValueError, TypeError):
+    except Exception:  # a stranger's method may raise anything
         return ()
 
 

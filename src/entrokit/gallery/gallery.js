@@ -4,29 +4,35 @@
   const count = root.querySelector(".gallery-count");
   const none = root.querySelector(".gallery-none");
   const filters = ["wing", "verdict", "engine", "cost"];
-  const cards = [...root.querySelectorAll(".gallery-card")].map((card) => ({ card, text: null }));
+  const cards = [...root.querySelectorAll(".gallery-card")].map((card) => {
+    const { wing, verdict, engine, cost } = card.dataset;
+    return { card, text: null, wing: [wing], verdict: [verdict], engine: engine.split("|"), cost: [cost] };
+  });
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[-\s]+/g, " ");
 
   const show = () => {
     const words = plain(form.q.value).split(" ").filter(Boolean);
     let shown = 0;
+    const chosen = filters.map((name) => [name, form[name].value]).filter(([, value]) => value);
     for (const each of cards) {
       each.text ??= plain(`${each.card.textContent} ${each.card.id}`);
-      const fits = filters.every((name) => !form[name].value || each.card.dataset[name].split("|").includes(form[name].value));
+      const fits = chosen.every(([name, value]) => each[name].includes(value));
       const hit = fits && words.every((word) => each.text.includes(word));
-      each.card.hidden = !hit;
+      if (each.card.hidden === hit) each.card.hidden = !hit;
       shown += hit;
     }
     count.textContent = `${shown} of ${cards.length} papers`;
     none.hidden = shown > 0;
   };
 
-  // A search can be linked to, as a card can.
+  // A search can be linked to, as a card can; where addresses may not be changed, what stands in them is stale.
+  let stale = false;
   const remember = () => {
-    const kept = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const kept = `${new URLSearchParams([...new FormData(form)].filter(([, value]) => value))}`;
     try {
-      history.replaceState(null, "", `${location.pathname}${kept.size ? `?${kept}` : ""}${location.hash}`);
-    } catch {}
+      history.replaceState(null, "", `${location.pathname}${kept ? `?${kept}` : ""}${location.hash}`);
+      stale = false;
+    } catch { stale = true; }
   };
   const recall = () => {
     const kept = new URLSearchParams(location.search);
@@ -41,7 +47,8 @@
   };
   // A link to a card that a search hides means the card.
   const reveal = () => {
-    const wanted = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    // Slugs need no decoding, and what is no slug may be no code either.
+    const wanted = document.getElementById(location.hash.slice(1));
     if (!wanted?.matches(".gallery-card")) return;
     if (wanted.hidden) clear();
     wanted.scrollIntoView();
@@ -50,6 +57,8 @@
   form.addEventListener("input", () => { show(); remember(); });
   form.addEventListener("submit", (event) => event.preventDefault());
   none.querySelector("button").addEventListener("click", () => { clear(); form.q.focus(); });
+  // Back and forward lead to addresses of earlier searches.
+  addEventListener("popstate", () => { if (!stale) recall(); });
   addEventListener("hashchange", reveal);
   addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input, select, textarea")) return;
@@ -73,7 +82,7 @@
     const say = () => theme.setAttribute("aria-pressed", dark());
     theme.addEventListener("click", () => {
       document.documentElement.dataset.theme = dark() ? "light" : "dark";
-      try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch {}
+      try { localStorage.setItem("entrokit-theme", document.documentElement.dataset.theme); } catch {}
       say();
     });
     theme.hidden = false;

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from entrokit.engines.carried import ENGINES
+from entrokit.report.svg import height_of
 
 from .cards import COSTS, OWN_LOOP, VERDICTS, Card, Headline
 
@@ -67,12 +68,13 @@ def _card(card: Card, picture: str | None, pages: str) -> str:
     data = "".join(f' data-{name}="{escape(value)}"' for name, value in facts.items())
     code = f'<a href="{escape(card.source)}">code</a>' if card.source else f"<code>{escape(card.module)}</code>"
     page = f'<a href="{escape(pages.format(slug=paper.slug))}">its page</a>' if card.source else ""
-    links = [f'<a href="{escape(paper.url)}">arXiv {escape(paper.arxiv)}</a>', code, page]
-    return f"""<article class="gallery-card" id="{slug}" aria-labelledby="{slug}-title"{data}>
+    arxiv = f'<a href="{escape(paper.url)}">arXiv {escape(paper.arxiv)}</a>' if paper.url else ""
+    links = [arxiv, code, page]
+    return f"""<article class="gallery-card" id="{slug}" aria-labelledby="{slug}_title"{data}>
 {_picture(card, picture)}
-<p class="gallery-about">{paper.year} · {escape(paper.family)}</p>
-<h2 id="{slug}-title"><a href="#{slug}">{escape(paper.title)}</a></h2>
-<p class="gallery-claim">{escape(paper.claim)}{_symptoms(paper.symptoms)}</p>
+<p class="gallery-about">{paper.year} · <bdi>{escape(paper.family)}</bdi></p>
+<h2 id="{slug}_title" dir="auto"><a href="#{slug}">{escape(paper.title)}</a></h2>
+<p class="gallery-claim" dir="auto">{escape(paper.claim)}{_symptoms(paper.symptoms)}</p>
 {_verdict(card)}
 {"".join(_missing(card))}
 <div class="gallery-lines">
@@ -84,14 +86,14 @@ def _card(card: Card, picture: str | None, pages: str) -> str:
 
 
 def _symptoms(symptoms: Sequence[str]) -> str:
-    return f' <span class="gallery-for">For: {escape("; ".join(symptoms))}.</span>' if symptoms else ""
+    return f' <span class="gallery-for" dir="auto">For: {escape("; ".join(symptoms))}.</span>' if symptoms else ""
 
 
 def _picture(card: Card, picture: str | None) -> str:
     if picture is None or card.chart is None:
         return '<p class="gallery-blank">no picture</p>'
     text = f"{card.chart.title}: {card.chart.y_label} against {card.chart.x_label}"
-    height = card.chart.height
+    height = height_of(card.chart)
     return f'<img src="{escape(picture)}" alt="{escape(text)}" loading="lazy" width="640" height="{height}">'
 
 
@@ -109,7 +111,7 @@ def _verdict(card: Card) -> str:
 def _finding(claim: Headline) -> str:
     finding = claim.finding
     rows = [("claimed", finding.claim), ("measured", finding.measured), ("holds if", finding.criterion)]
-    items = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    items = "".join(f'<dt>{name}</dt><dd dir="auto">{escape(text)}</dd>' for name, text in rows)
     word = finding.verdict
     verdict = f'<dt>verdict</dt><dd><b class="{word}">{word}</b>, {claim.seeds} seeds</dd>'
     return f'<dl class="gallery-finding">{verdict}{items}</dl>'
@@ -117,20 +119,21 @@ def _finding(claim: Headline) -> str:
 
 def _missing(card: Card) -> Iterator[str]:
     if card.missing:
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in card.missing)
+        items = "".join(f'<li dir="auto">{escape(sentence)}</li>' for sentence in card.missing)
         yield f'<ul class="gallery-missing" aria-label="missing">{items}</ul>'
 
 
 def _folded(card: Card) -> Iterator[str]:
     if len(card.claims) > 1:
         items = "".join(
-            f'<li><b class="{c.finding.verdict}">{c.finding.verdict}</b> {escape(c.finding.claim)} '
-            f"<span>{escape(c.finding.measured)}; {escape(c.experiment)}, {c.seeds} seeds</span></li>"
+            f'<li><b class="{c.finding.verdict}">{c.finding.verdict}</b> <bdi>{escape(c.finding.claim)}</bdi> '
+            f"<span><bdi>{escape(c.finding.measured)}</bdi>; <bdi>{escape(c.experiment)}</bdi>, "
+            f"{c.seeds} seeds</span></li>"
             for c in card.claims
         )
         yield f"<details><summary>All {len(card.claims)} claims</summary><ul>{items}</ul></details>\n"
     if card.errata:
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in card.errata)
+        items = "".join(f'<li dir="auto">{escape(sentence)}</li>' for sentence in card.errata)
         several = "difference" if len(card.errata) == 1 else "differences"
         yield f"<details><summary>{len(card.errata)} {several} found</summary><ul>{items}</ul></details>\n"
 

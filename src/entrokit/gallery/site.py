@@ -14,8 +14,11 @@ from .pictures import write_pictures
 PAGE = "index.html"
 
 # Before anything is drawn, so that a dark page does not flash.
-_THEME = "document.documentElement.dataset.theme=localStorage.getItem('theme')||" \
-         "(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light')"  # fmt: skip
+_THEME = (
+    "let kept;try{kept=localStorage.getItem('entrokit-theme')}catch{}"
+    "document.documentElement.dataset.theme=['dark','light'].includes(kept)?kept:"
+    "matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light'"
+)
 
 
 def write_gallery(cards: Sequence[Card], folder: str | Path) -> Path:
@@ -26,7 +29,8 @@ def write_gallery(cards: Sequence[Card], folder: str | Path) -> Path:
     """
     file = Path(folder) / PAGE
     page = render(cards, write_pictures(cards, folder))
-    replace_file(file, lambda partial: partial.write_text(page, encoding="utf-8"))
+    # A name of a folder need be no text.
+    replace_file(file, lambda partial: partial.write_text(page, encoding="utf-8", errors="replace"))
     return file
 
 
@@ -41,7 +45,7 @@ def render(cards: Sequence[Card], pictures: dict[str, str]) -> str:
 <link rel="icon" href="data:,">
 <style>
 {STYLE.read_text(encoding="utf-8")}</style>
-<script>try{{{_THEME}}}catch{{}}</script>
+<script>{{{_THEME}}}</script>
 </head>
 <body>
 <header>

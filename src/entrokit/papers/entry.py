@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from entrokit.report import Chart
 
-from .evidence import Budget, Finding
+from .evidence import Budget, Finding, check_text
 
 Shown = Finding | Chart
+
+# With what is added to it a slug is a file's name, which holds 255 bytes.
+_LONGEST_SLUG = 100
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Experiment:
         seeds: how many it takes by default. minutes: about how long that takes on two cores.
         criterion: when its claims count as shown, written before the first run; each finding says it in numbers.
         needs: extras that it needs beside ``torch``, and ``gpu``.
+
+    Raises:
+        TypeError, ValueError: something to run that is not callable, seeds or minutes that are no such numbers, or a
+            criterion that is no text.
     """
 
     run: Callable[[Budget], Iterable[Shown]]
@@ -32,14 +40,24 @@ class Experiment:
     criterion: str
     needs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not callable(self.run):
+            raise TypeError(f"Experiment.run: a function of a budget, got {self.run!r:.60}")
+        if not isinstance(self.seeds, int) or self.seeds < 1:
+            raise ValueError(f"Experiment.seeds: a number of them, at least 1; got {self.seeds!r:.60}")
+        if not isinstance(self.minutes, (int, float)) or not 0 <= self.minutes < math.inf:
+            raise ValueError(f"Experiment.minutes: a finite number, at least 0; got {self.minutes!r:.60}")
+        check_text(self.criterion, "Experiment.criterion")
+        _check_texts(self.needs, "Experiment.needs")
+
 
 @dataclass(frozen=True)
 class Paper:
     """An entry of the catalogue.
 
     Attributes:
-        slug: its name here and that of its files: small letters, digits, hyphens. arxiv: its id. year: of the first
-            version. family: the shelf, e.g. `rlvr: tokens`.
+        slug: its name here and that of its files: small letters, digits, hyphens, 100 at most. arxiv: its id; "" where
+            it has none. year: of the first version. family: the shelf, e.g. `rlvr: tokens`, its wing before the colon.
         claim: in one sentence. names: public names that implement it, dotted. recipes: strings to try it with.
         experiments: by names of its own; the first is what `reproduce` runs when none is named.
         example: about three lines of Python, imports and all, to paste at a prompt: they show the core of the paper on
@@ -48,7 +66,8 @@ class Paper:
         symptoms: what ails the run of a reader who should know of it, in a few words each: ``entropy collapses``.
 
     Raises:
-        ValueError: no experiment, a slug that is none, or an example that is no Python.
+        TypeError, ValueError: no experiment, a slug that is none, a title, family or claim that is blank, texts that
+            are none, one text where several are meant, or an example that is no Python.
     """
 
     slug: str
@@ -66,8 +85,25 @@ class Paper:
     def __post_init__(self) -> None:
         if not (isinstance(self.slug, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.slug)):
             raise ValueError(f"Paper.slug: small letters, digits and hyphens, the first no hyphen; got {self.slug!r}")
+        if len(self.slug) > _LONGEST_SLUG:
+            raise ValueError(f"Paper.slug: {_LONGEST_SLUG} characters at most, got {len(self.slug)}: {self.slug:.60}")
+        for name in ("title", "family", "claim", "arxiv", "example"):
+            check_text(getattr(self, name), f"{self.slug}: Paper.{name}")
+        for name, text in (("title", self.title), ("family's wing", self.wing), ("claim", self.claim)):
+            if not text.strip():
+                raise ValueError(f"{self.slug}: Paper.{name} is blank")
+        if not isinstance(self.year, int):
+            raise TypeError(f"{self.slug}: Paper.year: a year, got {self.year!r:.60}")
+        for name in ("names", "recipes", "symptoms"):
+            _check_texts(getattr(self, name), f"{self.slug}: Paper.{name}")
+        if not isinstance(self.experiments, Mapping):
+            raise TypeError(f"{self.slug}: Paper.experiments: experiments by name, got {self.experiments!r:.60}")
         if not self.experiments:
             raise ValueError(f"{self.slug}: an entry has at least one experiment")
+        for name, experiment in self.experiments.items():
+            check_text(name, f"{self.slug}: the name of an experiment")
+            if not isinstance(experiment, Experiment):
+                raise TypeError(f"{self.slug}: {name!r}: an Experiment, got {experiment!r:.60}")
         try:
             ast.parse(self.example)
         except SyntaxError as error:
@@ -75,7 +111,13 @@ class Paper:
 
     @property
     def url(self) -> str:
-        return f"https://arxiv.org/abs/{self.arxiv}"
+        """Its page at arXiv; "" where it has none."""
+        return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else ""
+
+    @property
+    def wing(self) -> str:
+        """What its family begins with: `rlvr` of `rlvr: tokens`."""
+        return self.family.partition(":")[0].strip()
 
     @property
     def lines(self) -> str:
@@ -113,3 +155,10 @@ class Paper:
             (self.slug, self.title, self.arxiv, self.family, self.claim, *self.names, *self.recipes, *self.symptoms)
         )
         return all(word.casefold() in text.casefold() for word in words)
+
+
+def _check_texts(values: object, what: str) -> None:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        raise TypeError(f"{what}: a tuple of texts, got {values!r:.60}")
+    for value in values:
+        check_text(value, what)

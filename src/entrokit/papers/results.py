@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, NoReturn
 
 from entrokit.report import Chart, Series
@@ -21,6 +22,9 @@ FORMAT = 1
 
 MEASURED = Path(__file__).with_name("measured")
 """What was measured of our own papers: part of the package, so that whoever installs it can look."""
+
+# A thousand times what a paper with all its pictures takes; a larger one is something else.
+_LARGEST = 1 << 28
 
 
 class ResultError(ValueError):
@@ -110,7 +114,7 @@ def check_writable(folder: str | Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f"{folder}: a file is in the way, and results go into a folder") from None
+        raise NotADirectoryError(f"{folder}: a file is in the way of a folder") from None
     except OSError as error:
         raise OSError(f"{folder}: nothing can be written there ({error.strerror})") from error
 
@@ -123,6 +127,12 @@ def load(file: str | Path) -> PaperResults:
         FileNotFoundError: there is none.
     """
     try:
+        # A pipe would be waited for, and a device has no end.
+        status = Path(file).stat()
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            raise ResultError(f"{file}: a pipe, a socket or a device, and results are a file")
+        if status.st_size > _LARGEST:
+            raise ResultError(f"{file}: {status.st_size:,} bytes, and results are at most {_LARGEST:,}")
         written = Path(file).read_bytes()
     except FileNotFoundError:
         raise
@@ -141,7 +151,8 @@ def _read(text: bytes, file: str | Path) -> PaperResults:
         raise ResultError(f"{file}: of format {written!r:.60}, and this version reads {FORMAT}; measure it again")
     try:
         slug = _is(str, content["slug"], "slug")
-        return PaperResults(slug, {name: _result(r) for name, r in content["experiments"].items()})
+        named = content["experiments"].items()
+        return PaperResults(slug, {check_text(name, "an experiment's name"): _result(r) for name, r in named})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ResultError(f"{file}: no result of an experiment ({type(error).__name__}: {error})") from error
 
@@ -154,6 +165,8 @@ def load_all(folder: str | Path) -> tuple[dict[str, PaperResults], dict[str, Res
             found[file.stem] = _named(file)
         except ResultError as error:
             broken[file.stem] = error
+        except FileNotFoundError:
+            broken[file.stem] = ResultError(f"{file}: gone, or a link that leads nowhere")
     return found, broken
 
 
@@ -231,7 +244,8 @@ def _chart(content: Mapping[str, Any]) -> Chart:
         check_text(getattr(chart, name), f"a chart's {name}")
     for line in (chart.x_line, chart.y_line):
         _is((int, float, type(None)), line, "a chart's line")
-    _is(int, chart.height, "a chart's height")
+    if not 100 <= _is(int, chart.height, "a chart's height") <= 10_000:
+        raise ValueError(f"a chart's height is 100 to 10,000 pixels, got {chart.height!r:.60}")
     return chart
 
 
@@ -250,10 +264,10 @@ def _series(content: Mapping[str, Any]) -> Series:
         for value in values:
             _is(kinds, value, f"{what}: {name}")
     low, high = (None if end is None else _nan_for_none(end) for end in (series.low, series.high))
-    return replace(series, y=_nan_for_none(series.y), low=low, high=high)
+    return replace(series, x=_nan_for_none(series.x), y=_nan_for_none(series.y), low=low, high=high)
 
 
-def _nan_for_none(values: Iterable[float | None]) -> list[float]:
+def _nan_for_none(values: Iterable[Any]) -> list[Any]:
     return [math.nan if value is None else value for value in values]
 
 

@@ -35,7 +35,8 @@ class Section:
     """One experiment of one paper.
 
     Attributes:
-        slug, title, url: of the paper. experiment: its name. seeds: how many. about: one line below the heading.
+        slug, title, url: of the paper, the last "" where it is not on the web. experiment: its name. seeds: how many.
+            about: one line below the heading.
     """
 
     slug: str
@@ -73,9 +74,12 @@ a small policy; a large one may differ.</p>
 
 def _section(section: Section) -> str:
     charts = "".join(embed(figure(chart)) for chart in section.charts)
+    title = escape(section.title)
+    if section.url:
+        title = f'<a href="{escape(section.url)}">{title}</a>'
     return f"""<section>
 <h2>{escape(section.slug)}: {escape(section.experiment)}</h2>
-<p class="note"><a href="{escape(section.url)}">{escape(section.title)}</a>. {escape(section.about)}</p>
+<p class="note">{title}. {escape(section.about)}</p>
 <ul class="findings">{"".join(map(_verdict, section.verdicts))}</ul>
 <div class="charts">{charts}</div>
 </section>"""

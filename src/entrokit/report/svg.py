@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 from .chart import Chart, Series
 from .curves import COLOURS
 
 WIDTH = 640
-_LEFT, _RIGHT, _TOP, _BELOW_AXIS, _ROW = 68, 16, 40, 58, 20
+_LEFT, _RIGHT, _TOP, _BELOW_AXIS, _ROW, _SLANT = 68, 16, 40, 58, 20, 44
 # Of the fonts that browsers have, an average character at 11 pixels.
 _CHARACTER = 6.0
+# Twice as much is a float all the same, so that no axis has an endless end.
+_MOST = 1e300
 _INK, _GRID, _LINE = "#2b2b33", "#e4e4ea", "#8a8a96"
 
 
@@ -25,12 +27,15 @@ class _Axis:
     end: float
     low: float
     high: float
-    categories: tuple[str, ...] = ()
+    categories: Mapping[str, int] = field(default_factory=dict)
 
     def place(self, value: float | str) -> float | None:
-        """The pixel of a value; None of what is no finite number."""
+        """The pixel of a value; None of what is no finite number, or none of the categories."""
         if self.categories:
-            part = (self.categories.index(str(value)) + 0.5) / len(self.categories)
+            number = self.categories.get(str(value))
+            if number is None:
+                return None
+            part = (number + 0.5) / len(self.categories)
         elif isinstance(value, str) or not _finite(value):
             return None
         else:
@@ -40,8 +45,10 @@ class _Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Pixels, and what is written there."""
         if self.categories:
+            # Slanted lines of text need a line's height each.
+            every = math.ceil(len(self.categories) * _ROW / (self.end - self.start))
             return [(self.start + (i + 0.5) / len(self.categories) * (self.end - self.start), c)
-                    for i, c in enumerate(self.categories)]  # fmt: skip
+                    for i, c in enumerate(self.categories) if i % every == 0]  # fmt: skip
         step = _step(self.high - self.low)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [i * step for i in range(first, last + 1)]
@@ -52,13 +59,13 @@ class _Axis:
 def svg(chart: Chart) -> str:
     """The chart as an SVG document of `WIDTH` pixels, with a title and a description for those who do not see it.
 
-    What is no finite number is left out, and breaks its line. Text of the chart is escaped.
+    What is no finite number, or beyond ±1e300, is left out, and breaks its line. Text of the chart is escaped.
     """
     x = _x_axis(chart)
-    slanted = bool(x.categories) and (x.end - x.start) / len(x.categories) < _CHARACTER * max(map(len, x.categories))
+    slanted = _slanted(x)
     rows = _legend(chart.series)
-    below = _BELOW_AXIS + (44 if slanted else 0)
-    height = chart.height + _ROW * len(rows) + (44 if slanted else 0)
+    below = _BELOW_AXIS + (_SLANT if slanted else 0)
+    height = height_of(chart)
     y = _axis([v for s in chart.series for v in _values(s)], chart.y_line, height - below - _ROW * len(rows), _TOP)
     names = ", ".join(s.name for s in chart.series)
     parts = [
@@ -79,11 +86,22 @@ def svg(chart: Chart) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def height_of(chart: Chart) -> int:
+    """Pixels of the chart as `svg` draws it: its own, those of its legend, and those of long categories."""
+    return chart.height + _ROW * len(_legend(chart.series)) + (_SLANT if _slanted(_x_axis(chart)) else 0)
+
+
+def _slanted(x: _Axis) -> bool:
+    """Whether the names of categories are too long to stand beside one another."""
+    return bool(x.categories) and (x.end - x.start) / len(x.categories) < _CHARACTER * max(map(len, x.categories))
+
+
 def _x_axis(chart: Chart) -> _Axis:
     values = [v for s in chart.series for v in s.x]
     if any(isinstance(v, str) for v in values):
-        return _Axis(_LEFT, WIDTH - _RIGHT, 0, 1, tuple(dict.fromkeys(map(str, values))))
-    return _axis([float(v) for v in values], chart.x_line, _LEFT, WIDTH - _RIGHT)
+        there = dict.fromkeys(str(v) for v in values if isinstance(v, str) or _finite(v))
+        return _Axis(_LEFT, WIDTH - _RIGHT, 0, 1, {category: i for i, category in enumerate(there)})
+    return _axis([v for v in values if not isinstance(v, str)], chart.x_line, _LEFT, WIDTH - _RIGHT)
 
 
 def _axis(values: Sequence[float], line: float | None, start: float, end: float) -> _Axis:
@@ -134,13 +152,17 @@ def _drawn(series: Series, colour: str, x: _Axis, y: _Axis) -> Iterator[str]:
                 yield (f'<path d="M{at:.1f} {ends[0]:.1f}V{ends[1]:.1f}M{at - 3:.1f} {ends[0]:.1f}h6M{at - 3:.1f} '
                        f'{ends[1]:.1f}h6" stroke="{colour}" stroke-width="1.5"/>')  # fmt: skip
     alone = len([p for p in points if None not in p]) == 1
+    drawn = set()
     for i, (at, up) in enumerate(points):
         if at is None or up is None:
             continue
         if series.marks or alone:
             hint = series.hints[i] if series.hints is not None else ""
             inside = f"<title>{_text(hint)}</title>" if hint else ""
-            yield f'<circle cx="{at:.1f}" cy="{up:.1f}" r="3.5" fill="{colour}">{inside}</circle>'
+            circle = f'<circle cx="{at:.1f}" cy="{up:.1f}" r="3.5" fill="{colour}">{inside}</circle>'
+            if circle not in drawn:
+                drawn.add(circle)
+                yield circle
         if series.labels is not None and series.labels[i]:
             # Turned inwards, so that it stays in the picture.
             right = at > (x.start + x.end) / 2
@@ -182,7 +204,7 @@ def _values(series: Series) -> list[float]:
 
 
 def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    return value is not None and abs(value) <= _MOST
 
 
 def _short(text: str, most: int) -> str:
@@ -190,5 +212,5 @@ def _short(text: str, most: int) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped; without the control characters that no XML document may have."""
-    return escape("".join(c for c in text if c >= " "))
+    """Escaped; without the characters that no XML document may have."""
+    return escape("".join(c for c in text if c >= " " and c not in "\ufffe\uffff"))

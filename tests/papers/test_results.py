@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from entrokit.papers import PaperResults, ResultError
-from entrokit.papers.results import FORMAT, check_writable, keep, known, load, load_all, save
+from entrokit.papers.result_json import FORMAT
+from entrokit.papers.results import check_writable, keep, known, load, load_all, save
 from entrokit.report import Series
 from entrokit.runs.whole import partial_of, replace_file
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from entrokit.engines.carried import ENGINES, carried_by
 from entrokit.papers import CATALOGUE, Finding, Paper, PaperResults, ResultError
-from entrokit.papers.results import Result, load_all
+from entrokit.papers.result import Result
+from entrokit.papers.results import load_all
 from entrokit.report import Chart
 from entrokit.rlvr import recipe
 

@@ -3,7 +3,7 @@
 from .entry import Experiment, Paper, Shown
 from .evidence import Budget, Finding
 from .registry import CATALOGUE, paper, search
-from .results import PaperResults, Result, ResultError
+from .result import PaperResults, Result, ResultError
 from .run import run
 
 __all__ = [

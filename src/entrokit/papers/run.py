@@ -22,7 +22,8 @@ from entrokit.report import Chart
 
 from .entry import Experiment, Paper, Shown
 from .evidence import Budget, Finding, checked
-from .results import Result, check_chart
+from .result import Result
+from .result_json import check_chart
 
 _PACKAGES = ("entrokit", "torch", "numpy", "transformers", "trl", "scipy", "scikit-learn")
 

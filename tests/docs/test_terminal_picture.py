@@ -5,6 +5,7 @@ import re
 from scripts import terminal_picture
 from typer.testing import CliRunner
 
+from entrokit.cli import diagnosis
 from entrokit.cli.app import app
 
 from ..plugin import ROOT
@@ -12,7 +13,9 @@ from ..plugin import ROOT
 PICTURE = terminal_picture.PICTURE.read_text(encoding="utf-8")
 
 
-def test_it_shows_what_the_command_prints_today():
+def test_it_shows_what_the_command_prints_today(monkeypatch):
+    # Whoever imported it first may have had a width in the environment, which a console keeps.
+    monkeypatch.setattr(diagnosis.console, "_width", None)
     printed = CliRunner().invoke(
         app, ["diagnose", str(terminal_picture.LOG)], env={"COLUMNS": str(terminal_picture.COLUMNS)}
     )

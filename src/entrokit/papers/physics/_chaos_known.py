@@ -36,7 +36,7 @@ KNOWN = {"Lorenz": 0.9056, "Rössler": 0.0714, "Chen": 2.0272, "Hénon": 0.41922
 TRAJECTORIES = 32
 
 
-def known(budget: Budget) -> Iterator[Shown]:
+def known_exponents(budget: Budget) -> Iterator[Shown]:
     seeds = len(budget.seeds)
     flows = {"Lorenz": Lorenz(beta=8 / 3), "Rössler": Rossler(), "Chen": Chen()}
     begun = {name: _cloud_of_starts(flow, seeds) for name, flow in flows.items()}

@@ -63,7 +63,7 @@ PAPER = Paper(
         "from entrokit.physics.active_matter import entropy_production_rate, ou_reference\n"
         "x, A = torch.randn(10_000, 2), torch.tensor([[1.0, -1.0], [1.0, 1.0]])  # a swirl\n"
         "print(entropy_production_rate(x, lambda x: -x @ A.T, lambda x: -x, 1.0))\n"
-        'print(ou_reference(A, 1.0)["epr"])  # exactly, in nats a unit of time'
+        "print(ou_reference(A, 1.0).epr)  # exactly, in nats a unit of time"
     ),
     experiments={
         "known": Experiment(

@@ -80,6 +80,8 @@ def test_runs_that_are_off_by_five_errors_are_told_and_runs_of_a_kept_width_are_
 def test_the_warning_names_what_to_do_and_the_line_that_called():
     sampler = DiagonalGaussian(double(3.1), double(0.05))
     law = DiagonalGaussian(double(0.0), double(1.0))
-    with pytest.warns(HeavyTailWarning, match=r"of the \d+ hits have a tail of Pareto shape k = \d.* raise n") as caught:
+    with pytest.warns(
+        HeavyTailWarning, match=r"of the \d+ hits have a tail of Pareto shape k = \d.* raise n"
+    ) as caught:
         estimate_probability(lambda x: x[:, 0], law, 3.0, sampler, n=10_000, generator=generator())
     assert caught[0].filename == __file__

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -66,7 +66,7 @@ class RareEvent(Generic[F]):
     pareto_k: float
     status: Status
     sampler: F
-    history: tuple[Level[F], ...]
+    history: tuple[Level[F], ...] = field(repr=False)
 
 
 def estimate_probability(

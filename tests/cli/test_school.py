@@ -91,3 +91,26 @@ def test_what_is_wrong_is_one_line(tracks, options, said):
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_warnings_of_the_library_are_notes(tmp_path):
+    x = np.random.default_rng(0).random((3, 12, 3)) * 0.01 + 5
+    np.savez(tmp_path / "t.npz", positions=x, times=np.arange(3))
+    options = ("school", tmp_path / "t.npz", "--box", 10)
+    done = called(*options)
+    assert done.stderr == ""
+    assert "note: positions span 0.0" in done.stdout
+    assert json.loads(called(*options, "--json").stdout)["notes"][0].startswith("positions span 0.0")
+
+
+def test_a_file_that_is_not_there_is_a_sentence(tmp_path):
+    done = called("school", "no.csv", "--box", 10, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: no.csv: there is no such file\n")
+
+
+def test_one_is_not_many(tmp_path):
+    x = np.random.default_rng(0).random((1, 1, 3)) * 10
+    np.savez(tmp_path / "t.npz", positions=x, velocities=np.ones_like(x), times=np.arange(1))
+    said = called("school", tmp_path / "t.npz", "--box", 10).stdout
+    assert said.splitlines()[0].rstrip() == "1 agent, 1 frame"
+    assert "(sd) of frame 0\n" in said

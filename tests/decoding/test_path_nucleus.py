@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -396,3 +397,13 @@ def test_the_scope_is_the_decoder_s():
         for scope in ("joint", "path")
     }
     assert there == {"joint": [[True, False]], "path": [[True, True]]}
+
+
+def test_probabilities_in_place_of_their_logs_are_told():
+    with pytest.warns(UserWarning, match="look like probabilities") as caught:
+        path_nucleus(WEIGHTS.log(), LAWS)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path_nucleus(WEIGHTS.log(), LAWS.log())
+        path_nucleus(WEIGHTS.log(), 2 * LAWS)

@@ -116,3 +116,10 @@ def test_points_keep_their_dtype(dtype):
     assert divergence(field, x).dtype == dtype
     assert denoising_loss(field, x, 0.1).dtype == dtype
     assert entropy_production_rate(x, field, field, 1.0).mean.dtype == torch.float64
+
+
+def test_a_jump_of_the_drift_has_no_derivative():
+    """dX = -sign(X) dt + √2 dW is in equilibrium; without the score b² is left of it, as the docstring says."""
+    x = torch.distributions.Laplace(0.0, 1.0).sample((100, 1))
+    assert float(epr_without_score(x, lambda x: -x.sign(), 1.0).mean) == 1.0
+    assert float(entropy_production_rate(x, lambda x: -x.sign(), lambda x: -x.sign(), 1.0).mean) == 0.0

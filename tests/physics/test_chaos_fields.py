@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -171,9 +172,9 @@ def test_one_matrix_may_stand_for_the_jacobian_of_a_flow(starts):
         (lambda: rk4(torch.eye(3), ALONE, 0.01, 3), "f: a flow or a function of states is expected; got Tensor"),
         (
             lambda: lyapunov_spectrum(LORENZ, ALONE, 0.01, 3, np.eye(3)),
-            "jac: a function of states is expected; got nda",
+            "jac: a function that returns the Jacobian of states is expected; got a nda",
         ),
-        (lambda: map_lyapunov_spectrum(henon(), [0.1, 0.1], 3, np.eye(2)), "jac: a function of states is expected"),
+        (lambda: map_lyapunov_spectrum(henon(), [0.1, 0.1], 3, np.eye(2)), "jac: a function that returns"),
     ],
 )
 def test_what_is_no_function_is_named(call, message):
@@ -186,3 +187,22 @@ def test_a_flow_that_says_nothing_says_so():
 
     with pytest.raises(NotImplementedError, match="`FunctionFlow` takes a function"):
         rk4(Flow(period=1.0, start=(1.0,)), [1.0], 0.1, 3)
+
+
+@pytest.mark.parametrize("f", [lambda x: 1 - (1 - 2 * x).abs(), lambda x: (2 * x) % 1.0], ids=["tent", "doubling"])
+def test_an_orbit_that_floating_point_collapsed_is_told(f):
+    with pytest.warns(
+        RuntimeWarning, match=r"1 of 1 orbits collapsed in floating point: .* \[0\.0\], which repels"
+    ) as caught:
+        map_lyapunov_spectrum(f, [0.1234567], 2000)
+    assert caught[0].filename == __file__
+
+
+def test_orbits_that_end_where_they_should_are_not():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Of a fixed point that attracts, of a start on one that repels, of a superstable one, and of chaos.
+        map_lyapunov_spectrum(lambda x: 2.5 * x * (1 - x), [0.3], 500)
+        map_lyapunov_spectrum(lambda x: 4.0 * x * (1 - x), [0.0], 10)
+        assert float(map_lyapunov_spectrum(lambda x: 2.0 * x * (1 - x), [0.3], 50)) < -1
+        map_lyapunov_spectrum(henon(), [0.1, 0.1], 500)

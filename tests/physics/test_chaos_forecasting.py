@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from entrokit.physics.chaos import (
+    Autoregressive,
     BenchmarkTable,
     DivergedError,
     Flow,
@@ -249,3 +250,48 @@ def test_an_implicit_solver_that_gives_up_is_named(monkeypatch):
     monkeypatch.setattr("scipy.integrate.solve_ivp", lambda *args, **options: given_up)
     with pytest.raises(DivergedError, match=r"Lorenz: the solver stopped after time 0.7: Required step"):
         sample_flow(Lorenz(), 3, 1, method="radau")
+
+
+class LeastSquares:
+    """A regressor of scikit-learn's kind."""
+
+    def fit(self, X, y):
+        self.coefficients_ = np.linalg.lstsq(X, y, rcond=None)[0]
+        return self
+
+    def predict(self, X):
+        return X @ self.coefficients_
+
+
+@pytest.mark.parametrize("coordinates", [1, 2])
+def test_a_regressor_is_iterated(coordinates):
+    """A sinusoid is 2 cos(ω) times the last point, less the one before."""
+    t = torch.arange(80, dtype=torch.float64)
+    x = torch.stack([(0.3 * t).sin(), (0.3 * t).cos()], 1)[:, :coordinates]
+    given = LeastSquares()
+    forecaster = Autoregressive(given, lags=2).fit(x[:60])
+    torch.testing.assert_close(forecaster.predict(20), x[60:], rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        forecaster.predict(5, after=x[None, 10:30].repeat(3, 1, 1)), x[30:35].expand(3, -1, -1), rtol=0, atol=1e-9
+    )
+    assert not hasattr(given, "coefficients_")
+
+
+def test_a_regressor_in_the_place_of_a_forecaster_is_named(near_starts):
+    with pytest.raises(
+        TypeError, match=r"fit of a LeastSquares takes more .* Autoregressive\(LeastSquares\(\.\.\.\), lags=5\)"
+    ):
+        benchmark_forecaster(LeastSquares(), [Lorenz()])
+    assert len(benchmark_forecaster(Autoregressive(LeastSquares(), lags=3), [Lorenz()], periods=3).rows) == 1
+
+
+def test_what_is_no_regressor_is_named():
+    for wrong in (LeastSquares, 3):
+        with pytest.raises(TypeError, match="regressor: an instance with fit"):
+            Autoregressive(wrong)
+    one = LeastSquares()
+    one.predict = lambda X: X
+    with pytest.raises(ValueError, match=r"regressor: of 1 rows it predicts \[1, 2\], and not \[1, 1\]"):
+        Autoregressive(one, lags=2).fit(torch.arange(9.0)[:, None]).predict(1)
+    with pytest.raises(ValueError, match="fit it to a series"):
+        Autoregressive(LeastSquares()).predict(1)

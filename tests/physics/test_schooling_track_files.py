@@ -192,9 +192,7 @@ def test_cells_without_a_number_are_gaps_whose_lines_are_named(nothing, tmp_path
     some = rows()
     some[0]["y"] = some[25]["vz"] = nothing
     file = write(tmp_path / "t.csv", some)
-    said = (
-        r"fish 0 \(1 frames\), fish 1 \(1 frames\), the first at time 0; cells without a number in lines 2, 27\. Give"
-    )
+    said = r"fish 0 \(1 frame\), fish 1 \(1 frame\), the first at time 0; cells without a number in lines 2, 27\. Give"
     with pytest.raises(ValueError, match=said):
         load_tracks(file, box=BOX)
     kept = load_tracks(file, box=BOX, gaps="frames")

@@ -33,7 +33,7 @@ def test_gaps_are_named_or_left_out(run, tmp_path):
     x[4, 7] = np.nan
     np.savez(tmp_path / "gaps.npz", positions=x, velocities=run.velocities.numpy(), times=run.times.numpy())
     with pytest.raises(
-        ValueError, match=r"tracks with gaps: 3 \(2 frames\), 7 \(1 frames\), the first at time 0\.4"
+        ValueError, match=r"tracks with gaps: 3 \(2 frames\), 7 \(1 frame\), the first at time 0\.4"
     ) as told:
         load_tracks(tmp_path / "gaps.npz", box=BOX)
     assert "measure the 9 of 11 frames" in str(told.value)
@@ -49,10 +49,10 @@ def test_gaps_are_named_or_left_out(run, tmp_path):
 
 def test_a_missing_row_is_a_gap(run, tmp_path):
     some = [row for row in rows() if (row["id"], row["time"]) != ("fish 2", 0.5)]
-    with pytest.raises(ValueError, match=r"fish 2 \(1 frames\), the first at time 0\.5"):
+    with pytest.raises(ValueError, match=r"fish 2 \(1 frame\), the first at time 0\.5"):
         load_tracks(write(tmp_path / "t.csv", some), box=BOX)
     some[0]["y"] = ""
-    with pytest.raises(ValueError, match=r"fish 0 \(1 frames\), fish 2"):
+    with pytest.raises(ValueError, match=r"fish 0 \(1 frame\), fish 2"):
         load_tracks(write(tmp_path / "t.csv", some), box=BOX)
 
 

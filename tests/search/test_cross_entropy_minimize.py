@@ -1,6 +1,7 @@
 """Minimisation: functions whose minimum is known, borders, and ends that are named."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,3 +223,24 @@ def test_what_cannot_be_is_named(change, said):
 def test_what_is_of_another_kind_is_named(change, said):
     with pytest.raises(TypeError, match=said):
         cross_entropy_minimize(**({"fn": bowl, "sampler": WIDE, "generator": generator()} | change))
+
+
+def test_bounds_may_be_scipy_s():
+    """By their attributes; one number stands for all coordinates."""
+    pairs = [(-3.0, 3.0), (-1.0, 3.0), (0.0, 3.0)]
+    as_pairs, as_scipy = (
+        cross_entropy_minimize(bowl, WIDE, generator=generator(), bounds=bounds)
+        for bounds in (pairs, SimpleNamespace(lb=np.array([-3.0, -1.0, 0.0]), ub=3.0))
+    )
+    assert torch.equal(as_pairs.x, as_scipy.x)
+    assert float(as_scipy.x[1]) == -1.0
+    with pytest.raises(
+        ValueError, match=r"bounds\.lb is one number, or one a coordinate of draws \[200, 3\]; got \[2\]"
+    ):
+        cross_entropy_minimize(bowl, WIDE, generator=generator(), bounds=SimpleNamespace(lb=[0.0, 0.0], ub=3.0))
+
+
+def test_what_is_printed_of_a_minimum_has_not_every_iteration():
+    found = cross_entropy_minimize(bowl, WIDE, generator=generator(), max_iter=20)
+    assert "history" not in repr(found)
+    assert f"nit={found.nit}" in repr(found)

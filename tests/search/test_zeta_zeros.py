@@ -201,7 +201,7 @@ def test_the_pole_is_no_minimum():
         lambda: count_zeros((-0.5, 1.0), (1.0, 2.0)),
         lambda: count_zeros((0.0, math.inf), (1.0, 2.0)),
         lambda: find_critical_zeros(5.0, 5.0),
-        lambda: find_critical_zeros(0.0, 5.0),
+        lambda: find_critical_zeros(-1.0, 5.0),
         lambda: find_critical_zeros(1.0, 5.0, step=0.0),
         lambda: search_zero(5.0, 4.0, generator=torch.Generator()),
         lambda: hardy_z(math.nan),
@@ -332,3 +332,12 @@ def test_a_small_modulus_is_no_zero(monkeypatch):
 def test_the_pole_has_no_modulus():
     points = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
     assert _modulus(points).tolist() == pytest.approx([math.inf, math.pi**2 / 6, 1.460354508809587])
+
+
+def test_zeros_may_be_sought_from_0_on():
+    assert find_critical_zeros(0, 30).tolist() == find_critical_zeros(1.0, 30.0).tolist()
+    assert len(find_critical_zeros(0.0, 0.5)) == 0
+
+
+def test_what_is_printed_of_a_search_has_not_every_iteration():
+    assert "history" not in repr(search_zero(10, 18, generator=torch.Generator().manual_seed(0), max_iter=2))

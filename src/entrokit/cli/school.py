@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,31 +53,36 @@ def school(
 ) -> None:
     """Order, seven entropies and the Oceanic Schooling Index of tracked agents: 0 is order, 1 disorder."""
     from entrokit.physics.schooling import load_tracks
+    from entrokit.physics.schooling.checked import several
 
     file = None if out is None else _checked_out(Path(out), Path(tracks))
     # What was typed is checked where it is used: the messages name what there is.
-    found = load_tracks(tracks, box=box, dt=dt, periodic=not walls, gaps=gaps, columns=_named(columns))  # type: ignore[arg-type]
-    series = found.measure(
-        still=still,  # type: ignore[arg-type]
-        solid_angle=solid_angle,
-        periodic_centroid=periodic_centroid,
-        k=k,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        found = load_tracks(tracks, box=box, dt=dt, periodic=not walls, gaps=gaps, columns=_named(columns))  # type: ignore[arg-type]
+        series = found.measure(
+            still=still,  # type: ignore[arg-type]
+            solid_angle=solid_angle,
+            periodic_centroid=periodic_centroid,
+            k=k,
+        )
+    notes = [*(str(each.message) for each in caught), *series.notes]
     if file is not None:
         _write(series, file)
     if as_json:
-        print(json.dumps(_as_json(series, len(found.agents))))
+        print(json.dumps(_as_json(series, len(found.agents), notes)))
         return
     frames = len(series.times)
-    table = Table(title=f"{len(found.agents)} agents, {frames} frames", title_justify="left", box=None, pad_edge=False)
+    title = f"{several(len(found.agents), 'agent')}, {several(frames, 'frame')}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for head in ("", "mean", "sd", "first", "last"):
         table.add_column(head, justify="right" if head else "left")
     for name, (mean, sd) in series.summary().items():
         numbers = (float(mean), float(sd), float(series.values[name][0]), float(series.values[name][-1]))
         table.add_row(name, *(f"{number:.4f}" for number in numbers))
     console.print(table)
-    console.print(Text(f"mean and standard deviation (sd) of frames {frames // 2} to {frames - 1}", style="dim"))
-    for note in series.notes:
+    last = f"frame {frames - 1}" if frames == 1 else f"frames {frames // 2} to {frames - 1}"
+    console.print(Text(f"mean and standard deviation (sd) of {last}", style="dim"))
+    for note in notes:
         console.print(Text(f"note: {printable(note)}", style="dim"), soft_wrap=True)
     if out is not None:
         console.print(Text(f"Frames: {out}"), soft_wrap=True)
@@ -104,11 +111,11 @@ def _checked_out(file: Path, tracks: Path) -> Path:
     return file
 
 
-def _as_json(series: SchoolSeries, agents: int) -> dict[str, object]:
+def _as_json(series: SchoolSeries, agents: int, notes: Sequence[str]) -> dict[str, object]:
     summary = {name: {"mean": float(mean), "sd": float(sd)} for name, (mean, sd) in series.summary().items()}
     dropped = {name: float(share.mean()) for name, share in series.dropped.items()}
     frames = len(series.times)
-    return {"agents": agents, "frames": frames, "summary": summary, "dropped": dropped, "notes": list(series.notes)}
+    return {"agents": agents, "frames": frames, "summary": summary, "dropped": dropped, "notes": notes}
 
 
 def _write(series: SchoolSeries, file: Path) -> None:

@@ -7,6 +7,7 @@ with w = softmax of the paths' log-probabilities. k = 1 is nucleus sampling; p =
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,8 @@ Scope = Literal["joint", "path"]
 _ROUNDING = 1e-12
 # So many are looked at first: sorting k · V values costs more than finding these.
 _FIRST = 1024
+# Within which a row of probabilities in single precision sums to 1.
+_SUM = 1e-4
 
 
 def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joint") -> Tensor:
@@ -32,6 +35,9 @@ def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joi
         p: mass to keep, in (0, 1]; at least one pair is kept, and of equal ones those of the lower index.
         scope: ``joint``: one nucleus of all pairs, so that an unlikely path has few tokens in it or none; ``path``: one
             a path, which the weights do not change.
+
+    Warns:
+        UserWarning: every row of ``logp`` is at least 0 and sums to 1, as probabilities do.
 
     Raises:
         ValueError: shapes that do not fit, ``p`` or ``scope`` that are none, NaN, a row without a path, a path
@@ -49,6 +55,7 @@ def path_nucleus(logw: Tensor, logp: Tensor, p: float = 0.9, scope: Scope = "joi
     logw, logp = logw.double(), logp.double()
     there = _present(logw, logp)
     # What stands where there is no path may be anything.
+    _warn_of_probabilities(logp[there])
     conditional = torch.log_softmax(torch.where(there[..., None], logp, 0.0), -1)
     weights = torch.log_softmax(logw, -1)[..., None]
     if scope == "path":
@@ -108,6 +115,16 @@ def _present(logw: Tensor, logp: Tensor) -> Tensor:
         if bool(wrong.any()):
             raise ValueError(f"path_nucleus: row {int(wrong.nonzero()[0, 0])} {what}")
     return there
+
+
+def _warn_of_probabilities(rows: Tensor) -> None:
+    """Of rows ``[N, V]``."""
+    if len(rows) and bool((rows >= 0.0).all()) and bool(((rows.sum(-1) - 1.0).abs() <= _SUM).all()):
+        warnings.warn(
+            "path_nucleus: every row of logp is at least 0 and sums to 1: these look like probabilities, and are taken "
+            "for logits; give their log",
+            stacklevel=3,
+        )
 
 
 def _truncated(log_law: Tensor, p: float) -> Tensor:

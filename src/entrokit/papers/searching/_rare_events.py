@@ -15,6 +15,7 @@ from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 from entrokit.search.cross_entropy import (
     Exponential,
+    HeavyTailWarning,
     Mixture,
     RareEvent,
     ShiftedGaussian,
@@ -143,9 +144,9 @@ def mixtures(budget: Budget) -> Iterator[Finding]:
 
 def _estimate(score: Callable[[Tensor], Tensor], law: Any, gamma: float, seed: int) -> RareEvent[Any]:
     with warnings.catch_warnings():
-        # The status says it too, and is what is looked at.
-        warnings.simplefilter("ignore", StallWarning)
-        warnings.simplefilter("ignore", UncoveredWarning)
+        # The truth is known here, and the status is what is looked at.
+        for known in (StallWarning, UncoveredWarning, HeavyTailWarning):
+            warnings.simplefilter("ignore", known)
         return cross_entropy_probability(score, law, gamma, generator=seeded(seed), n=DRAWS, n_final=FINAL)
 
 

@@ -105,6 +105,9 @@ def epr_without_score(x: Tensor, drift: Field, diffusion: Tensor | float, *, met
     Equal to `entropy_production_rate` of the right score; what they differ by is the error of a learnt one. Two large
     numbers may cancel, so look at the standard error.
 
+    The drift must be continuous: ∇·b is what differentiation gives, and a jump has no derivative. Of dX = -sign(X) dt +
+    √2 dW, which is in equilibrium, it gives 1 in place of 0; smooth the jump, or take `entropy_production_rate`.
+
     Raises:
         ValueError: a coordinate without noise; drifts of another shape or not finite.
     """

@@ -3,7 +3,7 @@
 from .annotate import Invariants, measure_invariants
 from .correlation_dimension import correlation_dimension, correlation_sum
 from .flow import Flow, FunctionFlow, from_dysts
-from .forecasters import Forecaster, LinearAutoregression, MeanForecaster, NearestAnalogue
+from .forecasters import Autoregressive, Forecaster, LinearAutoregression, MeanForecaster, NearestAnalogue
 from .forecasting import BenchmarkTable, Row, benchmark_forecaster, forecast_error
 from .importance import HardSeries, hard_series, importance_weights, smooth_errors
 from .integrate import DivergedError, rk4, sample_flow, starts_on_attractor
@@ -36,6 +36,7 @@ from .systems import (
 __all__ = [
     "SYSTEMS",
     "Arneodo",
+    "Autoregressive",
     "BenchmarkTable",
     "Chen",
     "Dadras",

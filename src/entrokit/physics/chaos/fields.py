@@ -84,7 +84,10 @@ def as_batched_jacobian(jac: Field, f: Field, x: Tensor) -> Field:
             has nothing to do with.
     """
     if not callable(jac):
-        raise TypeError(f"jac: a function of states is expected; got {type(jac).__name__}")
+        raise TypeError(
+            f"jac: a function that returns the Jacobian of states is expected; got a {type(jac).__name__}; of a "
+            "constant matrix A it is lambda s: A"
+        )
 
     def matrices(x: Tensor) -> Tensor:
         found, due = _given(jac, x, "jac", _MATRICES), (*x.shape, x.shape[-1])

@@ -1,16 +1,25 @@
-"""Forecasters that others should beat; the interface is scikit-learn's: ``fit(series)``, ``predict(horizon)``."""
+"""Forecasters that others should beat: ``fit(series)``, ``predict(horizon)``; and one that a regressor makes."""
 
 from __future__ import annotations
 
+import copy
+import inspect
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from .checks import ArrayLike, as_not_negative, as_states, as_whole
+from .checks import ArrayLike, as_float64, as_not_negative, as_states, as_whole
 
-__all__ = ["Forecaster", "LinearAutoregression", "MeanForecaster", "NearestAnalogue", "check_forecaster"]
+__all__ = [
+    "Autoregressive",
+    "Forecaster",
+    "LinearAutoregression",
+    "MeanForecaster",
+    "NearestAnalogue",
+    "check_forecaster",
+]
 
 
 class Forecaster(Protocol):
@@ -24,7 +33,7 @@ class Forecaster(Protocol):
 
 
 def check_forecaster(forecaster: object) -> None:
-    """Raises TypeError: a class, or what lacks ``fit`` or ``predict``."""
+    """Raises TypeError: a class, what lacks ``fit`` or ``predict``, or a regressor, whose ``fit`` takes (X, y)."""
     if isinstance(forecaster, type):
         kind = forecaster.__name__
         raise TypeError(f"forecaster: an instance is expected; got the class {kind}, {kind}() makes one")
@@ -34,6 +43,22 @@ def check_forecaster(forecaster: object) -> None:
             f"forecaster: fit(series) and predict(horizon) are expected; a {type(forecaster).__name__} has no "
             f"{' and no '.join(lacking)}"
         )
+    if not _takes_one(forecaster.fit):  # type: ignore[attr-defined]
+        kind = type(forecaster).__name__
+        raise TypeError(
+            f"forecaster: fit(series [T, C]) and predict(horizon) -> [horizon, C] are expected; fit of a {kind} takes "
+            f"more than a series, as regressors do: Autoregressive({kind}(...), lags=5) makes a forecaster of one"
+        )
+
+
+def _takes_one(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # compiled, and silent about what it takes
+        return True
+    return True
 
 
 @dataclass
@@ -144,6 +169,58 @@ class LinearAutoregression:
             raise ValueError(
                 f"horizon: the recursion left for infinity within {horizon} points; more ridge, fewer lags"
             )
+        return ahead if after is not None else ahead[0]
+
+
+@dataclass
+class Autoregressive:
+    """Each point by a regressor from the ``lags`` before it; forecasts are iterated.
+
+    Attributes:
+        regressor: as scikit-learn has them: ``fit(X [N, lags * C], y [N, C], or [N] of one coordinate)`` and
+            ``predict(X)`` of the shape of y. A copy of it is fitted, ``regressor_``.
+    """
+
+    regressor: Any
+    lags: int = 5
+    regressor_: Any = field(init=False, repr=False)
+    series_: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.lags = as_whole(self.lags, "lags", 1)
+        if isinstance(self.regressor, type) or not all(
+            callable(getattr(self.regressor, name, None)) for name in ("fit", "predict")
+        ):
+            raise TypeError(f"regressor: an instance with fit(X, y) and predict(X) is expected; got {self.regressor!r}")
+
+    def fit(self, series: ArrayLike) -> Self:
+        x = _one(series, self.lags + 1)
+        past = x.unfold(0, self.lags, 1)[:-1].mT.flatten(1)
+        target = x[self.lags :]
+        self.regressor_ = copy.deepcopy(self.regressor)
+        self.regressor_.fit(past.cpu().numpy(), (target[:, 0] if x.shape[1] == 1 else target).cpu().numpy())
+        self.series_ = x
+        return self
+
+    def predict(self, horizon: int, after: ArrayLike | None = None) -> Tensor:
+        """As `NearestAnalogue.predict`.
+
+        Raises:
+            ValueError: not fitted, a history of fewer than ``lags`` points, or a regressor that gives another shape or
+                what is not finite.
+        """
+        horizon = as_whole(horizon, "horizon", 1)
+        history = _history(_fitted(self, "series_"), after, self.lags)
+        points = list(history[:, -self.lags :].unbind(1))
+        for _ in range(horizon):
+            past = torch.stack(points[-self.lags :], 1).flatten(1)
+            said = as_float64(self.regressor_.predict(past.cpu().numpy()), "regressor: its prediction")
+            if said.numel() != points[0].numel():
+                raise ValueError(
+                    f"regressor: of {len(past)} rows it predicts {list(said.shape)}, and not {list(points[0].shape)}"
+                )
+            points.append(said.to(history).view_as(points[0]))
+        ahead = torch.stack(points[self.lags :], 1)
         return ahead if after is not None else ahead[0]
 
 

@@ -87,8 +87,9 @@ def benchmark_forecaster(
     """Fits a copy of a forecaster to five sixths of each trajectory and compares what it says of the last sixth.
 
     Args:
-        forecaster: ``fit(series [T, C])``, ``predict(horizon) -> [horizon, C]``, as scikit-learn has it. What it is
-            tuned by must not be these trajectories: they begin at `starts_on_attractor`, so tune on others.
+        forecaster: ``fit(series [T, C])``, ``predict(horizon) -> [horizon, C]``; of a regressor, whose ``fit`` takes
+            (X, y), `Autoregressive` makes one. What it is tuned by must not be these trajectories: they begin at
+            `starts_on_attractor`, so tune on others.
         flows: with names that differ. points_per_period: 15 is "coarse" and 100 "fine" in arXiv 2110.05266. periods: of
             a trajectory. coordinate: the one that is forecast; None is the whole state.
         starts: trajectories a flow. invariants: by a flow's name, as `measure_invariants` gives them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -70,10 +71,27 @@ def lyapunov_spectrum(
 def map_lyapunov_spectrum(
     f: Field, x0: ArrayLike, n_steps: int, jac: Field | None = None, *, transient: int = 0
 ) -> Tensor:
-    """Exponents of a map ``x -> f(x)``, descending, in nats per step; otherwise as `lyapunov_spectrum`."""
-    x = _tried(f, x0)
+    """Exponents of a map ``x -> f(x)``, descending, in nats per step; otherwise as `lyapunov_spectrum`.
+
+    Maps that stretch by whole powers of 2, as the tent map does, shift digits out of a float: within some fifty steps
+    the orbit stands on a point that repels, and exponents are those of that point, or minus infinity.
+
+    Warns:
+        RuntimeWarning: an orbit ends so.
+    """
+    start = x = _tried(f, x0)
     tangents = as_batched_jacobian(jacobian_of(f, name_of(f)) if jac is None else jac, f, x)
-    return _along(lambda x, n: follow(f, x, n, 1, name_of(f), None), tangents, x, n_steps, transient, 1.0)
+    ends = x[..., None, :]
+
+    def along(x: Tensor, n: int) -> Tensor:
+        nonlocal ends
+        states = follow(f, x, n, 1, name_of(f), None)
+        ends = states[..., -2:, :]
+        return states
+
+    exponents = _along(along, tangents, x, n_steps, transient, 1.0)
+    _warn_of_collapse(start, ends, tangents, name_of(f))
+    return exponents
 
 
 @torch.no_grad()
@@ -110,6 +128,23 @@ def _along(
             q, more = _turn(maps, q)
             logs, x, left = logs + more, states[..., -1, :], left - (states.shape[-2] - 1)
     return _sorted(logs / (n_steps * dt))
+
+
+def _warn_of_collapse(start: Tensor, ends: Tensor, tangents: Field, name: str) -> None:
+    """Of orbits from ``[..., D]`` whose last states ``[..., 2, D]`` are one, which repels: rounding put it there."""
+    rounding = torch.finfo(start.dtype).eps * float(start.abs().amax())
+    stands = (ends[..., 1, :] - ends[..., 0, :]).abs().amax(-1) <= rounding
+    moved = (ends[..., 1, :] - start).abs().amax(-1) > rounding
+    repels = torch.linalg.eigvals(tangents(ends)[..., 1, :, :]).abs().amax(-1) > 1.0
+    collapsed = stands & moved & repels
+    if bool(collapsed.any()):
+        warnings.warn(
+            f"{name}: {int(collapsed.sum())} of {collapsed.numel()} orbits collapsed in floating point: one stands at "
+            f"{ends[..., 1, :][collapsed][0].tolist()}, which repels. The exponents are not those of a typical orbit; "
+            "add noise of the size of rounding to the map, or stretch by a little less than a power of 2",
+            RuntimeWarning,
+            stacklevel=4,  # past the decorator
+        )
 
 
 def _tried(f: Field, x0: ArrayLike) -> Tensor:

@@ -113,3 +113,8 @@ def whose(mask: Tensor) -> str:
     if not leading:
         return f"agent {agent}"
     return f"agent {agent} in frame {leading[0] if len(leading) == 1 else tuple(leading)}"
+
+
+def several(count: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -7,6 +7,7 @@ from itertools import permutations, product
 
 import numpy as np
 
+from .checked import several
 from .track_file import Floats
 
 # Without noise, and with noise that has no direction, no other order or signs of axes agree better than the right ones:
@@ -75,9 +76,10 @@ def check_walls(x: Floats, box: float) -> None:
     if far.any() and np.nanmedian(step) < box / 10:
         t, agent, axis = np.argwhere(far)[0]
         warnings.warn(
-            f"{far.sum()} displacements along an axis are above half of the tank, the first of agent {agent} along "
-            f"{'xyz'[axis]} after frame {t}; half of all are at most {np.nanmedian(step):.3g}. Is the box periodic "
-            "(without --walls, periodic=True), or is one agent followed as another?",
+            f"{several(int(far.sum()), 'displacement')} along an axis {'is' if far.sum() == 1 else 'are'} above half "
+            f"of the tank, the first of agent {agent} along {'xyz'[axis]} after frame {t}; half of all are at most "
+            f"{np.nanmedian(step):.3g}. Is the box periodic (without --walls, "
+            "periodic=True), or is one agent followed as another?",
             stacklevel=3,
         )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked import TINY, Still, checked_box
+from .checked import TINY, Still, checked_box, several
 from .entropies import lacking_agents
 from .series import SchoolSeries, school_series
 from .track_arrays import read_arrays
@@ -56,7 +56,7 @@ class Tracks:
         notes = list(self.notes)
         if slow.any():
             by_agent = zip(self.agents, slow.sum(axis=0).tolist(), strict=True)
-            whose = _few([f"{name} in {frames} frames" for name, frames in by_agent if frames])
+            whose = _few([f"{name} in {several(frames, 'frame')}" for name, frames in by_agent if frames])
             said = f"agents without speed, and so without a heading: {whose}"
             if still == "error":
                 raise ValueError(
@@ -149,10 +149,12 @@ def load_tracks(
 
 def _read(path: Path, dt: float | None, columns: Mapping[str, str]) -> TrackFile:
     kind = path.suffix.casefold()
+    if kind not in (*KINDS, ".npy", ".npz"):
+        raise ValueError(f"{path}: {', '.join(KINDS)}, .npy or .npz, got {path.suffix or 'no ending'}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
     if kind in KINDS:
         return read_table(path, dt, columns)
-    if kind not in (".npy", ".npz"):
-        raise ValueError(f"{path}: {', '.join(KINDS)}, .npy or .npz, got {path.suffix or 'no ending'}")
     if columns:
         raise ValueError(f"{path}: columns are of tables; arrays have names of their own, `positions` and so on")
     return read_arrays(path, dt)
@@ -181,7 +183,9 @@ def _kept(
     whole, always = np.flatnonzero(by_frame == 0), np.flatnonzero(by_agent == 0)
     if len(whole) == len(times):
         return whole, always
-    who = _few([f"{name} ({lost} frames)" for name, lost in zip(agents, by_agent.tolist(), strict=True) if lost])
+    who = _few(
+        [f"{name} ({several(lost, 'frame')})" for name, lost in zip(agents, by_agent.tolist(), strict=True) if lost]
+    )
     said = f"tracks with gaps: {who}, the first at time {times[(by_frame > 0).argmax()]:g}"
     if read.empty:
         said += f"; cells without a number in line{'s' * (len(read.empty) > 1)} {_few(list(map(str, read.empty)))}"

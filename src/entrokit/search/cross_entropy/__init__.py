@@ -11,6 +11,7 @@ from .mixture import Mixture
 from .protocol import EmptyEliteError, Sampler
 from .rare import StallWarning, UncoveredWarning, cross_entropy_probability
 from .samplers import Bernoulli, Categorical, Exponential
+from .tails import HeavyTailWarning
 
 __all__ = [
     "Bernoulli",
@@ -19,6 +20,7 @@ __all__ = [
     "EmptyEliteError",
     "Exponential",
     "Gaussian",
+    "HeavyTailWarning",
     "Level",
     "Minimum",
     "Mixture",

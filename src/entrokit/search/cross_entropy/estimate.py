@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..checks import check_count, check_generator, check_number
 from .protocol import Sampler, check_function, check_sampler, evaluate
+from .tails import HeavyTailWarning, largest_reliable_k, pareto_k
 
 F = TypeVar("F", bound=Sampler)
 
@@ -47,6 +49,9 @@ class RareEvent(Generic[F]):
         relative_error: standard error over ℓ, **as the draws see it**: what the sampler never visits is not in it.
             Infinite without a hit; of plain draws of the law it is binomial, and 0 where all of them hit.
         hits: of the final draws. effective: how many draws of equal weights the hits are worth.
+        pareto_k: how heavy the tail of the hits' weights is (arXiv 1507.02646). Above 0.7, or 1 - 1/log10(hits) where
+            that is less, neither the estimate nor its error is to be trusted: most often a sampler that is narrower
+            than the event. A small k is no proof. -inf of equal weights; NaN of too few hits to tell.
         status: ``reached`` γ; ``uncovered``: so it did, but a refit left out what draws before it had seen, and the
             estimate may be of a part of the event; ``stalled``: the levels stopped rising; ``max_levels``: they were
             too few. Of the last three the estimate is unbiased, and its error may be anything.
@@ -58,9 +63,10 @@ class RareEvent(Generic[F]):
     relative_error: float
     hits: int
     effective: float
+    pareto_k: float
     status: Status
     sampler: F
-    history: tuple[Level[F], ...]
+    history: tuple[Level[F], ...] = field(repr=False)
 
 
 def estimate_probability(
@@ -69,6 +75,9 @@ def estimate_probability(
     """P(S(X) ≥ γ) for X of ``law`` by ``n`` draws of a given ``sampler``: the last step alone.
 
     With ``sampler=law`` it is plain Monte Carlo.
+
+    Warns:
+        HeavyTailWarning: ``pareto_k`` is too large.
 
     Raises:
         TypeError: no sampler, number, function or generator where one is due.
@@ -79,7 +88,9 @@ def estimate_probability(
     check_sampler("sampler", sampler)
     check_count("n", n, 2)
     check_generator(generator)
-    return estimated(score, law, check_number("gamma", gamma), sampler, n, generator, "reached", ())
+    found = estimated(score, law, check_number("gamma", gamma), sampler, n, generator, "reached", ())
+    warn_of_tail(found, stacklevel=3)
+    return found
 
 
 def estimated(
@@ -98,14 +109,29 @@ def estimated(
     log_weights = torch.where(hit, log_ratio(law, sampler, x), -torch.inf)
     hits, largest = int(hit.sum()), float(log_weights.max())
     if largest == -math.inf:
-        return RareEvent(0.0, -math.inf, math.inf, hits, 0.0, status, sampler, history)
+        return RareEvent(0.0, -math.inf, math.inf, hits, 0.0, math.nan, status, sampler, history)
     weights = (log_weights - largest).exp()
     mean = float(weights.mean())
     log_probability = math.log(mean) + largest
     error = float(weights.std()) / (math.sqrt(n) * mean)
+    k = pareto_k(log_weights[log_weights > -torch.inf])
     return RareEvent(
-        math.exp(log_probability), log_probability, error, hits, effective(log_weights), status, sampler, history
+        math.exp(log_probability), log_probability, error, hits, effective(log_weights), k, status, sampler, history
     )
+
+
+def warn_of_tail(found: RareEvent[F], stacklevel: int) -> None:
+    """Warns of weights with too heavy a tail."""
+    # NaN is above nothing.
+    if found.hits > 1 and found.pareto_k > largest_reliable_k(found.hits):
+        warnings.warn(
+            f"the weights of the {found.hits} hits have a tail of Pareto shape k = {found.pareto_k:.2f}, above "
+            f"{largest_reliable_k(found.hits):.2g}: a few draws carry the estimate, most often of a sampler that is "
+            f"narrower than the event, and its relative error of {found.relative_error:.2g} cannot know what is "
+            "beyond them. Take a family whose width stays, such as ShiftedGaussian, or raise n",
+            HeavyTailWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def log_ratio(law: Sampler, sampler: Sampler, x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,15 @@ from .protocol import EmptyEliteError, Sampler, check_function, check_sampler, e
 
 F = TypeVar("F", bound=Sampler)
 
-Bounds = Sequence[tuple[float | None, float | None]] | Tensor
+
+class Sides(Protocol):
+    """Lows and highs of all coordinates, as `scipy.optimize.Bounds` has them; one number stands for all."""
+
+    lb: Any
+    ub: Any
+
+
+Bounds = Sequence[tuple[float | None, float | None]] | Tensor | Sides
 """(low, high) a coordinate; None or infinity where there is none."""
 
 
@@ -51,7 +59,7 @@ class Minimum(Generic[F]):
     nit: int
     status: Literal["converged", "stalled", "max_iter"]
     sampler: F
-    history: tuple[Step, ...]
+    history: tuple[Step, ...] = field(repr=False)
 
     @property
     def success(self) -> bool:
@@ -77,8 +85,8 @@ def cross_entropy_minimize(
         fn: takes draws ``[n, *E]`` and returns ``[n]``; +inf for what is not allowed.
         sampler: where to begin, of any family that is a `Sampler`. n: draws an iteration. elite: ρ.
         smoothing: α; 1 forgets the sampler before, and with few draws collapses early.
-        bounds: (low, high) a coordinate, None for none, as SciPy takes them, for draws ``[n, d]``. Draws are moved to
-            the nearest point inside, so that an optimum on the border or in a corner can be met exactly.
+        bounds: (low, high) a coordinate, None for none, or a `scipy.optimize.Bounds`, for draws ``[n, d]``. Draws are
+            moved to the nearest point inside, so that an optimum on the border or in a corner can be met exactly.
         tol: of the draws' standard deviation, in every coordinate. patience: iterations without a better value after
             which it has stalled.
 
@@ -135,8 +143,7 @@ def cross_entropy_minimize(
 
 def _limits(x: Tensor, bounds: Bounds) -> Tensor:
     """Bounds of the first draws ``x`` ``[n, d]``: ``[d, 2]``."""
-    pairs = bounds if isinstance(bounds, Tensor) else [_pair(of) for of in bounds]
-    limits = torch.as_tensor(pairs, dtype=x.dtype, device=x.device)
+    limits = torch.as_tensor(_pairs(bounds, x), dtype=x.dtype, device=x.device)
     if x.ndim != 2 or limits.shape != (x.shape[1], 2):
         raise ValueError(
             f"bounds are one pair (low, high) a coordinate of draws [n, d]; got {list(limits.shape)} for draws "
@@ -153,6 +160,20 @@ def _limits(x: Tensor, bounds: Bounds) -> Tensor:
                 f"bounds: all {len(x)} first draws are {side} {float(limit[at]):g} in coordinate {at}; begin inside"
             )
     return limits
+
+
+def _pairs(bounds: Bounds, x: Tensor) -> Tensor | list[tuple[float, float]]:
+    if isinstance(bounds, Tensor):
+        return bounds
+    if not (hasattr(bounds, "lb") and hasattr(bounds, "ub")):
+        return [_pair(of) for of in bounds]
+    sides = [torch.as_tensor(side, dtype=x.dtype, device=x.device) for side in (bounds.lb, bounds.ub)]
+    for side, name in zip(sides, ("lb", "ub"), strict=True):
+        if side.numel() != 1 and side.shape != x.shape[1:]:
+            raise ValueError(
+                f"bounds.{name} is one number, or one a coordinate of draws {list(x.shape)}; got {list(side.shape)}"
+            )
+    return torch.stack([side.reshape(-1).expand(x.shape[1:]) for side in sides], -1)
 
 
 def _pair(of: Any) -> tuple[float, float]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_count, check_generator, check_number, check_share, check_smoothing
-from .estimate import Level, RareEvent, Status, effective, estimated, log_prob, log_ratio
+from .estimate import Level, RareEvent, Status, effective, estimated, log_prob, log_ratio, warn_of_tail
 from .protocol import EmptyEliteError, Sampler, check_function, check_sampler, evaluate
 
 F = TypeVar("F", bound=Sampler)
@@ -68,7 +68,8 @@ def cross_entropy_probability(
         smoothing: of the family's parameters. patience: levels without a rise after which it has stalled.
 
     Warns:
-        StallWarning: γ was not reached. UncoveredWarning: the status is ``uncovered``.
+        StallWarning: γ was not reached. UncoveredWarning: the status is ``uncovered``. HeavyTailWarning: γ was
+            reached, and `RareEvent.pareto_k` is too large: a few draws carry the estimate.
 
     Raises:
         TypeError: no sampler, number, function or generator where one is due.
@@ -127,7 +128,10 @@ def cross_entropy_probability(
             UncoveredWarning,
             stacklevel=2,
         )
-    return estimated(score, law, gamma, sampler, n_final, generator, status, tuple(history))
+    found = estimated(score, law, gamma, sampler, n_final, generator, status, tuple(history))
+    if status in ("reached", "uncovered"):
+        warn_of_tail(found, stacklevel=3)
+    return found
 
 
 def _foreseen(law: Sampler, after: Sampler, x: Tensor, log_weights: Tensor) -> float:

@@ -27,6 +27,9 @@ MOST_THETA = 1e150
 # Grid points before any halving; memory of a gigabyte or two at the last.
 _POINTS = 1_000_000
 
+# Below 14.13 there is no zero; a contour from 0 would run along the real axis, past the pole.
+_BELOW_ALL = 1.0
+
 
 class MissedZerosError(RuntimeError):
     """Changes of sign and the argument principle disagree."""
@@ -73,7 +76,7 @@ def smooth_count(t: Any) -> Tensor:
 
 
 def find_critical_zeros(t0: float, t1: float, step: float = 0.05) -> Tensor:
-    """Zeros of Z in (t0, t1), float64 ``[K]`` in ascending order, and no other zero of ζ in 0 ≤ σ ≤ 1 between.
+    """Zeros of Z in (t0, t1), 0 ≤ t0, float64 ``[K]`` in ascending order, and no other zero of ζ in 0 ≤ σ ≤ 1 between.
 
     Changes of sign on a grid of ``step`` are narrowed to the last place by bisection. As many as the argument principle
     counts there must be found; where there are fewer, the grid is halved, at most six times.
@@ -81,17 +84,20 @@ def find_critical_zeros(t0: float, t1: float, step: float = 0.05) -> Tensor:
     Raises:
         MissedZerosError: still fewer: two zeros closer than the grid, a double one, or one off the line.
         ZeroOnBoundaryError: t0 or t1 is one.
-        TypeError: no numbers. ValueError: not 0 < t0 < t1 ≤ 10,000, or a step that is not above 0 or makes more than
+        TypeError: no numbers. ValueError: not 0 ≤ t0 < t1 ≤ 10,000, or a step that is not above 0 or makes more than
             a million points.
     """
     t0, t1, step = check_number("t0", t0), check_number("t1", t1), check_number("step", step)
-    if not 0.0 < t0 < t1:
-        raise ValueError(f"find_critical_zeros: needs 0 < t0 < t1, got {t0} and {t1}")
+    if not 0.0 <= t0 < t1:
+        raise ValueError(f"find_critical_zeros: needs 0 <= t0 < t1, got {t0} and {t1}")
     if not step > 0.0 or (t1 - t0) / step > _POINTS:
         raise ValueError(
             f"find_critical_zeros: step must be above 0, and ({t0:g}, {t1:g}) at most {_POINTS:,} of them long; got "
             f"{step:g}"
         )
+    if t1 <= _BELOW_ALL:
+        return torch.empty(0, dtype=torch.float64)
+    t0 = max(t0, _BELOW_ALL)
     counted = count_zeros((0.0, 1.0), (t0, t1))
     for halving in range(_HALVINGS + 1):
         low, high = _brackets(t0, t1, step / 2**halving)

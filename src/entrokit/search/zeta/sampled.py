@@ -5,7 +5,7 @@ A demonstration. That samples meet no zero off the line says nothing about wheth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class SampledZero:
     modulus: float
     zeros_around: int | None
     why: str
-    history: tuple[Step, ...]
+    history: tuple[Step, ...] = field(repr=False)
 
     @property
     def accepted(self) -> bool:

@@ -236,7 +236,8 @@ def with_tables(text: str) -> str:
 
 
 _NAMED = {"trl": ("trl", "vllm"), "verl": ("verl", "vllm", "ray"), "tinker": ("tinker", "skyrl")}
-MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+# A mark that is left open takes nothing of the next one's place.
+MARKED = re.compile(r"<!-- table: ([\w-]+) -->\n(?:(?!<!-- table: ).)*?<!-- end -->", re.DOTALL)
 TABLES: dict[str, Callable[[], str]] = {
     "real-model-account": account_table,
     "real-model-cost": cost_table,

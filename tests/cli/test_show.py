@@ -106,7 +106,7 @@ def test_a_paper_shows_what_to_paste_below_its_claim_whatever_the_width(slug):
 
 def test_a_paper_shows_what_was_measured_of_it_or_that_nothing_was():
     entry, measured = paper("steer"), known("steer", MEASURED)
-    console = Console(width=400, record=True, file=io.StringIO())
+    console = Console(width=4000, record=True, file=io.StringIO())
     console.print(shown_paper(entry, measured))
     console.print(shown_paper(entry, PaperResults("steer")))
     first, second = console.export_text().split("measured: ")[1].split(entry.title)
@@ -116,4 +116,5 @@ def test_a_paper_shows_what_was_measured_of_it_or_that_nothing_was():
     assert [line.split()[0] for line in lines[1 : len(findings) + 1]] == [f.verdict for f in findings]
     for line, finding in zip(lines[1:], findings, strict=False):
         assert f"{finding.claim} {finding.measured} (" in line
+        assert f"holds if {finding.criterion})" in line
     assert second.rstrip().endswith("not measured yet")

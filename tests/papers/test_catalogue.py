@@ -82,6 +82,8 @@ def test_finding_a_paper():
         match=r"no paper 'ster' in the catalogue; did you mean 'steer'\? It holds .*ares, awm, canon, ",
     ):
         paper("ster")
+    with pytest.raises(ValueError, match="no paper 'clip-cov' in the catalogue; did you mean 'entropy-mechanism'"):
+        paper("clip-cov")
     with pytest.raises(ValueError, match="no paper 'zzz' in the catalogue; it holds .*ares"):
         paper("zzz")
 

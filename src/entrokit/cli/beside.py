@@ -26,6 +26,9 @@ def comparison_lines(c: Comparison) -> list[Text]:
         lines.append(
             Text.assemble(f"  {printable(name)}: ", (d.verdict, "bold"), f", {printable(d.findings[0].cause)}")
         )
+    if c.ends:
+        both = "; ".join(f"{key} {a:.4g} against {b:.4g}" for key, (a, b) in c.ends.items())
+        lines.append(Text(f"  at the end: {both}"))
     lines += [Text(f"  step {x.step:<8g} {printable(x.key):<24} {x.words()}") for x in c.apart[:_MOST]]
     if len(c.apart) > _MOST:
         lines.append(Text(f"  and {len(c.apart) - _MOST} more"))

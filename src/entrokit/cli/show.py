@@ -225,7 +225,7 @@ def _measured(entry: Paper, measured: PaperResults) -> Iterator[Text]:
         verdict = Text(f"  {finding.verdict:6} ", style="green" if finding.passed else "red")
         seeds = len(measured.experiments[name].seeds)
         yield verdict.append(finding.claim, style="default").append(
-            f" {finding.measured} ({name}, {seeds} seeds)", style="bright_black"
+            f" {finding.measured} ({name}, {seeds} seeds; holds if {finding.criterion})", style="bright_black"
         )
 
 

@@ -128,7 +128,7 @@ def _folded(card: Card) -> Iterator[str]:
         items = "".join(
             f'<li><b class="{c.finding.verdict}">{c.finding.verdict}</b> <bdi>{escape(c.finding.claim)}</bdi> '
             f"<span><bdi>{escape(c.finding.measured)}</bdi>; <bdi>{escape(c.experiment)}</bdi>, "
-            f"{c.seeds} seeds</span></li>"
+            f"{c.seeds} seeds. Holds if <bdi>{escape(c.finding.criterion)}</bdi></span></li>"
             for c in card.claims
         )
         yield f"<details><summary>All {len(card.claims)} claims</summary><ul>{items}</ul></details>\n"

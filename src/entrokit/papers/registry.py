@@ -58,7 +58,7 @@ def paper(slug: str) -> Paper:
     broken = [str(b) for b in CATALOGUE.broken if b.name.replace("_", "-") == slug.replace("_", "-")]
     if broken:
         raise ValueError(f"the paper {slug!r} is a plug-in that could not be loaded: {broken[0]}")
-    near = get_close_matches(slug, CATALOGUE, n=1)
+    near = get_close_matches(slug, CATALOGUE, n=1) or [entry.slug for entry in search([slug])][:1]
     hint = f"did you mean {near[0]!r}? It" if near else "it"
     raise ValueError(f"no paper {slug!r} in the catalogue; {hint} holds {', '.join(CATALOGUE)}")
 

@@ -79,6 +79,18 @@ class Comparison:
     notes: tuple[str, ...]
     diagnoses: tuple[Diagnosis, Diagnosis]
 
+    @property
+    def ends(self) -> dict[str, tuple[float, float]]:
+        """Entropy, reward and accuracy of both runs at their common end, where both have them: means over the last
+        tenth of the points."""
+        found = {}
+        for key in ("entropy", "reward", "accuracy"):
+            if key in self.pairs:
+                pair = self.pairs[key]
+                last = max(len(pair) // 10, 1)
+                found[key] = float(pair.a[-last:].mean()), float(pair.b[-last:].mean())
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not finite, or no value of JSON, is written as a text."""
         return {
@@ -88,6 +100,7 @@ class Comparison:
             "apart": [asdict(x) for x in self.apart],
             "broken": [asdict(x) | {"run": self.names[x.run]} for x in self.broken],
             "compared": {k: {"points": len(p), "by": p.how} for k, p in self.pairs.items()},
+            "ends": {k: [_plain(v) for v in both] for k, both in self.ends.items()},
             "only": [list(keys) for keys in self.only],
             "left_out": dict(self.left_out),
             "same_until": self.same_until,

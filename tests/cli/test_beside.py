@@ -42,7 +42,10 @@ def test_entropy_and_reward_at_the_end_are_told_whether_apart_or_not(tmp_path):
         )
 
     compared = beside(run("a", 0.06, 0.4), run("b", 0.56, 0.98))
-    assert compared.ends == {"entropy": (pytest.approx(0.06), pytest.approx(0.56)), "reward": (pytest.approx(0.4), pytest.approx(0.98))}
+    assert compared.ends == {
+        "entropy": (pytest.approx(0.06), pytest.approx(0.56)),
+        "reward": (pytest.approx(0.4), pytest.approx(0.98)),
+    }
     assert "  at the end: entropy 0.06 against 0.56; reward 0.4 against 0.98" in [
         line.plain for line in comparison_lines(compared)
     ]

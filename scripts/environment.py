@@ -111,9 +111,9 @@ def pip_takes_cuda(pip: list[str], torch: str) -> bool:
 def install(command: list[str]) -> None:
     """Runs pip, and tells of what takes long in a line each: large downloads, and unpacking.
 
-    Nothing is compiled ahead: of tens of thousands of files few are ever imported.
+    pip compiles ahead: in containers that set PYTHONDONTWRITEBYTECODE every process would compile anew what it imports.
     """
-    command = [*command, "--no-compile", "--progress-bar", "off"]
+    command = [*command, "--progress-bar", "off"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stdout is not None
         for line in process.stdout:

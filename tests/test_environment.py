@@ -111,6 +111,6 @@ def test_of_pip_large_downloads_and_unpacking_are_told(environment, line, said):
 
 
 def test_an_installation_that_fails_ends_with_its_command(environment, capfd):
-    with pytest.raises(SystemExit, match="failed: .*exit.*--no-compile"):
+    with pytest.raises(SystemExit, match="failed: .*exit.*--progress-bar off"):
         environment.install([environment.sys.executable, "-c", "import sys; print('Collecting x'); sys.exit(3)"])
     assert capfd.readouterr().out == ""

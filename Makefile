@@ -25,7 +25,7 @@ test: $(VENV)/dev.stamp  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-parity: $(VENV)-verl/stamp  ## against verl's and other peers' own functions, in an environment of their own
-	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/engines/test_carried.py tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
+	$(VENV)-verl/bin/python -m pytest -n $(WORKERS) tests/parity tests/test_carried.py tests/distributions/test_peers.py tests/testing/test_interventions.py -k "not test_interventions or verl"
 
 test-browser: $(VENV)/dev.stamp  ## the gallery in Chromium, with an accessibility checker
 	@command -v chromium >/dev/null || { echo "no Chromium here: apt-get install chromium"; exit 1; }

@@ -97,7 +97,8 @@ def test_it_warns_where_a_sample_is_most_of_its_mean(rows, rate, warns):
 
 @pytest.mark.filterwarnings("error")
 def test_bins_without_samples_are_not_counted():
-    RatioNormalizer(0.0, 1.0)(torch.ones(4), torch.full((4,), 0.35))
+    normalised = RatioNormalizer(0.0, 1.0)(torch.ones(4), torch.full((4,), 0.35))
+    assert normalised.tolist() == pytest.approx([1.0] * 4, rel=1e-6)
 
 
 def test_few_samples_and_no_running_mean_give_reverse_kl():

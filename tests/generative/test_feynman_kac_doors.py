@@ -178,9 +178,14 @@ def test_a_score_of_another_process_is_refused():
 
 def test_processes_that_are_nearly_the_same_are_taken():
     """The table of DDPM's thousand steps is that of the continuous process, but for 0.08 nats at the end."""
-    FKCSampler([SCORE, B.score_under(VariancePreserving())], product(2), VariancePreserving())
-    FKCSampler([diffusers_score(lambda x, t: x, DDPMScheduler())], anneal(1.0), VP)
-    FKCSampler([lambda x, t: -x], anneal(1.0), LinearExploding())
+    for scores, combination, noising in (
+        ([SCORE, B.score_under(VariancePreserving())], product(2), VariancePreserving()),
+        ([diffusers_score(lambda x, t: x, DDPMScheduler())], anneal(1.0), VP),
+        ([lambda x, t: -x], anneal(1.0), LinearExploding()),
+    ):
+        x, _ = FKCSampler(scores, combination, noising).sample(4, 4, (1,), generator=torch.Generator().manual_seed(0))
+        assert x.shape == (4, 1)
+        assert x.isfinite().all()
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -8,7 +8,22 @@ from collections.abc import Sequence
 from entrokit.papers.told import spread
 from entrokit.report import Chart, Series
 
+from ..claims import judge_interval
 from ..evidence import Finding
+
+
+def likelier(claim: str, what: str, own: str, other: str, log_probs: dict[str, list[float]]) -> Finding:
+    """Whether one arm's sequences are likelier than another's; ``what``: which is taken from which."""
+    return judge_interval(
+        claim,
+        f"log-probability, {what}",
+        "nats",
+        log_probs[own],
+        log_probs[other],
+        log_probs,
+        above=True,
+        reference="ours",
+    )
 
 
 def one_hot(when: str, arm: str, late: dict[str, list[float]]) -> Finding:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 from entrokit.decoding.path_nucleus import PathTopP
 
-from ..claims import judge_interval
 from ..entry import Shown
 from ..evidence import Budget, Finding
 from . import _path_worlds
-from ._paths import effective_chart, one_hot, one_stem
+from ._paths import effective_chart, likelier, one_hot, one_stem
 
 
 def shown(budget: Budget) -> Iterator[Shown]:
@@ -31,26 +30,14 @@ def shown(budget: Budget) -> Iterator[Shown]:
     found = {arm: [_path_worlds.decode(arm, seed) for seed in budget.seeds] for arm in _path_worlds.ARMS}
     joint, samples, beam = _path_worlds.JOINT, _path_worlds.SAMPLES, _path_worlds.BEAM
     log_probs = {arm: [run.log_prob for run in own] for arm, own in found.items()}
-    yield judge_interval(
+    yield likelier(
         "At equal passes the sequence is likelier than the best of four nucleus samples.",
-        "log-probability, paths minus samples",
-        "nats",
-        log_probs[joint],
-        log_probs[samples],
+        "paths minus samples",
+        joint,
+        samples,
         log_probs,
-        above=True,
-        reference="ours",
     )
-    yield judge_interval(
-        "Beam search's is likelier still.",
-        "log-probability, beam search minus paths",
-        "nats",
-        log_probs[beam],
-        log_probs[joint],
-        log_probs,
-        above=True,
-        reference="ours",
-    )
+    yield likelier("Beam search's is likelier still.", "beam search minus paths", beam, joint, log_probs)
     late = {arm: [statistics.fmean(run.effective[-16:]) for run in own] for arm, own in found.items()}
     yield one_hot("48 tokens, the last 16", joint, late)
     yield one_hot("48 tokens, the last 16", samples, late)

@@ -10,7 +10,7 @@ from ..claims import judge_interval
 from ..entry import Shown
 from ..evidence import Budget, Finding
 from . import _real_paths
-from ._paths import effective_chart, mean_course, one_hot, one_stem
+from ._paths import effective_chart, likelier, mean_course, one_hot, one_stem
 
 
 def shown(budget: Budget) -> Iterator[Shown]:
@@ -36,26 +36,14 @@ def shown(budget: Budget) -> Iterator[Shown]:
             above=True,
             reference="the paper names the method enhanced; no figure of its own was found",
         )
-    yield judge_interval(
+    yield likelier(
         "Its answer is likelier than the best of four nucleus samples.",
-        f"log-probability, {joint} minus {samples}",
-        "nats",
-        log_probs[joint],
-        log_probs[samples],
+        f"{joint} minus {samples}",
+        joint,
+        samples,
         log_probs,
-        above=True,
-        reference="ours",
     )
-    yield judge_interval(
-        "Beam search's is likelier still.",
-        f"log-probability, {beam} minus {joint}",
-        "nats",
-        log_probs[beam],
-        log_probs[joint],
-        log_probs,
-        above=True,
-        reference="ours",
-    )
+    yield likelier("Beam search's is likelier still.", f"{beam} minus {joint}", beam, joint, log_probs)
     yield judge_interval(
         "Its four paths are less different than four samples.",
         f"different texts of four, {joint} minus {samples}",

@@ -32,7 +32,7 @@ class Forecaster(Protocol):
         """The ``horizon`` points behind the series, ``[horizon, C]``."""
 
 
-def check_forecaster(forecaster: object) -> None:
+def check_forecaster(forecaster: Any) -> None:
     """Raises TypeError: a class, what lacks ``fit`` or ``predict``, or a regressor, whose ``fit`` takes (X, y)."""
     if isinstance(forecaster, type):
         kind = forecaster.__name__
@@ -43,7 +43,7 @@ def check_forecaster(forecaster: object) -> None:
             f"forecaster: fit(series) and predict(horizon) are expected; a {type(forecaster).__name__} has no "
             f"{' and no '.join(lacking)}"
         )
-    if not _takes_one(forecaster.fit):  # type: ignore[attr-defined]
+    if not _takes_one(forecaster.fit):
         kind = type(forecaster).__name__
         raise TypeError(
             f"forecaster: fit(series [T, C]) and predict(horizon) -> [horizon, C] are expected; fit of a {kind} takes "
